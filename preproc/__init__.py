@@ -1,0 +1,37 @@
+"""See better before you read or detect.
+
+``Enhancer(model="cajnn")(img)`` removes compression artifacts and upscales in one pass. Names are
+resolved on first use, so that ``import preproc`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from preproc.enhancer import Enhancer as Enhancer
+    from preproc.module import EnhancerModule as EnhancerModule
+    from preproc.networks import list_models as list_models
+    from preproc.networks import register as register
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Enhancer": "preproc.enhancer",
+    "EnhancerModule": "preproc.module",
+    "list_models": "preproc.networks",
+    "register": "preproc.networks",
+}
+__all__ = ["Enhancer", "EnhancerModule", "__version__", "list_models", "register"]
+
+
+def __getattr__(name: str) -> object:
+    """Import the module behind a public name when the name is first used (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'preproc' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,27 @@
+"""The errors users meet: each message says what was wrong, with what, and what to do."""
+
+from __future__ import annotations
+
+
+class PreprocError(Exception):
+    """Base of every error this package raises on purpose; ``str(error)`` is one clear sentence."""
+
+
+class ImageError(PreprocError, ValueError):
+    """The input is no image this package can read, or its shape, dtype or values are wrong."""
+
+
+class ModelError(PreprocError, ValueError):
+    """No such model, scale or option, or a descriptor that contradicts itself."""
+
+
+class WeightsError(PreprocError, ValueError):
+    """A weights file or the manifest is missing, truncated, altered or for another network."""
+
+
+class OutputError(PreprocError, OSError):
+    """A result could not be written: unwritable folder, full disk or unknown format."""
+
+
+class RecipeError(PreprocError, ValueError):
+    """A training recipe holds an unknown key or a value out of range."""

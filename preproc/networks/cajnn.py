@@ -1,0 +1,308 @@
+"""CAJNN: context-aware joint compression artifact removal and super-resolution, x4.
+
+The network of "A Context-Aware Joint Network for Compressed Image Super-Resolution"; the paper
+leaves the tail open, and the one used here is the only one that agrees with its parameter count
+(14.8 M), its long skip and its training recipe at once. One convolution, an atrous pyramid that
+sees the 8x8 JPEG grid, a trunk of residual-in-residual dense blocks, sub-pixel upsampling, and the
+bilinearly upscaled input added at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from preproc.errors import ModelError
+from preproc.networks.precision import Float32Conv2d
+from preproc.networks.registry import ModelDescriptor, register
+
+T = TypeVar("T")
+Context = Literal["aspp", "nonlocal", "sequential", "none"]
+Upsampling = Literal["pixelshuffle", "upconvolution"]
+Tail = Literal["msr", "literal"]
+
+_DILATIONS = (1, 3, 4)
+_RESIDUAL_SCALE = 0.2
+_DENSE_SLOPE = 0.2
+_SLOPE = 0.1
+
+
+class ASPP(nn.Module):
+    """Parallel atrous 3x3 convolutions (dilation 1, 3, 4), concatenated and fused by a 1x1 (eq. 2).
+
+    Maps (N, C, H, W) to the same shape; no activation and no normalisation.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Conv2d(features, features, 3, padding=d, dilation=d) for d in _DILATIONS
+        )
+        self.fuse = nn.Conv2d(len(_DILATIONS) * features, features, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gather context around every position."""
+        fused: Tensor = self.fuse(torch.cat([branch(x) for branch in self.branches], dim=1))
+        return fused
+
+
+class SequentialAtrous(nn.Sequential):
+    """The same atrous convolutions one after the other (row 4 of Table IV)."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__(
+            *(nn.Conv2d(features, features, 3, padding=d, dilation=d) for d in _DILATIONS)
+        )
+
+
+class NonLocal(nn.Module):
+    """Embedded-Gaussian non-local block (row 1 of Table IV), channels halved inside.
+
+    Memory grows with the square of H*W, and every output sees the whole input.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        inner = features // 2
+        self.query = nn.Conv2d(features, inner, 1)
+        self.key = nn.Conv2d(features, inner, 1)
+        self.value = nn.Conv2d(features, inner, 1)
+        self.fuse = nn.Conv2d(inner, features, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add to every position the average of all others, weighted by similarity."""
+        query, key, value = (f(x).flatten(2).mT for f in (self.query, self.key, self.value))
+        # The original block has no temperature, hence scale 1.
+        mixed = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        out: Tensor = x + self.fuse(mixed.mT.unflatten(2, x.shape[2:]))
+        return out
+
+
+class DenseBlock(nn.Module):
+    """Residual dense block: five 3x3 convolutions on a growing stack, scaled by 0.2 and added."""
+
+    def __init__(self, features: int, growth: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            nn.Conv2d(features + k * growth, growth if k < 4 else features, 3, padding=1)
+            for k in range(5)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, features, H, W) to the same shape."""
+        stack = x
+        for conv in self.convs[:4]:
+            grown = F.leaky_relu(conv(stack), _DENSE_SLOPE, inplace=True)
+            stack = torch.cat((stack, grown), dim=1)
+        return torch.add(x, self.convs[4](stack), alpha=_RESIDUAL_SCALE)
+
+
+class RRDB(nn.Module):
+    """Residual in residual dense block: ``x + 0.2 * D3(D2(D1(x)))`` (ESRGAN)."""
+
+    def __init__(self, features: int, growth: int) -> None:
+        super().__init__()
+        self.dense = nn.Sequential(*(DenseBlock(features, growth) for _ in range(3)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, features, H, W) to the same shape."""
+        return torch.add(x, self.dense(x), alpha=_RESIDUAL_SCALE)
+
+
+class SubPixel(nn.Module):
+    """One step of the upsampler: 3x3 convolution to r*r times the channels, then PixelShuffle(r)."""
+
+    def __init__(self, features: int, factor: int, out: int | None = None) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(features, (out or features) * factor**2, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, out, factor*H, factor*W)."""
+        shuffled: Tensor = self.shuffle(self.conv(x))
+        return shuffled
+
+
+class UpConv(nn.Module):
+    """Nearest-neighbour upscaling, then a 3x3 convolution (the "upconvolution" of Table IV)."""
+
+    def __init__(self, features: int, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.conv = nn.Conv2d(features, features, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C, factor*H, factor*W)."""
+        size = (x.shape[2] * self.factor, x.shape[3] * self.factor)
+        out: Tensor = self.conv(F.interpolate(x, size=size, mode="nearest"))
+        return out
+
+
+class CAJNN(nn.Module):
+    """CAJNN and its ablations (Table IV).
+
+    ``forward`` maps float (N, 3, H, W), RGB in [0, 1], to float32 (N, 3, scale*H, scale*W), not
+    clamped. It is ``upsample(extract(x), x)``; the two halves are public because the trunk works
+    at LR and the tail, four fifths of the peak memory at x4, can be computed in strips.
+
+    Args:
+        scale: 2, 3 or 4 (the paper trains 4 only).
+        features: channels of the trunk.
+        growth: channels each dense convolution adds.
+        blocks: number of RRDBs.
+        context: what gathers context before the trunk.
+        upsampling: sub-pixel convolution or upconvolution.
+        tail: ``"msr"`` keeps all channels up to HR (14.8 M parameters, as the paper's);
+            ``"literal"`` reads eq. 3 and 4 literally, with 3 channels after one PixelShuffle.
+        long_skip: whether the bilinearly upscaled input is added to the output (eq. 5).
+
+    Raises:
+        ModelError: a value that is not one of those above.
+    """
+
+    def __init__(
+        self,
+        scale: int = 4,
+        features: int = 64,
+        growth: int = 32,
+        blocks: int = 20,
+        *,
+        context: Context = "aspp",
+        upsampling: Upsampling = "pixelshuffle",
+        tail: Tail = "msr",
+        long_skip: bool = True,
+    ) -> None:
+        super().__init__()
+        if min(features, growth) < 1 or blocks < 0:
+            raise ModelError(
+                "CAJNN needs at least one feature, one growth channel and no fewer "
+                f"than 0 blocks, but got {features}, {growth} and {blocks}."
+            )
+        self.scale = scale
+        self.long_skip = long_skip
+        self.conv_first = nn.Conv2d(3, features, 3, padding=1)
+        self.context = _choose(
+            "context",
+            context,
+            {
+                "aspp": lambda: ASPP(features),
+                "nonlocal": lambda: NonLocal(features),
+                "sequential": lambda: SequentialAtrous(features),
+                "none": nn.Identity,
+            },
+        )
+        self.trunk = nn.Sequential(*(RRDB(features, growth) for _ in range(blocks)))
+        steps = _upsampling_steps(scale)
+        if tail == "literal" and upsampling == "upconvolution":
+            raise ModelError("The literal tail is defined for PixelShuffle only; use tail='msr'.")
+        width = _choose("tail", tail, {"msr": lambda: features, "literal": lambda: 3})
+        self.upsampler = nn.ModuleList(
+            [SubPixel(features, scale, 3)]
+            if tail == "literal"
+            else _choose(
+                "upsampling",
+                upsampling,
+                {
+                    "pixelshuffle": lambda: [SubPixel(features, r) for r in steps],
+                    "upconvolution": lambda: [UpConv(features, r) for r in steps],
+                },
+            )
+        )
+        self.conv_hr = nn.Conv2d(width, width, 3, padding=1)
+        self.conv_last = Float32Conv2d(width, 3, 3, padding=1)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Kaiming for the slope that follows; a tenth of it in the dense blocks and the last layer.
+
+        Scaling every layer by 0.1, as the skeleton's reference code does, starves the first layers:
+        behind the atrous pyramid their gradients start below Adam's epsilon.
+        """
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d):
+                dense = ".dense." in name
+                linear = name.startswith("context") or name == "conv_last"
+                slope = 1.0 if linear else _DENSE_SLOPE if dense else _SLOPE
+                nn.init.kaiming_normal_(module.weight, a=slope)
+                nn.init.zeros_(module.bias) if module.bias is not None else None
+                if dense or name == "conv_last":
+                    with torch.no_grad():
+                        module.weight.mul_(0.1)
+
+    def extract(self, x: Tensor) -> Tensor:
+        """Features at LR, (N, features, H, W), of an input (N, 3, H, W)."""
+        first = F.leaky_relu(self.conv_first(x), _SLOPE, inplace=True)
+        features: Tensor = self.trunk(self.context(first))
+        return features
+
+    def upsample(self, features: Tensor, x: Tensor) -> Tensor:
+        """The picture (N, 3, scale*H, scale*W) from the features and the input they came from."""
+        h = features
+        for step in self.upsampler:
+            h = F.leaky_relu(step(h), _SLOPE, inplace=True)
+        h = F.leaky_relu(self.conv_hr(h), _SLOPE, inplace=True)
+        residual: Tensor = self.conv_last(h)
+        if not self.long_skip:
+            return residual
+        size = residual.shape[2:]
+        return residual + F.interpolate(x.float(), size=size, mode="bilinear", align_corners=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Enhance a batch; see the class."""
+        return self.upsample(self.extract(x), x)
+
+
+def _choose(option: str, value: str, choices: dict[str, Callable[[], T]]) -> T:
+    if value not in choices:
+        raise ModelError(f"{option} must be one of {', '.join(choices)}, but is {value!r}.")
+    return choices[value]()
+
+
+def _upsampling_steps(scale: int) -> list[int]:
+    """Factors whose product is the scale: two doublings for 4, as in the skeleton."""
+    if scale not in (2, 3, 4):
+        raise ModelError(f"CAJNN is defined for scales 2, 3 and 4, but got {scale}.")
+    return [2, 2] if scale == 4 else [scale]
+
+
+def radius(blocks: int, scale: int = 4) -> int:
+    """LR px that an output px sees to each side: 7 + 15 a block at x4."""
+    # conv_first 1, widest atrous branch 4, 15 convolutions a block, then the tail: its 3x3s at HR
+    # reach two px there, and the bilinear skip never reaches further.
+    steps = _upsampling_steps(scale)
+    tail = sum(1 / math.prod(steps[:k]) for k in range(len(steps))) + 2 / scale
+    return math.ceil(1 + max(_DILATIONS) + 15 * blocks + tail)
+
+
+def _descriptor(name: str, shape: tuple[int, int, int], **facts: Any) -> ModelDescriptor:
+    return ModelDescriptor(
+        name=name,
+        scale=4,
+        build=lambda: CAJNN(4, *shape),
+        radius=radius(shape[2]),
+        dtypes=(torch.bfloat16, torch.float16),
+        **facts,
+    )
+
+
+register(
+    _descriptor(
+        "cajnn",
+        (64, 32, 20),
+        parameters=14_847_491,
+        macs_per_pixel=15_856_320,
+        title="CAJNN as in the paper",
+    ),
+    _descriptor(
+        "cajnn-light",
+        (32, 16, 4),
+        parameters=835_843,
+        macs_per_pixel=1_096_032,
+        title="CAJNN at a fourteenth of the cost, for CPUs",
+    ),
+)

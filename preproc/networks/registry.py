@@ -1,0 +1,184 @@
+"""What the stage knows about a network without building it, and how networks are found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from importlib import import_module
+
+import torch
+from torch import Tensor, nn
+
+from preproc.errors import ModelError
+
+
+class Tiling(Enum):
+    """How a network may be applied to a large image."""
+
+    TILES = "tiles"
+    """Purely local: tiles that overlap by the descriptor's ``overlap`` give the whole's answer."""
+    WHOLE = "whole"
+    """Pools globally: tiles change the answer, so the image stays whole unless the user asks."""
+
+
+@dataclass(frozen=True)
+class SizeRule:
+    """Which input sizes a network takes; the stage pads by reflection and crops the result.
+
+    Attributes:
+        minimum: smallest height and width in LR px; neutral value 1.
+        multiple_of: height and width must be multiples of it; neutral value 1.
+    """
+
+    minimum: int = 1
+    multiple_of: int = 1
+
+    def __post_init__(self) -> None:
+        if self.minimum < 1 or self.multiple_of < 1:
+            raise ModelError(f"A size rule needs values of at least 1, but got {self}.")
+
+    def padded(self, size: int) -> int:
+        """The smallest allowed extent in px that is not below ``size``."""
+        size = max(size, self.minimum)
+        return -(-size // self.multiple_of) * self.multiple_of
+
+
+@dataclass(frozen=True)
+class ModelDescriptor:
+    """A network's contract with the stage.
+
+    ``build()`` returns a module that maps a float tensor (N, 3, H, W), RGB in [0, 1], to
+    (N, 3, scale*H, scale*W), RGB, not clamped, of the input's dtype or float32. It keeps no state
+    between calls and knows nothing of images, tiles or devices.
+
+    Attributes:
+        name: registry name, lower case with dashes, shared by the scales of one architecture.
+        scale: output px per input px, along each side.
+        build: makes the module with its initial weights.
+        parameters: number of trainable values.
+        macs_per_pixel: multiply-accumulates per LR px.
+        radius: how far in LR px an output may depend on the input through its convolutions.
+        tiling: whether tiles give the whole image's answer.
+        overlap: LR px of real neighbours each tile is given on every inner side by default;
+            measured with the trained weights, not the radius.
+        dtypes: dtypes that are safe besides float32.
+        size: which input sizes are allowed.
+        title: one line for people: architecture and paper.
+    """
+
+    name: str
+    scale: int
+    build: Callable[[], nn.Module]
+    parameters: int
+    macs_per_pixel: int
+    radius: int
+    tiling: Tiling = Tiling.TILES
+    overlap: int = 32
+    dtypes: tuple[torch.dtype, ...] = (torch.bfloat16,)
+    size: SizeRule = SizeRule()
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name != self.name.lower() or " " in self.name:
+            raise ModelError(f"A model's name is lower case without spaces, but got {self.name!r}.")
+        if self.scale < 1:
+            raise ModelError(f"{self.name}: scale must be 1 or more, but is {self.scale}.")
+        if min(self.parameters, self.macs_per_pixel, self.radius, self.overlap) < 0:
+            raise ModelError(f"{self.name}: counts, radius and overlap cannot be negative.")
+
+    def __str__(self) -> str:
+        return f"{self.name} x{self.scale}"
+
+
+_registry: dict[tuple[str, int], ModelDescriptor] = {}
+
+
+def register(*descriptors: ModelDescriptor, replace: bool = False) -> None:
+    """Make networks known by name; all are added, or on error none.
+
+    Args:
+        descriptors: the networks, one descriptor a scale.
+        replace: whether a name and scale already known may be taken over.
+
+    Raises:
+        ModelError: a name and scale is known already, or given twice.
+    """
+    global _registry  # noqa: PLW0603 - swapped whole, so that an error leaves it unchanged
+    known = dict(_registry)
+    for descriptor in descriptors:
+        key = (descriptor.name, descriptor.scale)
+        if key in known and not (replace and key in _registry):
+            raise ModelError(
+                f"{descriptor} is registered already; choose another name or pass replace=True."
+            )
+        known[key] = descriptor
+    _registry = known
+
+
+def list_models() -> list[ModelDescriptor]:
+    """Every known network, in order of registration."""
+    _load_own()
+    return list(_registry.values())
+
+
+def find(name: str, scale: int | None = None) -> ModelDescriptor:
+    """The descriptor of a network.
+
+    Args:
+        name: as registered, for example ``"cajnn"``.
+        scale: output px per input px; by default the largest the network is registered with.
+
+    Raises:
+        ModelError: no network of that name, or not at that scale.
+    """
+    _load_own()
+    scales = {s: d for (n, s), d in _registry.items() if n == name}
+    if not scales:
+        raise ModelError(f"There is no model {name!r}; known are {_joined(n for n, _ in _registry)}.")
+    if scale is None:
+        return scales[max(scales)]
+    if scale not in scales:
+        raise ModelError(
+            f"{name} has no scale {scale}; it is registered for {_joined(f'x{s}' for s in scales)}."
+        )
+    return scales[scale]
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable values in a module."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def count_macs(module: nn.Module, size: int = 16) -> int:
+    """Multiply-accumulates of all convolutions per input px, by running a (1, 3, size, size) zero.
+
+    Runs on the meta device, so it costs no arithmetic; ``size`` must suit the network.
+    """
+    total = 0
+
+    def add(conv: nn.Module, _: object, output: Tensor) -> None:
+        nonlocal total
+        assert isinstance(conv, nn.Conv2d)
+        per_pixel = conv.weight[0].numel()
+        total += per_pixel * output.numel()
+
+    meta = module.to("meta")
+    hooks = [
+        m.register_forward_hook(add) for m in meta.modules() if isinstance(m, nn.Conv2d)
+    ]
+    with torch.no_grad():
+        meta(torch.zeros(1, 3, size, size, device="meta"))
+    for hook in hooks:
+        hook.remove()
+    return round(total / size**2)
+
+
+def _load_own() -> None:
+    """Register the networks of this package on first use; importing torch modules costs time."""
+    import_module("preproc.networks.cajnn")
+    import_module("preproc.networks.cisrnet")
+
+
+def _joined(words: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(words))
