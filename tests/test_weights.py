@@ -1,0 +1,342 @@
+"""Weights load exactly as shipped or not at all, and no file is ever unpickled."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from preproc import weights
+from preproc.errors import ModelError, OutputError, WeightsError
+from preproc.networks.registry import ModelDescriptor
+from preproc.weights import DataSource, WeightsEntry, load_network, load_state, save_state
+
+
+class Tiny(nn.Module):
+    """A convolution and a counter, so that floating-point and integer values are both met."""
+
+    def __init__(self, width: int = 3) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, width, 3, padding=1)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x)
+
+
+TINY = ModelDescriptor("tiny", 1, Tiny, parameters=84, macs_per_pixel=81, radius=1)
+
+
+@pytest.fixture
+def state() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    # Values that half precision holds exactly.
+    return {key: value.half().to(value.dtype) for key, value in Tiny().state_dict().items()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, state: dict[str, torch.Tensor]) -> Path:
+    """A weights folder with one entry."""
+    (tmp_path / "manifest.json").write_text('{"format": 1, "entries": []}')
+    (tmp_path / "tiny.md").write_text("# tiny")
+    save_state(tmp_path / "tiny.safetensors", state)
+    weights.add_entry(entry(tmp_path), folder=tmp_path)
+    return tmp_path
+
+
+def entry(folder: Path, file: str = "tiny.safetensors") -> WeightsEntry:
+    return WeightsEntry(
+        model="tiny",
+        scale=1,
+        file=file,
+        sha256=weights.sha256_of(folder / file),
+        bytes=(folder / file).stat().st_size,
+        parameters=84,
+        recipe="recipes/tiny.toml",
+        data=(DataSource("made up", "CC0"),),
+        steps=10,
+        train_time=1.5,
+        results={"Set5": {"10": {"psnr": 24.0, "ssim": 0.7}}},
+        perceptual_loss=None,
+        licence="MIT",
+        card="tiny.md",
+    )
+
+
+def test_what_was_added_is_listed_and_loaded(folder: Path, state: dict[str, torch.Tensor]) -> None:
+    assert weights.entries(folder=folder) == [entry(folder)]
+    loaded = load_state(TINY, folder=folder)
+    assert loaded["conv.weight"].dtype == torch.float32
+    assert loaded["seen"].dtype == torch.int64
+    torch.testing.assert_close(loaded, state, rtol=0, atol=0)
+
+
+def test_the_network_answers_with_the_weights_and_can_be_trained_on(
+    folder: Path, state: dict[str, torch.Tensor]
+) -> None:
+    wanted = Tiny()
+    wanted.load_state_dict(state)
+    network = load_network(TINY, folder=folder)
+    x = torch.rand(1, 3, 5, 7)
+    torch.testing.assert_close(network(x), wanted(x), rtol=0, atol=0)
+    assert not network.training
+    assert all(p.requires_grad and isinstance(p, nn.Parameter) for p in network.parameters())
+
+
+def test_the_network_is_built_once_and_on_the_meta_device(folder: Path) -> None:
+    built = []
+
+    def build() -> nn.Module:
+        built.append(Tiny())
+        assert built[-1].conv.weight.is_meta
+        return built[-1]
+
+    assert load_network(replace(TINY, build=build), folder=folder) is built[0]
+    assert len(built) == 1
+
+
+def test_a_buffer_that_no_file_can_hold_is_refused(folder: Path) -> None:
+    def build() -> nn.Module:
+        network = Tiny()
+        network.register_buffer("mean", torch.zeros(3), persistent=False)
+        return network
+
+    with pytest.raises(ModelError, match="buffer mean"):
+        load_network(replace(TINY, build=build), folder=folder)
+
+
+def test_a_truncated_file_is_a_sentence_that_says_what_to_do(folder: Path) -> None:
+    file = folder / "tiny.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(WeightsError, match=r"damaged: .*git checkout -- weights.*weights="):
+        load_state(TINY, folder=folder)
+
+
+def test_one_altered_bit_is_found(folder: Path) -> None:
+    file = folder / "tiny.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"altered: .*git checkout -- weights"):
+        load_state(TINY, folder=folder)
+
+
+def test_missing_files_are_sentences(folder: Path, tmp_path: Path) -> None:
+    (folder / "tiny.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"tiny x1 are missing at .*reinstall preproc"):
+        load_state(TINY, folder=folder)
+    with pytest.raises(WeightsError, match=r"manifest .* is missing; reinstall preproc"):
+        load_state(TINY, folder=tmp_path / "nowhere")
+
+
+def test_a_model_without_shipped_weights_names_the_way_out(folder: Path) -> None:
+    with pytest.raises(WeightsError, match=r"No weights .* tiny x2 \(shipped: tiny x1\).*weights="):
+        load_network(replace(TINY, scale=2), folder=folder)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"format": 1}',
+        '{"format": 2, "entries": []}',
+        '{"format": 1, "entries": [{"model": "tiny"}]}',
+        '{"format": 1, "entries": [1]}',
+    ],
+)
+def test_a_malformed_manifest_is_a_sentence(folder: Path, manifest: str) -> None:
+    (folder / "manifest.json").write_text(manifest)
+    with pytest.raises(WeightsError, match=r"manifest\.json .*reinstall preproc"):
+        weights.entries(folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("file", "../tiny.safetensors"), ("file", "tiny.pth"), ("sha256", "AB"), ("card", "/etc/x")],
+)
+def test_an_entry_cannot_point_elsewhere(folder: Path, field: str, value: str) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["entries"][0][field] = value
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(WeightsError, match="tiny x1"):
+        weights.entries(folder=folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_own_file_of_any_precision_loads_as_float32(
+    tmp_path: Path, state: dict[str, torch.Tensor], dtype: torch.dtype
+) -> None:
+    save_state(tmp_path / "mine.safetensors", state, dtype)
+    loaded = load_state(TINY, str(tmp_path / "mine.safetensors"))
+    assert loaded["conv.weight"].dtype == torch.float32
+    stored = state["conv.weight"].to(dtype).float()
+    torch.testing.assert_close(loaded["conv.weight"], stored, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["mine.pth", "mine.pt", "mine.ckpt", "mine.bin", "mine"])
+def test_no_other_file_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    torch.save(Tiny().state_dict(), tmp_path / name)
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise AssertionError("opened")
+
+    with monkeypatch.context() as patch:
+        for home, function in (
+            (torch, "load"),
+            (builtins, "open"),
+            (Path, "open"),
+            (safetensors.torch, "load_file"),
+        ):
+            patch.setattr(home, function, fail)
+        with pytest.raises(WeightsError, match=r"is not opened.*save_file.*preproc export"):
+            load_state(TINY, tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x02}q\x00.", b"x" * 100, "pickle"])
+def test_a_file_that_only_claims_to_be_safetensors_is_a_sentence(
+    tmp_path: Path, content: bytes | str
+) -> None:
+    path = tmp_path / "mine.safetensors"
+    if isinstance(content, str):
+        torch.save(Tiny().state_dict(), path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(WeightsError, match="no whole safetensors file"):
+        load_state(TINY, path)
+
+
+def test_own_truncated_or_missing_file_is_a_sentence(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_state(path, state)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(WeightsError, match="no whole safetensors file"):
+        load_state(TINY, path)
+    with pytest.raises(WeightsError, match="There is no weights file"):
+        load_state(TINY, tmp_path / "absent.safetensors")
+    with pytest.raises(WeightsError, match="There is no weights file"):
+        load_state(TINY, _made(tmp_path / "folder.safetensors"))
+
+
+def _made(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def test_a_file_for_another_network_names_the_differences(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_state(path, {f"net.{key}": value for key, value in state.items()})
+    with pytest.raises(WeightsError) as caught:
+        load_state(TINY, path)
+    assert "3 missing (" in str(caught.value)
+    assert "3 unexpected (" in str(caught.value)
+    assert "net.conv.weight" in str(caught.value)
+
+    save_state(path, Tiny(width=4).state_dict())
+    with pytest.raises(WeightsError, match=r"2 of another shape .*conv.weight \(4, 3, 3, 3\) for"):
+        load_state(TINY, path)
+
+    save_state(path, {**state, "conv.bias": torch.zeros(3, dtype=torch.int64)})
+    with pytest.raises(WeightsError, match=r"conv.bias torch.int64"):
+        load_state(TINY, path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_refused(
+    tmp_path: Path, state: dict[str, torch.Tensor], value: float
+) -> None:
+    path = tmp_path / "mine.safetensors"
+    safetensors.torch.save_file({**state, "conv.bias": torch.full((3,), value)}, path)
+    with pytest.raises(WeightsError, match="infinite or NaN values in"):
+        load_state(TINY, path)
+
+
+def test_saving_what_half_precision_cannot_hold_leaves_the_old_file(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_state(path, state)
+    before = path.read_bytes()
+    with pytest.raises(WeightsError, match="float16: infinite or NaN values in"):
+        save_state(path, {**state, "conv.bias": torch.full((3,), 1e6)})
+    assert path.read_bytes() == before
+
+
+def test_saving_keeps_metadata_and_takes_views(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    whole = torch.arange(24.0).reshape(1, 2, 3, 4)
+    views = {"a": whole[:, :1], "b": whole.contiguous(memory_format=torch.channels_last)}
+    save_state(path, views, metadata={"model": "tiny"})
+    torch.testing.assert_close(
+        safetensors.torch.load_file(path), {key: v.half() for key, v in views.items()}
+    )
+    with safetensors.safe_open(path, "pt") as file:
+        assert file.metadata() == {"model": "tiny"}
+
+
+def test_a_failed_write_changes_nothing_and_leaves_no_part(
+    folder: Path, state: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left on device; it is unchanged"):
+        save_state(folder / "tiny.safetensors", Tiny().state_dict())
+    with pytest.raises(OutputError, match="No space left on device; it is unchanged"):
+        weights.add_entry(replace(entry(folder), steps=11), folder=folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_saving_into_no_folder_or_by_another_name_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="Could not write"):
+        save_state(tmp_path / "nowhere" / "mine.safetensors", Tiny().state_dict())
+    with pytest.raises(WeightsError, match=r"end in \.safetensors"):
+        save_state(tmp_path / "mine.pth", Tiny().state_dict())
+
+
+def test_an_entry_replaces_its_predecessor_and_keeps_the_others(folder: Path) -> None:
+    weights.add_entry(replace(entry(folder), scale=4), folder=folder)
+    weights.add_entry(replace(entry(folder), steps=11), folder=folder)
+    listed = weights.entries(folder=folder)
+    assert [(e.scale, e.steps) for e in listed] == [(1, 11), (4, 10)]
+
+
+def test_an_entry_that_is_untrue_is_not_listed(folder: Path) -> None:
+    before = (folder / "manifest.json").read_bytes()
+    for change, said in (
+        ({"sha256": "0" * 64}, "altered"),
+        ({"bytes": 1}, "damaged"),
+        ({"file": "absent.safetensors"}, "missing"),
+        ({"card": "absent.md"}, "card"),
+    ):
+        with pytest.raises(WeightsError, match=said):
+            weights.add_entry(replace(entry(folder), **change), folder=folder)
+    assert (folder / "manifest.json").read_bytes() == before
+
+
+def test_every_shipped_file_is_whole_and_described() -> None:
+    folder = weights.shipped_folder()
+    listed = weights.entries()
+    for shipped in listed:
+        assert weights.sha256_of(folder / shipped.file) == shipped.sha256, shipped.file
+        assert (folder / shipped.card).is_file(), shipped.card
+    undescribed = {path.name for path in folder.glob("*.safetensors")} - {e.file for e in listed}
+    assert not undescribed
