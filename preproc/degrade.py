@@ -1,0 +1,237 @@
+"""How pictures get worse: bicubic reduction and lossy coding, for training and for evaluation.
+
+Every function takes and returns uint8 arrays (H, W, 3), RGB, and leaves its input alone. Resizing
+is MATLAB's (`preproc.resize`), coding is Pillow's libjpeg-turbo and libwebp.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from preproc.errors import ImageError, RecipeError
+from preproc.resize import imresize
+
+Pixels = NDArray[np.uint8]
+
+MCU = 16
+"""Side in px of the unit that 4:2:0 JPEG codes by itself: grid phases repeat with it."""
+
+SUBSAMPLINGS = ("4:2:0", "4:2:2", "4:4:4")
+"""Chroma layouts, the usual one first."""
+
+
+def mod_crop(img: Pixels, multiple: int) -> Pixels:
+    """Cut px off the bottom and right until both sides are multiples of ``multiple``.
+
+    Raises:
+        ImageError: a side is shorter than ``multiple``.
+    """
+    _check(img)
+    height, width = (side - side % multiple for side in img.shape[:2])
+    if not (height and width):
+        raise ImageError(
+            f"An image of {img.shape[1]}x{img.shape[0]} px is too small to be cut to multiples "
+            f"of {multiple}."
+        )
+    return img[:height, :width]
+
+
+def bicubic_down(img: Pixels, scale: float) -> Pixels:
+    """Reduce both sides by ``scale`` with MATLAB's antialiased bicubic, rounded to uint8."""
+    return _resized(img, scale=1 / scale)
+
+
+def bicubic_up(img: Pixels, scale: float) -> Pixels:
+    """Enlarge both sides by ``scale`` with MATLAB's bicubic, rounded to uint8."""
+    return _resized(img, scale=scale)
+
+
+def jpeg(img: Pixels, quality: int, subsampling: str = "4:2:0") -> Pixels:
+    """Save as JPEG and read back.
+
+    The 8-px grid (16 px for subsampled chroma) starts at the array's corner. A crop has its grid
+    where its picture had it if it was cut at a multiple of `MCU`, with `MCU` px to spare around
+    what will be used.
+
+    Args:
+        img: uint8 (H, W, 3).
+        quality: 1 to 100, IJG scale.
+        subsampling: one of `SUBSAMPLINGS`.
+    """
+    if subsampling not in SUBSAMPLINGS:
+        raise ImageError(
+            f"JPEG chroma is one of {', '.join(SUBSAMPLINGS)}, but {subsampling!r} was asked for."
+        )
+    return _coded(img, "JPEG", quality, subsampling=subsampling)
+
+
+def double_jpeg(
+    img: Pixels,
+    first: int,
+    second: int,
+    subsampling: str = "4:2:0",
+    shift: tuple[int, int] = (0, 0),
+) -> Pixels:
+    """Save as JPEG twice, as a picture that was posted again.
+
+    Args:
+        img: uint8 (H, W, 3).
+        first: quality of the first pass.
+        second: quality of the second pass, whose grid starts at the array's corner.
+        subsampling: one of `SUBSAMPLINGS`, of both passes.
+        shift: by how many px (down, right) the first grid lies before the second's, as after a
+            crop between the passes.
+    """
+    down, right = shift
+    moved = np.pad(img, ((down, 0), (right, 0), (0, 0)), mode="edge")
+    once = jpeg(moved, first, subsampling)[down:, right:]
+    return jpeg(once, second, subsampling)
+
+
+def resave(
+    img: Pixels, factor: float, first: int, second: int, subsampling: str = "4:2:0"
+) -> Pixels:
+    """Save as JPEG at another size, resize to this one, and save again.
+
+    Args:
+        img: uint8 (H, W, 3).
+        factor: sides of the first file relative to ``img``; above 1 the grid of the first pass
+            comes back smaller than 8 px, below 1 larger.
+        first: quality of the first pass.
+        second: quality of the second pass.
+        subsampling: one of `SUBSAMPLINGS`, of both passes.
+    """
+    other = jpeg(_resized(img, scale=factor), first, subsampling)
+    return jpeg(_resized(other, size=(img.shape[0], img.shape[1])), second, subsampling)
+
+
+def webp(img: Pixels, quality: int) -> Pixels:
+    """Save as lossy WebP (always 4:2:0) at ``quality`` 0 to 100 and read back."""
+    return _coded(img, "WEBP", quality)
+
+
+def blur(img: Pixels, sigma: float) -> Pixels:
+    """Gaussian blur with a standard deviation of ``sigma`` px."""
+    _check(img)
+    return np.array(Image.fromarray(img).filter(ImageFilter.GaussianBlur(sigma)))
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """What may befall a reduced picture in training; `apply` draws one fate.
+
+    Blur comes first, then exactly one of: nothing (``uncompressed``), JPEG twice
+    (``double_jpeg``), JPEG at another size and again (``resave``), WebP (``webp``) or, with what
+    is left of the probability, JPEG once. The default is CAJNN's: always JPEG, 4:2:0, quality
+    uniform in 10 to 100, drawn anew for each sample.
+
+    Attributes:
+        scale: HR px per LR px.
+        quality: lowest and highest quality, drawn uniformly, both included.
+        uncompressed: probability of no coding.
+        double_jpeg: probability of two passes, the first on a grid shifted at random.
+        resave: probability of two passes with a resize between.
+        webp: probability of WebP.
+        chroma: probability that JPEG uses 4:2:2 or 4:4:4 in place of 4:2:0.
+        blur: probability of a blur.
+        blur_sigma: smallest and largest standard deviation of the blur in LR px.
+        resave_factor: smallest and largest relative size of the first file of ``resave``.
+    """
+
+    scale: int = 4
+    quality: tuple[int, int] = (10, 100)
+    uncompressed: float = 0.0
+    double_jpeg: float = 0.0
+    resave: float = 0.0
+    webp: float = 0.0
+    chroma: float = 0.0
+    blur: float = 0.0
+    blur_sigma: tuple[float, float] = (0.2, 1.0)
+    resave_factor: tuple[float, float] = (0.5, 2.0)
+
+    def __post_init__(self) -> None:
+        for name in ("quality", "blur_sigma", "resave_factor"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise RecipeError(f"{name} runs from low to high above 0, but is {low} to {high}.")
+        if self.quality[1] > 100:
+            raise RecipeError(f"quality goes up to 100, but is {self.quality[1]}.")
+        if self.scale < 1:
+            raise RecipeError(f"scale must be 1 or more, but is {self.scale}.")
+        coders = (self.uncompressed, self.double_jpeg, self.resave, self.webp)
+        if min(*coders, self.chroma, self.blur) < 0 or max(self.chroma, self.blur) > 1:
+            raise RecipeError(f"Probabilities lie between 0 and 1, but got {self}.")
+        if sum(coders) > 1 + 1e-9:
+            raise RecipeError(
+                "uncompressed, double_jpeg, resave and webp exclude each other, so they sum to at "
+                f"most 1, but come to {sum(coders):g}."
+            )
+
+    def apply(self, lr: Pixels, rng: np.random.Generator) -> Pixels:
+        """Degrade an LR crop by one random draw; same size out.
+
+        For a random grid phase in the final patch, cut ``lr`` at multiples of `MCU` with `MCU` px
+        to spare on each side, and take the patch out of the result at any offset.
+
+        Args:
+            lr: uint8 (H, W, 3), reduced already.
+            rng: the source of all randomness.
+        """
+        if rng.random() < self.blur:
+            lr = blur(lr, rng.uniform(*self.blur_sigma))
+        fate = rng.random()
+        if fate < self.uncompressed:
+            return lr
+        fate -= self.uncompressed
+        if fate < self.webp:
+            return webp(lr, self._quality(rng))
+        fate -= self.webp
+        subsampling = SUBSAMPLINGS[0]
+        if rng.random() < self.chroma:
+            subsampling = SUBSAMPLINGS[rng.integers(1, len(SUBSAMPLINGS))]
+        if fate < self.double_jpeg:
+            down, right = rng.integers(0, MCU, 2).tolist()
+            passes = self._quality(rng), self._quality(rng)
+            return double_jpeg(lr, *passes, subsampling, (down, right))
+        fate -= self.double_jpeg
+        if fate < self.resave:
+            factor = rng.uniform(*self.resave_factor)
+            return resave(lr, factor, self._quality(rng), self._quality(rng), subsampling)
+        return jpeg(lr, self._quality(rng), subsampling)
+
+    def _quality(self, rng: np.random.Generator) -> int:
+        return int(rng.integers(*self.quality, endpoint=True))
+
+
+def _resized(
+    img: Pixels, scale: float | None = None, size: tuple[int, int] | None = None
+) -> Pixels:
+    _check(img)
+    # float64, as MATLAB: in float32 exact halves, which bicubic /4 meets, would fall either way.
+    planes = torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1))).double()
+    resized = imresize(planes, scale=scale, size=size)
+    rounded = resized.add_(0.5).floor_().clamp_(0, 255).to(torch.uint8)
+    return np.ascontiguousarray(rounded.numpy().transpose(1, 2, 0))
+
+
+def _coded(img: Pixels, kind: str, quality: int, **options: Any) -> Pixels:  # noqa: ANN401 - Pillow's
+    _check(img)
+    with io.BytesIO() as file:
+        Image.fromarray(img).save(file, kind, quality=quality, **options)
+        with Image.open(file) as coded:
+            return np.array(coded.convert("RGB"))
+
+
+def _check(img: Pixels) -> None:
+    if img.dtype != np.uint8 or img.ndim != 3 or img.shape[2] != 3 or 0 in img.shape:
+        raise ImageError(
+            f"Expected a uint8 RGB array (height, width, 3), but got {img.dtype} of shape "
+            f"{img.shape}."
+        )
