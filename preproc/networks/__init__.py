@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from preproc.networks import cajnn, cisrnet  # noqa: F401 - they register themselves
 from preproc.networks.registry import (
     ModelDescriptor,
     SizeRule,

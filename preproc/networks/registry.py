@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from importlib import import_module
+from itertools import chain
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.func import functional_call
 
 from preproc.errors import ModelError
 
@@ -105,20 +106,21 @@ def register(*descriptors: ModelDescriptor, replace: bool = False) -> None:
         ModelError: a name and scale is known already, or given twice.
     """
     global _registry  # noqa: PLW0603 - swapped whole, so that an error leaves it unchanged
-    known = dict(_registry)
+    added: dict[tuple[str, int], ModelDescriptor] = {}
     for descriptor in descriptors:
         key = (descriptor.name, descriptor.scale)
-        if key in known and not (replace and key in _registry):
+        if key in added:
+            raise ModelError(f"{descriptor} is given twice; register it once.")
+        if key in _registry and not replace:
             raise ModelError(
                 f"{descriptor} is registered already; choose another name or pass replace=True."
             )
-        known[key] = descriptor
-    _registry = known
+        added[key] = descriptor
+    _registry = _registry | added
 
 
 def list_models() -> list[ModelDescriptor]:
     """Every known network, in order of registration."""
-    _load_own()
     return list(_registry.values())
 
 
@@ -132,10 +134,10 @@ def find(name: str, scale: int | None = None) -> ModelDescriptor:
     Raises:
         ModelError: no network of that name, or not at that scale.
     """
-    _load_own()
     scales = {s: d for (n, s), d in _registry.items() if n == name}
     if not scales:
-        raise ModelError(f"There is no model {name!r}; known are {_joined(n for n, _ in _registry)}.")
+        known = _joined(n for n, _ in _registry)
+        raise ModelError(f"There is no model {name!r}; known are {known}.")
     if scale is None:
         return scales[max(scales)]
     if scale not in scales:
@@ -150,34 +152,20 @@ def count_parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def count_macs(module: nn.Module, size: int = 16) -> int:
-    """Multiply-accumulates of all convolutions per input px, by running a (1, 3, size, size) zero.
+def count_macs(module: nn.Module, size: int = 1024) -> int:
+    """Multiply-accumulates of all convolutions and matrix products per input px.
 
-    Runs on the meta device, so it costs no arithmetic; ``size`` must suit the network.
+    Counted while a (1, 3, size, size) zero passes through on the meta device, so it costs no
+    arithmetic and leaves the module as it was. ``size`` must suit the network and be large where
+    it works on pooled values, whose cost an input px hardly notices.
     """
-    total = 0
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 - slow to import, rare
 
-    def add(conv: nn.Module, _: object, output: Tensor) -> None:
-        nonlocal total
-        assert isinstance(conv, nn.Conv2d)
-        per_pixel = conv.weight[0].numel()
-        total += per_pixel * output.numel()
-
-    meta = module.to("meta")
-    hooks = [
-        m.register_forward_hook(add) for m in meta.modules() if isinstance(m, nn.Conv2d)
-    ]
-    with torch.no_grad():
-        meta(torch.zeros(1, 3, size, size, device="meta"))
-    for hook in hooks:
-        hook.remove()
-    return round(total / size**2)
-
-
-def _load_own() -> None:
-    """Register the networks of this package on first use; importing torch modules costs time."""
-    import_module("preproc.networks.cajnn")
-    import_module("preproc.networks.cisrnet")
+    state = chain(module.named_parameters(), module.named_buffers())
+    meta = {name: value.detach().to("meta") for name, value in state}
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        functional_call(module, meta, torch.zeros(1, 3, size, size, device="meta"))
+    return round(counter.get_total_flops() / 2 / size**2)
 
 
 def _joined(words: Iterable[str]) -> str:

@@ -1,0 +1,260 @@
+"""CISRNet: compressed image super-resolution in two stages, x2, x3 and x4.
+
+The network of "CISRNet: Compressed Image Super-Resolution Network". A coarse stage super-resolves
+at LR through residual groups of dual attention blocks; a fine stage of the same make works on its
+result at HR and adds what is missing. Every block gates its channels by their mean over the whole
+image, so an output depends on all of the input.
+
+The paper's code feeds values of 0 to 255 where this one, like the rest of the package, feeds
+[0, 1]. The architecture does not change by it, but two things do: weights trained on one range do
+not suit the other, and L1 shrinks by 255 while the VGG loss stays, so that the code's
+``L1 + 0.05 * VGG`` is ``L1 + 0.05 / 255 * VGG`` here.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from preproc.errors import ModelError
+from preproc.networks.blocks import SubPixel, upsampling_steps
+from preproc.networks.precision import Float32Conv2d
+from preproc.networks.registry import ModelDescriptor, Tiling, register
+
+Attention = Literal["pdab", "sdab"]
+
+
+class ChannelAttention(nn.Module):
+    """A gate of 0 to 1 for each channel, from the channels' means (RCAN, without biases)."""
+
+    def __init__(self, features: int, reduction: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(features, features // reduction, 1, bias=False)
+        self.excite = nn.Conv2d(features // reduction, features, 1, bias=False)
+
+    def forward(self, mean: Tensor) -> Tensor:
+        """Gates (N, C, 1, 1) from the means (N, C, 1, 1) over the whole image."""
+        return torch.sigmoid(self.excite(F.relu(self.squeeze(mean))))
+
+
+class SpatialAttention(nn.Module):
+    """A gate of 0 to 1 for each position, from the maximum and mean of its channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, 3, padding=1, bias=False)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Gates (N, 1, H, W) from features (N, C, H, W)."""
+        statistics = torch.cat((h.amax(1, keepdim=True), h.mean(1, keepdim=True)), dim=1)
+        return torch.sigmoid(self.conv(statistics))
+
+
+class DualAttentionBlock(nn.Module, ABC):
+    """Two convolutions, channel and spatial attention, and a skip.
+
+    ``forward`` is ``merge(x, h, channel(mean(h)))`` with ``h = extract(x)``. The mean is all that
+    reaches beyond 3 px (2 in ``extract``, 1 in ``merge``), so whoever works in tiles can sweep
+    twice, sum ``h`` in the first sweep and get the whole image's answer in the second.
+    """
+
+    def __init__(self, features: int, reduction: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(features, features, 3, padding=1)
+        self.conv2 = nn.Conv2d(features, features, 3, padding=1)
+        self.channel = ChannelAttention(features, reduction)
+        self.spatial = SpatialAttention()
+
+    def extract(self, x: Tensor) -> Tensor:
+        """Features (N, C, H, W) before attention."""
+        h: Tensor = self.conv2(F.relu(self.conv1(x)))
+        return h
+
+    @abstractmethod
+    def merge(self, x: Tensor, h: Tensor, gates: Tensor) -> Tensor:
+        """The output from the input, its features and their channels' gates (N, C, 1, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
+        h = self.extract(x)
+        return self.merge(x, h, self.channel(h.mean((2, 3), keepdim=True)))
+
+
+class PDAB(DualAttentionBlock):
+    """Parallel dual attention: both gate the features, a 1x1 convolution fuses the two results."""
+
+    def __init__(self, features: int, reduction: int) -> None:
+        super().__init__(features, reduction)
+        self.fuse = nn.Conv2d(2 * features, features, 1)
+
+    def merge(self, x: Tensor, h: Tensor, gates: Tensor) -> Tensor:
+        """``x + fuse([spatial, channel])``."""
+        fused: Tensor = self.fuse(torch.cat((h * self.spatial(h), h * gates), dim=1))
+        return x + fused
+
+
+class SDAB(DualAttentionBlock):
+    """Sequential dual attention: the channels are gated first, then the positions."""
+
+    def merge(self, x: Tensor, h: Tensor, gates: Tensor) -> Tensor:
+        """``x + spatial(channel)``."""
+        h = h * gates
+        out: Tensor = x + h * self.spatial(h)
+        return out
+
+
+_BLOCKS: dict[str, type[PDAB] | type[SDAB]] = {"pdab": PDAB, "sdab": SDAB}
+
+
+class ResidualGroup(nn.Module):
+    """Attention blocks and a 3x3 convolution, with a skip around them."""
+
+    def __init__(self, attention: Attention, features: int, reduction: int, blocks: int) -> None:
+        super().__init__()
+        make = _BLOCKS[attention]
+        self.blocks = nn.Sequential(*(make(features, reduction) for _ in range(blocks)))
+        self.conv = nn.Conv2d(features, features, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
+        out: Tensor = x + self.conv(self.blocks(x))
+        return out
+
+
+class Coarse(nn.Module):
+    """The coarse stage: LR (N, 3, H, W) to a first HR picture, float32 (N, 3, s*H, s*W).
+
+    It has a skip around all groups in feature space, and none around the stage.
+    """
+
+    def __init__(self, scale: int, features: int, groups: nn.Sequential) -> None:
+        super().__init__()
+        self.conv_first = nn.Conv2d(3, features, 3, padding=1)
+        self.groups = groups
+        self.conv_groups = nn.Conv2d(features, features, 3, padding=1)
+        self.upsampler = nn.Sequential(*(SubPixel(features, r) for r in upsampling_steps(scale)))
+        self.conv_last = Float32Conv2d(features, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Super-resolve a batch."""
+        first = self.conv_first(x.to(self.conv_first.weight.dtype))
+        deep = first + self.conv_groups(self.groups(first))
+        picture: Tensor = self.conv_last(self.upsampler(deep))
+        return picture
+
+
+class Fine(nn.Module):
+    """The fine stage: adds detail to an HR picture (N, 3, H, W), in float32."""
+
+    def __init__(self, features: int, groups: nn.Sequential) -> None:
+        super().__init__()
+        self.conv_first = nn.Conv2d(3, features, 3, padding=1)
+        self.groups = groups
+        self.conv_last = Float32Conv2d(features, 3, 3, padding=1)
+
+    def forward(self, coarse: Tensor) -> Tensor:
+        """Refine a batch."""
+        first = self.conv_first(coarse.to(self.conv_first.weight.dtype))
+        refined: Tensor = coarse.float() + self.conv_last(self.groups(first))
+        return refined
+
+
+class CISRNet(nn.Module):
+    """CISRNet and its ablations (Tables 2 and 3).
+
+    ``forward`` maps float (N, 3, H, W), RGB in [0, 1], to float32 (N, 3, scale*H, scale*W), not
+    clamped. It is ``fine(coarse(x))``; training's first stage fits ``coarse`` alone, whose keys
+    are the same in a network that is coarse only.
+
+    Args:
+        scale: 2, 3 or 4.
+        features: channels throughout.
+        reduction: how many times fewer channels there are inside the channel attention.
+        blocks: attention blocks in a residual group.
+        coarse_groups: residual groups of the coarse stage (Table 2: 3 to 6).
+        fine_groups: residual groups of the fine stage (Table 2: 1 to 3).
+        coarse_attention: ``"pdab"`` (parallel) or ``"sdab"`` (sequential) blocks (Table 3).
+        fine_attention: the same for the fine stage.
+        coarse_only: leaves the fine stage out (Table 2's rows without it).
+
+    Raises:
+        ModelError: a value that is not one of those above.
+    """
+
+    def __init__(
+        self,
+        scale: int = 4,
+        features: int = 96,
+        reduction: int = 8,
+        blocks: int = 8,
+        *,
+        coarse_groups: int = 4,
+        fine_groups: int = 2,
+        coarse_attention: Attention = "pdab",
+        fine_attention: Attention = "sdab",
+        coarse_only: bool = False,
+    ) -> None:
+        super().__init__()
+        if min(blocks, coarse_groups, fine_groups) < 1 or not 1 <= reduction <= features:
+            raise ModelError(
+                "CISRNet needs at least one block and one group a stage, and a reduction between 1 "
+                f"and its features, but got {blocks=}, {coarse_groups=}, {fine_groups=}, "
+                f"{reduction=} and {features=}."
+            )
+        self.scale = scale
+
+        def groups(attention: Attention, count: int) -> nn.Sequential:
+            if attention not in _BLOCKS:
+                raise ModelError(
+                    f"CISRNet's attention is one of {', '.join(_BLOCKS)}, but got {attention!r}."
+                )
+            return nn.Sequential(
+                *(ResidualGroup(attention, features, reduction, blocks) for _ in range(count))
+            )
+
+        self.coarse = Coarse(scale, features, groups(coarse_attention, coarse_groups))
+        self.fine = (
+            nn.Identity() if coarse_only else Fine(features, groups(fine_attention, fine_groups))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Enhance a batch; see the class."""
+        picture: Tensor = self.fine(self.coarse(x))
+        return picture
+
+
+def radius(scale: int, blocks: int = 8, coarse_groups: int = 4, fine_groups: int = 2) -> int:
+    """LR px that an output px sees to each side through convolutions, apart from pooled means."""
+    steps = upsampling_steps(scale)
+    group = 3 * blocks + 1
+    upsampler = sum(1 / math.prod(steps[:k]) for k in range(len(steps)))
+    at_lr = 1 + coarse_groups * group + 1 + upsampler
+    at_hr = 1 + 1 + fine_groups * group + 1
+    return math.ceil(at_lr + at_hr / scale)
+
+
+def _descriptor(scale: int, parameters: int, macs_per_pixel: int) -> ModelDescriptor:
+    return ModelDescriptor(
+        name="cisrnet",
+        scale=scale,
+        build=lambda: CISRNet(scale),
+        parameters=parameters,
+        macs_per_pixel=macs_per_pixel,
+        radius=radius(scale),
+        tiling=Tiling.WHOLE,
+        overlap=32,
+        dtypes=(torch.bfloat16,),
+        title="CISRNet as in the paper: coarse and fine stage, gated by the whole image",
+    )
+
+
+register(
+    _descriptor(2, parameters=9_600_198, macs_per_pixel=17_960_544),
+    _descriptor(3, parameters=10_015_398, macs_per_pixel=32_516_064),
+    _descriptor(4, parameters=9_932_358, macs_per_pixel=53_225_568),
+)
