@@ -44,13 +44,13 @@ def mod_crop(img: Pixels, multiple: int) -> Pixels:
 
 
 def bicubic_down(img: Pixels, scale: float) -> Pixels:
-    """Reduce both sides by ``scale`` with MATLAB's antialiased bicubic, rounded to uint8."""
-    return _resized(img, scale=1 / scale)
+    """Reduce both sides by ``scale`` with MATLAB's antialiased bicubic on uint8."""
+    return _resized(img, 1 / scale, 1 / scale)
 
 
 def bicubic_up(img: Pixels, scale: float) -> Pixels:
-    """Enlarge both sides by ``scale`` with MATLAB's bicubic, rounded to uint8."""
-    return _resized(img, scale=scale)
+    """Enlarge both sides by ``scale`` with MATLAB's bicubic on uint8."""
+    return _resized(img, scale, scale)
 
 
 def jpeg(img: Pixels, quality: int, subsampling: str = "4:2:0") -> Pixels:
@@ -108,8 +108,10 @@ def resave(
         second: quality of the second pass.
         subsampling: one of `SUBSAMPLINGS`, of both passes.
     """
-    other = jpeg(_resized(img, scale=factor), first, subsampling)
-    return jpeg(_resized(other, size=(img.shape[0], img.shape[1])), second, subsampling)
+    height, width = img.shape[:2]
+    other = jpeg(_resized(img, factor, factor), first, subsampling)
+    back = _resized(other, height / other.shape[0], width / other.shape[1])
+    return jpeg(back, second, subsampling)
 
 
 def webp(img: Pixels, quality: int) -> Pixels:
@@ -210,15 +212,14 @@ class Degradation:
         return int(rng.integers(*self.quality, endpoint=True))
 
 
-def _resized(
-    img: Pixels, scale: float | None = None, size: tuple[int, int] | None = None
-) -> Pixels:
+def _resized(img: Pixels, rows: float, columns: float) -> Pixels:
+    """MATLAB's ``imresize`` of a uint8 image: rows first, each pass rounded to uint8."""
     _check(img)
     # float64, as MATLAB: in float32 exact halves, which bicubic /4 meets, would fall either way.
     planes = torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1))).double()
-    resized = imresize(planes, scale=scale, size=size)
-    rounded = resized.add_(0.5).floor_().clamp_(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(rounded.numpy().transpose(1, 2, 0))
+    for scale in ((rows, 1.0), (1.0, columns)):
+        planes = imresize(planes, scale).add_(0.5).floor_().clamp_(0, 255)
+    return np.ascontiguousarray(planes.to(torch.uint8).numpy().transpose(1, 2, 0))
 
 
 def _coded(img: Pixels, kind: str, quality: int, **options: Any) -> Pixels:  # noqa: ANN401 - Pillow's

@@ -35,7 +35,7 @@ class _Axis(NamedTuple):
 
 def imresize(
     x: Tensor,
-    scale: float | None = None,
+    scale: float | tuple[float, float] | None = None,
     size: tuple[int, int] | None = None,
     antialias: bool = True,
 ) -> Tensor:
@@ -46,7 +46,8 @@ def imresize(
 
     Args:
         x: float tensor (..., H, W) of any range.
-        scale: output px per input px on both axes; the output has ceil(H*scale), ceil(W*scale) px.
+        scale: output px per input px, one for both axes or (rows, columns); the output has
+            ceil(H*scale) times ceil(W*scale) px.
         size: the output's (height, width) in px, in place of ``scale``.
         antialias: whether to widen the kernel when shrinking.
 
@@ -77,7 +78,7 @@ def imresize(
 def _axes(
     height: int,
     width: int,
-    scale: float | None,
+    scale: float | tuple[float, float] | None,
     size: tuple[int, int] | None,
     antialias: bool,
 ) -> tuple[_Axis, _Axis]:
@@ -91,11 +92,15 @@ def _axes(
             _Axis(width, size[1], size[1] / width, antialias),
         )
     assert scale is not None
-    if not (scale > 0 and math.isfinite(scale)):
+    scales = scale if isinstance(scale, tuple) else (scale, scale)
+    if not all(s > 0 and math.isfinite(s) for s in scales):
         raise ModelError(f"imresize needs a positive scale, but got {scale}.")
     # The tiny allowance keeps ceil(10 * 1.1) at 11 in spite of binary fractions.
-    out_height, out_width = (math.ceil(extent * scale - 1e-9) for extent in (height, width))
-    return _Axis(height, out_height, scale, antialias), _Axis(width, out_width, scale, antialias)
+    rows, columns = (
+        _Axis(extent, math.ceil(extent * s - 1e-9), s, antialias)
+        for extent, s in zip((height, width), scales, strict=True)
+    )
+    return rows, columns
 
 
 def _resize_rows(x: Tensor, axis: _Axis) -> Tensor:
