@@ -150,6 +150,25 @@ def entry_for(model: str, scale: int, *, folder: Path | None = None) -> WeightsE
     )
 
 
+def read_card(entry: WeightsEntry, *, folder: Path | None = None) -> str:
+    """The text (markdown) of the card that tells what the weights are and are not good for.
+
+    Args:
+        entry: from `entry_for` or `entries`.
+        folder: where manifest and files lie; by default the shipped ones.
+
+    Raises:
+        WeightsError: the card is missing.
+    """
+    path = (folder or shipped_folder()) / entry.card
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise WeightsError(
+            f"Could not read the card of {entry}, {path}: {error.strerror}; {_REPAIR}."
+        ) from error
+
+
 def load_state(
     descriptor: ModelDescriptor,
     weights: str | Path | None = None,

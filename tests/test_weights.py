@@ -15,7 +15,7 @@ from torch import nn
 
 from preproc import weights
 from preproc.errors import ModelError, OutputError, WeightsError
-from preproc.networks.registry import ModelDescriptor
+from preproc.networks import ModelDescriptor, find
 from preproc.weights import DataSource, WeightsEntry, load_network, load_state, save_state
 
 
@@ -332,11 +332,21 @@ def test_an_entry_that_is_untrue_is_not_listed(folder: Path) -> None:
     assert (folder / "manifest.json").read_bytes() == before
 
 
-def test_every_shipped_file_is_whole_and_described() -> None:
+def test_the_card_is_read_or_missed(folder: Path) -> None:
+    assert weights.read_card(entry(folder), folder=folder) == "# tiny"
+    (folder / "tiny.md").unlink()
+    with pytest.raises(WeightsError, match=r"card of tiny x1.*git checkout"):
+        weights.read_card(entry(folder), folder=folder)
+
+
+def test_everything_shipped_is_whole_described_and_fits_its_network() -> None:
     folder = weights.shipped_folder()
     listed = weights.entries()
     for shipped in listed:
-        assert weights.sha256_of(folder / shipped.file) == shipped.sha256, shipped.file
-        assert (folder / shipped.card).is_file(), shipped.card
+        descriptor = find(shipped.model, shipped.scale)
+        assert shipped.parameters == descriptor.parameters
+        assert load_state(descriptor)
+        assert weights.read_card(shipped)
+        assert (folder.parent / shipped.recipe).is_file(), shipped.recipe
     undescribed = {path.name for path in folder.glob("*.safetensors")} - {e.file for e in listed}
     assert not undescribed

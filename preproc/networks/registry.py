@@ -51,7 +51,8 @@ class ModelDescriptor:
 
     ``build()`` returns a module that maps a float tensor (N, 3, H, W), RGB in [0, 1], to
     (N, 3, scale*H, scale*W), RGB, not clamped, of the input's dtype or float32. It keeps no state
-    between calls and knows nothing of images, tiles or devices.
+    between calls and knows nothing of images, tiles or devices. Licence, card and measured results
+    belong to weights rather than to a network: ``preproc.weights.entry_for`` has them.
 
     Attributes:
         name: registry name, lower case with dashes, shared by the scales of one architecture.
@@ -165,7 +166,8 @@ def count_macs(module: nn.Module, size: int = 1024) -> int:
     meta = {name: value.detach().to("meta") for name, value in state}
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         functional_call(module, meta, torch.zeros(1, 3, size, size, device="meta"))
-    return round(counter.get_total_flops() / 2 / size**2)
+    macs: int = counter.get_total_flops() // 2
+    return round(macs / size**2)
 
 
 def _joined(words: Iterable[str]) -> str:
