@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from preproc.errors import ModelError, OutputError, WeightsError
 from preproc.networks.registry import ModelDescriptor
@@ -296,8 +297,23 @@ def _entry_from(record: Mapping[str, Any]) -> WeightsEntry:
 
 def _skeleton(descriptor: ModelDescriptor) -> nn.Module:
     """The network without values: built on the meta device, so that nothing is initialised."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         return descriptor.build()
+
+
+class _Unfilled(TorchFunctionMode):
+    """Skips ``normal_`` on the meta device, for which torch imports its compiler: seconds."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> object:
+        if func is Tensor.normal_ and args[0].is_meta:
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def _state_for(

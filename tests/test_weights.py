@@ -5,6 +5,8 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +102,23 @@ def test_the_network_is_built_once_and_on_the_meta_device(folder: Path) -> None:
 
     assert load_network(replace(TINY, build=build), folder=folder) is built[0]
     assert len(built) == 1
+
+
+def test_loading_needs_no_compiler(tmp_path: Path) -> None:
+    path = tmp_path / "light.safetensors"
+    save_state(path, find("cajnn-light").build().state_dict())
+    code = f"""
+import sys
+from preproc.networks import find
+from preproc.weights import load_network
+load_network(find("cajnn-light"), {str(path)!r})
+print(*(m for m in ("torch._dynamo", "torch._inductor", "sympy") if m in sys.modules))
+"""
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert not done.stdout.strip()
 
 
 def test_a_buffer_that_no_file_can_hold_is_refused(folder: Path) -> None:
