@@ -1,0 +1,240 @@
+"""Which files become which files: inputs found, outputs named, and conflicts seen beforehand."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from preproc.errors import OutputError
+from preproc.saving import FileFormat, format_named, writable_format
+
+_NOT_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
+"""Formats Pillow recognises but cannot draw without another program or a plug-in."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to be enhanced: read from ``source``, written to ``target``."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What could not be done, and a sentence that says why."""
+
+    source: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        jobs: pictures to be enhanced, in a stable order.
+        skipped: pictures whose output is there already.
+        failures: paths that led to no picture.
+    """
+
+    jobs: tuple[Job, ...]
+    skipped: tuple[Job, ...]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An input; ``relative`` is its path below the folder or glob that it was found through."""
+
+    path: Path
+    relative: Path
+    named: bool
+
+
+def picture_extensions() -> frozenset[str]:
+    """File name endings, in lower case with their dot, that are taken for pictures in folders."""
+    extensions = Image.registered_extensions().items()
+    return frozenset(e for e, name in extensions if name in Image.OPEN.keys() - _NOT_PICTURES)
+
+
+def make_plan(
+    paths: Sequence[str],
+    out: Path,
+    *,
+    file_format: FileFormat | None = None,
+    suffix: str = "",
+    overwrite: bool = False,
+    skip_existing: bool = False,
+) -> Plan:
+    """Find the inputs and name the outputs, without touching any file.
+
+    Folders are searched recursively for pictures, hidden files left out, and keep their structure
+    below ``out``. A single file may be given an output file name instead of a folder.
+
+    Args:
+        paths: files, folders and globs (``**`` matches any folders).
+        out: the output folder, or the output file for a single input file.
+        file_format: what to write; by default the input's format, or PNG where results cannot be
+            written in that.
+        suffix: added to the names of the outputs, before the extension.
+        overwrite: whether outputs that exist are replaced.
+        skip_existing: whether inputs whose output exists are left out.
+
+    Raises:
+        OutputError: two inputs have one output, an output is also an input, or an output exists
+            and neither ``overwrite`` nor ``skip_existing`` is set.
+    """
+    failures: list[Failure] = []
+    found = _distinct(_find(paths, out, lambda path, why: failures.append(Failure(path, why))))
+    target = _single_target(paths, out, file_format, suffix)
+    if target:
+        jobs = [Job(f.path, target) for f in found]
+    else:
+        jobs = [Job(f.path, _target(f, out, file_format, suffix)) for f in found]
+    if not overwrite:
+        # An output of an earlier run in the same folder is no input of this one. When replacing
+        # is allowed it stays one, and so is refused below: it might be the user's own picture.
+        targets = {job.target.resolve(): job.source for job in jobs}
+        named = {f.path for f in found if f.named}
+        jobs = [
+            job
+            for job in jobs
+            if job.source in named or targets.get(job.source.resolve(), job.source) == job.source
+        ]
+    _refuse_conflicts(jobs)
+    existing = [job for job in jobs if job.target.exists()]
+    if existing and not (overwrite or skip_existing):
+        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+        raise OutputError(
+            f"{existing[0].target} exists already{more}; pass --skip-existing to go on where an "
+            "earlier run stopped, or --overwrite to replace what is there."
+        )
+    skipped = existing if skip_existing else []
+    done = set(skipped)
+    todo = [job for job in jobs if job not in done]
+    return Plan(tuple(todo), tuple(skipped), tuple(failures))
+
+
+def _find(
+    paths: Iterable[str], out: Path, complain: Callable[[Path, str], None]
+) -> Iterator[_Found]:
+    for name in paths:
+        path = Path(name)
+        if path.is_dir():
+            hits = list(_walk(path, out, complain))
+            if not hits:
+                complain(path, "The folder holds no picture files (hidden ones are not counted).")
+            yield from hits
+        elif path.exists():
+            yield _Found(path, Path(path.name), named=True)
+        elif glob.has_magic(name):
+            hits = list(_glob(name, out))
+            if not hits:
+                complain(path, "No picture file matches this pattern.")
+            yield from hits
+        else:
+            complain(path, "There is no such file or folder.")
+
+
+def _walk(folder: Path, out: Path, complain: Callable[[Path, str], None]) -> Iterator[_Found]:
+    def unreadable(error: OSError) -> None:
+        complain(Path(error.filename), f"The folder cannot be read: {error.strerror}.")
+
+    extensions, own = picture_extensions(), out.resolve()
+    for root, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and (Path(root) / name).resolve() != own
+        )
+        for name in sorted(files):
+            path = Path(root) / name
+            if not name.startswith(".") and path.suffix.lower() in extensions:
+                yield _Found(path, path.relative_to(folder), named=False)
+
+
+def _glob(pattern: str, out: Path) -> Iterator[_Found]:
+    fixed = Path(*_before_magic(Path(pattern).parts))
+    extensions, own = picture_extensions(), out.resolve()
+    # Path.glob leaves nothing hidden out, and takes no absolute pattern.
+    for path in map(Path, sorted(glob.glob(pattern, recursive=True))):  # noqa: PTH207
+        inside = own in path.resolve().parents and own != fixed.resolve()
+        if path.is_file() and path.suffix.lower() in extensions and not inside:
+            yield _Found(path, path.relative_to(fixed), named=False)
+
+
+def _before_magic(parts: Sequence[str]) -> list[str]:
+    """The folders a glob starts from, those that hold no wildcard."""
+    fixed: list[str] = []
+    for part in parts[:-1]:
+        if glob.has_magic(part):
+            break
+        fixed.append(part)
+    return fixed
+
+
+def _distinct(found: Iterable[_Found]) -> list[_Found]:
+    """Each file once, however many paths led to it."""
+    first: dict[Path, _Found] = {}
+    for item in found:
+        first.setdefault(item.path.resolve(), item)
+    return list(first.values())
+
+
+def _single_target(
+    paths: Sequence[str], out: Path, file_format: FileFormat | None, suffix: str
+) -> Path | None:
+    """``out`` itself if it is meant as the name of a picture, else None for a folder."""
+    named = writable_format(out)
+    if named is None or out.is_dir():
+        return None
+    if len(paths) != 1 or not Path(paths[0]).is_file():
+        raise OutputError(
+            f"{out} is the name of one picture, but the input is not one file; give a folder."
+        )
+    if file_format not in (None, named):
+        raise OutputError(f"{out} does not fit the format asked for; leave one of the two out.")
+    return out.with_stem(out.stem + suffix)
+
+
+def _target(found: _Found, out: Path, file_format: FileFormat | None, suffix: str) -> Path:
+    relative = found.relative
+    extension = relative.suffix
+    if file_format is not None and writable_format(relative) != file_format:
+        extension = file_format.extension
+    elif writable_format(relative) is None:
+        extension = format_named("png").extension
+    return out / relative.with_name(relative.stem + suffix + extension)
+
+
+def _refuse_conflicts(jobs: Sequence[Job]) -> None:
+    inputs = {_identity(job.source): job.source for job in jobs}
+    makers: dict[Path, Path] = {}
+    for job in jobs:
+        spoilt = inputs.get(_identity(job.target)) if job.target.exists() else None
+        if spoilt is not None:
+            raise OutputError(
+                f"Writing {job.target} would replace the input {spoilt}; choose another output "
+                "folder, or add a --suffix."
+            )
+        other = makers.setdefault(job.target.resolve(), job.source)
+        if other != job.source:
+            raise OutputError(
+                f"{other} and {job.source} would both be written to {job.target}; enhance them "
+                "into different folders, or rename one."
+            )
+
+
+def _identity(path: Path) -> tuple[int, int] | Path:
+    """What two names of one file have in common, links and letter case of the disk included."""
+    try:
+        status = path.stat()
+    except OSError:
+        return path.resolve()
+    return status.st_dev, status.st_ino

@@ -1,0 +1,308 @@
+"""Writing a picture to a file: what each format can hold, metadata, and never half a file."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+from uuid import uuid4
+
+from PIL import ExifTags, Image, ImageCms
+
+from preproc.errors import OutputError
+
+QUALITY = 95
+"""Default quality of lossy formats: high, since the point of the result is its detail."""
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+class DiskFullError(OutputError):
+    """There is no room for a result, so going on with other pictures would be in vain."""
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """A file format that results can be written in.
+
+    Attributes:
+        name: Pillow's name of the format.
+        extension: the usual file name ending, with its dot.
+        modes: Pillow modes it holds without loss, the format's own quantisation apart.
+        max_side: largest width and height in px, where the format has a limit that is met.
+        quality: what ``quality`` means there: lossy with full-resolution colour, or nothing.
+        options: further options of Pillow's writer.
+    """
+
+    name: str
+    extension: str
+    modes: frozenset[str]
+    max_side: int = 2**31 - 1
+    quality: bool = False
+    options: tuple[tuple[str, str | int], ...] = ()
+
+    def writer_options(self, quality: int | None) -> dict[str, str | int]:
+        """Options for Pillow's writer; ``quality`` in [1, 100] counts where the format is lossy."""
+        options = dict(self.options)
+        if self.quality:
+            options["quality"] = QUALITY if quality is None else quality
+        return options
+
+
+def _modes(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+_FORMATS = {
+    f.name: f
+    for f in (
+        FileFormat("PNG", ".png", _modes("1 L LA I;16 RGB RGBA")),
+        # 4:4:4: halved colour would blur the coloured text and edges that were just restored.
+        FileFormat("JPEG", ".jpg", _modes("L RGB CMYK"), 65500, True, (("subsampling", "4:4:4"),)),
+        FileFormat("WEBP", ".webp", _modes("RGB RGBA"), 16383, True),
+        FileFormat(
+            "TIFF",
+            ".tif",
+            _modes("1 L LA I;16 I F RGB RGBA CMYK LAB YCbCr"),
+            options=(("compression", "tiff_adobe_deflate"),),
+        ),
+        FileFormat("AVIF", ".avif", _modes("RGB RGBA"), 65536, True, (("subsampling", "4:4:4"),)),
+        FileFormat("BMP", ".bmp", _modes("1 L RGB")),
+        FileFormat("JPEG2000", ".jp2", _modes("L LA I;16 RGB RGBA")),
+        FileFormat("PPM", ".ppm", _modes("1 L I;16 RGB")),
+        FileFormat("TGA", ".tga", _modes("L LA RGB RGBA"), 65535),
+    )
+}
+
+_LOSSLESS = {
+    "1": ("L", "RGB"),
+    "L": ("RGB",),
+    "La": ("LA", "RGBA"),
+    "LA": ("RGBA",),
+    "P": ("RGB",),
+    "PA": ("RGBA",),
+    "RGBa": ("RGBA",),
+    "RGBX": ("RGB",),
+    "CMYK": ("RGB",),
+    "YCbCr": ("RGB",),
+    "HSV": ("RGB",),
+    "LAB": ("RGB",),
+    "I;16L": ("I;16",),
+    "I;16B": ("I;16",),
+    "I;16N": ("I;16",),
+}
+"""Modes a mode may become without losing what the picture shows, the nearest first."""
+
+_OPAQUE = {"LA": "L", "RGBA": "RGB"}
+_OF_THE_FILE = {
+    ExifTags.Base.Orientation,
+    ExifTags.Base.XMLPacket,  # may repeat the orientation
+    ExifTags.Base.InterColorProfile,
+    *range(254, 260),  # from NewSubfileType over the size to Compression
+    *(262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330, 338, 339, 347),
+    *range(512, 522),
+    *range(529, 533),
+}
+"""Tags that describe how the input's file was laid out, and so are wrong for another file."""
+
+_SPACE = {
+    **dict.fromkeys(("1", "L", "LA", "I;16", "I", "F"), "GRAY"),
+    **dict.fromkeys(("P", "RGB", "RGBA", "RGBX"), "RGB"),
+    "CMYK": "CMYK",
+}
+"""The ICC colour space that a profile of a picture of a mode describes."""
+
+
+def format_names() -> list[str]:
+    """The usual names of the formats results can be written in, such as ``"png"``."""
+    return [f.extension.removeprefix(".") for f in _FORMATS.values()]
+
+
+def format_named(name: str) -> FileFormat:
+    """The format of a name such as ``"png"``, ``"jpeg"`` or ``".tif"``.
+
+    Raises:
+        OutputError: results cannot be written in it.
+    """
+    extension = "." + name.lower().removeprefix(".")
+    file_format = writable_format(Path("x" + extension))
+    if file_format is None:
+        raise OutputError(
+            f"Results cannot be written as {name!r}; choose one of {', '.join(format_names())}."
+        )
+    return file_format
+
+
+def writable_format(path: Path) -> FileFormat | None:
+    """The format that a file's name asks for, or None where results cannot be written in it."""
+    return _FORMATS.get(Image.registered_extensions().get(path.suffix.lower(), ""))
+
+
+def holding_mode(image: Image.Image, file_format: FileFormat) -> str:
+    """The mode in which a format holds a picture without losing transparency or depth.
+
+    Raises:
+        OutputError: there is none; the message names the formats that have one.
+    """
+    mode = image.mode
+    if mode == "P" and "transparency" in image.info:
+        mode = "RGBA"
+    candidates = [mode, *_LOSSLESS.get(mode, ())]
+    if mode in _OPAQUE and image.mode == mode and image.getchannel("A").getextrema() == (255, 255):
+        candidates += [_OPAQUE[mode], *_LOSSLESS.get(_OPAQUE[mode], ())]
+    if mode == "I" and _is_16_bit(image):
+        candidates += ["I;16"]
+    for candidate in candidates:
+        if candidate in file_format.modes:
+            return candidate
+    what = "transparency" if mode in _OPAQUE else f"depth (mode {mode})"
+    fits = "tif" if mode in {"F", "I"} else "png"
+    raise OutputError(
+        f"{file_format.name} cannot hold the picture's {what}; write it with --format {fits}."
+    )
+
+
+def save(
+    image: Image.Image,
+    path: Path,
+    *,
+    quality: int | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a picture so that the file is either whole or not there.
+
+    The format is the one the name asks for. EXIF (with the orientation removed: the pixels are
+    upright), DPI and, unless the colour space has to change, the ICC profile go with it.
+
+    Args:
+        image: the picture, of any mode; metadata is taken from its ``info`` and ``getexif()``.
+        path: the file; missing folders are made.
+        quality: 1 to 100 for lossy formats, 95 by default; ignored by the others.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        DiskFullError: there is no room left.
+        OutputError: the file exists, cannot be written, or its format cannot hold the picture.
+    """
+    file_format = format_named(path.suffix)
+    mode = holding_mode(image, file_format)
+    if max(image.size) > file_format.max_side:
+        raise OutputError(
+            f"{file_format.name} holds at most {file_format.max_side} px a side, but the result "
+            f"has {image.width}x{image.height}; write it with --format png."
+        )
+    metadata = _metadata(image)
+    image = _converted(image, mode)
+    metadata["icc_profile"] = image.info.get("icc_profile")
+    with _replacing(path, overwrite=overwrite) as file:
+        image.save(file, file_format.name, **metadata, **file_format.writer_options(quality))
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder, and make sure that files can be written there, before any work is done.
+
+    Raises:
+        OutputError: it cannot be made or written to.
+    """
+    with _sentences(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = _temporary(folder)
+        probe.touch(exist_ok=False)
+        probe.unlink()
+
+
+def _metadata(image: Image.Image) -> dict[str, object]:
+    """EXIF and DPI to be saved with a picture whose pixels are upright."""
+    metadata: dict[str, object] = {}
+    exif = image.getexif()
+    for tag in _OF_THE_FILE:
+        exif.pop(tag, None)
+    details = exif.get_ifd(ExifTags.IFD.Exif)
+    for tag, value in zip(
+        (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight), image.size, strict=True
+    ):
+        if tag in details:
+            details[tag] = value
+    if exif:
+        metadata["exif"] = exif
+    if "dpi" in image.info:
+        metadata["dpi"] = tuple(float(value) for value in image.info["dpi"])
+    return metadata
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    """The picture in another mode; between colour spaces through its ICC profile if it has one."""
+    if _SPACE.get(image.mode) == _SPACE.get(mode):
+        return image if image.mode == mode else image.convert(mode)
+    profile = _profile(image)
+    if profile is not None:
+        srgb = ImageCms.createProfile("sRGB")
+        result = ImageCms.profileToProfile(image, profile, srgb, outputMode=mode)
+        assert result is not None  # only None where asked to work in place
+        return result
+    result = image.convert(mode)
+    result.info.pop("icc_profile", None)  # would now be taken for the other space's
+    return result
+
+
+def _profile(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
+    """The picture's ICC profile, or None where it is damaged or for other channels."""
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(image.info["icc_profile"]))
+    except (KeyError, OSError):
+        return None
+    return profile if profile.profile.xcolor_space.strip() == _SPACE.get(image.mode) else None
+
+
+def _is_16_bit(image: Image.Image) -> bool:
+    """Whether the values of a picture of 32-bit integers fit into 16 bits."""
+    low, high = image.getextrema()
+    return low >= 0 and high < 2**16  # type: ignore[operator]  # single band: two numbers
+
+
+@contextmanager
+def _replacing(path: Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
+    """A temporary file beside ``path`` that takes its name when the block ends without error."""
+    with _sentences(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(path.parent)
+        try:
+            with temporary.open("xb+") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())  # late errors of full or remote disks must come before
+            if not overwrite and path.exists():
+                raise OutputError(f"{path} exists already and was not replaced.")
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _temporary(folder: Path) -> Path:
+    """A name for a hidden temporary file; in the same folder, because renaming is atomic there."""
+    return folder / f".preproc-{uuid4().hex[:12]}.part"
+
+
+@contextmanager
+def _sentences(path: Path) -> Iterator[None]:
+    """Turn the system's errors on writing ``path`` into sentences."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise DiskFullError(
+                f"There is no room left on the disk to write {path}; free some space, then run "
+                "the same command again with --skip-existing."
+            ) from error
+        cause = error.strerror or str(error)
+        raise OutputError(f"Cannot write {path}: {cause}; check the output folder.") from error
+    except ValueError as error:
+        raise OutputError(f"Cannot write {path}: {error}; try --format png.") from error
