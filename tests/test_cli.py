@@ -1,0 +1,355 @@
+"""The command line as a user meets it: what it prints, what it exits with, what it leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from preproc import cli, saving
+from preproc.errors import ModelError
+
+ROOT = Path(__file__).parents[1]
+
+
+class FakeEnhancer:
+    """Doubles pictures, and remembers how it was made."""
+
+    made: list[dict[str, object]]
+
+    def __init__(self, model: str = "cajnn", **options: object) -> None:
+        if model == "nosuch":
+            raise ModelError("There is no model 'nosuch'; known are cajnn.")
+        self.made.append({"model": model, **options})
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return image.resize((2 * image.width, 2 * image.height))
+
+
+@pytest.fixture(autouse=True)
+def made(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """Options of the enhancers made in the test, none of which needs torch."""
+    FakeEnhancer.made = []
+    module = types.ModuleType("preproc.enhancer")
+    module.Enhancer = FakeEnhancer
+    monkeypatch.setitem(sys.modules, "preproc.enhancer", module)
+    monkeypatch.setenv("TERM", "dumb")
+    return FakeEnhancer.made
+
+
+def call(*args: object, monkeypatch: pytest.MonkeyPatch | None = None) -> int:
+    """Run ``preproc ARGS`` in this process; its exit code."""
+    before, sys.argv = sys.argv, ["preproc", *map(str, args)]
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+def pictures(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (6, 4), "red").save(folder / name)
+    return folder
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def python(code: str, *args: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, args)],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+class TestEnhance:
+    def test_a_folder(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        source = pictures(tmp_path / "in", "a.png", "sub/b.jpg")
+        assert call("enhance", source, "-o", tmp_path / "out") == 0
+        assert files(tmp_path / "out") == ["a.png", "sub/b.jpg"]
+        assert Image.open(tmp_path / "out/a.png").size == (12, 8)
+        out, err = capfd.readouterr()
+        assert out == ""
+        assert err.startswith("2 enhanced, in ")
+
+    def test_options_reach_the_enhancer(
+        self, tmp_path: Path, made: list[dict[str, object]]
+    ) -> None:
+        source = pictures(tmp_path, "a.png") / "a.png"
+        options = "--model cajnn-light --scale 4 --to-input-size --weights w.safetensors "
+        options += "--device cpu --dtype float32 --tile 96 --overlap 8 --self-ensemble"
+        assert call("enhance", source, "-o", tmp_path / "out", *options.split()) == 0
+        assert made == [
+            {
+                "model": "cajnn-light",
+                "scale": 4,
+                "to_input_size": True,
+                "weights": Path("w.safetensors"),
+                "device": "cpu",
+                "dtype": "float32",
+                "tile": 96,
+                "overlap": 8,
+                "self_ensemble": True,
+            }
+        ]
+
+    def test_format_quality_and_suffix(self, tmp_path: Path) -> None:
+        source = pictures(tmp_path / "in", "a.png")
+        for quality in (10, 95):
+            options = ["--format", "webp", "--quality", quality, "--suffix", f"_{quality}"]
+            assert call("enhance", source, "-o", tmp_path / "out", *options) == 0
+        assert files(tmp_path / "out") == ["a_10.webp", "a_95.webp"]
+
+    def test_every_writable_format_can_be_asked_for(self) -> None:
+        assert [f.value for f in cli._Format] == saving.format_names()
+
+    def test_an_unknown_model_is_one_sentence(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        source = pictures(tmp_path / "in", "a.png")
+        assert call("enhance", source, "-o", tmp_path / "out", "-m", "nosuch") == 1
+        assert capfd.readouterr().err == "Error: There is no model 'nosuch'; known are cajnn.\n"
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ["--quality", "0"],
+            ["--quality", "101"],
+            ["--format", "png", "--quality", "80"],
+            ["--format", "gif"],
+            ["--dtype", "int8"],
+            ["--scale", "0"],
+            ["--workers", "0"],
+            ["--suffix", "../x"],
+            ["--overwrite", "--skip-existing"],
+            ["--nonsense"],
+        ],
+    )
+    def test_usage_errors_exit_with_2_and_touch_nothing(
+        self, tmp_path: Path, options: list[str], made: list[dict[str, object]]
+    ) -> None:
+        source = pictures(tmp_path / "in", "a.png")
+        assert call("enhance", source, "-o", tmp_path / "out", *options) == 2
+        assert made == []
+        assert not (tmp_path / "out").exists()
+
+    def test_a_second_run_refuses_then_resumes_without_loading_the_model(
+        self,
+        tmp_path: Path,
+        made: list[dict[str, object]],
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        source = pictures(tmp_path / "in", "a.png")
+        assert call("enhance", source, "-o", tmp_path / "out") == 0
+        written = (tmp_path / "out/a.png").stat().st_mtime_ns
+        assert call("enhance", source, "-o", tmp_path / "out") == 1
+        assert "exists already; pass --skip-existing" in capfd.readouterr().err
+        assert call("enhance", source, "-o", tmp_path / "out", "--skip-existing") == 0
+        assert "0 enhanced, 1 skipped" in capfd.readouterr().err
+        assert len(made) == 1
+        assert (tmp_path / "out/a.png").stat().st_mtime_ns == written
+        assert call("enhance", source, "-o", tmp_path / "out", "--overwrite") == 0
+        assert (tmp_path / "out/a.png").stat().st_mtime_ns != written
+
+    def test_warnings_become_notes(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        def warn(self: FakeEnhancer, image: Image.Image) -> Image.Image:
+            import warnings
+
+            warnings.warn("[half] precision overflowed", stacklevel=1)
+            return image
+
+        monkeypatch.setattr(FakeEnhancer, "__call__", warn)
+        source = pictures(tmp_path / "in", "a.png")
+        assert call("enhance", source, "-o", tmp_path / "out") == 0
+        assert "Note [half] precision overflowed\n" in capfd.readouterr().err
+
+    @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_an_interrupted_run_leaves_whole_files_and_says_how_to_go_on(
+        self, tmp_path: Path, number: signal.Signals
+    ) -> None:
+        source = pictures(tmp_path / "in", *(f"{i:03}.png" for i in range(200)))
+        slow = (
+            "import sys, time, types\n"
+            "from preproc import cli\n"
+            "fake = types.ModuleType('preproc.enhancer')\n"
+            "def enhance(image):\n"
+            "    time.sleep(0.2)\n"
+            "    return image\n"
+            "fake.Enhancer = lambda *a, **k: enhance\n"
+            "sys.modules['preproc.enhancer'] = fake\n"
+            "cli.main()\n"
+        )
+        process = python(slow, "enhance", source, "-o", tmp_path / "out")
+        while not list((tmp_path / "out").glob("*.png")):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "--skip-existing" in err
+        assert "Traceback" not in err
+        done = files(tmp_path / "out")
+        assert 0 < len(done) < 200
+        assert all(name.endswith(".png") for name in done)
+        for name in done:
+            Image.open(tmp_path / "out" / name).load()
+
+
+class TestHelp:
+    @pytest.mark.parametrize("command", ["", "enhance", "models", "train", "export", "eval"])
+    def test_every_command_explains_itself_with_an_example(
+        self, command: str, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        assert call(*command.split(), "--help") == 0
+        assert f"preproc {command or 'enhance'} " in capfd.readouterr().out
+
+    def test_help_and_bad_usage_import_neither_torch_nor_an_engine(self) -> None:
+        code = (
+            "import atexit, sys\n"
+            "heavy = {'torch', 'numpy', 'lightning', 'easyocr', 'matplotlib', 'facenet_pytorch'}\n"
+            "atexit.register(lambda: print('heavy:', sorted(heavy & set(sys.modules))))\n"
+            "from preproc.cli import main\n"
+            "main()\n"
+        )
+        for args in (["--help"], ["enhance", "--help"], ["--version"]):
+            out, _ = python(code, *args).communicate(timeout=60)
+            assert out.endswith("heavy: []\n")
+
+    def test_planning_imports_no_torch(self, tmp_path: Path) -> None:
+        code = (
+            "import atexit, sys\n"
+            "atexit.register(lambda: print('torch' in sys.modules))\n"
+            "from preproc.cli import main\n"
+            "main()\n"
+        )
+        process = python(code, "enhance", tmp_path / "missing.png", "-o", tmp_path / "out")
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (1, "False\n")
+        assert "There is no such file or folder." in err
+
+
+class TestModels:
+    def test_lists_every_model(self, capfd: pytest.CaptureFixture[str]) -> None:
+        from preproc.networks import list_models
+
+        assert call("models") == 0
+        out = capfd.readouterr().out
+        for descriptor in list_models():
+            assert descriptor.name in out
+            assert f"{descriptor.parameters:,}" in out
+
+    def test_shows_one_model_and_its_card(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        from preproc import weights
+
+        entry = weights.WeightsEntry(
+            model="cajnn",
+            scale=4,
+            file="c.safetensors",
+            sha256="0" * 64,
+            bytes=1,
+            parameters=1,
+            recipe="r.toml",
+            data=(weights.DataSource("pictures", "CC0"),),
+            steps=1234,
+            train_time=1.0,
+            results={},
+            perceptual_loss=None,
+            licence="CC-BY-4.0",
+            card="c.md",
+        )
+        (tmp_path / "c.md").write_text("# The card of it")
+        monkeypatch.setattr(weights, "entries", lambda: [entry])
+        monkeypatch.setattr(weights, "shipped_folder", lambda: tmp_path)
+        assert call("models", "cajnn") == 0
+        by_name = capfd.readouterr().out
+        for fact in ("14,847,491", "1,234 steps", "pictures (CC0)", "CC-BY-4.0", "# The card"):
+            assert fact in by_name
+        assert call("models", "--card", "cajnn") == 0
+        assert capfd.readouterr().out == by_name
+
+    def test_an_unknown_one_is_a_sentence(self, capfd: pytest.CaptureFixture[str]) -> None:
+        assert call("models", "nosuch") == 1
+        assert capfd.readouterr().err.startswith("Error: There is no model 'nosuch'; known are ")
+
+
+class TestPassThrough:
+    def fake(self, monkeypatch: pytest.MonkeyPatch, name: str, **functions: object) -> None:
+        module = types.ModuleType(name)
+        vars(module).update(functions)
+        monkeypatch.setitem(sys.modules, name, module)
+
+    def test_eval_hands_everything_after_the_task_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[list[str]] = []
+        self.fake(monkeypatch, "eval_tasks.restoration", main=lambda args: seen.append(args) or 3)
+        args = ["--help", "--quality", "10", "20", "-o", "x", "--", "y"]
+        assert call("eval", "restoration", *args) == 3
+        assert seen == [args]
+
+    def test_eval_names_its_tasks(self, capfd: pytest.CaptureFixture[str]) -> None:
+        assert call("eval", "nosuch") == 2
+        assert "restoration" in capfd.readouterr().err
+
+    def test_train_hands_its_options_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[tuple[object, object]] = []
+
+        def run(recipe: Path, **options: object) -> Path:
+            seen.append((recipe, options))
+            return Path("runs/x")
+
+        self.fake(monkeypatch, "preproc.training.train", run=run)
+        options = "r.toml -o runs/x --minutes 1.5 --devices 2 --set a=1 --set b=2 --resume"
+        assert call("train", *options.split()) == 0
+        ((recipe, given),) = seen
+        assert recipe == Path("r.toml")
+        assert given == {
+            "output": Path("runs/x"),
+            "minutes": 1.5,
+            "init_from": None,
+            "resume": True,
+            "data": None,
+            "devices": 2,
+            "nodes": 1,
+            "precision": None,
+            "compile": False,
+            "seed": None,
+            "overrides": ["a=1", "b=2"],
+        }
+
+    def test_a_missing_library_is_named_with_its_extra(
+        self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        def run(*_: object, **__: object) -> Path:
+            raise ModuleNotFoundError("No module named 'lightning'", name="lightning.pytorch")
+
+        self.fake(monkeypatch, "preproc.training.train", run=run)
+        assert call("train", "r.toml", "-o", "x") == 1
+        assert capfd.readouterr().err == (
+            "Error: `preproc train` needs lightning, which is not installed; "
+            "install it with: pip install 'preproc[train]'\n"
+        )
