@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from preproc.errors import ModelError
@@ -12,7 +13,6 @@ from preproc.networks.cisrnet import (
     SDAB,
     ChannelAttention,
     CISRNet,
-    DualAttentionBlock,
     radius,
 )
 from preproc.networks.registry import count_macs, count_parameters
@@ -122,20 +122,50 @@ def test_weights_of_the_first_training_stage_fit_the_whole_network() -> None:
     torch.testing.assert_close(whole.coarse(x), alone(x), rtol=0, atol=0)
 
 
-def test_attention_is_applied_as_the_paper_draws_it() -> None:
-    torch.manual_seed(0)
-    x, h, gates = torch.randn(2, 8, 5, 4), torch.randn(2, 8, 5, 4), torch.rand(2, 8, 1, 1)
+def reference(state: dict[str, Tensor], x: Tensor, scale: int) -> Tensor:
+    """The small net by its definition: functions of a state dict, written from the paper."""
 
-    def gated_positions(block: DualAttentionBlock, h: Tensor) -> Tensor:
+    def conv(key: str, x: Tensor) -> Tensor:
+        weight = state[f"{key}.weight"]
+        return F.conv2d(x, weight, state.get(f"{key}.bias"), padding=weight.shape[2] // 2)
+
+    def channel(key: str, h: Tensor) -> Tensor:
+        mean = F.adaptive_avg_pool2d(h, 1)
+        return h * conv(f"{key}.excite", conv(f"{key}.squeeze", mean).relu()).sigmoid()
+
+    def spatial(key: str, h: Tensor) -> Tensor:
         statistics = torch.cat((h.max(1, keepdim=True).values, h.mean(1, keepdim=True)), 1)
-        return h * block.spatial.conv(statistics).sigmoid()
+        return h * conv(f"{key}.conv", statistics).sigmoid()
 
-    sequential, parallel = SDAB(8, 2), PDAB(8, 2)
-    torch.testing.assert_close(
-        sequential.merge(x, h, gates), x + gated_positions(sequential, h * gates)
-    )
-    both = torch.cat((gated_positions(parallel, h), h * gates), 1)
-    torch.testing.assert_close(parallel.merge(x, h, gates), x + parallel.fuse(both))
+    def group(key: str, x: Tensor) -> Tensor:
+        block = f"{key}.blocks.0"
+        h = conv(f"{block}.conv2", conv(f"{block}.conv1", x).relu())
+        if f"{block}.fuse.weight" in state:
+            both = (spatial(f"{block}.spatial", h), channel(f"{block}.channel", h))
+            h = conv(f"{block}.fuse", torch.cat(both, 1))
+        else:
+            h = spatial(f"{block}.spatial", channel(f"{block}.channel", h))
+        return x + conv(f"{key}.conv", x + h)
+
+    first = conv("coarse.conv_first", x)
+    up = first + conv("coarse.conv_groups", group("coarse.groups.0", first))
+    for step, factor in enumerate([2, 2] if scale == 4 else [scale]):
+        up = F.pixel_shuffle(conv(f"coarse.upsampler.{step}.conv", up), factor)
+    coarse = conv("coarse.conv_last", up)
+    first = conv("fine.conv_first", coarse)
+    return coarse + conv("fine.conv_last", group("fine.groups.0", first))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("attention", [("pdab", "sdab"), ("sdab", "pdab")])
+def test_the_network_computes_what_the_paper_defines(
+    scale: int, attention: tuple[str, str]
+) -> None:
+    network = small(scale, coarse_attention=attention[0], fine_attention=attention[1]).double()
+    x = torch.rand(2, 3, 6, 5, dtype=torch.float64)
+    with torch.inference_mode():
+        wanted = reference(network.state_dict(), x, scale)
+        torch.testing.assert_close(network(x).double(), wanted, rtol=0, atol=1e-6)
 
 
 def test_the_default_network_learns_down_to_its_first_layer() -> None:
@@ -204,10 +234,11 @@ def test_bfloat16_keeps_the_picture_in_float32() -> None:
     with torch.inference_mode():
         exact = network(x)
         with torch.autocast("cpu", torch.bfloat16):
-            mixed = network(x)
-        trunk = network.bfloat16()(x)
-    for out in (mixed, trunk):
-        assert out.dtype == torch.float32
+            mixed = [network(x), network.coarse(x)]
+        network.bfloat16()
+        cast = [network(x), network.coarse(x)]
+    for out, coarse in (mixed, cast):
         torch.testing.assert_close(out, exact, rtol=0, atol=0.01)
-        # More than bfloat16 can say: the last layer was not rounded to it.
-        assert not torch.equal(out, out.bfloat16().float())
+        # More than bfloat16 can say: the layer that makes the picture was not rounded to it.
+        assert not torch.equal(coarse, coarse.bfloat16().float())
+        assert out.dtype == coarse.dtype == torch.float32
