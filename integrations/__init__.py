@@ -1,0 +1,5 @@
+"""Adapters that put an enhancer in front of other people's engines, one engine a file.
+
+Each imports its engine only when used and knows the enhancer as a callable with a scale, nothing of
+networks or tiles: ``integrations.protocols`` says what is asked of both sides.
+"""

@@ -1,0 +1,118 @@
+"""The MTCNN of facenet-pytorch behind an enhancer: well-formed answers in source pixels.
+
+MTCNN looks through a window of 12 px, so it has no eyes for faces below that, whatever
+``min_face_size`` says. An enhancer that enlarges lifts small faces above it; one that returns to
+the input size cannot.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Protocol
+
+import numpy as np
+
+from integrations.protocols import ArrayEnhancer, Faces, RgbArray
+from integrations.view import View, look
+from preproc.errors import PreprocError
+
+WINDOW = 12.0
+"""Side in px of the first network's window."""
+
+
+class Engine(Protocol):
+    """The part of ``facenet_pytorch.MTCNN`` that is used here."""
+
+    min_face_size: float
+
+    def detect(self, img: RgbArray, landmarks: bool) -> tuple[object, object, object]:
+        """Boxes, probabilities and landmarks as arrays, or None for no face."""
+
+
+class MTCNN:
+    """A face detector that sees the enhanced picture and answers in source pixels.
+
+    ``MTCNN(enhancer=Enhancer())`` stands where ``facenet_pytorch.MTCNN()`` stood;
+    ``MTCNN(mine, enhancer=Enhancer())`` uses a detector that exists, and leaves it as it is.
+    """
+
+    def __init__(
+        self,
+        engine: Engine | None = None,
+        *,
+        enhancer: ArrayEnhancer | None = None,
+        min_face_size: float | None = None,
+        **options: object,
+    ) -> None:
+        """Wrap a detector, or make one.
+
+        Args:
+            engine: a ``facenet_pytorch.MTCNN``; None makes one.
+            enhancer: enlarges the picture first; None searches it as it is.
+            min_face_size: smallest face looked for, in source px; None is the engine's own.
+            options: for ``facenet_pytorch.MTCNN``, when one is made.
+
+        Raises:
+            PreprocError: facenet-pytorch is not installed, options are given for a detector that
+                exists, or the smallest face is not above 0.
+        """
+        if engine is not None and options:
+            raise PreprocError(
+                f"The detector exists already, so {', '.join(options)} cannot be set here; "
+                "set it where that detector is made."
+            )
+        self.engine = _make(options) if engine is None else engine
+        self.enhancer = enhancer
+        self.min_face_size = self.engine.min_face_size if min_face_size is None else min_face_size
+        if self.min_face_size <= 0:
+            raise PreprocError(f"min_face_size is in px above 0, but is {self.min_face_size}.")
+
+    def detect(self, image: object) -> Faces:
+        """Find the faces in a picture.
+
+        Args:
+            image: path, bytes, PIL image, array (RGB) or tensor; the same answer for each.
+
+        Returns:
+            Faces in the engine's order, its largest first by default.
+
+        Raises:
+            ImageError: the input is no image.
+        """
+        view = look(image, self.enhancer)
+        smallest = self.min_face_size * view.scale
+        if min(view.rgb.shape[:2]) * (WINDOW / smallest) < WINDOW:
+            return _faces([], [], [], view)  # the engine fails where its pyramid is empty
+        engine = copy(self.engine)
+        engine.min_face_size = smallest
+        boxes, probabilities, landmarks = engine.detect(view.rgb, landmarks=True)
+        if boxes is None:
+            return _faces([], [], [], view)
+        return _faces(boxes, probabilities, landmarks, view)
+
+
+def _make(options: dict[str, object]) -> Engine:
+    try:
+        import facenet_pytorch  # noqa: PLC0415 - the engine is imported only when used
+    except ImportError as error:
+        raise PreprocError("facenet-pytorch is missing: pip install 'preproc[mtcnn]'.") from error
+    engine: Engine = facenet_pytorch.MTCNN(**options)
+    return engine
+
+
+def _faces(boxes: object, probabilities: object, landmarks: object, view: View) -> Faces:
+    """Engine's answer about a view as arrays in source px.
+
+    The engine counts a box's first and last px from 1, the last one included, as the original
+    MATLAB code did, and landmarks from 0 at the centre of a px. Both are kept; plain division would
+    shift a box's first corner by 3/4 px at x4, which matters to a face of 10 px.
+    """
+    scale = view.scale
+    found = np.asarray(boxes, np.float32).reshape(-1, 4)
+    first, last = found[:, :2], found[:, 2:]
+    points = np.asarray(landmarks, np.float32).reshape(-1, 5, 2)
+    return Faces(
+        np.concatenate([(first - 1) / scale + 1, last / scale], axis=1),
+        np.asarray(probabilities, np.float32).reshape(-1),
+        ((points + 0.5) / scale - 0.5).astype(np.float32),
+    )

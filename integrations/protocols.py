@@ -1,0 +1,68 @@
+"""What an adapter asks of an enhancer, and what it promises as a recogniser or a face detector.
+
+Coordinates are source pixels everywhere: those of the picture the caller gave, whatever an enhancer
+did to it on the way.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+RgbArray = NDArray[np.uint8]
+"""A picture as (H, W, 3) uint8, RGB, right side up."""
+
+
+class ArrayEnhancer(Protocol):
+    """Anything that enlarges RGB arrays, ``preproc.Enhancer`` before all."""
+
+    @property
+    def scale(self) -> int:
+        """Output px per input px, along each side; 1 when it returns to the input size."""
+
+    def __call__(self, img: RgbArray, /) -> RgbArray:
+        """(H, W, 3) uint8 RGB in, (scale*H, scale*W, 3) uint8 RGB out."""
+
+
+class Word(NamedTuple):
+    """A piece of text that was read; unpacks as EasyOCR's own triples do.
+
+    Attributes:
+        box: four corners [x, y] in source px: top left, top right, bottom right, bottom left.
+        text: what was read.
+        confidence: 0 to 1.
+    """
+
+    box: list[list[float]]
+    text: str
+    confidence: float
+
+
+class Faces(NamedTuple):
+    """The N faces found in a picture; N may be 0 and the shapes stay as they are.
+
+    Attributes:
+        boxes: (N, 4) float32, x1 y1 x2 y2 in source px; may reach past the border.
+        probabilities: (N,) float32, 0 to 1.
+        landmarks: (N, 5, 2) float32, x y in source px: eyes, nose, corners of the mouth.
+    """
+
+    boxes: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+
+
+class Recogniser(Protocol):
+    """Reads the text in a picture."""
+
+    def readtext(self, image: object) -> list[Word]:
+        """Path, bytes, PIL image, array or tensor in; words out, in source px."""
+
+
+class FaceDetector(Protocol):
+    """Finds the faces in a picture."""
+
+    def detect(self, image: object) -> Faces:
+        """Path, bytes, PIL image, array or tensor in; faces out, in source px."""

@@ -1,0 +1,333 @@
+"""The adapters: one answer for every kind of input, well-formed, in source pixels."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from integrations import easyocr, mtcnn
+from integrations.view import look
+from preproc.errors import ImageError, ModelError, PreprocError
+
+
+class Bicubic:
+    """Stands for an enhancer: plain interpolation."""
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def __call__(self, img):
+        height, width, _ = img.shape
+        size = (width * self.scale, height * self.scale)
+        return np.asarray(Image.fromarray(img).resize(size, Image.Resampling.BICUBIC))
+
+
+class FixedFace:
+    """Stands for facenet-pytorch's MTCNN: finds the same face in everything."""
+
+    min_face_size = 20
+
+    def detect(self, img, landmarks):  # noqa: ARG002
+        self.shape = img.shape
+        FixedFace.asked = self.min_face_size
+        box = [5.0, 9.0, 8.0, 16.0]
+        return np.array([box], dtype=object), np.array([0.9], dtype=object), np.full((1, 5, 2), 5.5)
+
+
+class FixedText:
+    """Stands for easyocr.Reader: finds the given boxes in everything, and reads their sizes."""
+
+    def __init__(self, upright=(), free=()):
+        self.upright, self.free = list(upright), list(free)
+
+    def detect(self, img, **options):
+        self.seen, self.options = img, options
+        return [self.upright], [self.free]
+
+    def recognize(self, img_cv_grey, horizontal_list, free_list, **options):  # noqa: ARG002
+        self.sheet, self.recognise_options = img_cv_grey, options
+        read = [
+            ([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], f"{x2 - x1}x{y2 - y1}", 0.5)
+            for x1, x2, y1, y2 in horizontal_list
+        ]
+        return read[::-1]
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    return pytest.importorskip("skimage.data").astronaut()
+
+
+@pytest.fixture(scope="module")
+def face_engine():
+    return pytest.importorskip("facenet_pytorch").MTCNN()
+
+
+@pytest.fixture(scope="module")
+def text_engine():
+    models = pytest.importorskip("easyocr_en_models", reason="the offline EasyOCR models")
+    return (
+        pytest.importorskip("easyocr")
+        and easyocr.Reader(
+            ["en"],
+            gpu=False,
+            model_storage_directory=models.model_dir(),
+            download_enabled=False,
+            quantize=False,
+            verbose=False,
+        ).engine
+    )
+
+
+@pytest.fixture(scope="module")
+def sign():
+    """A sign of two lines, upright, in colour."""
+    image = Image.new("RGB", (300, 112), (20, 90, 60))
+    draw = ImageDraw.Draw(image)
+    for top, line in ((10, "Emergency exit"), (62, "Second floor")):
+        draw.text((14, top), line, fill=(245, 240, 220), font=ImageFont.load_default(34))
+    return image
+
+
+def kinds(image, folder):
+    """One picture in every kind of input; the stored ones lie on their side, by EXIF."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
+    file = io.BytesIO()
+    image.transpose(Image.Transpose.ROTATE_90).save(file, "PNG", exif=exif)
+    path = folder / "sign.png"
+    path.write_bytes(file.getvalue())
+    return {
+        "path": path,
+        "string": str(path),
+        "bytes": file.getvalue(),
+        "PIL": image,
+        "array": np.asarray(image),
+        "palette": image.quantize(8, dither=Image.Dither.NONE),
+    }
+
+
+def rectangle(word):
+    corners = np.asarray(word.box)
+    return [*corners.min(axis=0), *corners.max(axis=0)]
+
+
+# Faces
+
+
+def test_finds_the_face_where_it_is_at_every_scale(face_engine, portrait):
+    small = np.asarray(Image.fromarray(portrait).resize((256, 256), Image.Resampling.BICUBIC))
+    before = mtcnn.MTCNN(face_engine).detect(small)
+    after = mtcnn.MTCNN(face_engine, enhancer=Bicubic(2)).detect(small)
+
+    for faces in (before, after):
+        assert [part.shape for part in faces] == [(1, 4), (1,), (1, 5, 2)]
+        assert {part.dtype for part in faces} == {np.dtype(np.float32)}
+        assert faces.probabilities[0] > 0.95
+    np.testing.assert_allclose(before.boxes[0], [91, 31, 134, 86], atol=4)
+    np.testing.assert_allclose(after.boxes, before.boxes, atol=4)
+    np.testing.assert_allclose(after.landmarks, before.landmarks, atol=2)
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (19, 200, 3), (1, 1, 3)])
+def test_no_face_has_the_shapes_of_faces(face_engine, shape):
+    faces = mtcnn.MTCNN(face_engine).detect(np.full(shape, 128, np.uint8))
+    assert [part.shape for part in faces] == [(0, 4), (0,), (0, 5, 2)]
+    assert {part.dtype for part in faces} == {np.dtype(np.float32)}
+
+
+def test_every_kind_of_input_gives_the_same_faces(face_engine, portrait, tmp_path):
+    image = Image.fromarray(portrait).resize((128, 128), Image.Resampling.BICUBIC)
+    detector = mtcnn.MTCNN(face_engine)
+    inputs = kinds(image, tmp_path)
+    del inputs["palette"]  # 8 colours are another picture
+    expected = detector.detect(image)
+    assert len(expected.boxes) == 1
+    for kind, given in inputs.items():
+        for part, wanted in zip(detector.detect(given), expected, strict=True):
+            np.testing.assert_array_equal(part, wanted, err_msg=kind)
+
+
+def test_face_coordinates_follow_the_engines_pixel_counting():
+    image = np.zeros((40, 40, 3), np.uint8)
+    plain = mtcnn.MTCNN(FixedFace()).detect(image)
+    np.testing.assert_array_equal(plain.boxes, [[5, 9, 8, 16]])
+    np.testing.assert_array_equal(plain.landmarks, np.full((1, 5, 2), 5.5))
+
+    # Pixels 5 to 8 and 9 to 16, counted from 1, are what became of pixels 2 to 2 and 3 to 4.
+    enlarged = mtcnn.MTCNN(FixedFace(), enhancer=Bicubic(4)).detect(image)
+    np.testing.assert_allclose(enlarged.boxes, [[2, 3, 2, 4]])
+    np.testing.assert_allclose(enlarged.landmarks, np.full((1, 5, 2), 1.0))
+
+
+def test_smallest_face_is_in_source_pixels_and_the_users_detector_stays():
+    engine = FixedFace()
+    image = np.zeros((40, 40, 3), np.uint8)
+    mtcnn.MTCNN(engine, enhancer=Bicubic(4)).detect(image)
+    assert FixedFace.asked == 80
+    mtcnn.MTCNN(engine, enhancer=Bicubic(4), min_face_size=6).detect(image)
+    assert FixedFace.asked == 24
+    assert engine.min_face_size == 20
+
+
+def test_impossible_smallest_face_is_a_sentence():
+    with pytest.raises(PreprocError, match="above 0"):
+        mtcnn.MTCNN(FixedFace(), min_face_size=0)
+
+
+# Text
+
+
+@pytest.mark.parametrize("scale", [None, 2])
+def test_reads_a_sign_where_it_is(text_engine, sign, scale):
+    reader = easyocr.Reader(text_engine, enhancer=scale and Bicubic(scale))
+    words = reader.readtext(sign)
+    assert [w.text for w in words] == ["Emergency exit", "Second floor"]
+    assert all(w.confidence > 0.5 for w in words)
+    np.testing.assert_allclose(rectangle(words[0]), [14, 19, 250, 50], atol=10)
+    box, text, confidence = words[1]  # unpacks as EasyOCR's own triples
+    assert (len(box), text) == (4, "Second floor")
+    assert 0 < confidence <= 1
+
+
+def test_every_kind_of_input_gives_the_same_text(text_engine, sign, tmp_path):
+    reader = easyocr.Reader(text_engine)
+    expected = reader.readtext(sign)
+    assert expected
+    for kind, given in kinds(sign, tmp_path).items():
+        words = reader.readtext(given)
+        if kind == "palette":
+            assert [w.text for w in words] == [w.text for w in expected]
+        else:
+            assert words == expected, kind
+
+
+def test_tilted_text_is_read_along_its_slope(text_engine):
+    image = Image.new("RGB", (300, 300), (20, 90, 60))
+    draw = ImageDraw.Draw(image)
+    draw.text((20, 120), "Emergency exit", fill="white", font=ImageFont.load_default(36))
+    words = easyocr.Reader(text_engine).readtext(
+        image.rotate(15, Image.Resampling.BICUBIC, fillcolor=(20, 90, 60))
+    )
+    assert {w.text for w in words} == {"Emergency", "exit"}
+    for word in words:
+        corners = np.asarray(word.box)
+        assert corners[1, 1] < corners[0, 1] - 10  # the right end is higher
+
+
+def test_a_picture_without_text_has_no_words(text_engine):
+    reader = easyocr.Reader(text_engine, enhancer=Bicubic(2))
+    assert reader.readtext(np.full((40, 60, 3), 128, np.uint8)) == []
+    assert reader.readtext(np.full((1, 1, 3), 128, np.uint8)) == []
+
+
+def test_sizes_are_in_source_pixels():
+    engine = FixedText([[40, 80, 20, 40]])
+    words = easyocr.Reader(engine, enhancer=Bicubic(2)).readtext(
+        np.zeros((50, 100, 3), np.uint8), min_size=7, canvas_size=100, add_margin=0.3, decoder="x"
+    )
+    assert engine.options == {
+        "min_size": 14,
+        "canvas_size": 200,
+        "mag_ratio": 1.0,
+        "add_margin": 0.3,
+        "reformat": False,
+    }
+    assert engine.recognise_options == {"decoder": "x", "reformat": False}
+    assert words == [([[20, 10], [40, 10], [40, 20], [20, 20]], "40x20", 0.5)]
+
+
+def test_what_is_larger_than_the_canvas_is_shrunk_without_aliasing():
+    stripes = np.zeros((200, 400, 3), np.uint8)
+    stripes[:, ::2] = 255
+    engine = FixedText([[10, 60, 0, 50]])
+    words = easyocr.Reader(engine).readtext(stripes, canvas_size=100)
+    assert engine.seen.shape == (50, 100, 3)
+    assert np.ptp(engine.seen[:, 5:-5]) < 20
+    assert rectangle(words[0]) == [40, 0, 240, 200]
+
+
+def test_tall_lines_are_read_from_antialiased_strips():
+    stripes = np.zeros((256, 600, 3), np.uint8)
+    stripes[:, ::2] = 255
+    engine = FixedText(
+        [[0, 512, 0, 256], [520, 600, 0, 40]], [[[0, 0], [512, 1], [511, 257], [-1, 256]]]
+    )
+    words = easyocr.Reader(engine).readtext(stripes)
+    assert [w.text for w in words] == ["128x64", "80x40", "128x64"]
+    assert np.ptp(engine.sheet[2:62, 5:120]) < 30
+
+
+def test_boxes_past_the_border_are_cut_and_those_outside_dropped():
+    engine = FixedText([[-5, 30, -8, 12], [200, 220, 5, 10]])
+    words = easyocr.Reader(engine).readtext(np.zeros((50, 100, 3), np.uint8))
+    assert [rectangle(w) for w in words] == [[0, 0, 30, 12]]
+
+
+# Both
+
+
+def test_unknown_options_are_named():
+    with pytest.raises(PreprocError, match="has no option text_treshold"):
+        easyocr.Reader(FixedText()).readtext(np.zeros((9, 9, 3), np.uint8), text_treshold=0.5)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda: easyocr.Reader(FixedText(), gpu=False), lambda: mtcnn.MTCNN(FixedFace(), gpu=1)],
+)
+def test_options_of_an_engine_that_exists_cannot_be_set(wrap):
+    with pytest.raises(PreprocError, match="exists already, so gpu"):
+        wrap()
+
+
+@pytest.mark.parametrize(
+    ("engine", "make", "extra"),
+    [
+        ("easyocr", lambda: easyocr.Reader(["en"]), "easyocr"),
+        ("facenet_pytorch", mtcnn.MTCNN, "mtcnn"),
+    ],
+)
+def test_a_missing_engine_is_a_sentence(monkeypatch, engine, make, extra):
+    monkeypatch.setitem(sys.modules, engine, None)
+    with pytest.raises(PreprocError, match=rf"pip install 'preproc\[{extra}\]'"):
+        make()
+
+
+def test_importing_the_adapters_imports_no_engine():
+    code = (
+        "import sys, integrations.easyocr, integrations.mtcnn;"
+        "print(sorted({'easyocr', 'facenet_pytorch', 'cv2', 'skimage'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_an_enhancer_of_another_scale_than_it_says_is_refused(monkeypatch):
+    enhancer = Bicubic(2)
+    picture = np.zeros((4, 5, 3), np.uint8)
+    view = look(picture, enhancer)
+    assert (view.rgb.shape, view.scale) == ((8, 10, 3), 2)
+    monkeypatch.setattr(Bicubic, "__call__", lambda _, img: img)
+    with pytest.raises(ModelError, match="scale 2"):
+        look(picture, enhancer)
+
+
+def test_grey_deep_and_transparent_pictures_become_rgb():
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    expected = np.repeat(grey[..., None], 3, axis=2)
+    for given in (grey, grey.astype(np.uint16) * 257, grey / np.float32(255)):
+        np.testing.assert_array_equal(look(given, None).rgb, expected)
+    clear = np.dstack([expected, np.full_like(grey, 200)])
+    np.testing.assert_array_equal(look(clear, None).rgb, expected)
+
+
+@pytest.mark.parametrize("given", [b"no image", 7, "/nowhere/at/all.png"])
+def test_what_is_no_image_is_a_sentence(given):
+    with pytest.raises(ImageError):
+        mtcnn.MTCNN(FixedFace()).detect(given)
