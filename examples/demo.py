@@ -1,0 +1,231 @@
+"""Before and after, in one picture: what EasyOCR reads and MTCNN finds in a poor photograph.
+
+``make demo``, or ``python -m examples.demo --image yours.jpg`` from the repository root. The
+photograph is described in ``examples/scene.py``: its sign is rendered. Every arm is given to the
+same engines with the same settings in source pixels, those of the input:
+
+- input: the degraded picture as it is;
+- bicubic: the input enlarged by plain bicubic interpolation, to tell size from restoration;
+- enhanced: the input enlarged by the model;
+- original: the scene before it was degraded, as the limit of what these engines can do.
+
+A picture of yours is taken as it is, so it has no original, and no known words to count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import easyocr_en_models
+import numpy as np
+import typer
+
+from examples import scene, sheet
+from integrations import easyocr, mtcnn
+from integrations.protocols import Faces, RgbArray, Word
+from integrations.view import look
+from preproc import Enhancer
+from preproc.degrade import bicubic_up
+from preproc.errors import ImageError, PreprocError
+from preproc.saving import save
+
+MOST_PIXELS = 500_000
+"""Largest picture that the demo takes, in px; the text detector needs 3 GB for it at x4."""
+
+
+@dataclass(frozen=True)
+class Enlarged:
+    """An enhancer whose work is done already, so that both engines and the sheet share it."""
+
+    picture: RgbArray
+    scale: int
+
+    def __call__(self, img: RgbArray, /) -> RgbArray:
+        """The enlarged picture, whatever is given."""
+        del img
+        return self.picture
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to show the input to the engines, and what they made of it, in source px."""
+
+    name: str
+    picture: RgbArray
+    words: Sequence[Word]
+    faces: Faces
+
+
+def arms_of(
+    source: RgbArray, enhanced: RgbArray, scale: int, original: RgbArray | None = None
+) -> dict[str, Enlarged]:
+    """The pictures to compare.
+
+    Args:
+        source: (H, W, 3) uint8 RGB, the input.
+        enhanced: (scale*H, scale*W, 3), what the model made of it.
+        scale: px of ``enhanced`` per px of ``source``.
+        original: what the source was before it was reduced, where that is known.
+    """
+    arms = {
+        "input": Enlarged(source, 1),
+        "bicubic": Enlarged(bicubic_up(source, scale), scale),
+        "enhanced": Enlarged(enhanced, scale),
+    }
+    if original is not None:
+        arms["original"] = Enlarged(original, original.shape[0] // source.shape[0])
+    return arms
+
+
+def examine(source: RgbArray, pictures: Mapping[str, Enlarged]) -> list[Arm]:
+    """Run both engines on every arm, on the CPU, with their default settings."""
+    reader = easyocr.Reader(
+        ["en"],
+        gpu=False,
+        model_storage_directory=easyocr_en_models.model_dir(),
+        download_enabled=False,
+        quantize=False,
+        verbose=False,
+    ).engine
+    detector = mtcnn.MTCNN().engine
+    return [
+        Arm(
+            name,
+            enlarged.picture,
+            easyocr.Reader(reader, enhancer=enlarged).readtext(source),
+            mtcnn.MTCNN(detector, enhancer=enlarged).detect(source),
+        )
+        for name, enlarged in pictures.items()
+    ]
+
+
+def words_right(read: Iterable[Word], known: Iterable[str]) -> int:
+    """How many known words were read, each as often as it is there, letter case aside."""
+    known_words = Counter(_plain(word) for word in known)
+    return (known_words & Counter(_plain(t) for w in read for t in w.text.split())).total()
+
+
+def summary(arm: Arm, known: Sequence[str]) -> str:
+    """One line on an arm, such as ``7 of 19 words right, 1 face (0.998)``."""
+    if known:
+        text = f"{words_right(arm.words, known)} of {len(known)} words right"
+    else:
+        text = f"{len(arm.words)} pieces of text"
+    count = len(arm.faces.boxes)
+    faces = f"{count or 'no'} face{'s' * (count != 1)}"
+    if count:
+        faces += f" ({', '.join(f'{p:.3f}' for p in arm.faces.probabilities)})"
+    return f"{text}, {faces}"
+
+
+def report(arms: Iterable[Arm], known: Sequence[str]) -> str:
+    """What was read and found, one line each, with boxes x1 y1 x2 y2 in source px."""
+    lines = []
+    for arm in arms:
+        lines.append(f"{arm.name}: {summary(arm, known)}")
+        lines += [f"  text {_span(w)}  {w.confidence:.2f}  {w.text}" for w in arm.words]
+        lines += [
+            f"  face {_box(box)}  {probability:.4f}"
+            for box, probability in zip(
+                arm.faces.boxes.tolist(), arm.faces.probabilities.tolist(), strict=True
+            )
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def run(
+    source: RgbArray,
+    pictures: Mapping[str, Enlarged],
+    known: Sequence[str],
+    caption: str,
+    out: Path,
+) -> str:
+    """Examine every arm, and leave the sheet at ``out`` and the report beside it as ``.txt``.
+
+    Returns:
+        The report.
+
+    Raises:
+        OutputError: a result could not be written.
+    """
+    arms = examine(source, pictures)
+    panels = [
+        sheet.Panel(f"{arm.name}: {summary(arm, known)}", arm.picture, arm.words, arm.faces)
+        for arm in arms
+    ]
+    right = {_plain(word) for word in known}
+    drawn = sheet.draw(
+        panels,
+        source.shape[1::-1],
+        caption,
+        lambda text: {_plain(t) for t in text.split()} <= right if right else None,
+    )
+    save(drawn, out, overwrite=True)
+    text = report(arms, known)
+    out.with_suffix(".txt").write_text(text, encoding="utf-8")
+    return text
+
+
+def main(
+    image: Annotated[Path | None, typer.Option(help="A picture of yours, taken as it is.")] = None,
+    model: Annotated[str, typer.Option(help="Name of the model, see `preproc models`.")] = "cajnn",
+    weights: Annotated[Path | None, typer.Option(help="Weights of yours, safetensors.")] = None,
+    out: Annotated[Path, typer.Option(help="The picture to leave.")] = Path("out/demo.png"),
+) -> None:
+    """Show what OCR and face detection make of a poor picture before and after enhancement."""
+    try:
+        original = None if image else scene.original()
+        source = _small(image) if original is None else scene.degraded(original)
+        enhancer = Enhancer(model, weights=weights)
+        enhanced = np.asarray(enhancer(source))
+        caption = (
+            f"Model: {model} x{enhancer.scale}. Every arm has the same settings and boxes in px of "
+            "the input."
+        )
+        if original is not None:
+            caption += (
+                " Green: every word right. Photograph: NASA, public domain. The sign is rendered"
+                " into it at full resolution; then the whole is reduced by bicubic to"
+                f" 1/{scene.REDUCTION} and saved as JPEG {scene.QUALITY}."
+            )
+        pictures = arms_of(source, enhanced, enhancer.scale, original)
+        text = run(source, pictures, [] if image else scene.words(), caption, out)
+    except PreprocError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{text}-> {out}")
+
+
+def _small(image: object) -> RgbArray:
+    """A picture of the user's, which must not be so large that the engines need many GB for it."""
+    rgb = look(image, None).rgb
+    height, width, _ = rgb.shape
+    if height * width > MOST_PIXELS:
+        raise ImageError(
+            f"{image} has {width}x{height} px, and the demo takes {MOST_PIXELS:,} at most, because "
+            "it looks at all of them enlarged; cut out a part, or use `preproc enhance`."
+        )
+    return rgb
+
+
+def _plain(word: str) -> str:
+    """A word as it is compared: lower case, letters and digits only."""
+    return re.sub(r"[^0-9a-z]", "", word.lower())
+
+
+def _span(word: Word) -> str:
+    corners = np.asarray(word.box)
+    return _box([*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()])
+
+
+def _box(box: Iterable[float]) -> str:
+    return " ".join(f"{value:6.1f}" for value in box)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,97 @@
+"""The demo leaves a picture and a log that say what was read and found, where, and how rightly."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("skimage", reason="the demo's photograph comes with scikit-image")
+pytest.importorskip("easyocr_en_models", reason="the offline EasyOCR models")
+pytest.importorskip("easyocr")
+pytest.importorskip("facenet_pytorch")
+
+import typer
+from typer.testing import CliRunner
+
+from examples import demo, scene, sheet
+from integrations.protocols import Faces, Word
+from preproc.degrade import bicubic_up
+
+
+@pytest.fixture(scope="module")
+def original():
+    return scene.original()
+
+
+@pytest.fixture
+def command():
+    app = typer.Typer()
+    app.command()(demo.main)
+    return lambda *args: CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def test_the_scene_is_the_same_every_time_and_a_quarter_remains(original):
+    np.testing.assert_array_equal(scene.original(), original)
+    assert original.shape == (512, 960, 3)
+    assert scene.degraded(original).shape == (128, 240, 3)
+    assert len(scene.words()) == 19
+
+
+def test_picture_and_log_with_boxes_in_source_pixels(original, tmp_path):
+    source = scene.degraded(original)
+    pictures = demo.arms_of(source, bicubic_up(source, 2), 2)
+    out = tmp_path / "folder" / "demo.png"
+    log = demo.run(source, pictures, scene.words(), "A caption.", out)
+
+    with Image.open(out) as drawn:
+        assert drawn.width > 2 * sheet.PANEL[0]
+        assert len(drawn.getcolors(maxcolors=2**24)) > 1000
+    assert out.with_suffix(".txt").read_text(encoding="utf-8") == log
+    arms = re.findall(r"^(\w+): (\d+) of 19 words right, 1 face", log, re.MULTILINE)
+    assert [name for name, _ in arms] == ["input", "bicubic", "enhanced"]
+    assert arms[1][1] == arms[2][1]  # the same picture in both
+    for line in re.findall(r"^  text +(.*)$", log, re.MULTILINE):
+        x1, y1, x2, y2 = (float(v) for v in line.split()[:4])
+        assert 110 <= x1 < x2 <= 240  # on the board
+        assert 0 <= y1 < y2 <= 128
+    faces = [line.split() for line in re.findall(r"^  face +(.*)$", log, re.MULTILINE)]
+    assert len(faces) == 3
+    for face in faces:
+        np.testing.assert_allclose([float(v) for v in face[:4]], [45, 17, 66, 43], atol=3)
+    assert "SPACE MUSEUM" in log
+
+
+def test_words_are_counted_once_each_and_case_aside():
+    read = [Word([], "Main main entrance,", 1.0), Word([], "entrnce", 1.0)]
+    assert demo.words_right(read, ["Main", "Entrance", "Exit"]) == 2
+
+
+def test_no_face_is_said_so():
+    nothing = Faces(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
+    arm = demo.Arm("input", np.zeros((4, 4, 3), np.uint8), [], nothing)
+    assert demo.summary(arm, []) == "0 pieces of text, no faces"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"), [(b"no picture", "no picture in a format"), (None, "no file")]
+)
+def test_a_bad_picture_is_one_sentence(command, tmp_path, content, sentence):
+    path = tmp_path / "mine.jpg"
+    if content:
+        path.write_bytes(content)
+    done = command("--image", path, "--out", tmp_path / "demo.png")
+    assert done.exit_code == 1
+    assert sentence in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "demo.png").exists()
+
+
+def test_a_picture_too_large_to_enlarge_is_one_sentence(command, tmp_path):
+    path = tmp_path / "mine.png"
+    Image.new("RGB", (1000, 501)).save(path)
+    done = command("--image", path)
+    assert done.exit_code == 1
+    assert "1000x501 px" in done.stderr
