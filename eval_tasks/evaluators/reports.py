@@ -1,0 +1,77 @@
+"""Reports that can be traced: what ran where, as JSON and CSV files that are whole or absent."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from uuid import uuid4
+
+from PIL import features
+
+from preproc.errors import OutputError
+
+Value = str | int | float | None
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of Python, the JPEG coder and the named packages."""
+    found = {"python": platform.python_version()}
+    found["libjpeg_turbo"] = str(features.version_feature("libjpeg_turbo"))
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def write_json(path: Path, report: Mapping[str, object]) -> None:
+    """Write a report as JSON; infinities, which JSON lacks, become the string ``inf``.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    _write(path, json.dumps(_finite(report), indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Value]]) -> None:
+    """Write rows that share their keys as CSV with a header; None becomes an empty cell.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with io.StringIO(newline="") as text:
+        writer = csv.DictWriter(text, list(rows[0]) if rows else [])
+        writer.writeheader()
+        writer.writerows(rows)
+        _write(path, text.getvalue())
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and math.isinf(value):
+        return str(value)
+    return value
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}-{uuid4().hex[:12]}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(text, encoding="utf-8", newline="")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        cause = error.strerror or str(error)
+        raise OutputError(f"Cannot write the report {path}: {cause}.") from error

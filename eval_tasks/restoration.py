@@ -1,0 +1,289 @@
+"""PSNR and SSIM of restoring reduced, compressed photographs, beside the papers' rows.
+
+Each image of a set is cut to a multiple of the scale, reduced (MATLAB bicubic, antialiased) and
+saved as JPEG 4:2:0; bicubic enlargement and the models restore it. The papers measure by different
+protocols, so figures are compared within one only.
+
+    python eval_tasks/restoration.py --data DIR --set Set5 Set14 --quality 10 20 40 --model cajnn
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from eval_tasks.evaluators.paper_rows import paper_rows
+from eval_tasks.evaluators.reports import Value, versions, write_csv, write_json
+from eval_tasks.evaluators.restoration import Method, Row, evaluate
+from preproc import __version__
+from preproc.degrade import Pixels, bicubic_down, bicubic_up, jpeg, mod_crop
+from preproc.errors import ImageError, ModelError, PreprocError
+from preproc.metrics import PROTOCOLS, Protocol
+from preproc.saving import require_writable
+
+if TYPE_CHECKING:
+    from preproc.enhancer import Enhancer
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the evaluation; ``argv`` is the command line without the program's name.
+
+    Returns:
+        The exit code: 0, or 1 after an error message on stderr.
+    """
+    options = _parser().parse_args(argv)
+    try:
+        _run(options)
+    except PreprocError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(Text(f"Error: {error}", "red"))
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="restoration",
+        description="PSNR and SSIM on Y of bicubic enlargement and of models on images that were "
+        "reduced and saved as JPEG, beside what the papers print.",
+    )
+    add = parser.add_argument
+    add("--data", type=Path, required=True, metavar="DIR", help="folder that holds the sets")
+    add(
+        "--set",
+        dest="sets",
+        nargs="+",
+        required=True,
+        metavar="NAME",
+        help="folders under DIR with high-resolution images of any format; Set5, Set14, BSD100, "
+        "Urban100 and Manga109 are known to the papers",
+    )
+    add(
+        "--quality",
+        type=_quality,
+        nargs="+",
+        default=[10, 20, 40],
+        metavar="Q",
+        help="JPEG qualities of the input, 1 to 100 (default: 10 20 40)",
+    )
+    add("--model", nargs="*", default=[], metavar="NAME", help="models to measure beside bicubic")
+    add("--self-ensemble", action="store_true", help="measure each model's x8 self-ensemble too")
+    add("--weights", metavar="FILE", help="safetensors for the one model, in place of its own")
+    add("--scale", type=int, choices=range(2, 5), default=4, help="reduction (default: 4)")
+    add(
+        "--protocol",
+        choices=tuple(PROTOCOLS),
+        default="cajnn",
+        help="whose definition of PSNR and SSIM (default: cajnn)",
+    )
+    add("--device", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)")
+    add("--json", type=Path, metavar="FILE", help="write all rows with versions, device and time")
+    add("--csv", type=Path, metavar="FILE", help="write all rows as a flat table")
+    return parser
+
+
+def _quality(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 100):
+        raise argparse.ArgumentTypeError(f"a JPEG quality is 1 to 100, not {text!r}")
+    return int(text)
+
+
+def _run(options: argparse.Namespace) -> None:
+    start = time.perf_counter()
+    protocol = PROTOCOLS[options.protocol]
+    sets = {name: _images_in(options.data / name) for name in dict.fromkeys(options.sets)}
+    qualities = list(dict.fromkeys(options.quality))
+    for report in filter(None, (options.json, options.csv)):
+        require_writable(report.parent)  # rather now than after the work
+    methods, device = _methods(options)
+
+    measured = []
+    with _progress() as progress:
+        total = sum(map(len, sets.values())) * len(qualities) * len(methods)
+        task = progress.add_task("", total=total)
+        for name, paths in sets.items():
+            for quality in qualities:
+                progress.update(task, description=f"{escape(name)}, JPEG {quality}")
+                measured += evaluate(
+                    methods,
+                    _pairs(paths, options.scale, quality),
+                    dataset=name,
+                    quality=quality,
+                    scale=options.scale,
+                    protocol=protocol,
+                    advance=lambda: progress.advance(task),
+                )
+    printed = [
+        row
+        for row in paper_rows()[protocol.name]
+        if row.dataset in sets and row.quality in qualities and row.scale == options.scale
+    ]
+    about = {
+        "protocol": protocol.name,
+        "device": device,
+        "preproc": __version__,
+        **versions("torch", "numpy", "pillow"),
+    }
+    _show(measured, printed, protocol, about, time.perf_counter() - start)
+    rows: list[dict[str, Value]] = [asdict(row) for row in measured + printed]
+    if options.json:
+        seconds = round(time.perf_counter() - start, 3)
+        write_json(options.json, {**about, "seconds": seconds, "rows": rows})
+    if options.csv:
+        write_csv(options.csv, [{**row, **about} for row in rows])
+
+
+def _methods(options: argparse.Namespace) -> tuple[list[Method], str]:
+    """Bicubic, each model and its self-ensemble, and the device that the models run on."""
+    models = list(dict.fromkeys(options.model))
+    if options.weights and len(models) != 1:
+        raise ModelError(f"--weights belongs to one model, but --model names {len(models)}.")
+    scale = options.scale
+    methods = [Method("bicubic", lambda lr: bicubic_up(lr, scale))]
+    device = "cpu"
+    if models:
+        from preproc.enhancer import Enhancer  # noqa: PLC0415 - bicubic alone needs no networks
+
+        for model in models:
+            for ensemble in (False, True) if options.self_ensemble else (False,):
+                enhancer = Enhancer(
+                    model,
+                    scale=scale,
+                    weights=options.weights,
+                    device=options.device,
+                    self_ensemble=ensemble,
+                )
+                name = f"{model} self-ensemble" if ensemble else model
+                millions = enhancer.descriptor.parameters / 1e6
+                methods.append(Method(name, _restore(enhancer), millions))
+                device = _device_name(enhancer)
+    return methods, device
+
+
+def _restore(enhancer: Enhancer) -> Callable[[Pixels], Pixels]:
+    return lambda lr: np.asarray(enhancer(lr))
+
+
+def _device_name(enhancer: Enhancer) -> str:
+    if enhancer.device.type == "cuda":
+        import torch  # noqa: PLC0415
+
+        return f"{enhancer.device}: {torch.cuda.get_device_name(enhancer.device)}"
+    return str(enhancer.device)
+
+
+def _images_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ImageError(f"There is no folder {folder}; --set names folders under --data.")
+    known = Image.registered_extensions()
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in known)
+    if not paths:
+        raise ImageError(f"There are no images in {folder}.")
+    return paths
+
+
+def _pairs(paths: list[Path], scale: int, quality: int) -> Iterator[tuple[Pixels, Pixels]]:
+    """Degraded image and reference of each file."""
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                upright = np.array(ImageOps.exif_transpose(image).convert("RGB"))
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ImageError(f"Cannot read {path}: {error}; mend or remove it.") from error
+        reference = mod_crop(upright, scale)
+        yield jpeg(bicubic_down(reference, scale), quality), reference
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def _show(
+    measured: list[Row],
+    printed: list[Row],
+    protocol: Protocol,
+    about: dict[str, str],
+    seconds: float,
+) -> None:
+    """One table a quality: what was measured here, then what the paper prints."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 240  # piped into a file, nothing should be folded at 80 columns
+    for quality in dict.fromkeys(row.quality for row in measured):
+        here, papers = ([r for r in rows if r.quality == quality] for rows in (measured, printed))
+        console.print(_table(here, papers, protocol))
+        doubts = {f"({r.dataset}) {r.method}: {r.note}" for r in papers if r.note and r.psnr}
+        for doubt in sorted(doubts):
+            console.print(f"not to be trusted {escape(doubt)}", style="dim")
+    console.print(f"{seconds:.1f} s; " + ", ".join(f"{k} {v}" for k, v in about.items()))
+
+
+def _table(here: list[Row], papers: list[Row], protocol: Protocol) -> Table:
+    table = Table(
+        title=f"Y PSNR (dB) / SSIM by the {protocol.name} protocol, input reduced x{here[0].scale} "
+        f"and saved as JPEG {here[0].quality}",
+        title_justify="left",
+    )
+    sizes = {row.dataset: row.images for row in here}
+    for heading in ("source", "method"):
+        table.add_column(heading)
+    table.add_column("M params", justify="right")
+    for dataset, images in sizes.items():
+        table.add_column(f"{dataset} (N={images})", justify="right")
+    table.add_column("s here", justify="right")
+    for rows, digits in ((here, (3, 4)), (papers, protocol.digits)):
+        for method in dict.fromkeys(row.method for row in rows):
+            its = {row.dataset: row for row in rows if row.method == method}
+            first = next(iter(its.values()))
+            table.add_row(
+                escape(first.source),
+                escape(method),
+                "" if first.parameters is None else f"{first.parameters:.4g}",
+                *(_cell(its.get(dataset), digits) for dataset in sizes),
+                f"{sum(r.seconds or 0 for r in its.values()):.2f}" if rows is here else "",
+                style="" if rows is here else "dim",
+            )
+        table.add_section()
+    return table
+
+
+def _cell(row: Row | None, digits: tuple[int, int]) -> str:
+    """``PSNR/SSIM``, in brackets if not to be trusted; the reason if missing."""
+    if row is None:
+        return ""
+    if row.psnr is None or row.ssim is None:
+        return escape(row.note)
+    figures = f"{row.psnr:.{digits[0]}f}/{row.ssim:.{digits[1]}f}"
+    return f"({figures})" if row.note else figures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""Training and evaluation degrade pictures as the papers did, and reproducibly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from preproc import degrade
+from preproc.degrade import MCU, Degradation
+from preproc.errors import ImageError, RecipeError
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    """Smooth colour with edges, 96x64: compresses like a photograph, unlike noise."""
+    y, x = np.mgrid[:64, :96]
+    planes = [128 + 90 * np.sin(x / 9), 128 + 90 * np.cos(y / 7), np.where(x > y, 40, 210)]
+    return np.stack(planes, -1).astype(np.uint8)
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a.astype(int) - b).mean())
+
+
+def test_mod_crop_cuts_bottom_and_right():
+    img = np.arange(7 * 9 * 3, dtype=np.uint8).reshape(7, 9, 3)
+    assert np.array_equal(degrade.mod_crop(img, 4), img[:4, :8])
+    with pytest.raises(ImageError, match="9x7 px is too small"):
+        degrade.mod_crop(img, 8)
+
+
+def test_bicubic_rounds_to_uint8_after_each_axis_rows_first():
+    # Four px become one with a weight of a quarter each: edges are mirrored.
+    dot = np.zeros((4, 4, 3), np.uint8)
+    dot[1, 2] = 6
+    assert degrade.bicubic_down(dot, 4).item(0) == 1  # 6 -> 1.5 -> 2 -> 0.5 -> 1; 6/16 gives 0
+    pair = np.zeros((4, 4, 3), np.uint8)
+    pair[:2, 0] = 2
+    assert degrade.bicubic_down(pair, 4).item(0) == 0  # 4/4 = 1 -> 0.25 -> 0
+    assert degrade.bicubic_down(pair.swapaxes(0, 1), 4).item(0) == 1  # 0.5 -> 1 twice -> 0.5 -> 1
+
+
+def test_bicubic_clips_overshoot_and_keeps_constants():
+    edge = np.zeros((8, 8, 3), np.uint8)
+    edge[:, 4:] = 255
+    up = degrade.bicubic_up(edge, 4)
+    assert up.shape == (32, 32, 3)
+    assert (up[:, :8] == 0).all()
+    assert (up[:, -8:] == 255).all()
+    white = np.full((8, 8, 3), 255, np.uint8)
+    assert (degrade.bicubic_down(white, 4) == 255).all()
+    assert (degrade.bicubic_up(white, 3) == 255).all()
+
+
+def test_lower_quality_is_further_from_the_picture(photo):
+    for code in (degrade.jpeg, degrade.webp):
+        far = [distance(code(photo, quality), photo) for quality in (10, 40, 95)]
+        assert far[0] > far[1] > far[2] > 0
+
+
+def test_jpeg_is_4_2_0_unless_asked(photo):
+    assert np.array_equal(degrade.jpeg(photo, 40), degrade.jpeg(photo, 40, "4:2:0"))
+    far = [distance(degrade.jpeg(photo, 90, chroma), photo) for chroma in degrade.SUBSAMPLINGS]
+    assert far[0] > far[1] > far[2]
+    with pytest.raises(ImageError, match="4:1:1"):
+        degrade.jpeg(photo, 40, "4:1:1")
+
+
+def test_a_crop_with_an_aligned_margin_is_coded_as_in_its_picture(photo):
+    whole = degrade.jpeg(photo, 20)
+    top, left = MCU, 2 * MCU
+    crop = degrade.jpeg(photo[top : top + 48, left : left + 48], 20)
+    inside = slice(MCU, 2 * MCU)
+    assert np.array_equal(crop[inside, inside], whole[2 * MCU : 3 * MCU, 3 * MCU : 4 * MCU])
+    # The margin matters: at another phase the same picture comes out differently.
+    shifted = degrade.jpeg(photo[top + 5 : top + 53, left : left + 48], 20)
+    assert not np.array_equal(shifted[11:27, inside], whole[2 * MCU : 3 * MCU, 3 * MCU : 4 * MCU])
+
+
+def test_two_passes_leave_more_traces_than_one(photo):
+    once = degrade.jpeg(photo, 80)
+    assert distance(degrade.double_jpeg(photo, 20, 80), photo) > distance(once, photo)
+    aligned = degrade.double_jpeg(photo, 20, 80)
+    shifted = degrade.double_jpeg(photo, 20, 80, shift=(3, 5))
+    assert aligned.shape == shifted.shape == photo.shape
+    assert not np.array_equal(aligned, shifted)
+    resaved = degrade.resave(photo, 1.3, 20, 80)
+    assert resaved.shape == photo.shape
+    assert distance(resaved, photo) > distance(once, photo)
+
+
+def test_blur_keeps_the_mean_and_lowers_the_contrast(photo):
+    blurred = degrade.blur(photo, 1.0)
+    assert blurred.mean() == pytest.approx(photo.mean(), abs=1)
+    steps = [np.abs(np.diff(img[..., 2].astype(int), axis=1)).max() for img in (photo, blurred)]
+    assert steps[0] == 170
+    assert steps[1] < 80
+
+
+def test_inputs_are_left_alone(photo):
+    before = photo.copy()
+    every = Degradation(double_jpeg=0.3, resave=0.2, webp=0.2, chroma=0.5, blur=0.5)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        every.apply(photo, rng)
+    assert np.array_equal(photo, before)
+
+
+def test_the_default_is_cajnn_s_single_jpeg_of_quality_10_to_100(photo):
+    rng, twin = np.random.default_rng(5), np.random.default_rng(5)
+    qualities = set()
+    for _ in range(40):
+        result = Degradation().apply(photo, rng)
+        match = [q for q in range(10, 101) if np.array_equal(result, degrade.jpeg(photo, q))]
+        assert match
+        qualities.update(match)
+        assert np.array_equal(result, Degradation().apply(photo, twin))
+    assert min(qualities) < 30
+    assert max(qualities) > 80
+
+
+def test_each_fate_comes_as_often_as_said(photo, monkeypatch):
+    seen: dict[str, int] = {}
+
+    def count(name: str) -> None:
+        def coder(img, *args):
+            key = name + (" chroma" if name == "jpeg" and args[1:] != ("4:2:0",) else "")
+            seen[key] = seen.get(key, 0) + 1
+            return img
+
+        monkeypatch.setattr(degrade, name, coder)
+
+    for name in ("jpeg", "double_jpeg", "resave", "webp", "blur"):
+        count(name)
+    mixed = Degradation(
+        uncompressed=0.1, double_jpeg=0.2, resave=0.15, webp=0.25, chroma=0.5, blur=0.4
+    )
+    rng = np.random.default_rng(0)
+    n = 4000
+    for _ in range(n):
+        mixed.apply(photo, rng)
+    share = {name: times / n for name, times in seen.items()}
+    expected = {
+        "double_jpeg": 0.2,
+        "resave": 0.15,
+        "webp": 0.25,
+        "blur": 0.4,
+        "jpeg": 0.15,
+        "jpeg chroma": 0.15,
+    }
+    assert share == pytest.approx(expected, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ({"quality": (0, 50)}, "quality runs from low to high above 0"),
+        ({"quality": (60, 50)}, "quality runs from low to high"),
+        ({"quality": (10, 101)}, "up to 100"),
+        ({"scale": 0}, "scale must be 1 or more"),
+        ({"webp": -0.1}, "between 0 and 1"),
+        ({"blur": 1.1}, "between 0 and 1"),
+        ({"webp": 0.6, "double_jpeg": 0.6}, "come to 1.2"),
+    ],
+)
+def test_contradictions_are_named(field, words):
+    with pytest.raises(RecipeError, match=words):
+        Degradation(**field)
+
+
+@pytest.mark.parametrize(
+    "img", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)]
+)
+def test_only_uint8_rgb_is_taken(img):
+    for change in (lambda: degrade.jpeg(img, 40), lambda: degrade.bicubic_down(img, 4)):
+        with pytest.raises(ImageError, match="uint8 RGB"):
+            change()
