@@ -1,0 +1,50 @@
+# Each target sets up what it needs: a virtual environment with what requirements.txt pins.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+UV_VERSION := 0.13.9
+RECIPE ?= cajnn-light
+export UV_HTTP_TIMEOUT ?= 180  # seconds; some wheels are large
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint train requirements
+
+help:
+	@echo "make demo    leave out/demo.png: what OCR and face detection make of a poor photograph,"
+	@echo "             before and after enhancement (ARGS='--image yours.jpg --model cajnn-light')"
+	@echo "make test    run the tests (ARGS='-k tiles')"
+	@echo "make lint    check style, formatting and types"
+	@echo "make train   train a model (RECIPE=$(RECIPE) ARGS='--minutes 60')"
+	@echo "make requirements   pin the newest versions of everything"
+
+setup: $(READY)
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is \
+	needed, but $(PYTHON) is %d.%d; name another: make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.txt
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python -m examples.demo $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+train: $(READY)
+	$(BIN)/preproc train $(RECIPE) $(ARGS)
+
+# Hashes pin the content; the builder of the package itself is in too, to build without a download.
+requirements: $(READY)
+	echo 'hatchling>=1.25' | $(BIN)/uv pip compile --upgrade --quiet --universal \
+	--python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	--no-emit-find-links --extra dev pyproject.toml - --output-file requirements.txt
