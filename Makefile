@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV_VERSION := 0.13.9
-RECIPE ?= cajnn-light
-export UV_HTTP_TIMEOUT ?= 180  # seconds; some wheels are large
+RECIPE ?= preproc/training/recipes/cajnn-light.toml
+# Seconds; some wheels are large.
+export UV_HTTP_TIMEOUT ?= 180
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint train requirements
@@ -15,7 +16,7 @@ help:
 	@echo "             before and after enhancement (ARGS='--image yours.jpg --model cajnn-light')"
 	@echo "make test    run the tests (ARGS='-k tiles')"
 	@echo "make lint    check style, formatting and types"
-	@echo "make train   train a model (RECIPE=$(RECIPE) ARGS='--minutes 60')"
+	@echo "make train   train a model (RECIPE=recipe.toml ARGS='--data folder --minutes 60')"
 	@echo "make requirements   pin the newest versions of everything"
 
 setup: $(READY)
@@ -41,10 +42,10 @@ lint: $(READY)
 	$(BIN)/mypy
 
 train: $(READY)
-	$(BIN)/preproc train $(RECIPE) $(ARGS)
+	$(BIN)/preproc train $(RECIPE) --output runs/$(basename $(notdir $(RECIPE))) $(ARGS)
 
-# Hashes pin the content; the builder of the package itself is in too, to build without a download.
+# Hashes pin the content; what builds the package itself is in too, so that it is pinned as well.
 requirements: $(READY)
-	echo 'hatchling>=1.25' | $(BIN)/uv pip compile --upgrade --quiet --universal \
+	printf 'hatchling>=1.25\neditables>=0.5\n' | $(BIN)/uv pip compile --upgrade --quiet --universal \
 	--python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --extra dev pyproject.toml - --output-file requirements.txt
