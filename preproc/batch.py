@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from preproc.errors import ImageError, PreprocError
+from preproc import png16
+from preproc.errors import PreprocError
+from preproc.opening import open_picture
 from preproc.plan import Failure, Job
 from preproc.saving import DiskFullError, format_named, holding_mode
 
-_STILLS_OF_MANY = frozenset({"ICO", "ICNS", "MPO", "PSD"})
-"""Formats whose first frame is the picture, and the others sizes, previews or layers of it."""
+Loaded: TypeAlias = Image.Image | bytes
+"""What is enhanced: a Pillow image, or a file's bytes where Pillow would lose depth."""
 
 
 @dataclass
@@ -38,8 +41,8 @@ class Summary:
 
 def run(
     jobs: Iterable[Job],
-    enhance: Callable[[Image.Image], Image.Image],
-    save: Callable[[Image.Image, Path], None],
+    enhance: Callable[[Any], Any],
+    save: Callable[[Any, Path], None],
     *,
     workers: int = 2,
     progress: Callable[[Job], None] = lambda _: None,
@@ -53,71 +56,53 @@ def run(
 
     Args:
         jobs: what to read and what to write.
-        enhance: picture in, picture out.
-        save: writes a picture to a path, wholly or not at all.
+        enhance: what `load` gives in, the same kind out.
+        save: writes that to a path, wholly or not at all.
         workers: how many threads read, and how many write.
         progress: called in the calling thread after each picture, whether it worked or not.
     """
     return _Run(enhance, save, progress, workers).over(deque(jobs))
 
 
-def load(job: Job) -> Image.Image:
+def load(job: Job) -> Loaded:
     """Read a picture, and make sure that it can be written as planned before it is enhanced.
+
+    Returns:
+        A Pillow image; with full colours in place of a palette, which the result would not fit.
+        For a PNG of 16-bit colour that becomes a PNG the file's bytes, since Pillow has no mode
+        that holds it.
 
     Raises:
         ImageError: the file is empty, truncated, too large, or no picture that can be read.
         OutputError: the planned format cannot hold it.
         OSError: the system does not let the file be read.
     """
-    try:
-        with Image.open(job.source) as image:
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1 and image.format not in _STILLS_OF_MANY:
-                raise ImageError(
-                    f"The file holds {frames} frames or pages, and only single pictures are "
-                    "enhanced; split it into one file each."
-                )
-            if _loses_depth(image):
-                warnings.warn(
-                    f"{job.source}: 16-bit colour is read as 8-bit; only grey keeps 16 bits.",
-                    stacklevel=1,
-                )
-            image.load()
-            _carry_exif(image)
-    except UnidentifiedImageError as error:
-        empty = job.source.stat().st_size == 0
-        raise ImageError(
-            "The file is empty." if empty else "The file is no picture in a known format."
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(
-            f"The picture would be suspiciously large once read ({error}); if you trust it, cut "
-            "or shrink it first."
-        ) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        if isinstance(error, PreprocError) or getattr(error, "errno", None) is not None:
-            raise
-        raise ImageError(f"The picture is truncated or damaged ({error}).") from error
-    holding_mode(image, format_named(job.target.suffix))
+    image = _without_palette(open_picture(job.source))
+    target = format_named(job.target.suffix)
+    holding_mode(image, target)
+    if image.mode.startswith("RGB") and _is_deep_png(job.source):
+        if target.name == "PNG":
+            return job.source.read_bytes()
+        warnings.warn(
+            f"{job.source} has 16 bits a colour, but its result has 8; only PNG keeps them.",
+            stacklevel=1,
+        )
     return image
 
 
-def _loses_depth(image: Image.Image) -> bool:
-    """Whether Pillow is about to read 16-bit colour channels into 8-bit ones; call before load."""
-    layouts = [part.args for part in getattr(image, "tile", ()) if part.args]
-    names = [str(args if isinstance(args, str) else args[0]) for args in layouts]
-    deep = any(name.endswith((";16B", ";16L", ";16N")) for name in names)
-    return deep and not image.mode.startswith("I")
+def _without_palette(image: Image.Image) -> Image.Image:
+    if image.mode not in {"P", "PA"}:
+        return image
+    palette = image.getpalette() or []
+    grey = palette[0::3] == palette[1::3] == palette[2::3]
+    if image.has_transparency_data:
+        return image.convert("RGBA").convert("LA" if grey else "RGBA")
+    return image.convert("L" if grey else "RGB")
 
 
-def _carry_exif(image: Image.Image) -> None:
-    """Keep EXIF in ``image.info``, where every format's writer and ``getexif`` look for it."""
-    try:
-        exif = image.getexif()
-        if exif:
-            image.info.setdefault("exif", exif.tobytes())
-    except Exception:  # Pillow raises many kinds; the pixels are good without it
-        image.info.pop("exif", None)
+def _is_deep_png(path: Path) -> bool:
+    with path.open("rb") as file:
+        return png16.is_deep(file.read(32))
 
 
 class _Run:
@@ -125,14 +110,14 @@ class _Run:
 
     def __init__(
         self,
-        enhance: Callable[[Image.Image], Image.Image],
-        save: Callable[[Image.Image, Path], None],
+        enhance: Callable[[Any], Any],
+        save: Callable[[Any, Path], None],
         progress: Callable[[Job], None],
         workers: int,
     ) -> None:
         self.enhance, self.save, self.progress = enhance, save, progress
         self.workers = workers
-        self.reading: deque[tuple[Job, Future[Image.Image]]] = deque()
+        self.reading: deque[tuple[Job, Future[Loaded]]] = deque()
         self.writing: deque[tuple[Job, Future[None]]] = deque()
         self.summary = Summary()
 

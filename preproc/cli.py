@@ -1,6 +1,5 @@
 """The command line: parses, calls, reports. Torch is imported once a command needs it."""
-# Commands import what they call, so that --help is quick; and each parameter is an option.
-# ruff: noqa: PLC0415, PLR0917
+# ruff: noqa: PLC0415 - commands import what they call, so that --help is quick
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from enum import StrEnum
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -33,8 +32,6 @@ from preproc import __version__
 from preproc.errors import PreprocError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from preproc.batch import Summary
     from preproc.networks import ModelDescriptor
     from preproc.plan import Job
@@ -171,8 +168,8 @@ def enhance(
     tile: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            help="Side in input pixels of the tiles large pictures are cut into.",
+            min=0,
+            help="Side in input pixels of the tiles large pictures are cut into; 0 never cuts.",
             rich_help_panel=_HOW,
         ),
     ] = None,
@@ -474,8 +471,8 @@ def main() -> None:
 
 def _run_with_progress(
     jobs: Sequence[Job],
-    enhance: Callable[[Image], Image],
-    save: Callable[[Image, Path], None],
+    enhance: Callable[[Any], Any],
+    save: Callable[[Any, Path], None],
     workers: int,
     console: Console,
 ) -> Summary:
@@ -572,9 +569,9 @@ def _print_model(descriptor: ModelDescriptor, entry: WeightsEntry | None) -> Non
         if value:
             typer.echo(f"  {name:15}{value}")
     if entry is not None:
-        from preproc.weights import shipped_folder
+        from preproc.weights import read_card
 
-        typer.echo("\n" + (shipped_folder() / entry.card).read_text(encoding="utf-8"))
+        typer.echo("\n" + read_card(entry))
 
 
 def _metric(count: int) -> str:

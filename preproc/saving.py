@@ -168,7 +168,7 @@ def holding_mode(image: Image.Image, file_format: FileFormat) -> str:
 
 
 def save(
-    image: Image.Image,
+    image: Image.Image | bytes,
     path: Path,
     *,
     quality: int | None = None,
@@ -180,7 +180,8 @@ def save(
     upright), DPI and, unless the colour space has to change, the ICC profile go with it.
 
     Args:
-        image: the picture, of any mode; metadata is taken from its ``info`` and ``getexif()``.
+        image: the picture, of any mode; metadata is taken from its ``info`` and ``getexif()``. Or
+            the bytes of a whole file.
         path: the file; missing folders are made.
         quality: 1 to 100 for lossy formats, 95 by default; ignored by the others.
         overwrite: whether an existing file may be replaced.
@@ -189,6 +190,10 @@ def save(
         DiskFullError: there is no room left.
         OutputError: the file exists, cannot be written, or its format cannot hold the picture.
     """
+    if isinstance(image, bytes):
+        with _replacing(path, overwrite=overwrite) as file:
+            file.write(image)
+        return
     file_format = format_named(path.suffix)
     mode = holding_mode(image, file_format)
     if max(image.size) > file_format.max_side:
@@ -222,7 +227,7 @@ def _metadata(image: Image.Image) -> dict[str, object]:
     exif = image.getexif()
     for tag in _OF_THE_FILE:
         exif.pop(tag, None)
-    details = exif.get_ifd(ExifTags.IFD.Exif)
+    details = exif.get_ifd(ExifTags.IFD.Exif) if ExifTags.IFD.Exif in exif else {}
     for tag, value in zip(
         (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight), image.size, strict=True
     ):

@@ -68,7 +68,7 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "truncated PNG": ("bad.png", truncated, "truncated or damaged"),
     "truncated WebP": ("bad.webp", truncated, ""),
     "truncated TIFF": ("bad.tif", truncated, ""),
-    "empty": ("bad.jpg", lambda p: p.write_bytes(b""), "The file is empty."),
+    "empty": ("bad.jpg", lambda p: p.write_bytes(b""), "is empty or no picture"),
     "text": ("bad.jpg", lambda p: p.write_text("hello"), "no picture in a known format"),
     "zero-sized": ("bad.png", lambda p: p.write_bytes(png(0, 5)), ""),
     "no pixels": ("bad.png", lambda p: p.write_bytes(png(5, 5)), "truncated or damaged"),
@@ -117,7 +117,7 @@ def test_a_large_picture_below_the_bomb_limit_is_no_failure(
     assert call("enhance", source, "-o", tmp_path / "out") == 0
 
 
-def test_16_bit_colour_that_is_read_as_8_bit_is_noted(
+def test_16_bit_colour_is_kept_in_png_and_its_loss_elsewhere_is_noted(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     data = png(2, 1, b"\0" + bytes(12))
@@ -126,7 +126,10 @@ def test_16_bit_colour_that_is_read_as_8_bit_is_noted(
     deep = data[:at] + header + struct.pack(">I", zlib.crc32(header)) + data[at + 21 :]
     (tmp_path / "a.png").write_bytes(deep)
     assert call("enhance", tmp_path / "a.png", "-o", tmp_path / "out") == 0
-    assert "16-bit colour is read as 8-bit" in capfd.readouterr().err
+    assert (tmp_path / "out/a.png").read_bytes()[24] == 16
+    assert "Note" not in capfd.readouterr().err
+    assert call("enhance", tmp_path / "a.png", "-o", tmp_path / "out", "-f", "jpg") == 0
+    assert "has 16 bits a colour, but its result has 8" in capfd.readouterr().err
 
 
 def test_an_output_folder_that_is_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -243,7 +243,7 @@ class TestRun:
         summary = run(make_plan([str(tmp_path / "in")], tmp_path / "out"))
         assert files(tmp_path / "out") == ["a.png", "c.png"]
         assert [(f.source.name, f.reason) for f in summary.failures] == [
-            ("b.png", "The file is no picture in a known format.")
+            ("b.png", "The file is empty or no picture in a known format.")
         ]
 
     def test_an_error_nobody_foresaw_is_told_and_stops_nothing(self, tmp_path: Path) -> None:
@@ -253,6 +253,16 @@ class TestRun:
         summary = run(plan, failing(ZeroDivisionError("by zero"), at=1))
         assert summary.failures[0].reason == "Unexpected ZeroDivisionError: by zero"
         assert files(tmp_path / "out") == ["b.png"]
+
+    def test_a_palette_does_not_bound_the_result(self, tmp_path: Path) -> None:
+        for colour, mode in (("gray", "L"), ("red", "RGB")):
+            Image.new("RGB", (4, 4), colour).quantize(2).save(tmp_path / "a.png")
+            assert Image.open(tmp_path / "a.png").mode == "P"
+            assert batch.load(Job(tmp_path / "a.png", tmp_path / "b.png")).mode == mode
+        clear = Image.new("RGBA", (4, 4), (200, 10, 10, 0))
+        clear.save(tmp_path / "a.gif")
+        loaded = batch.load(Job(tmp_path / "a.gif", tmp_path / "a.png"))
+        assert loaded.getchannel("A").getextrema() == (0, 0)
 
     def test_an_interruption_keeps_what_was_enhanced_and_nothing_half(self, tmp_path: Path) -> None:
         for i in range(6):

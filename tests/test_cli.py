@@ -216,6 +216,86 @@ class TestEnhance:
             Image.open(tmp_path / "out" / name).load()
 
 
+class TestWithANetwork:
+    """The whole way, with a network that only repeats px."""
+
+    @pytest.fixture(autouse=True)
+    def weights(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        import torch
+        from torch import nn
+
+        from preproc.networks import ModelDescriptor, register
+        from preproc.weights import save_state
+
+        class Repeat(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.gain = nn.Parameter(torch.ones(1))
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.gain * nn.functional.interpolate(x, scale_factor=2.0)
+
+        monkeypatch.delitem(sys.modules, "preproc.enhancer")
+        register(ModelDescriptor("cli-repeat", 2, Repeat, 1, 12, radius=0), replace=True)
+        save_state(tmp_path / "w.safetensors", Repeat().state_dict())
+        return tmp_path / "w.safetensors"
+
+    def test_every_kind_of_picture_comes_out_right(
+        self, tmp_path: Path, weights: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        import numpy as np
+
+        source = tmp_path / "in"
+        source.mkdir()
+        rng = np.random.default_rng(0)
+        color = Image.fromarray(rng.integers(0, 256, (5, 7, 3), np.uint8))
+        exif = Image.Exif()
+        exif[0x0112], exif[0x010F] = 6, "A camera"
+        inputs = {
+            "rgb.png": color,
+            "grey.png": color.convert("L"),
+            "bilevel.tif": color.convert("1"),
+            "alpha.png": Image.merge("RGBA", [*color.split(), color.getchannel(0)]),
+            "deep.png": Image.fromarray(rng.integers(0, 65536, (5, 7), np.uint16)),
+            "deep.tif": Image.fromarray(rng.integers(0, 65536, (5, 7), np.uint16)),
+            "ink.tif": color.convert("CMYK"),
+            "palette.gif": color.quantize(16),
+        }
+        for name, image in inputs.items():
+            image.save(source / name)
+        color.save(source / "turned.png", exif=exif, dpi=(300, 300))
+        options = ["--model", "cli-repeat", "--weights", weights, "--device", "cpu"]
+        code = call("enhance", source, "-o", tmp_path / "out", "--dtype", "float32", *options)
+        assert code == 0, capfd.readouterr().err
+        for name, image in inputs.items():
+            expected = image.convert("RGB") if name == "palette.gif" else image
+            result = Image.open(tmp_path / "out" / name.replace("gif", "png"))
+            assert result.mode == expected.mode, name
+            assert result.size == (14, 10), name
+            if name != "alpha.png":  # alpha is smoothed, not repeated
+                repeated = np.asarray(expected).repeat(2, 0).repeat(2, 1).astype(int)
+                assert np.abs(np.asarray(result).astype(int) - repeated).max() <= 1, name
+        turned = Image.open(tmp_path / "out/turned.png")
+        assert turned.size == (10, 14)
+        assert dict(turned.getexif()) == {0x010F: "A camera"}
+        assert tuple(map(round, turned.info["dpi"])) == (300, 300)
+        straight = np.asarray(color.transpose(Image.Transpose.ROTATE_270))
+        assert np.array_equal(np.asarray(turned)[::2, ::2], straight)
+
+    def test_to_input_size(self, tmp_path: Path, weights: Path) -> None:
+        source = pictures(tmp_path / "in", "a.png")
+        options = ["--model", "cli-repeat", "--weights", weights, "--device", "cpu"]
+        out = tmp_path / "out"
+        assert call("enhance", source, "-o", out, "--to-input-size", *options) == 0
+        assert Image.open(out / "a.png").size == (6, 4)
+
+    def test_damaged_exif_costs_no_picture(self, tmp_path: Path, weights: Path) -> None:
+        source = tmp_path / "a.jpg"
+        Image.new("RGB", (6, 4)).save(source, exif=b"Exif\0\0garbage, no TIFF header")
+        options = ["--model", "cli-repeat", "--weights", weights, "--device", "cpu"]
+        assert call("enhance", source, "-o", tmp_path / "out", *options) == 0
+
+
 class TestHelp:
     @pytest.mark.parametrize("command", ["", "enhance", "models", "train", "export", "eval"])
     def test_every_command_explains_itself_with_an_example(
