@@ -10,18 +10,18 @@ bilinearly upscaled input added at the end.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from preproc.errors import ModelError
+from preproc.networks.blocks import SubPixel, upsampling_steps
 from preproc.networks.precision import Float32Conv2d
 from preproc.networks.registry import ModelDescriptor, register
 
-T = TypeVar("T")
 Context = Literal["aspp", "nonlocal", "sequential", "none"]
 Upsampling = Literal["pixelshuffle", "upconvolution"]
 Tail = Literal["msr", "literal"]
@@ -79,7 +79,7 @@ class NonLocal(nn.Module):
         query, key, value = (f(x).flatten(2).mT for f in (self.query, self.key, self.value))
         # The original block has no temperature, hence scale 1.
         mixed = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        out: Tensor = x + self.fuse(mixed.mT.unflatten(2, x.shape[2:]))
+        out: Tensor = x + self.fuse(mixed.mT.reshape(*x.shape[:1], -1, *x.shape[2:]))
         return out
 
 
@@ -114,20 +114,6 @@ class RRDB(nn.Module):
         return torch.add(x, self.dense(x), alpha=_RESIDUAL_SCALE)
 
 
-class SubPixel(nn.Module):
-    """One step of the upsampler: 3x3 convolution to r*r times the channels, then PixelShuffle(r)."""
-
-    def __init__(self, features: int, factor: int, out: int | None = None) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(features, (out or features) * factor**2, 3, padding=1)
-        self.shuffle = nn.PixelShuffle(factor)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, out, factor*H, factor*W)."""
-        shuffled: Tensor = self.shuffle(self.conv(x))
-        return shuffled
-
-
 class UpConv(nn.Module):
     """Nearest-neighbour upscaling, then a 3x3 convolution (the "upconvolution" of Table IV)."""
 
@@ -141,6 +127,18 @@ class UpConv(nn.Module):
         size = (x.shape[2] * self.factor, x.shape[3] * self.factor)
         out: Tensor = self.conv(F.interpolate(x, size=size, mode="nearest"))
         return out
+
+
+_CONTEXTS: dict[str, Callable[[int], nn.Module]] = {
+    "aspp": ASPP,
+    "nonlocal": NonLocal,
+    "sequential": SequentialAtrous,
+    "none": lambda _: nn.Identity(),
+}
+_UPSAMPLERS: dict[str, Callable[[int, int], nn.Module]] = {
+    "pixelshuffle": SubPixel,
+    "upconvolution": UpConv,
+}
 
 
 class CAJNN(nn.Module):
@@ -183,36 +181,23 @@ class CAJNN(nn.Module):
                 "CAJNN needs at least one feature, one growth channel and no fewer "
                 f"than 0 blocks, but got {features}, {growth} and {blocks}."
             )
+        _require("context", context, _CONTEXTS)
+        _require("upsampling", upsampling, _UPSAMPLERS)
+        _require("tail", tail, ("msr", "literal"))
+        if tail == "literal" and upsampling == "upconvolution":
+            raise ModelError("The literal tail is defined for PixelShuffle only; use tail='msr'.")
         self.scale = scale
         self.long_skip = long_skip
         self.conv_first = nn.Conv2d(3, features, 3, padding=1)
-        self.context = _choose(
-            "context",
-            context,
-            {
-                "aspp": lambda: ASPP(features),
-                "nonlocal": lambda: NonLocal(features),
-                "sequential": lambda: SequentialAtrous(features),
-                "none": nn.Identity,
-            },
-        )
+        self.context = _CONTEXTS[context](features)
         self.trunk = nn.Sequential(*(RRDB(features, growth) for _ in range(blocks)))
-        steps = _upsampling_steps(scale)
-        if tail == "literal" and upsampling == "upconvolution":
-            raise ModelError("The literal tail is defined for PixelShuffle only; use tail='msr'.")
-        width = _choose("tail", tail, {"msr": lambda: features, "literal": lambda: 3})
-        self.upsampler = nn.ModuleList(
-            [SubPixel(features, scale, 3)]
-            if tail == "literal"
-            else _choose(
-                "upsampling",
-                upsampling,
-                {
-                    "pixelshuffle": lambda: [SubPixel(features, r) for r in steps],
-                    "upconvolution": lambda: [UpConv(features, r) for r in steps],
-                },
-            )
-        )
+        if tail == "literal":
+            width = 3
+            self.upsampler = nn.ModuleList([SubPixel(features, scale, width)])
+        else:
+            width = features
+            step = _UPSAMPLERS[upsampling]
+            self.upsampler = nn.ModuleList(step(features, r) for r in upsampling_steps(scale))
         self.conv_hr = nn.Conv2d(width, width, 3, padding=1)
         self.conv_last = Float32Conv2d(width, 3, 3, padding=1)
         self.reset_parameters()
@@ -236,7 +221,9 @@ class CAJNN(nn.Module):
 
     def extract(self, x: Tensor) -> Tensor:
         """Features at LR, (N, features, H, W), of an input (N, 3, H, W)."""
-        first = F.leaky_relu(self.conv_first(x), _SLOPE, inplace=True)
+        first = F.leaky_relu(
+            self.conv_first(x.to(self.conv_first.weight.dtype)), _SLOPE, inplace=True
+        )
         features: Tensor = self.trunk(self.context(first))
         return features
 
@@ -257,52 +244,38 @@ class CAJNN(nn.Module):
         return self.upsample(self.extract(x), x)
 
 
-def _choose(option: str, value: str, choices: dict[str, Callable[[], T]]) -> T:
+def _require(option: str, value: str, choices: Iterable[str]) -> None:
     if value not in choices:
         raise ModelError(f"{option} must be one of {', '.join(choices)}, but is {value!r}.")
-    return choices[value]()
-
-
-def _upsampling_steps(scale: int) -> list[int]:
-    """Factors whose product is the scale: two doublings for 4, as in the skeleton."""
-    if scale not in (2, 3, 4):
-        raise ModelError(f"CAJNN is defined for scales 2, 3 and 4, but got {scale}.")
-    return [2, 2] if scale == 4 else [scale]
 
 
 def radius(blocks: int, scale: int = 4) -> int:
     """LR px that an output px sees to each side: 7 + 15 a block at x4."""
     # conv_first 1, widest atrous branch 4, 15 convolutions a block, then the tail: its 3x3s at HR
     # reach two px there, and the bilinear skip never reaches further.
-    steps = _upsampling_steps(scale)
+    steps = upsampling_steps(scale)
     tail = sum(1 / math.prod(steps[:k]) for k in range(len(steps))) + 2 / scale
     return math.ceil(1 + max(_DILATIONS) + 15 * blocks + tail)
 
 
-def _descriptor(name: str, shape: tuple[int, int, int], **facts: Any) -> ModelDescriptor:
+def _descriptor(
+    name: str, shape: tuple[int, int, int], parameters: int, macs_per_pixel: int, title: str
+) -> ModelDescriptor:
     return ModelDescriptor(
         name=name,
         scale=4,
         build=lambda: CAJNN(4, *shape),
+        parameters=parameters,
+        macs_per_pixel=macs_per_pixel,
         radius=radius(shape[2]),
         dtypes=(torch.bfloat16, torch.float16),
-        **facts,
+        title=title,
     )
 
 
 register(
+    _descriptor("cajnn", (64, 32, 20), 14_847_491, 15_856_320, "CAJNN as in the paper"),
     _descriptor(
-        "cajnn",
-        (64, 32, 20),
-        parameters=14_847_491,
-        macs_per_pixel=15_856_320,
-        title="CAJNN as in the paper",
-    ),
-    _descriptor(
-        "cajnn-light",
-        (32, 16, 4),
-        parameters=835_843,
-        macs_per_pixel=1_096_032,
-        title="CAJNN at a fourteenth of the cost, for CPUs",
+        "cajnn-light", (32, 16, 4), 835_843, 1_096_032, "CAJNN at 1/14 of the cost, for CPUs"
     ),
 )

@@ -1,0 +1,70 @@
+"""What happens around training: a checkpoint at the end, and pictures to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+from lightning.pytorch.callbacks import Timer
+from PIL import Image
+from torch import Tensor
+
+from preproc.degrade import bicubic_up
+
+_PICTURES = 4
+_SIDE = 384  # HR px of a sample picture
+
+
+class Deadline(Timer):
+    """Stops training after a time, counted from now and not from where a resumed run began."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Ignore the time that earlier runs took."""
+
+
+class SaveAtEnd(pl.Callback):
+    """Writes the checkpoint to resume from, whether training ended, was stopped or failed.
+
+    Comes before the averaging callback, which replaces the trained weights when training ends.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save after a clean stop."""
+        trainer.save_checkpoint(self._file)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Save before an interrupt goes on; after an error the last good checkpoint stays."""
+        if isinstance(exception, KeyboardInterrupt):
+            trainer.save_checkpoint(self._file)
+
+
+class SamplePictures(pl.Callback):
+    """Writes a strip of LR (bicubic), output and HR for the first pictures of each measurement."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def on_validation_batch_end(  # noqa: D102 - Lightning's
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,  # noqa: ANN401 - Lightning's
+        batch: tuple[Tensor, Tensor, Tensor],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if batch_idx >= _PICTURES or trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        lr, hr = (part[0].permute(1, 2, 0).cpu().numpy() for part in batch[:2])
+        up = bicubic_up(np.ascontiguousarray(lr), hr.shape[0] // lr.shape[0])
+        strip = np.concatenate([p[:_SIDE, :_SIDE] for p in (up, outputs.numpy(), hr)], axis=1)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = f"{trainer.global_step:07d}-{batch_idx}-q{int(batch[2])}.png"
+        Image.fromarray(strip).save(self._folder / name)

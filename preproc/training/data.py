@@ -1,0 +1,277 @@
+"""Training pairs: an HR patch and the LR patch it became, drawn without end.
+
+Each source yields whole pictures with their reduced versions, decoded once into a cache on disk
+that every worker maps; the patch is cut, degraded and turned here. JPEG sees a margin whose corner
+is a multiple of 16 px of the whole LR picture, and the patch is cut from its middle at any offset,
+so that every phase of the 8-px grid occurs as it does in a real file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+
+from preproc.degrade import MCU, Degradation, bicubic_down, jpeg, mod_crop
+from preproc.errors import RecipeError
+from preproc.training.recipe import Data, Stage
+from preproc.training.text import text_picture
+
+Pixels = NDArray[np.uint8]
+Pair = tuple[Pixels, Pixels]
+
+_TEXT_SIDE = 384  # HR px; several lines of text, and cheap to render
+
+
+class PairSource(Protocol):
+    """Yields whole pictures: uint8 HR (scale*h, scale*w, 3) and its bicubic reduction (h, w, 3)."""
+
+    def draw(self, rng: Generator) -> Pair:
+        """One random picture."""
+
+
+class Folder:
+    """Every picture below a folder, decoded and reduced once, then read from the cache.
+
+    Args:
+        folder: searched recursively for files Pillow can open.
+        scale: HR px per LR px.
+        shrink: the pictures are reduced by this first.
+        smallest: pictures whose LR side is shorter, in px, are left out.
+        cache: folder for the decoded pictures.
+
+    Raises:
+        RecipeError: the folder is missing or holds no picture.
+    """
+
+    def __init__(self, folder: Path, scale: int, shrink: int, smallest: int, cache: Path) -> None:
+        suffixes = {e for e, f in Image.registered_extensions().items() if f in Image.OPEN}
+        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes)
+        self._scale, self._shrink, self._cache = scale, shrink, cache
+        self._paths = [p for p in paths if _lr_side(p, scale * shrink) >= smallest]
+        if not self._paths:
+            raise RecipeError(
+                f"There is no picture of at least {smallest * scale * shrink} px below {folder}; "
+                "check the source's path and --data."
+            )
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def draw(self, rng: Generator) -> Pair:
+        """One random picture; the arrays are mapped from disk, so cut before you compute."""
+        return self.pair(int(rng.integers(len(self._paths))))
+
+    def pair(self, index: int) -> Pair:
+        """The picture at an index and its reduction."""
+        path = self._paths[index]
+        stat = path.stat()
+        key = f"{path.resolve()} {stat.st_mtime_ns} {stat.st_size} {self._scale} {self._shrink}"
+        stem = self._cache / hashlib.sha256(key.encode()).hexdigest()[:24]
+        hr_file, lr_file = stem.with_suffix(".hr.npy"), stem.with_suffix(".lr.npy")
+        if not (hr_file.exists() and lr_file.exists()):
+            hr = self._decode(path)
+            _save(hr_file, hr)
+            _save(lr_file, bicubic_down(hr, self._scale))
+        return np.load(hr_file, mmap_mode="r"), np.load(lr_file, mmap_mode="r")
+
+    def _decode(self, path: Path) -> Pixels:
+        with Image.open(path) as file:
+            picture = np.asarray(file.convert("RGB"))
+        if self._shrink > 1:
+            picture = bicubic_down(mod_crop(picture, self._shrink), self._shrink)
+        return mod_crop(picture, self._scale)
+
+
+class Text:
+    """Rendered text, each picture used ``reuse`` times before the next is drawn.
+
+    Args:
+        scale: HR px per LR px.
+        reuse: draws from one picture.
+        ground: photographs to write on, or None for plain grounds.
+    """
+
+    def __init__(self, scale: int, reuse: int, ground: Folder | None) -> None:
+        self._scale, self._reuse, self._photos = scale, reuse, ground
+        self._left = 0
+        self._pair: Pair | None = None
+
+    def draw(self, rng: Generator) -> Pair:
+        """The current picture, or a new one when it has been used up."""
+        if self._pair is None or self._left == 0:
+            ground = self._photo if self._photos else None
+            hr = mod_crop(text_picture(rng, _TEXT_SIDE, ground), self._scale)
+            self._pair, self._left = (hr, bicubic_down(hr, self._scale)), self._reuse
+        self._left -= 1
+        return self._pair
+
+    def _photo(self, rng: Generator, size: int) -> Pixels:
+        assert self._photos is not None
+        hr, _ = self._photos.draw(rng)
+        picture = hr
+        while min(picture.shape[:2]) < size:
+            picture = np.concatenate((picture, picture[::-1]))
+            picture = np.concatenate((picture, picture[:, ::-1]), axis=1)
+        y, x = (int(rng.integers(side - size + 1)) for side in picture.shape[:2])
+        return np.array(picture[y : y + size, x : x + size])
+
+
+def cut_patch(
+    hr: Pixels, lr: Pixels, patch: int, degradation: Degradation, rng: Generator
+) -> tuple[Pixels, Pixels, Pixels]:
+    """Cut a random patch and degrade it as part of its picture.
+
+    Args:
+        hr: uint8 (scale*h, scale*w, 3).
+        lr: uint8 (h, w, 3), at least ``patch`` px each way.
+        patch: side of the LR patch in px.
+        degradation: what befalls the LR picture.
+        rng: the source of all randomness.
+
+    Returns:
+        Degraded LR and clean LR (patch, patch, 3), and HR (scale*patch, scale*patch, 3), turned
+        alike by one of the 8 symmetries of the square.
+    """
+    scale = degradation.scale
+    y, x = (int(rng.integers(side - patch + 1)) for side in lr.shape[:2])
+    # One whole MCU to spare on each side: decoders smooth chroma across MCU borders.
+    top, left = (max(0, (at // MCU - 1) * MCU) for at in (y, x))
+    bottom, right = ((math.ceil((at + patch) / MCU) + 1) * MCU for at in (y, x))
+    margin = degradation.apply(np.ascontiguousarray(lr[top:bottom, left:right]), rng)
+    degraded = margin[y - top : y - top + patch, x - left : x - left + patch]
+    clean = lr[y : y + patch, x : x + patch]
+    sharp = hr[scale * y : scale * (y + patch), scale * x : scale * (x + patch)]
+    turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+
+    def turned(pixels: Pixels) -> Pixels:
+        return np.rot90(pixels[:, ::-1] if mirrored else pixels, turns)
+
+    return turned(degraded), turned(clean), turned(sharp)
+
+
+class Patches(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
+    """An endless stream of (degraded LR, clean LR, HR) uint8 tensors, each (3, side, side).
+
+    Workers, devices and resumed runs draw from streams of their own.
+
+    Args:
+        stage: the recipe.
+        data: folder that the sources' paths are relative to.
+        cache: folder for decoded pictures.
+        start: where the run resumes, in steps; another start is another stream.
+        rank: number of the process among the devices.
+    """
+
+    def __init__(
+        self, stage: Stage, data: Path, cache: Path, start: int = 0, rank: int = 0
+    ) -> None:
+        super().__init__()
+        self._stage, self._start, self._rank = stage, start, rank
+        self._sources = make_sources(stage, data, cache)
+        weights = np.array([s.weight for s in stage.data.source], float)
+        self._chances = weights / weights.sum()
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        info = get_worker_info()
+        worker = info.id if info else 0
+        rng = np.random.default_rng((self._stage.seed, self._start, self._rank, worker))
+        stage = self._stage
+        while True:
+            source = self._sources[int(rng.choice(len(self._sources), p=self._chances))]
+            hr, lr = source.draw(rng)
+            cut = cut_patch(hr, lr, stage.data.patch, stage.degrade, rng)
+            degraded, clean, sharp = (_tensor(pixels) for pixels in cut)
+            yield degraded, clean, sharp
+
+
+class Held(Dataset[tuple[Tensor, Tensor, int]]):
+    """Whole pictures at given JPEG qualities: uint8 LR (3, h, w), HR (3, s*h, s*w) and the quality.
+
+    Args:
+        stage: the recipe, with its table ``validation``.
+        data: folder that its path is relative to.
+        cache: folder for decoded pictures.
+    """
+
+    def __init__(self, stage: Stage, data: Path, cache: Path) -> None:
+        super().__init__()
+        wanted = stage.validation
+        self._pictures = Folder(data / wanted.path, stage.scale, 1, 1, cache)
+        count = min(wanted.limit or len(self._pictures), len(self._pictures))
+        self._items = [(i, q) for q in wanted.quality for i in range(count)]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, at: int) -> tuple[Tensor, Tensor, int]:
+        """One picture at one quality."""
+        index, quality = self._items[at]
+        hr, lr = self._pictures.pair(index)
+        return _tensor(jpeg(np.array(lr), quality)), _tensor(np.array(hr)), quality
+
+
+def make_sources(stage: Stage, data: Path, cache: Path) -> list[PairSource]:
+    """The sources of a recipe.
+
+    Raises:
+        RecipeError: there is none, or one has no picture.
+    """
+    if not stage.data.source or not any(s.weight for s in stage.data.source):
+        raise RecipeError(f"{stage.name}: a recipe needs at least one [[data.source]].")
+    cache.mkdir(parents=True, exist_ok=True)
+
+    def folder(path: str, shrink: int) -> Folder:
+        return Folder(data / path, stage.scale, shrink, stage.data.patch, cache)
+
+    return [
+        folder(s.path, s.shrink)
+        if s.kind == "folder"
+        else Text(stage.scale, stage.data.reuse, folder(s.path, s.shrink) if s.path else None)
+        for s in stage.data.source
+    ]
+
+
+def make_loader(patches: Patches, data: Data) -> DataLoader[tuple[Tensor, Tensor, Tensor]]:
+    """Batches of patches, pinned for the GPU when there is one."""
+    return DataLoader(
+        patches,
+        batch_size=data.batch,
+        num_workers=data.workers,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=data.workers > 0,
+        prefetch_factor=4 if data.workers else None,
+    )
+
+
+def _tensor(pixels: Pixels) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+def _lr_side(path: Path, factor: int) -> int:
+    with Image.open(path) as file:
+        return min(file.size) // factor
+
+
+def _save(file: Path, array: Pixels) -> None:
+    """Write whole or not at all: other workers map the file as soon as it has its name."""
+    handle, name = tempfile.mkstemp(dir=file.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as part:
+            np.save(part, array)
+        Path(name).replace(file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

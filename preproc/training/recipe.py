@@ -1,0 +1,283 @@
+"""A training recipe: a small TOML file, read into frozen dataclasses and checked whole.
+
+A recipe holds one stage, or shared tables followed by ``[[stage]]`` tables that override them and
+run one after the other, each starting from the weights of the one before. Unknown keys are errors,
+so that a misspelt option cannot be ignored.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from preproc.degrade import Degradation
+from preproc.errors import RecipeError
+
+Table = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where pictures come from.
+
+    Attributes:
+        path: folder of pictures below the data folder, searched recursively; empty for
+            ``kind = "text"``.
+        kind: ``"folder"``, or ``"text"`` for words rendered on the pictures of ``path``
+            (or on plain grounds when ``path`` is empty).
+        weight: how often it is drawn, relative to the other sources.
+        shrink: pictures are reduced by this factor first; photographs straight from a camera are
+            soft px for px.
+        licence: what the weights' card says of it.
+    """
+
+    path: str = ""
+    kind: Literal["folder", "text"] = "folder"
+    weight: float = 1.0
+    shrink: int = 1
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a batch is made of.
+
+    Attributes:
+        patch: side of the LR patch in px; the HR patch is ``scale`` times that.
+        batch: patches a step on each device.
+        workers: loading processes; 0 loads in the training process.
+        reuse: patches cut from one rendered picture before another is rendered.
+        source: the sources.
+    """
+
+    patch: int = 32
+    batch: int = 16
+    workers: int = 0
+    reuse: int = 16
+    source: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Adam's settings.
+
+    Attributes:
+        lr: peak learning rate.
+        betas: Adam's decay rates.
+        eps: Adam's epsilon.
+        clip: largest gradient norm; 0 does not clip.
+    """
+
+    lr: float = 2e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    eps: float = 1e-8
+    clip: float = 0.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate runs, and when the stage ends.
+
+    Attributes:
+        kind: ``"cosine"`` falls from ``lr`` to ``floor`` and restarts at each of ``restarts``;
+            ``"step"`` multiplies by ``gamma`` at each of ``milestones``; ``"constant"`` stays.
+        unit: what ``length``, ``warmup``, ``restarts`` and ``milestones`` count: optimizer steps,
+            or minutes of training (validation and pauses apart), which reach the floor on any
+            machine.
+        length: where the stage ends.
+        warmup: the rate rises from 0 over this much at the beginning.
+        restarts: where the cosine starts anew.
+        milestones: where ``"step"`` steps.
+        gamma: factor of ``"step"``.
+        floor: lowest rate of the cosine.
+    """
+
+    kind: Literal["cosine", "step", "constant"] = "cosine"
+    unit: Literal["steps", "minutes"] = "steps"
+    length: float = 1_000_000
+    warmup: float = 0.0
+    restarts: tuple[float, ...] = ()
+    milestones: tuple[float, ...] = ()
+    gamma: float = 0.1
+    floor: float = 1e-7
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is minimised; pictures are in [0, 1].
+
+    Attributes:
+        pixel: ``"l1"`` (mean) or ``"charbonnier"`` (mean, epsilon 1e-3).
+        pixel_weight: its weight.
+        perceptual: ``"vgg19"`` compares phi5,4 (conv5_4 before its ReLU) by mean squared error;
+            ``"craft"`` the same on the VGG16-BN trunk of EasyOCR's text detector.
+        perceptual_weight: its weight. The paper's 0.05 belongs to pixels in 0..255; in [0, 1] the
+            same balance is 0.05 / 255.
+        perceptual_file: the user's own VGG19 weights (safetensors, torchvision's names).
+        lr_weight: lambda of CAJNN's eq. 8: L1 between an LR picture reconstructed from the trunk's
+            features and the uncompressed LR.
+        part: ``"coarse"`` trains and supervises CISRNet's coarse half alone.
+    """
+
+    pixel: Literal["l1", "charbonnier"] = "l1"
+    pixel_weight: float = 1.0
+    perceptual: Literal["none", "vgg19", "craft"] = "none"
+    perceptual_weight: float = 0.0
+    perceptual_file: str = ""
+    lr_weight: float = 0.0
+    part: Literal["all", "coarse"] = "all"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What the curve shows; never a test set.
+
+    Attributes:
+        path: folder below the data folder; empty switches validation off.
+        quality: JPEG qualities measured.
+        limit: pictures used, the first by name; 0 uses all.
+        every: minutes of training between measurements.
+    """
+
+    path: str = ""
+    quality: tuple[int, ...] = (10, 40)
+    limit: int = 0
+    every: float = 10.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training run of one network.
+
+    Attributes:
+        name: folder of its results.
+        model: registered name of the network.
+        scale: output px per input px.
+        network: constructor options that differ from the registered network's.
+        init_from: weights to start from (a safetensors file, a checkpoint, or the name of a
+            shipped model); a smaller network of the family is grown into this one. The stage
+            before takes precedence, the command line over both.
+        seed: of weights, order and degradation.
+        ema: decay of the averaged weights, which are what is validated and exported.
+        data, degrade, optimizer, schedule, loss, validation: the tables of the same names.
+    """
+
+    model: str
+    name: str = "train"
+    scale: int = 4
+    network: Table = field(default_factory=dict)
+    init_from: str = ""
+    seed: int = 1
+    ema: float = 0.999
+    data: Data = Data()
+    degrade: Degradation = field(default_factory=Degradation)
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    loss: Loss = Loss()
+    validation: Validation = Validation()
+
+    def __post_init__(self) -> None:
+        if self.degrade.scale != self.scale:
+            raise RecipeError(
+                f"{self.name}: the network's scale is {self.scale}, but the degradation's is "
+                f"{self.degrade.scale}; give the scale once, at the top."
+            )
+        if self.data.patch < 1 or self.data.batch < 1 or self.data.reuse < 1:
+            raise RecipeError(f"{self.name}: patch, batch and reuse must be at least 1.")
+        if not 0 <= self.ema < 1:
+            raise RecipeError(f"{self.name}: ema lies in [0, 1), but is {self.ema}.")
+        if self.schedule.length <= 0 or self.optimizer.lr <= 0:
+            raise RecipeError(f"{self.name}: length and lr must be above 0.")
+        if any(s.weight < 0 or s.shrink < 1 for s in self.data.source):
+            raise RecipeError(f"{self.name}: a source's weight is at least 0, its shrink 1.")
+
+    def as_table(self) -> dict[str, Any]:
+        """Everything that determines the run, as plain values."""
+        return asdict(self)
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> list[Stage]:
+    """Read a recipe.
+
+    Args:
+        path: the TOML file, or the name of a recipe that comes with the package.
+        overrides: ``table.key=value`` in TOML syntax, applied to every stage.
+
+    Raises:
+        RecipeError: the file is missing or no TOML, or a key or value does not belong.
+    """
+    file = path if path.is_file() else _SHIPPED / f"{path}.toml"
+    if not file.is_file():
+        shipped = ", ".join(sorted(p.stem for p in _SHIPPED.glob("*.toml")))
+        raise RecipeError(f"There is no recipe {path}; give a TOML file, or one of {shipped}.")
+    try:
+        table = tomllib.loads(file.read_text("utf-8"))
+        changes = [tomllib.loads(line) for line in overrides]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{file.name} or an override is not valid TOML: {error}.") from error
+    stages = table.pop("stage", [{}])
+    made = []
+    for stage in stages:
+        merged = table
+        for change in (stage, *changes):
+            merged = _merged(merged, change)
+        merged = _merged({"degrade": {"scale": merged.get("scale", 4)}}, merged)
+        made.append(_build(Stage, merged, file.name))
+    if len({s.name for s in made}) < len(made):
+        raise RecipeError(f"{file.name}: every stage needs a name of its own.")
+    return made
+
+
+_SHIPPED = Path(__file__).parent / "recipes"
+
+
+def _merged(base: Table, change: Table) -> dict[str, Any]:
+    both = dict(base)
+    for key, value in change.items():
+        old = both.get(key)
+        nested = isinstance(value, Mapping) and isinstance(old, Mapping)
+        both[key] = _merged(old, value) if nested else value  # type: ignore[arg-type]
+    return both
+
+
+def _build(kind: Any, table: Any, where: str) -> Any:  # noqa: ANN401 - any dataclass
+    """Make a dataclass of a table, recursively, refusing what does not fit its annotations."""
+    if not isinstance(table, Mapping):
+        raise RecipeError(f"{where} should be a table, but is {table!r}.")
+    hints = get_type_hints(kind)
+    known = [f.name for f in fields(kind)]
+    for key in table:
+        if key not in known:
+            raise RecipeError(f"{where}: there is no key {key!r}; known are {', '.join(known)}.")
+    values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in table.items()}
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise RecipeError(f"{where}: {error}.") from error
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401, PLR0911 - a case a kind
+    if is_dataclass(hint):
+        return _build(hint, value, where)
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is tuple and isinstance(value, list):
+        kinds = args[:1] * len(value) if args[-1] is Ellipsis else args
+        if len(kinds) == len(value):
+            return tuple(_convert(k, v, where) for k, v in zip(kinds, value, strict=True))
+    elif origin is Literal:
+        if value in args:
+            return value
+        raise RecipeError(f"{where} must be one of {', '.join(map(str, args))}, but is {value!r}.")
+    elif origin in (Union, UnionType):
+        return value
+    elif hint is float and type(value) in (int, float):
+        return float(value)
+    elif hint in (int, str, bool) and type(value) is hint:
+        return value
+    elif origin is not None and issubclass(origin, Mapping) and isinstance(value, Mapping):
+        return dict(value)
+    raise RecipeError(f"{where} has the wrong type: {value!r}.")

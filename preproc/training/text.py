@@ -1,0 +1,177 @@
+"""Rendered text: pictures of words in many sizes, fonts, colours, grounds and perspectives."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from preproc.errors import RecipeError
+
+Pixels = NDArray[np.uint8]
+Ground = Callable[[Generator, int], Pixels]
+
+_WORDS = (  # noqa: SIM905 - a list of 150 strings reads worse
+    "the of and to in is open closed exit street station market hotel road bank parking centre "
+    "city police school north south east west sale free coffee tea water food pizza taxi bus train "
+    "stop danger warning private public entrance office library museum garden park bridge river "
+    "house room floor level lift stairs toilet men women push pull please no smoking keep clear "
+    "speed limit one way turn left right slow caution fire hose call now new best price quality "
+    "since welcome university hospital pharmacy church royal kings college service customer point"
+).split()
+# OFL and Bitstream Vera fonts, from packages of the extra "train".
+_FONT_PACKAGES = ("justmytype_western_core", "deckr_fonts", "matplotlib")
+_PUNCTUATION = "&-'.,:!?/()+%#@"
+
+
+def text_picture(rng: Generator, size: int = 384, ground: Ground | None = None) -> Pixels:
+    """A square of lines of text.
+
+    Args:
+        rng: the source of all randomness.
+        size: side in px.
+        ground: makes a uint8 (size, size, 3) background; plain colours and gradients without it.
+
+    Returns:
+        uint8 (size, size, 3), RGB.
+    """
+    back = Image.fromarray(_ground(rng, size, ground))
+    top = 0
+    while top < size:
+        height = int(np.exp(rng.uniform(np.log(14), np.log(140))))
+        if rng.random() < 0.85:
+            _line(rng, back, top, height)
+        top += int(height * rng.uniform(1.0, 1.5))
+    if rng.random() < 0.5:
+        back = _tilted(rng, back)
+    if rng.random() < 0.2:
+        back = back.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.2)))
+    picture = np.asarray(back)
+    if rng.random() < 0.3:
+        noise = rng.normal(0, rng.uniform(1, 6), picture.shape)
+        picture = np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8)
+    return picture
+
+
+def _line(rng: Generator, picture: Image.Image, top: int, height: int) -> None:
+    """Write one line of words at a height in px, in a colour that stands off the ground."""
+    text = " ".join(_word(rng) for _ in range(int(rng.integers(1, 6))))
+    font = _random_font(rng, height * 3 // 4)
+    draw = ImageDraw.Draw(picture)
+    width = picture.width
+    left = int(rng.uniform(-0.1, 0.5) * width)
+    strip = picture.crop((0, top, width, min(top + height, picture.height)))
+    under = np.asarray(strip).reshape(-1, 3).mean(0) if strip.height else np.zeros(3)
+    colour = _contrasting(rng, under)
+    edge = int(rng.integers(1, 3)) if rng.random() < 0.15 and height > 24 else 0
+    if rng.random() < 0.15:
+        offset = max(1, height // 20)
+        draw.text((left + offset, top + offset), text, fill=_colour(rng), font=font)
+    draw.text(
+        (left, top), text, fill=colour, font=font, stroke_width=edge, stroke_fill=_colour(rng)
+    )
+
+
+def _word(rng: Generator) -> str:
+    kind = rng.random()
+    if kind < 0.55:
+        word = str(rng.choice(_WORDS))
+    elif kind < 0.75:
+        word = "".join(rng.choice(list(string.digits), int(rng.integers(1, 7))))
+    else:
+        letters = list(string.ascii_letters + string.digits)
+        word = "".join(rng.choice(letters, int(rng.integers(2, 10))))
+    if rng.random() < 0.1:
+        word += str(rng.choice(list(_PUNCTUATION)))
+    case = rng.random()
+    return word.upper() if case < 0.35 else word.title() if case < 0.6 else word
+
+
+def _ground(rng: Generator, size: int, ground: Ground | None) -> Pixels:
+    if ground is not None and rng.random() < 0.5:
+        photo = ground(rng, size)
+        if rng.random() < 0.5:
+            blurred = Image.fromarray(photo).filter(ImageFilter.GaussianBlur(rng.uniform(2, 12)))
+            photo = np.asarray(blurred)
+        return photo
+    one, other = (np.array(_colour(rng), np.float32) for _ in range(2))
+    if rng.random() < 0.5:
+        other = one
+    ramp = np.linspace(0, 1, size, dtype=np.float32)
+    across = ramp[None, :, None] if rng.random() < 0.5 else ramp[:, None, None]
+    plain = np.broadcast_to(one + (other - one) * across, (size, size, 3))
+    picture: Pixels = np.rint(plain).astype(np.uint8)
+    return picture
+
+
+def _tilted(rng: Generator, picture: Image.Image) -> Image.Image:
+    """The picture seen from a random side: each corner moves inwards by up to an eighth."""
+    size = picture.width
+    corners = np.array([(0, 0), (0, size), (size, size), (size, 0)], float)
+    seen = corners + rng.uniform(0, size / 8, (4, 2)) * np.sign(size / 2 - corners)
+    # Eight coefficients (a..h) with u = (ax+by+c)/(gx+hy+1), v likewise, from four point pairs.
+    rows, right = [], []
+    for (x, y), (u, v) in zip(corners, seen, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+        right += [u, v]
+    coefficients = np.linalg.solve(np.array(rows), np.array(right))
+    return picture.transform(
+        picture.size,
+        Image.Transform.PERSPECTIVE,
+        coefficients.tolist(),
+        Image.Resampling.BICUBIC,
+    )
+
+
+def _colour(rng: Generator) -> tuple[int, int, int]:
+    red, green, blue = rng.integers(0, 256, 3).tolist()
+    return red, green, blue
+
+
+def _contrasting(rng: Generator, under: NDArray[np.float64]) -> tuple[int, int, int]:
+    """A random colour, pushed away from the ground's lightness by at least 40 levels."""
+    colour = np.array(_colour(rng), float)
+    gap = rng.uniform(40, 200) * (1 if under.mean() < rng.uniform(60, 200) else -1)
+    red, green, blue = (
+        np.clip(colour - colour.mean() + under.mean() + gap, 0, 255).astype(int).tolist()
+    )
+    return red, green, blue
+
+
+@lru_cache(maxsize=1)
+def _fonts() -> list[Path]:
+    """Fonts of the installed packages that open and draw Latin letters, in a fixed order."""
+    found = []
+    for package in _FONT_PACKAGES:
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            raise RecipeError(
+                f"Rendered text needs the fonts of {package}; install preproc with its extra "
+                '"train".'
+            )
+        found += sorted(Path(spec.origin).parent.rglob("*.ttf"))
+    return [path for path in found if _draws_latin(path)]
+
+
+def _draws_latin(path: Path) -> bool:
+    """Whether letters look different from one another; without glyphs all are the same box."""
+    font = ImageFont.truetype(path, 24)
+    return len({bytes(font.getmask(letter)) for letter in "ABab12"}) == 6
+
+
+def _random_font(rng: Generator, height: int) -> ImageFont.FreeTypeFont:
+    """A font at a size in px, its weight and width drawn where the file leaves them open."""
+    fonts = _fonts()
+    font = ImageFont.truetype(fonts[rng.integers(len(fonts))], max(6, height))
+    with suppress(OSError):  # not a variable font
+        ranges = [(a["minimum"] or 0, a["maximum"] or 0) for a in font.get_variation_axes()]
+        font.set_variation_by_axes([rng.uniform(low, high) for low, high in ranges])
+    return font

@@ -1,0 +1,262 @@
+"""Runs a recipe: every stage to its end, or as far as the time given allows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import platform
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import PIL
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from preproc.errors import RecipeError, WeightsError
+from preproc.networks import find
+from preproc.networks.cajnn import CAJNN
+from preproc.training.callbacks import Deadline, SamplePictures, SaveAtEnd
+from preproc.training.data import Held, Patches, make_loader
+from preproc.training.grow import load_into, shape_of
+from preproc.training.module import Restoration
+from preproc.training.recipe import Stage, load_recipe
+from preproc.weights import load_state, save_state
+
+CHECKPOINT = "last.ckpt"
+WEIGHTS = "ema.safetensors"
+RECORD = "run.json"
+
+_log = logging.getLogger(__name__)
+
+
+def run(
+    recipe: Path,
+    *,
+    output: Path,
+    data: Path = Path(),
+    minutes: float | None = None,
+    init_from: str | None = None,
+    resume: bool = False,
+    devices: int | str = "auto",
+    nodes: int = 1,
+    precision: str = "bf16-mixed",
+    compiled: bool = False,
+    overrides: Sequence[str] = (),
+) -> Path:
+    """Train, and leave weights, checkpoint, record, curve and sample pictures below ``output``.
+
+    Args:
+        recipe: TOML file, or the name of one that comes with the package.
+        output: folder of the run; each stage gets a folder in it.
+        data: folder that the recipe's paths are relative to.
+        minutes: wall time after which the run stops cleanly; ``resume`` goes on from there.
+        init_from: weights for the first stage (safetensors, checkpoint, or a shipped model's name)
+            in place of the recipe's.
+        resume: whether to go on with what ``output`` holds; otherwise it must hold no run.
+        devices: how many, as Lightning takes it.
+        nodes: machines.
+        precision: as Lightning takes it.
+        compiled: whether to use ``torch.compile``.
+        overrides: ``table.key=value`` lines that change the recipe.
+
+    Returns:
+        The weights of the last stage reached: averaged, float32, safetensors.
+
+    Raises:
+        RecipeError: the recipe, its data or its initial weights do not hold together.
+    """
+    deadline = None if minutes is None else time.monotonic() + 60 * minutes
+    stages = load_recipe(recipe, overrides)
+    weights = output / stages[0].name / WEIGHTS
+    start = init_from
+    for stage in stages:
+        folder = output / stage.name
+        weights = folder / WEIGHTS
+        finished = (folder / RECORD).exists() and _record(folder)["finished"]
+        if (folder / CHECKPOINT).exists() and not resume:
+            raise RecipeError(
+                f"{folder} holds a run already; resume it, or choose another output folder."
+            )
+        if not finished:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                break
+            trained = _run_stage(
+                stage, folder, data, left, start or stage.init_from,
+                {"devices": devices, "num_nodes": nodes, "precision": precision}, compiled,
+            )  # fmt: skip
+            if not trained:
+                break
+        start = str(weights)
+    return weights
+
+
+def make_network(stage: Stage, init_from: str = "") -> nn.Module:
+    """The network of a recipe, with its own initial weights or with those given."""
+    descriptor = find(stage.model, stage.scale)
+    torch.manual_seed(stage.seed)
+    network = descriptor.build()
+    if stage.network:
+        base = _shape(network) if isinstance(network, CAJNN) else {}
+        network = type(network)(**{"scale": stage.scale, **base, **stage.network})
+    if init_from:
+        state = _initial_state(init_from, stage.scale)
+        load_into(network, state, _smaller(network, stage, state))
+    return network.to(memory_format=torch.channels_last)
+
+
+def _run_stage(
+    stage: Stage,
+    folder: Path,
+    data: Path,
+    seconds: float | None,
+    init_from: str,
+    hardware: Mapping[str, Any],
+    compiled: bool,
+) -> bool:
+    """Train one stage; whether it reached its end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / CHECKPOINT
+    if checkpoint.exists() and (folder / RECORD).exists():
+        init_from = _record(folder)["init_from"]
+    module = Restoration(
+        stage, make_network(stage, "" if checkpoint.exists() else init_from), compiled=compiled
+    )
+    start = _steps_in(checkpoint) if checkpoint.exists() else 0
+    pl.seed_everything(stage.seed + start, verbose=False)
+    validated = bool(stage.validation.path)
+    if validated and not (data / stage.validation.path).is_dir():
+        raise RecipeError(
+            f"The recipe measures its curve on {data / stage.validation.path}, which is missing; "
+            'give --data, or --set validation.path="" to train without a curve.'
+        )
+    cache = folder.parent / "cache"
+    trainer = pl.Trainer(
+        **hardware,
+        default_root_dir=folder,
+        logger=[
+            CSVLogger(folder, name="", version=f"log-{start:07d}"),
+            TensorBoardLogger(folder, name="", version=f"log-{start:07d}"),
+        ],
+        callbacks=_callbacks(stage, folder, seconds),
+        max_epochs=-1,
+        gradient_clip_val=stage.optimizer.clip or None,
+        val_check_interval=timedelta(minutes=stage.validation.every) if validated else None,
+        check_val_every_n_epoch=None,
+        limit_val_batches=None if validated else 0,
+        num_sanity_val_steps=0,
+        log_every_n_steps=50,
+        enable_model_summary=False,
+    )
+    patches = make_loader(Patches(stage, data, cache, start, trainer.global_rank), stage.data)
+    held = DataLoader(Held(stage, data, cache), batch_size=1) if validated else None
+    with warnings.catch_warnings():
+        # Our stream is endless and seeded by its start, so a resume inside an epoch is sound; and
+        # how many workers there are is the recipe's business.
+        warnings.filterwarnings("ignore", ".*resum.*|.*does not have many workers.*")
+        trainer.fit(
+            module,
+            patches,
+            held,
+            ckpt_path=checkpoint if checkpoint.exists() else None,
+            weights_only=True,
+        )
+    done = module.progress() >= stage.schedule.length
+    if trainer.is_global_zero:
+        save_state(folder / WEIGHTS, module.network.state_dict(), dtype=torch.float32)
+        _write_record(folder / RECORD, stage, module, done, init_from)
+    return done
+
+
+def _callbacks(stage: Stage, folder: Path, seconds: float | None) -> list[pl.Callback]:
+    callbacks: list[pl.Callback] = [
+        SaveAtEnd(folder / CHECKPOINT),
+        WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(stage.ema)),  # type: ignore[no-untyped-call]
+        SamplePictures(folder / "samples"),
+        ModelCheckpoint(
+            folder,
+            filename=Path(CHECKPOINT).stem,
+            save_top_k=1,
+            train_time_interval=timedelta(minutes=10),
+            enable_version_counter=False,
+        ),
+        TQDMProgressBar(refresh_rate=20),
+    ]
+    if seconds is not None:
+        callbacks.append(Deadline(timedelta(seconds=seconds), verbose=False))
+    return callbacks
+
+
+def _initial_state(source: str, scale: int) -> dict[str, Tensor]:
+    path = Path(source)
+    if path.suffix == ".ckpt":
+        # Our own checkpoint; weights_only keeps a foreign one from running code.
+        saved = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        prefix = "network."
+        return {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file  # noqa: PLC0415
+
+        try:
+            return {k: v.float() for k, v in load_file(path).items()}
+        except (OSError, ValueError) as error:
+            raise WeightsError(f"The initial weights {path} cannot be read: {error}.") from error
+    return load_state(find(source, scale))
+
+
+def _smaller(network: nn.Module, stage: Stage, state: Mapping[str, Tensor]) -> CAJNN | None:
+    """An untrained CAJNN of the size that ``state`` belongs to, with the network's options."""
+    if not isinstance(network, CAJNN) or "trunk.0.dense.0.convs.0.weight" not in state:
+        return None
+    options = {k: v for k, v in stage.network.items() if k not in _shape(network)}
+    return CAJNN(stage.scale, *shape_of(state), **options)
+
+
+def _shape(network: CAJNN) -> dict[str, int]:
+    return dict(zip(("features", "growth", "blocks"), shape_of(network.state_dict()), strict=True))
+
+
+def _steps_in(checkpoint: Path) -> int:
+    steps: int = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
+    return steps
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((folder / RECORD).read_text("utf-8"))
+    return record
+
+
+def _write_record(
+    file: Path, stage: Stage, module: Restoration, finished: bool, init_from: str
+) -> None:
+    """Everything needed to tell, and to repeat, what made the weights beside it."""
+    record = {
+        "finished": finished,
+        "steps": module.global_step,
+        "minutes": round(module.clock, 2),
+        "init_from": init_from,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "lightning": version("lightning"),
+            "numpy": np.__version__,
+            "pillow": PIL.__version__,
+        },
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "threads": torch.get_num_threads(),
+        "stage": dataclasses.asdict(stage),
+    }
+    file.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+    _log.info("%s: %d steps, %.1f minutes", stage.name, module.global_step, module.clock)

