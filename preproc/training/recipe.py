@@ -200,7 +200,7 @@ class Stage:
         return asdict(self)
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> list[Stage]:
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
     """Read a recipe.
 
     Args:
@@ -210,6 +210,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> list[Stage]:
     Raises:
         RecipeError: the file is missing or no TOML, or a key or value does not belong.
     """
+    path = Path(path)
     file = path if path.is_file() else _SHIPPED / f"{path}.toml"
     if not file.is_file():
         shipped = ", ".join(sorted(p.stem for p in _SHIPPED.glob("*.toml")))

@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 def run(
-    recipe: Path,
+    recipe: str | Path,
     *,
     output: Path,
     data: Path = Path(),
