@@ -239,6 +239,11 @@ def _show(
         console.width = 240  # piped into a file, nothing should be folded at 80 columns
     for quality in dict.fromkeys(row.quality for row in measured):
         here, papers = ([r for r in rows if r.quality == quality] for rows in (measured, printed))
+        console.print(
+            f"Y PSNR (dB) / SSIM by the {protocol.name} protocol, input reduced x{here[0].scale} "
+            f"and saved as JPEG {quality}",
+            style="bold",
+        )
         console.print(_table(here, papers, protocol))
         doubts = {f"({r.dataset}) {r.method}: {r.note}" for r in papers if r.note and r.psnr}
         for doubt in sorted(doubts):
@@ -247,11 +252,7 @@ def _show(
 
 
 def _table(here: list[Row], papers: list[Row], protocol: Protocol) -> Table:
-    table = Table(
-        title=f"Y PSNR (dB) / SSIM by the {protocol.name} protocol, input reduced x{here[0].scale} "
-        f"and saved as JPEG {here[0].quality}",
-        title_justify="left",
-    )
+    table = Table()
     sizes = {row.dataset: row.images for row in here}
     for heading in ("source", "method"):
         table.add_column(heading)
