@@ -1,0 +1,280 @@
+"""What counts as a picture: every kind a user has, to samples and back to the same kind.
+
+``decode`` gives a `Picture`: samples for the stage, and how to put enhanced samples back. Nothing
+here knows what is done to them in between.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from preproc import pil_modes, png16
+from preproc.errors import ImageError
+from preproc.opening import open_picture
+from preproc.resize import imresize
+from preproc.samples import from_float, to_float
+from preproc.saving import QUALITY
+
+ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
+
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_OVERSHOOT = 0.5  # beyond [0, 1]: bicubic filters overshoot by less, forgotten scalings by more
+_LOSSY: dict[str | None, dict[str, Any]] = {
+    "JPEG": {"quality": QUALITY, "subsampling": "4:4:4"},
+    "WEBP": {"quality": QUALITY},
+    "AVIF": {"quality": QUALITY, "subsampling": "4:4:4"},
+}
+
+
+class DepthWarning(UserWarning):
+    """A file holds more bits than the kind of the result can."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Samples of one picture, or of a batch of equal size, and the way back to their kind.
+
+    Attributes:
+        color: host tensor (N, C, H, W), C = 1 for grey and 3 for RGB, of dtype uint8, uint16 or
+            float32 in [0, 1] (a little overshoot allowed).
+        pack: takes (N, C, H', W') of the same C and dtype, float ones clamped to [0, 1], and gives
+            what the user gets; brings along alpha and metadata.
+    """
+
+    color: Tensor
+    pack: Callable[[Tensor], Any]
+
+
+def decode(img: object, channel_order: ChannelOrder = "rgb") -> Picture:
+    """Read a picture of any kind.
+
+    ====================================  =============================================
+    in                                    out
+    ====================================  =============================================
+    PIL image of any mode                 PIL image, same mode and ``info``, upright
+    path (str or PathLike)                PIL image, as if opened with Pillow
+    bytes of a file                       bytes in the same format, lossy ones at q95
+    array (H, W), (H, W, 1 to 4)          array; uint8, uint16 or float in [0, 1]
+    tensor (C, H, W), (N, C, H, W)        tensor on the same device; the same dtypes
+    ====================================  =============================================
+
+    Two channels are grey and alpha, four are RGB and alpha. Alpha does not go through the network:
+    it is resized by itself (bicubic), and px it hides take over the colour of visible neighbours,
+    so that no hidden colour seeps into what is seen.
+
+    Args:
+        img: the picture.
+        channel_order: of arrays and tensors; PIL images and files name their channels themselves.
+
+    Raises:
+        ImageError: not a picture, damaged, empty, or with values out of range.
+    """
+    match img:
+        case Image.Image():
+            return _from_pil(img)
+        case str() | os.PathLike():
+            return _from_path(Path(img))
+        case bytes() | bytearray() | memoryview():
+            return _from_bytes(bytes(img))
+        case np.ndarray():
+            return _from_array(img, channel_order)
+        case Tensor():
+            return _from_tensor(img, channel_order)
+    raise ImageError(
+        f"A {type(img).__name__} is no picture; pass a PIL image, a path, bytes, an array, a "
+        "tensor, or a list of these."
+    )
+
+
+def _from_array(array: NDArray[Any], channel_order: ChannelOrder = "rgb") -> Picture:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and not 1 <= array.shape[2] <= 4):
+        raise ImageError(
+            f"An array is (H, W) or (H, W, channels) with 1 to 4 channels, but this one has shape "
+            f"{array.shape}; pass channels-first data as a tensor, and several pictures as a list."
+        )
+    native_dtype = array.dtype.newbyteorder("=")
+    if native_dtype not in (np.uint8, np.uint16) and native_dtype.kind != "f":
+        raise ImageError(
+            f"An array holds uint8, uint16 or float samples, but this one has {array.dtype}."
+        )
+    _require_px(array.shape)
+    native = np.require(array, native_dtype, ["C", "W"])
+    if native.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # what overflows is reported as out of range
+            native = native.astype(np.float32, copy=False)
+    samples = torch.from_numpy(np.atleast_3d(native)).permute(2, 0, 1)
+
+    def pack(result: Tensor) -> NDArray[Any]:
+        packed = result[0].permute(1, 2, 0).contiguous().numpy().astype(array.dtype, copy=False)
+        return packed if array.ndim == 3 else packed[..., 0]
+
+    return _from_samples(samples[None], channel_order, pack)
+
+
+def _from_tensor(tensor: Tensor, channel_order: ChannelOrder) -> Picture:
+    if tensor.ndim not in (3, 4) or not 1 <= tensor.shape[-3] <= 4:
+        raise ImageError(
+            "A tensor is (C, H, W) or (N, C, H, W) with 1 to 4 channels, but this one has shape "
+            f"{tuple(tensor.shape)}; pass channels-last data as a numpy array."
+        )
+    if tensor.dtype not in (torch.uint8, torch.uint16, *_FLOATS):
+        raise ImageError(
+            f"A tensor holds uint8, uint16 or float samples, but this one has {tensor.dtype}."
+        )
+    _require_px(tuple(tensor.shape))
+    samples = tensor.detach().cpu()
+    if samples.is_floating_point():
+        samples = samples.float()
+
+    def pack(result: Tensor) -> Tensor:
+        return result.reshape(*tensor.shape[:-3], *result.shape[1:]).to(tensor.device, tensor.dtype)
+
+    batch = samples if samples.ndim == 4 else samples[None]
+    return _from_samples(batch, channel_order, pack)
+
+
+def _from_samples(
+    samples: Tensor, channel_order: ChannelOrder, pack: Callable[[Tensor], Any]
+) -> Picture:
+    """Check (N, C, H, W) samples; take alpha off them, and put it back before they are packed."""
+    if samples.is_floating_point():
+        _require_range(samples)
+    channels = samples.shape[1]
+    has_alpha = channels in (2, 4)
+    color, alpha = samples[:, : channels - has_alpha], samples[:, channels - has_alpha :]
+    if channel_order == "bgr":
+        color = color.flip(1)
+    if has_alpha:
+        color = _spread(color, alpha)
+
+    def repack(result: Tensor) -> object:
+        if channel_order == "bgr":
+            result = result.flip(1)
+        if has_alpha:
+            result = torch.cat([result, _resized_alpha(alpha, result.shape[-2:])], 1)
+        return pack(result)
+
+    return Picture(color, repack)
+
+
+def _from_pil(image: Image.Image) -> Picture:
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # opened, but not yet decoded
+        raise ImageError(f"The PIL image is truncated or damaged ({error}).") from error
+    _require_px(image.size)
+    upright = _upright(image)
+    picture = _from_array(pil_modes.to_array(upright))
+    return Picture(
+        picture.color,
+        lambda result: pil_modes.from_array(picture.pack(result), upright),
+    )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow raises many kinds on damaged EXIF; the pixels are good without it
+        return image
+
+
+def _from_path(path: Path) -> Picture:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ImageError(f"There is no file {path}.") from None
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
+    if png16.is_deep(data):
+        warnings.warn(
+            f"{path} has 16 bits a colour, but a PIL image holds 8; pass the file's bytes to keep "
+            "all 16.",
+            DepthWarning,
+            stacklevel=2,
+        )
+    return _from_pil(open_picture(io.BytesIO(data), str(path)))
+
+
+def _from_bytes(data: bytes) -> Picture:
+    image = open_picture(io.BytesIO(data), "The file in the bytes")
+    if png16.is_deep(data):
+        deep = _from_array(png16.read(data))
+        return Picture(deep.color, lambda result: png16.write(deep.pack(result), image.info))
+    picture, form = _from_pil(image), "JPEG" if image.format == "MPO" else image.format
+
+    def pack(result: Tensor) -> bytes:
+        packed, buffer = picture.pack(result), io.BytesIO()
+        options = dict(_LOSSY.get(form, {}))
+        if (
+            "exif" in packed.info and form != "TIFF"
+        ):  # there it would describe the old file's layout
+            options["exif"] = packed.info["exif"]
+        try:
+            packed.save(buffer, form, **options)
+        except (KeyError, OSError, ValueError) as error:
+            raise ImageError(
+                f"The result cannot be written as {form} again ({error}); pass a PIL image and "
+                "save the result in another format."
+            ) from error
+        return buffer.getvalue()
+
+    return Picture(picture.color, pack)
+
+
+def _require_px(shape: tuple[int, ...]) -> None:
+    if 0 in shape:
+        raise ImageError(f"A picture of shape {shape} has no px; pass one of at least 1x1.")
+
+
+def _require_range(samples: Tensor) -> None:
+    low, high = (float(v) for v in samples.aminmax())
+    if not samples.isfinite().all():
+        raise ImageError("The picture holds NaN or infinite values; float samples lie in [0, 1].")
+    if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+        raise ImageError(
+            f"Float samples lie in [0, 1], but these reach from {low:.4g} to {high:.4g}; divide by "
+            "their peak (255 for 8 bits), or pass integers."
+        )
+
+
+def _resized_alpha(alpha: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
+    """Alpha (N, 1, H, W) at another size; what is constant stays exactly constant."""
+    if alpha.shape[-2:] == size:
+        return alpha.clamp(0, 1) if alpha.is_floating_point() else alpha
+    values = to_float(alpha)
+    low, high = values.amin((-2, -1), keepdim=True), values.amax((-2, -1), keepdim=True)
+    resized = imresize(values, size=(size[0], size[1]))
+    # An overshoot beyond the values there were would be a halo; for a constant it is exact.
+    return from_float(resized.clamp(low, high), alpha.dtype)
+
+
+def _spread(color: Tensor, alpha: Tensor) -> Tensor:
+    """Colours (N, C, H, W) with those of fully transparent px replaced by visible ones near by."""
+    visible = (to_float(alpha) > 0).float()
+    if visible.amin() > 0 or visible.amax() == 0:
+        return color
+    filled = _pull(to_float(color) * visible, visible)
+    return color.where(visible > 0, from_float(filled, color.dtype))
+
+
+def _pull(color: Tensor, weight: Tensor) -> Tensor:
+    """Fill where ``weight`` is 0 from means over ever larger neighbourhoods (push-pull)."""
+    if weight.amin() > 0 or weight.shape[-2:] == (1, 1):
+        return color
+    total = F.avg_pool2d(weight, 2, ceil_mode=True)
+    mean = F.avg_pool2d(color * weight, 2, ceil_mode=True) / total.clamp(min=1e-6)
+    coarse = _pull(mean, (total > 0).float())
+    return color.where(weight > 0, F.interpolate(coarse, color.shape[-2:], mode="nearest"))

@@ -1,0 +1,369 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+
+from preproc import png16
+from preproc.errors import ImageError
+from preproc.images import DepthWarning, decode
+
+MODES = ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"]
+MODES += ["LAB", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"]
+
+
+def enlarge(img, channel_order="rgb"):
+    """Through decode and pack with the simplest stage there is: every px twice."""
+    picture = decode(img, channel_order)
+    return picture.pack(picture.color.repeat_interleave(2, -2).repeat_interleave(2, -1))
+
+
+def encoded(image, form, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def blocks(shape, rng, high=256, dtype=np.uint8):
+    """A picture of 4x4 px blocks, so that no filter's overshoot is in the way of comparing."""
+    small = rng.integers(0, high, (-(-shape[0] // 4), -(-shape[1] // 4), *shape[2:]), dtype)
+    return small.repeat(4, 0).repeat(4, 1)[: shape[0], : shape[1]]
+
+
+@pytest.fixture
+def photo(rng):
+    return Image.fromarray(blocks((12, 20, 3), rng))
+
+
+def in_mode(photo, mode):
+    if mode in ("La", "RGBa"):
+        return in_mode(photo, mode.upper()).convert(mode)
+    if mode in ("LA", "PA", "RGBA"):
+        image = photo.convert("P" if mode == "PA" else mode[:-1]).convert(mode)
+        image.putalpha(200)
+        return image
+    if mode.startswith("I;16"):
+        values = np.asarray(photo.convert("L")).astype(np.uint16) * 257 - (0 if mode == "I" else 3)
+        order = ">u2" if mode == "I;16B" else "<u2"
+        return Image.frombytes(mode, photo.size, values.astype(order).tobytes())
+    return photo.convert(mode)
+
+
+def as_rgba(image):
+    return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_pil_mode_comes_back_in_its_mode_and_colours(photo, mode):
+    image = in_mode(photo, mode)
+    result = enlarge(image)
+    assert (result.mode, result.size) == (mode, (40, 24))
+    if mode.startswith("I") or mode == "F":
+        shown, expected = np.asarray(result), np.asarray(image)
+    else:
+        shown, expected = (np.asarray(as_rgba(i)) for i in (result, image))
+    difference = np.abs(shown.astype(float) - expected.repeat(2, 0).repeat(2, 1))
+    # LAB, HSV and premultiplied colours lose up to this much by going to RGB and back at all.
+    assert difference.max() <= {"LAB": 12, "HSV": 6, "YCbCr": 3, "RGBa": 3, "La": 3}.get(mode, 1)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "La", "I", "F", "I;16", "I;16B"])
+def test_grey_modes_go_in_as_grey(photo, mode):
+    assert decode(in_mode(photo, mode)).color.shape[1] == 1
+
+
+def test_a_palette_of_greys_is_grey():
+    image = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).convert("P")
+    assert decode(image).color.shape[1] == 1
+    assert enlarge(image).mode == "P"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 2), (5, 7, 3), (5, 7, 4)])
+def test_arrays_keep_shape_and_dtype(rng, dtype, shape):
+    peak = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
+    array = (rng.random(shape) * peak).astype(dtype)
+    if len(shape) == 3 and shape[2] in (2, 4):
+        array[..., -1] = peak
+    result = enlarge(array)
+    assert result.dtype == dtype
+    np.testing.assert_allclose(result, array.repeat(2, 0).repeat(2, 1), atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(1, 5, 7), (3, 5, 7), (4, 5, 7), (2, 3, 5, 7), (2, 1, 5, 7)])
+def test_tensors_keep_shape_and_dtype(dtype, shape):
+    peak = {torch.uint8: 255, torch.uint16: 65535}.get(dtype, 1)
+    tensor = (torch.rand(shape) * peak).to(dtype)
+    if shape[-3] == 4:
+        tensor[3] = peak
+    result = enlarge(tensor)
+    assert (result.dtype, result.ndim) == (dtype, len(shape))
+    wanted = tensor.float().repeat_interleave(2, -2).repeat_interleave(2, -1)
+    torch.testing.assert_close(result.float(), wanted)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_tensors_come_back_to_their_device():
+    assert enlarge(torch.rand(3, 5, 7, device="cuda")).device.type == "cuda"
+
+
+def test_the_input_is_left_alone(rng):
+    array = blocks((8, 8, 4), rng)
+    array[:4, :, 3] = 0
+    before = array.copy()
+    array.flags.writeable = False
+    enlarge(array)
+    assert (array == before).all()
+
+
+def test_views_and_foreign_byte_order_are_read_right(rng):
+    array = rng.integers(0, 65536, (6, 8, 3), np.uint16)
+    wanted = enlarge(array)
+    np.testing.assert_array_equal(enlarge(array[::-1, ::-1])[::-1, ::-1], wanted)
+    swapped = enlarge(array.astype(">u2"))
+    assert swapped.dtype == np.dtype(">u2")
+    np.testing.assert_array_equal(swapped, wanted)
+
+
+def test_bgr_arrays_are_turned_to_rgb_inside_and_back_outside(rng):
+    bgra = blocks((8, 8, 4), rng)
+    bgra[..., 3] = 255
+    color = decode(bgra, "bgr").color[0].permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(color, bgra[..., 2::-1])
+    np.testing.assert_array_equal(enlarge(bgra, "bgr"), enlarge(bgra))
+
+
+def test_bgr_says_nothing_about_pil_images(photo):
+    assert torch.equal(decode(photo, "bgr").color, decode(photo).color)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation_is_applied_once(photo, orientation):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, "Maker"
+    image = Image.open(io.BytesIO(encoded(photo, "PNG", exif=exif)))
+    result = enlarge(image)
+    upright = np.asarray(photo)
+    upright = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.swapaxes(0, 1),
+        6: np.rot90(upright, -1),
+        7: upright[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(upright),
+    }[orientation]
+    np.testing.assert_array_equal(np.asarray(result), upright.repeat(2, 0).repeat(2, 1))
+    kept = result.getexif()
+    assert kept.get(0x0112, 1) == 1, "no viewer may turn it again"
+    assert kept[0x010F] == "Maker"
+
+
+@pytest.fixture(scope="module")
+def profile():
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF"])
+def test_profile_and_dpi_survive_saving(photo, profile, form):
+    source = Image.open(io.BytesIO(encoded(photo, form, icc_profile=profile, dpi=(300, 300))))
+    saved = Image.open(io.BytesIO(encoded(enlarge(source), form)))
+    assert saved.info["icc_profile"] == profile
+    assert [round(v) for v in saved.info["dpi"]] == [300, 300]
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM"])
+def test_bytes_come_back_as_bytes_of_the_same_format(photo, profile, form):
+    data = encoded(photo, form, icc_profile=profile)
+    result = Image.open(io.BytesIO(enlarge(data)))
+    assert (result.format, result.size) == (form, (40, 24))
+    assert ("icc_profile" in result.info) == ("icc_profile" in Image.open(io.BytesIO(data)).info)
+
+
+def test_paths_come_back_as_pil_images(photo, tmp_path):
+    path = tmp_path / "photo.png"
+    photo.save(path)
+    for given in (path, str(path)):
+        np.testing.assert_array_equal(np.asarray(enlarge(given)), np.asarray(enlarge(photo)))
+
+
+def test_sixteen_bit_grey_files_stay_sixteen_bit(rng, tmp_path):
+    values = rng.integers(0, 65536, (6, 8), np.uint16)
+    path = tmp_path / "grey.png"
+    Image.fromarray(values).save(path)
+    wanted = values.repeat(2, 0).repeat(2, 1)
+    from_path = enlarge(path)
+    from_bytes = Image.open(io.BytesIO(enlarge(path.read_bytes())))
+    for result in (from_path, from_bytes):
+        assert result.mode == "I;16"
+        np.testing.assert_array_equal(np.asarray(result), wanted)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_sixteen_bit_colour_png_bytes_stay_sixteen_bit(rng, profile, channels):
+    values = rng.integers(1, 65536, (6, 8, channels), np.uint16)
+    values[..., 3:] = 65535
+    data = png16.write(values, {"icc_profile": profile, "dpi": (300, 300)})
+    result = enlarge(data)
+    assert png16.is_deep(result)
+    np.testing.assert_array_equal(png16.read(result), values.repeat(2, 0).repeat(2, 1))
+    opened = Image.open(io.BytesIO(result))
+    assert opened.info["icc_profile"] == profile
+    assert [round(v) for v in opened.info["dpi"]] == [300, 300]
+
+
+def test_sixteen_bit_colour_as_pil_image_is_eight_bit_and_says_so(rng, tmp_path):
+    path = tmp_path / "deep.png"
+    path.write_bytes(png16.write(rng.integers(0, 65536, (6, 8, 3), np.uint16), {}))
+    with pytest.warns(DepthWarning, match=r"deep.png has 16 bits .* pass the file's bytes"):
+        assert enlarge(path).mode == "RGB"
+
+
+@pytest.mark.parametrize("level", [0, 1, 77, 254, 255])
+def test_constant_alpha_stays_constant(rng, level):
+    array = blocks((9, 7, 4), rng)
+    array[..., 3] = level
+    assert (enlarge(array)[..., 3] == level).all()
+
+
+def test_alpha_is_resized_smoothly_and_without_halo():
+    array = np.full((8, 8, 4), 255, np.uint8)
+    array[:, :4, 3] = 0
+    row = enlarge(array)[0, :, 3].astype(int)
+    assert (row[:5] == 0).all()
+    assert (row[-5:] == 255).all()
+    assert (np.diff(row) >= 0).all()
+    assert len(set(row)) > 2
+
+
+def test_hidden_colours_do_not_seep_into_what_is_seen():
+    array = np.zeros((9, 13, 4), np.uint8)
+    array[3:5, 4:6] = (200, 100, 50, 255)
+    array[0, 0] = (255, 255, 255, 0)
+    color = decode(array).color
+    assert (color == torch.tensor([200, 100, 50], dtype=torch.uint8).view(1, 3, 1, 1)).all()
+
+
+def test_a_colour_key_becomes_alpha(photo):
+    photo.putpixel((0, 0), (1, 2, 3))
+    image = Image.open(io.BytesIO(encoded(photo, "PNG", transparency=(1, 2, 3))))
+    result = enlarge(image)
+    assert result.mode == "RGBA"
+    assert "transparency" not in result.info
+    assert result.getpixel((0, 0))[3] == 0
+    assert result.getpixel((39, 23))[3] == 255
+
+
+@pytest.mark.parametrize("transparency", [0, bytes([0, 255, 128, 255])])
+def test_a_palette_keeps_its_transparency_through_saving(transparency):
+    image = Image.fromarray(np.array([0, 1, 2, 3], np.uint8).repeat(64).reshape(16, 16))
+    image = image.convert("P")
+    image.putpalette([255, 0, 0, 255, 255, 255, 0, 0, 0, 0, 0, 255])
+    image.info["transparency"] = transparency
+    result = enlarge(image)
+    assert result.mode == "P"
+    saved = Image.open(io.BytesIO(encoded(result, "PNG"))).convert("RGBA")
+    rows = (2, 11, 19, 29)  # of their block's alpha and no other's
+    levels = [0, 255, 255, 255] if transparency == 0 else [0, 255, 128, 255]
+    got = [saved.getpixel((8, y))[3] for y in rows]
+    assert [a for a in got if a in (0, 255)] == [a for a in levels if a in (0, 255)]
+    np.testing.assert_allclose(got, levels, atol=16)  # 256 entries have to do for all shades
+    assert saved.getpixel((8, 11)) == (255, 255, 255, 255)
+
+
+def test_black_ink_stays_black_ink():
+    image = Image.new("CMYK", (8, 8), (0, 0, 0, 255))
+    assert enlarge(image).getcolors() == [(256, (0, 0, 0, 255))]
+    paper = Image.new("CMYK", (8, 8), (0, 0, 0, 0))
+    assert enlarge(paper).getcolors() == [(256, (0, 0, 0, 0))]
+
+
+# ------------------------------------------------------------------------------- bad input
+
+
+def truncated_jpeg():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    return encoded(Image.fromarray(noise), "JPEG")[:1500]
+
+
+def animation():
+    frames = [Image.new("RGB", (4, 4), c) for c in ("red", "blue")]
+    return encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+
+
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        (b"", "is empty"),
+        (b"not a picture at all", "is no picture in a known format"),
+        (truncated_jpeg(), "is truncated or damaged"),
+        (truncated_jpeg()[:100], "is (truncated or damaged|no picture)"),
+        (animation(), "holds 2 frames"),
+        (None, "A NoneType is no picture"),
+        (3.5, "A float is no picture"),
+        (np.zeros((0, 5, 3), np.uint8), "has no px"),
+        (np.zeros((5, 0), np.float32), "has no px"),
+        (torch.zeros(3, 0, 5), "has no px"),
+        (torch.zeros(0, 3, 5, 5), "has no px"),
+        (np.zeros(5, np.uint8), r"shape \(5,\)"),
+        (np.zeros((3, 40, 50), np.uint8), r"shape \(3, 40, 50\); pass channels-first data as a t"),
+        (np.zeros((2, 4, 5, 3), np.uint8), "several pictures as a list"),
+        (torch.zeros(40, 50, 3), r"shape \(40, 50, 3\); pass channels-last data as a numpy"),
+        (torch.zeros(40, 50), r"shape \(40, 50\)"),
+        (np.zeros((5, 5), np.int32), "int32"),
+        (np.zeros((5, 5), bool), "bool"),
+        (np.array([["a"]]), "<U1"),
+        (torch.zeros(3, 5, 5, dtype=torch.int64), "int64"),
+        (np.full((5, 5), np.nan), "NaN"),
+        (torch.full((3, 5, 5), float("inf")), "NaN or infinite"),
+        (np.full((5, 5), 255.0), "reach from 255 to 255; divide by"),
+        (np.full((5, 5), -1.0, np.float32), "reach from -1 to -1"),
+        (Image.fromarray(np.full((4, 4), 70000, np.int32)), "from 70000 to 70000"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence(bad, sentence):
+    with pytest.raises(ImageError, match=sentence) as caught:
+        decode(bad)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_paths_name_the_path(tmp_path):
+    empty, text = tmp_path / "empty.png", tmp_path / "text.png"
+    empty.touch()
+    text.write_text("hello")
+    for path, sentence in (
+        (tmp_path / "none.png", "There is no file .*none.png"),
+        (tmp_path, "cannot be read: Is a directory"),
+        (empty, "empty.png is empty"),
+        (text, "text.png is no picture"),
+    ):
+        with pytest.raises(ImageError, match=sentence):
+            decode(path)
+
+
+def test_a_truncated_file_that_pillow_opened_lazily_is_a_sentence():
+    with pytest.raises(ImageError, match="The PIL image is truncated or damaged"):
+        decode(Image.open(io.BytesIO(truncated_jpeg())))
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_exif_does_not_cost_the_picture(photo):
+    image = photo.copy()
+    image.info["exif"] = b"Exif\0\0MM\0*garbage"
+    assert enlarge(image).size == (40, 24)
+
+
+def test_a_decompression_bomb_is_refused(photo, monkeypatch):
+    data = encoded(photo, "PNG")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ImageError, match=r"suspiciously large .* raise PIL.Image.MAX_IMAGE_PIXELS"):
+        decode(data)
+
+
+def test_a_little_overshoot_of_floats_is_allowed():
+    assert decode(np.array([[-0.2, 1.2]], np.float32)).color.shape == (1, 1, 1, 2)
