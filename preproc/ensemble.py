@@ -1,0 +1,37 @@
+"""Geometric self-ensemble (x8): the mean over the eight flips and transposes of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import torch
+from torch import Tensor
+
+
+def self_ensemble(apply: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Make a function of image batches agree with itself under all eight symmetries of the square.
+
+    Each variant of the input (mirrored along W, along H, transposed, and their combinations) goes
+    through ``apply`` and is turned back; the float outputs are averaged before anything is clamped
+    or rounded. "Enhanced Deep Residual Networks for Single Image Super-Resolution" (2017), 3.4.
+
+    Args:
+        apply: maps (N, C, H, W) to (N, C, s*H, s*W) for any H and W.
+
+    Returns:
+        The function with the same signature that costs eight times as much.
+    """
+
+    def averaged(x: Tensor) -> Tensor:
+        total: Tensor | None = None
+        for mirror_w, mirror_h, transpose in product((False, True), repeat=3):
+            axes = [axis for axis, wanted in ((-1, mirror_w), (-2, mirror_h)) if wanted]
+            variant = torch.flip(x, axes)
+            y = apply(variant.mT.contiguous()).mT if transpose else apply(variant)
+            y = torch.flip(y, axes)
+            total = y if total is None else total + y
+        assert total is not None
+        return total / 8
+
+    return averaged

@@ -1,0 +1,191 @@
+"""Running a network on a device: dtype, memory format, and what to do when it fails there."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from preproc.errors import ModelError, PreprocError
+
+_DTYPES = {
+    "float32": torch.float32,
+    "fp32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "bf16": torch.bfloat16,
+    "float16": torch.float16,
+    "fp16": torch.float16,
+    "half": torch.float16,
+}
+_BF16_UNITS = {"amx_bf16", "avx512_bf16"}
+_FULL_MEMORY = (  # how allocators below Python say it; CUDA's own error has a class
+    "not enough memory",
+    "can't allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+
+
+class PrecisionWarning(UserWarning):
+    """A network's output was not finite in a short dtype and was computed again in float32."""
+
+
+class DeviceMemoryError(PreprocError, MemoryError):
+    """The device's memory is too small for what was asked at once."""
+
+
+class Runtime:
+    """A network ready to run on a device.
+
+    Parameters stay float32 and autocast shortens what is safe to shorten: the network itself keeps
+    its last convolution and its global skip in float32, and a float32 retry needs no second copy.
+
+    Attributes:
+        device: where the network lies.
+        dtype: what its trunk is computed in.
+    """
+
+    def __init__(
+        self, network: nn.Module, device: torch.device, dtype: torch.dtype, name: str = "The model"
+    ) -> None:
+        """Move a network to its device, in channels_last.
+
+        Args:
+            network: maps float (N, 3, H, W) to (N, 3, s*H, s*W); it is moved, not copied.
+            device: where to run it.
+            dtype: float32, or what autocast shortens to.
+            name: how messages call it.
+        """
+        self.device, self.dtype, self.name = device, dtype, name
+        network = network.to(device).requires_grad_(requires_grad=False).eval()
+        self._network = network.to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Run a batch.
+
+        Args:
+            batch: float32 (N, 3, H, W) in [0, 1] on any device.
+
+        Returns:
+            float32 (N, 3, s*H, s*W) on this runtime's device, not clamped, finite.
+
+        Raises:
+            DeviceMemoryError: memory ran out; a smaller batch or smaller tiles may fit.
+            ModelError: the output is not finite even in float32.
+        """
+        try:
+            return self._finite(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_full_memory(error):
+                raise
+        # Outside the handler: the error's traceback holds on to the tensors that filled the memory.
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        height, width = batch.shape[-2:]
+        raise DeviceMemoryError(
+            f"{self.name} ran out of memory on {self.device} with {len(batch)} picture(s) of "
+            f"{height}x{width} px at once; choose a smaller tile=, or device='cpu'."
+        )
+
+    def _finite(self, batch: Tensor) -> Tensor:
+        """Run, and once more in float32 if the output holds NaN or infinity."""
+        batch = batch.to(self.device, memory_format=torch.channels_last)
+        output = self._run(batch, self.dtype)
+        if bool(output.isfinite().all()):
+            return output
+        warnings.warn(
+            f"{self.name} gave NaN or infinite values in {_short(self.dtype)} on {self.device}; "
+            "that part is computed again in float32. Pass dtype='float32' to avoid the detour.",
+            PrecisionWarning,
+            stacklevel=2,
+        )
+        output = self._run(batch, torch.float32)
+        if bool(output.isfinite().all()):
+            return output
+        raise ModelError(
+            f"{self.name} gives NaN or infinite values even in float32; its weights do not suit "
+            "it, so use the shipped ones or train again."
+        )
+
+    def _run(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
+        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            output: Tensor = self._network(batch)
+        return output.float()
+
+
+def choose_device(device: str | torch.device | None = None) -> torch.device:
+    """The device to run on: the one asked for, else CUDA where there is one, else the CPU.
+
+    Raises:
+        ModelError: there is no such device.
+    """
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        # Torch's messages go on for pages; their first line says it.
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise ModelError(
+            f"Device {str(device)!r} cannot be used ({reason}); choose 'cpu', or leave it out."
+        ) from error
+    return chosen
+
+
+def choose_dtype(
+    device: torch.device,
+    dtype: torch.dtype | str | None = None,
+    safe: Sequence[torch.dtype] = (),
+) -> torch.dtype:
+    """What a network's trunk is computed in.
+
+    Args:
+        device: where it runs.
+        dtype: what the user asked for, which is taken as it is.
+        safe: what the network is known to bear besides float32, the preferred first; used where
+            the device is fast in it.
+
+    Raises:
+        ModelError: ``dtype`` is not float32, bfloat16 or float16.
+    """
+    if dtype is None:
+        return next((d for d in safe if _is_fast(device, d)), torch.float32)
+    chosen = _DTYPES.get(dtype.removeprefix("torch.")) if isinstance(dtype, str) else dtype
+    if chosen is None or chosen not in _DTYPES.values():
+        raise ModelError(f"dtype is 'float32', 'bfloat16' or 'float16', but is {dtype!r}.")
+    return chosen
+
+
+def _is_fast(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the device has units for a dtype, rather than emulating it."""
+    if device.type == "cuda":
+        # Tensor cores: half precision since compute capability 7.0 (Volta), bfloat16 since 8.0.
+        least = {torch.float16: (7, 0), torch.bfloat16: (8, 0)}.get(dtype, (99, 0))
+        return torch.cuda.get_device_capability(device) >= least
+    if device.type == "cpu":
+        return dtype == torch.bfloat16 and bool(_BF16_UNITS & _cpu_features())
+    return False
+
+
+def _cpu_features() -> set[str]:
+    """Names of the CPU's instruction sets, such as ``"amx_bf16"``; empty where they are unknown."""
+    capabilities = getattr(torch.cpu, "get_capabilities", None)
+    if capabilities is not None:
+        return {name for name, present in capabilities().items() if present is True}
+    cpuinfo = Path("/proc/cpuinfo")  # torch before 2.10 has no public way, Linux has
+    return set(cpuinfo.read_text().split()) if cpuinfo.is_file() else set()
+
+
+def _is_full_memory(error: BaseException) -> bool:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(phrase in str(error) for phrase in _FULL_MEMORY)
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from preproc import runtime
+from preproc.ensemble import self_ensemble
+from preproc.errors import ModelError
+from preproc.runtime import (
+    DeviceMemoryError,
+    PrecisionWarning,
+    Runtime,
+    choose_device,
+    choose_dtype,
+)
+
+CPU = torch.device("cpu")
+
+
+class Fails(nn.Module):
+    """Does what a function does, and remembers whether autocast was on."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.autocast = function, []
+
+    def forward(self, x):
+        self.autocast.append(torch.is_autocast_enabled("cpu"))
+        return self.function(x)
+
+
+def test_infinite_output_in_a_short_dtype_is_computed_again_in_float32():
+    network = Fails(lambda x: x / 0 if torch.is_autocast_enabled("cpu") else x)
+    x = torch.rand(1, 3, 4, 4)
+    with pytest.warns(PrecisionWarning, match="net gave NaN .* bfloat16 on cpu"):
+        y = Runtime(network, CPU, torch.bfloat16, "net")(x)
+    assert torch.equal(y, x)
+    assert network.autocast == [True, False]
+
+
+def test_finite_output_is_computed_once_without_a_warning():
+    network = Fails(lambda x: x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Runtime(network, CPU, torch.bfloat16)(torch.rand(1, 3, 4, 4))
+    assert network.autocast == [True]
+
+
+def test_output_that_stays_infinite_is_an_error():
+    network = Fails(lambda x: x * float("nan"))
+    with (
+        pytest.warns(PrecisionWarning),
+        pytest.raises(ModelError, match="net gives NaN or infinite values even in float32"),
+    ):
+        Runtime(network, CPU, torch.bfloat16, "net")(torch.rand(1, 3, 4, 4))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 110.72 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: not enough memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+)
+def test_full_memory_of_every_kind_is_one_error_that_says_what_to_do(error):
+    def fail(_):
+        raise error
+
+    with pytest.raises(DeviceMemoryError, match=r"net ran out of memory on cpu with 2 .*4x5 px"):
+        Runtime(Fails(fail), CPU, torch.float32, "net")(torch.rand(2, 3, 4, 5))
+    assert issubclass(DeviceMemoryError, MemoryError), "what run_tiles waits for"
+
+
+def test_the_allocators_own_words_are_known():
+    with pytest.raises(DeviceMemoryError):
+        Runtime(Fails(lambda _: torch.empty(2**60)), CPU, torch.float32)(torch.rand(1, 3, 4, 4))
+
+
+def test_other_errors_of_a_network_pass_through():
+    def fail(_):
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        Runtime(Fails(fail), CPU, torch.float32)(torch.rand(1, 3, 4, 4))
+
+
+def test_output_is_float32_and_input_is_channels_last():
+    formats = []
+
+    def watch(x):
+        formats.append(x.is_contiguous(memory_format=torch.channels_last))
+        return x.bfloat16()
+
+    assert Runtime(Fails(watch), CPU, torch.bfloat16)(torch.rand(2, 3, 8, 8)).dtype == torch.float32
+    assert formats == [True]
+
+
+def test_no_such_device_is_one_sentence():
+    for name in ("abacus", "cuda:99"):
+        with pytest.raises(ModelError, match=f"Device '{name}' cannot be used"):
+            choose_device(name)
+
+
+def test_device_is_cuda_where_there_is_one():
+    assert choose_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize(
+    ("features", "safe", "expected"),
+    [
+        ({"avx512_bf16"}, [torch.bfloat16], torch.bfloat16),
+        ({"amx_bf16", "avx2"}, [torch.float16, torch.bfloat16], torch.bfloat16),
+        ({"avx2", "avx512f"}, [torch.bfloat16], torch.float32),
+        ({"amx_bf16"}, [], torch.float32),
+        ({"amx_bf16"}, [torch.float16], torch.float32),
+    ],
+)
+def test_a_cpu_gets_bfloat16_only_with_units_for_it(monkeypatch, features, safe, expected):
+    monkeypatch.setattr(runtime, "_cpu_features", lambda: features)
+    assert choose_dtype(CPU, None, safe) == expected
+
+
+def test_cpu_features_are_those_the_system_names():
+    assert not runtime._cpu_features() or runtime._cpu_features() & {"sse2", "neon", "asimd", "fp"}
+
+
+@pytest.mark.parametrize("name", ["bf16", "bfloat16", "torch.bfloat16", torch.bfloat16])
+def test_the_user_may_force_a_dtype(name):
+    assert choose_dtype(CPU, name, ()) == torch.bfloat16
+
+
+@pytest.mark.parametrize("name", ["int8", torch.int8, torch.float64, "double"])
+def test_other_dtypes_are_refused(name):
+    with pytest.raises(ModelError, match="dtype is 'float32', 'bfloat16' or 'float16'"):
+        choose_dtype(CPU, name, ())
+
+
+def symmetries(x):
+    for variant in (x, x.mT):
+        for axes in ((), (-1,), (-2,), (-1, -2)):
+            yield variant.flip(axes)
+
+
+def test_self_ensemble_runs_all_eight_symmetries_once():
+    x, seen = torch.arange(12.0).reshape(1, 1, 3, 4), []
+    self_ensemble(lambda v: seen.append(v.clone()) or v)(x)
+    assert len(seen) == 8
+    for wanted in symmetries(x):
+        assert sum(torch.equal(wanted, v) for v in seen) == 1
+
+
+def test_self_ensemble_turns_results_back():
+    x = torch.rand(2, 3, 5, 7)
+    torch.testing.assert_close(self_ensemble(lambda v: v)(x), x)
+
+
+def test_self_ensemble_commutes_with_every_symmetry():
+    kernel = torch.rand(1, 1, 3, 3)
+    apply = self_ensemble(lambda v: torch.conv2d(v, kernel, padding=1).tanh())
+    x = torch.rand(1, 1, 6, 9)
+    for turned, wanted in zip(symmetries(x), symmetries(apply(x)), strict=True):
+        torch.testing.assert_close(apply(turned), wanted)

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from preproc.errors import ModelError
+from preproc.tiles import Span, TilePolicy, pad, run_tiles
+
+
+def nearest(x):
+    return x.repeat_interleave(4, -2).repeat_interleave(4, -1)
+
+
+def canvas_of(picture, dtype=torch.float32):
+    channels, height, width = picture.shape
+    return torch.empty(channels, 4 * height, 4 * width, dtype=dtype)
+
+
+@pytest.mark.parametrize("length", [65, 100, 128, 131, 500, 777])
+@pytest.mark.parametrize("multiple_of", [1, 4])
+def test_spans_cover_evenly_and_keep_real_neighbours(length, multiple_of):
+    length = -(-length // multiple_of) * multiple_of
+    spans = Span(0, length, 0, length).split(64, 10, multiple_of)
+
+    assert [s.core_start for s in spans] == [0, *(s.core_stop for s in spans[:-1])]
+    assert (spans[0].start, spans[-1].stop, spans[-1].core_stop) == (0, length, length)
+    assert len({s.length for s in spans}) == 1, "one shape, so that tiles form batches"
+    assert spans[0].length <= 64
+    for span in spans:
+        assert span.start % multiple_of == span.length % multiple_of == 0
+        assert span.start == 0 or span.core_start - span.start >= 10
+        assert span.stop == length or span.stop - span.core_stop >= 10
+
+
+def test_tiles_are_balanced_rather_than_one_large_and_one_sliver():
+    tiles = TilePolicy(size=64, overlap=4).tiles(66, 66)
+    assert len(tiles) == 4
+    assert {t.shape for t in tiles} == {(37, 37)}
+
+
+def test_a_tile_split_again_keeps_its_core_covered_once():
+    policy = TilePolicy(size=64, overlap=4)
+    counts = torch.zeros(150, 130, dtype=torch.int)
+    for tile in policy.tiles(150, 130):
+        for part in policy.split(tile, 32):
+            assert max(part.shape) <= 32
+            counts[part.y.core_start : part.y.core_stop, part.x.core_start : part.x.core_stop] += 1
+    assert (counts == 1).all()
+
+
+def test_tiles_too_small_for_their_overlap_are_refused():
+    with pytest.raises(ModelError, match="64 px leave no room between overlaps of 32 px"):
+        TilePolicy(size=64, overlap=32)
+    with pytest.raises(ModelError, match="overlap"):
+        TilePolicy(size=None, overlap=-1)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (5, 8)])
+def test_padding_reflects_however_small_the_picture(size):
+    x = torch.rand(2, 3, *size)
+    padded = pad(x, 9, 11)
+    assert padded.shape == (2, 3, 9, 11)
+    assert torch.equal(padded[..., : size[0], : size[1]], x)
+    assert padded.unique().numel() <= x.numel(), "only px of the picture"
+
+
+def test_padding_is_torch_reflection_where_torch_can():
+    x = torch.rand(1, 3, 8, 9)
+    assert torch.equal(pad(x, 13, 12), F.pad(x, (0, 3, 0, 5), mode="reflect"))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_samples_pass_through_unchanged_in_every_dtype(dtype, channels):
+    peak = {torch.uint8: 255, torch.uint16: 65535, torch.float32: 1}[dtype]
+    picture = (torch.rand(channels, 53, 71) * peak).to(dtype)
+    canvas = canvas_of(picture, dtype)
+    run_tiles([picture], [canvas], nearest, TilePolicy(size=32, overlap=3), batch_size=4)
+    torch.testing.assert_close(
+        canvas.float(), nearest(picture.float()), rtol=0, atol=1e-6 if peak == 1 else 0
+    )
+
+
+def test_integer_canvases_are_rounded_and_clamped():
+    picture = torch.zeros(3, 2, 2)
+    for value, expected in ((1.2, 255), (0.9999, 255), (254.6 / 255, 255), (-0.3, 0), (0.001, 0)):
+        canvas = canvas_of(picture, torch.uint8)
+        run_tiles([picture], [canvas], lambda x, v=value: nearest(x) + v, TilePolicy(None, 0))
+        assert (canvas == expected).all(), value
+
+
+class Recorder:
+    """Remembers the batches it was given; its memory holds ``limit`` px."""
+
+    def __init__(self, limit=None):
+        self.shapes, self.limit = [], limit
+
+    def __call__(self, x):
+        if self.limit and x.shape[0] * x.shape[2] * x.shape[3] > self.limit:
+            raise MemoryError("full")
+        self.shapes.append(tuple(x.shape))
+        return nearest(x)
+
+
+def test_tiles_of_one_shape_share_batches():
+    picture, seen = torch.rand(3, 200, 200), Recorder()
+    run_tiles([picture], [canvas_of(picture)], seen, TilePolicy(64, 4), batch_size=8)
+    assert [s[0] for s in seen.shapes] == [8, 8]
+
+
+def test_small_crops_of_near_sizes_share_batches():
+    sizes = [(31, 98), (32, 100), (29, 103), (30, 97)]
+    pictures, seen = [torch.rand(3, *size) for size in sizes], Recorder()
+    canvases = [canvas_of(p) for p in pictures]
+    run_tiles(pictures, canvases, seen, TilePolicy(512, 4, bucket=8), batch_size=8)
+    assert seen.shapes == [(4, 3, 32, 104)]
+    for picture, canvas in zip(pictures, canvases, strict=True):
+        assert torch.equal(canvas, nearest(picture))
+
+
+def test_large_pictures_go_one_by_one():
+    pictures, seen = [torch.rand(3, 512, 512) for _ in range(2)], Recorder()
+    run_tiles(pictures, [canvas_of(p) for p in pictures], seen, TilePolicy(512, 4), batch_size=8)
+    assert [s[0] for s in seen.shapes] == [1, 1]
+
+
+def test_full_memory_halves_the_batch_then_the_tile_and_loses_nothing():
+    picture, seen = torch.rand(3, 200, 180), Recorder(limit=40 * 40)
+    canvas = torch.full_like(canvas_of(picture), float("nan"))
+    run_tiles([picture], [canvas], seen, TilePolicy(128, 4), batch_size=8)
+    assert torch.equal(canvas, nearest(picture))
+    assert max(max(s[2:]) for s in seen.shapes) <= 64
+
+
+def test_tiles_finished_before_memory_was_full_are_not_computed_again():
+    picture, calls = torch.rand(3, 100, 400), []
+
+    def full_at_third_call(x):
+        calls.append(x.shape)
+        if len(calls) == 3:
+            raise MemoryError("full")
+        return nearest(x)
+
+    canvas = torch.full_like(canvas_of(picture), float("nan"))
+    run_tiles([picture], [canvas], full_at_third_call, TilePolicy(100, 5))
+    whole, halved = [s for s in calls if s[-1] > 60], [s for s in calls if s[-1] <= 60]
+    assert torch.equal(canvas, nearest(picture))
+    assert len(whole) == 3
+    assert len(halved) >= 4
+
+
+def test_memory_that_stays_full_ends_in_its_error():
+    picture = torch.rand(3, 100, 100)
+    for policy in (TilePolicy(64, 4), TilePolicy(None, 4)):
+        with pytest.raises(MemoryError, match="full"):
+            run_tiles([picture], [canvas_of(picture)], Recorder(limit=10), policy)
