@@ -1,0 +1,183 @@
+"""The stage: a picture of any kind in, the same kind out, restored and enlarged.
+
+Composes what has its own file and decides nothing of it: ``images`` -> ``tiles`` -> network under
+``runtime`` -> ``tiles`` -> ``resize`` -> ``images``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from preproc.ensemble import self_ensemble as averaged
+from preproc.errors import ImageError, ModelError
+from preproc.images import ChannelOrder, Picture, decode
+from preproc.networks import ModelDescriptor, Tiling, find
+from preproc.resize import imresize
+from preproc.runtime import Runtime, choose_device, choose_dtype
+from preproc.samples import from_float
+from preproc.tiles import BUCKET, TilePolicy, run_tiles
+from preproc.weights import load_network
+
+TILE = 512
+"""Default longest side of a tile in LR px."""
+
+Kind = TypeVar("Kind")
+
+
+class Enhancer:
+    """Removes compression artifacts and enlarges, in one pass of a network.
+
+    ``Enhancer()(img)`` takes and gives a PIL image of any mode, an array (H, W) or (H, W, C), a
+    tensor (C, H, W) or (N, C, H, W), the bytes of a file, or a list of these of any sizes; a path
+    gives a PIL image. Out comes the same kind, mode, dtype and device; grey stays grey, 16 bits
+    stay 16 bits, alpha is resized apart, ICC profile, DPI and EXIF are kept, and a picture that
+    EXIF says is rotated comes out upright. `preproc.images.decode` has the details.
+
+    Pictures are cut into tiles on the host and never lie on the device as a whole. Networks that
+    pool over the whole picture (CISRNet) get it whole unless ``tile`` is given. When memory runs
+    out, tiles are halved; when a short dtype gives NaN or infinity, float32 is tried, with a
+    `preproc.runtime.PrecisionWarning`. May be called from several threads.
+
+    Small crops: pictures of at most 128 px a side are padded by reflection at the bottom and right
+    to multiples of 8 px (for networks that can be tiled), alone as in a list, so that crops of near
+    sizes form batches and a list gives exactly what its pictures give one by one. Larger pictures
+    are not padded beyond what the network demands.
+
+    Attributes:
+        descriptor: what is known about the network.
+        scale: output px per input px: the network's, or 1 with ``to_input_size``.
+        device: where the network runs.
+        dtype: what its trunk is computed in.
+    """
+
+    def __init__(
+        self,
+        model: str = "cajnn",
+        *,
+        scale: int | None = None,
+        weights: str | Path | None = None,
+        to_input_size: bool = False,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | str | None = None,
+        tile: int | None = None,
+        overlap: int | None = None,
+        self_ensemble: bool = False,
+        batch_size: int = 8,
+        channel_order: ChannelOrder = "rgb",
+    ) -> None:
+        """Load a network.
+
+        Args:
+            model: registry name; ``preproc.list_models()`` has them.
+            scale: px out per px in, along each side; by default the model's largest.
+            weights: a safetensors file of your own; by default the shipped one.
+            to_input_size: whether results are shrunk to the input's size (antialiased bicubic in
+                the MATLAB convention, before anything is rounded).
+            device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``...; by default CUDA where it is there.
+            dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"`` for the trunk; by default
+                bfloat16 where the model allows it and the device has units for it, else float32.
+            tile: longest side of a tile in LR px, overlap included; 0 never cuts. By default 512,
+                or 0 for networks that pool over the whole picture.
+            overlap: LR px of real neighbours a tile gets on its inner sides; by default the
+                model's, measured so that tiled and whole differ by at most 1/255.
+            self_ensemble: whether to average over the eight flips and transposes; eight times the
+                cost.
+            batch_size: most small pictures or tiles at a time.
+            channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
+
+        Raises:
+            ModelError: no such model, scale, device or dtype, or an option out of range.
+            WeightsError: the weights are missing, damaged, or for another network.
+        """
+        if batch_size < 1:
+            raise ModelError(f"batch_size is 1 or more, but is {batch_size}.")
+        if channel_order not in ("rgb", "bgr"):
+            raise ModelError(f"channel_order is 'rgb' or 'bgr', but is {channel_order!r}.")
+        self.descriptor = find(model, scale)
+        self.device = choose_device(device)
+        self.dtype = choose_dtype(self.device, dtype, self.descriptor.dtypes)
+        self.scale = 1 if to_input_size else self.descriptor.scale
+        self._policy = _tile_policy(self.descriptor, tile, overlap)
+        self._batch_size = batch_size
+        self._channel_order: ChannelOrder = channel_order
+        self._to_input_size = to_input_size
+        network = load_network(self.descriptor, weights)
+        runtime = Runtime(network, self.device, self.dtype, str(self.descriptor))
+        self._apply: Callable[[Tensor], Tensor] = averaged(runtime) if self_ensemble else runtime
+
+    @overload
+    def __call__(self, img: str | os.PathLike[str]) -> Image.Image: ...
+    @overload
+    def __call__(self, img: list[Any] | tuple[Any, ...]) -> list[Any]: ...
+    @overload
+    def __call__(self, img: Kind) -> Kind: ...
+    def __call__(self, img: object) -> object:
+        """Enhance a picture, or a list of them.
+
+        Args:
+            img: a picture of any kind the class names, or a list.
+
+        Returns:
+            The same kind; a PIL image for a path, a list for a list.
+
+        Raises:
+            ImageError: it cannot be read; for a list, the message says which one.
+            ModelError: the network gives values that are not finite, even in float32.
+            DeviceMemoryError: not even the smallest tile fits the memory.
+        """
+        if isinstance(img, (list, tuple)):
+            return self._enhanced([self._nth(n, item) for n, item in enumerate(img)])
+        return self._enhanced([decode(img, self._channel_order)])[0]
+
+    def _nth(self, number: int, img: object) -> Picture:
+        try:
+            return decode(img, self._channel_order)
+        except ImageError as error:
+            raise ImageError(f"Picture {number} of the list: {error}") from error
+
+    def _enhanced(self, pictures: Sequence[Picture]) -> list[Any]:
+        canvases = [self._canvas(picture.color) for picture in pictures]
+        run_tiles(
+            [image for picture in pictures for image in picture.color],
+            [image for canvas in canvases for image in canvas],
+            self._apply,
+            self._policy,
+            batch_size=self._batch_size,
+        )
+        return [
+            picture.pack(self._finished(canvas, picture.color))
+            for picture, canvas in zip(pictures, canvases, strict=True)
+        ]
+
+    def _canvas(self, color: Tensor) -> Tensor:
+        """Where results are stitched: float where they are still to be shrunk, else final."""
+        count, channels, height, width = color.shape
+        scale = self.descriptor.scale
+        dtype = torch.float32 if self._to_input_size else color.dtype
+        return torch.empty(count, channels, scale * height, scale * width, dtype=dtype)
+
+    def _finished(self, canvas: Tensor, color: Tensor) -> Tensor:
+        if self._to_input_size:
+            canvas = imresize(canvas, size=(color.shape[-2], color.shape[-1]))
+        return from_float(canvas, color.dtype) if canvas.is_floating_point() else canvas
+
+
+def _tile_policy(descriptor: ModelDescriptor, tile: int | None, overlap: int | None) -> TilePolicy:
+    """What the user asked for, else what suits the network."""
+    local = descriptor.tiling is Tiling.TILES
+    if tile is None:
+        tile = TILE if local else 0
+    return TilePolicy(
+        size=tile or None,
+        overlap=descriptor.overlap if overlap is None else overlap,
+        minimum=descriptor.size.minimum,
+        multiple_of=descriptor.size.multiple_of,
+        bucket=BUCKET if local else 1,
+    )

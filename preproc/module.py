@@ -1,0 +1,68 @@
+"""The stage as a layer: float tensors in and out, on one device, with gradients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from preproc.errors import ImageError
+from preproc.networks import find
+from preproc.resize import imresize
+from preproc.tiles import pad
+from preproc.weights import load_network
+
+
+class EnhancerModule(nn.Module):
+    """An enhancer to put in front of another network and differentiate through.
+
+    No tiles, no clamping, no rounding, no dtype policy: it runs where its parameters and input are,
+    under the caller's autocast, and its parameters train unless ``requires_grad_(False)``.
+
+    Attributes:
+        descriptor: what is known about the network.
+        scale: output px per input px: the network's, or 1 with ``to_input_size``.
+        network: the network itself.
+    """
+
+    def __init__(
+        self,
+        model: str = "cajnn",
+        *,
+        scale: int | None = None,
+        weights: str | Path | None = None,
+        to_input_size: bool = False,
+    ) -> None:
+        """Load a network; the arguments mean what they mean for `preproc.Enhancer`.
+
+        Raises:
+            ModelError: no such model or scale.
+            WeightsError: the weights are missing, damaged, or for another network.
+        """
+        super().__init__()
+        self.descriptor = find(model, scale)
+        self.scale = 1 if to_input_size else self.descriptor.scale
+        self.network = load_network(self.descriptor, weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Enhance a batch.
+
+        Args:
+            x: float (N, 3, H, W), RGB in [0, 1], of any size.
+
+        Returns:
+            (N, 3, scale*H, scale*W), not clamped, of ``x``'s dtype or float32.
+
+        Raises:
+            ImageError: another shape or dtype.
+        """
+        if x.ndim != 4 or x.shape[1] != 3 or 0 in x.shape or not x.is_floating_point():
+            raise ImageError(
+                "EnhancerModule takes a float tensor (N, 3, H, W) in [0, 1], but got "
+                f"{x.dtype} of shape {tuple(x.shape)}."
+            )
+        height, width = x.shape[-2:]
+        rule, scale = self.descriptor.size, self.descriptor.scale
+        y: Tensor = self.network(pad(x, rule.padded(height), rule.padded(width)))
+        y = y[..., : scale * height, : scale * width]
+        return imresize(y, size=(height, width)) if self.scale < scale else y

@@ -1,0 +1,121 @@
+"""What tests share: tiny networks with weights on disk, the data folder, and one thread."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from preproc import Enhancer, register
+from preproc.networks import ModelDescriptor, SizeRule, Tiling
+from preproc.weights import save_state
+
+torch.set_num_threads(1)  # tests run beside each other, and tiny networks gain nothing from more
+
+
+class Tiny(nn.Module):
+    """Two convolutions and a bilinear skip, x4: all that the stage expects of a network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.last = nn.Conv2d(8, 48, 3, padding=1)
+
+    def forward(self, x):
+        with torch.autocast(x.device.type, enabled=False):
+            skip = F.interpolate(x.float(), scale_factor=4, mode="bilinear")
+        features = F.relu(self.first(x))
+        with torch.autocast(x.device.type, enabled=False):
+            return skip + F.pixel_shuffle(self.last(features.float()), 4)
+
+
+class Pooled(Tiny):
+    """The same, but with a gate that depends on the whole picture, as CISRNet has."""
+
+    def forward(self, x):
+        return super().forward(x) * (0.5 + x.float().mean((-3, -2, -1), keepdim=True))
+
+
+class Even(Tiny):
+    """The same, but it only takes even sizes of at least 6 px."""
+
+    def forward(self, x):
+        height, width = x.shape[-2:]
+        assert height % 2 == width % 2 == 0, x.shape
+        assert min(height, width) >= 6, x.shape
+        return super().forward(x)
+
+
+def _describe(name: str, build: type[nn.Module], **facts) -> ModelDescriptor:
+    facts = {"parameters": 3704, "macs_per_pixel": 3672, "radius": 3, "overlap": 3} | facts
+    return ModelDescriptor(name=name, scale=4, build=build, **facts)
+
+
+register(
+    _describe("tiny", Tiny),
+    _describe("tiny-pooled", Pooled, tiling=Tiling.WHOLE),
+    _describe("tiny-even", Even, size=SizeRule(minimum=6, multiple_of=2)),
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory) -> Path:
+    """Fixed weights that fit every tiny network and visibly change a picture."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        state = Tiny().state_dict()
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_state(path, state, torch.float32)
+    return path
+
+
+@pytest.fixture(scope="session")
+def skip_weights(tmp_path_factory) -> Path:
+    """Weights that leave only the bilinear skip: white stays white, black stays black."""
+    path = tmp_path_factory.mktemp("weights") / "skip.safetensors"
+    save_state(path, {k: torch.zeros_like(v) for k, v in Tiny().state_dict().items()})
+    return path
+
+
+@pytest.fixture(scope="session")
+def make(tiny_weights):
+    """Make an Enhancer: ``make()`` is tiny, on the CPU, in float32."""
+    return partial(Enhancer, "tiny", weights=tiny_weights, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def make_skip(skip_weights):
+    """Make an Enhancer that enlarges bilinearly and does nothing else."""
+    return partial(Enhancer, "tiny", weights=skip_weights, device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of data sets that are not part of the project."""
+    folder = Path(os.environ.get("PREPROC_SHARED", Path(__file__).parents[2] / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"the data folder {folder} is absent; set PREPROC_SHARED to have this tested")
+    return folder
+
+
+def tiled_difference(make_enhancer, image: np.ndarray, **tiled) -> float:
+    """Worst difference, in 1/255, between a float32 (H, W, 3) picture tiled and whole.
+
+    Args:
+        make_enhancer: called with ``tile`` and what else differs, gives an Enhancer.
+        image: float32 in [0, 1].
+        tiled: ``tile`` and, if not the default, ``overlap``.
+    """
+    whole, pieces = make_enhancer(tile=0)(image), make_enhancer(**tiled)(image)
+    return float(np.abs(whole - pieces).max() * 255)

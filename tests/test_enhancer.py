@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import Tiny, tiled_difference
+from PIL import Image
+
+from preproc import Enhancer, EnhancerModule
+from preproc.errors import ImageError, ModelError
+from preproc.resize import imresize
+from preproc.runtime import DeviceMemoryError, PrecisionWarning
+from preproc.weights import load_network
+
+
+def photo(rng, *shape):
+    """A smooth random picture, float32 in [0, 1]."""
+    coarse = torch.from_numpy(rng.random((1, 3, *shape), np.float32))
+    return (
+        imresize(coarse, 0.25)[0]
+        .repeat_interleave(4, -2)
+        .repeat_interleave(4, -1)[:, : shape[0], : shape[1]]
+        .clamp(0, 1)
+        .permute(1, 2, 0)
+        .contiguous()
+        .numpy()
+    )
+
+
+def network_answer(enhancer, weights, array):
+    """What the network says of a picture when there is no stage around it."""
+    x = torch.from_numpy(array).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        y = load_network(enhancer.descriptor, weights)(x)
+    return y.clamp(0, 1)[0].permute(1, 2, 0).numpy()
+
+
+# ------------------------------------------------------------------- what comes out
+
+
+@pytest.mark.parametrize("size", [(48, 64), (150, 131), (136, 129)])
+def test_the_stage_gives_the_networks_answer(make, tiny_weights, rng, size):
+    array = photo(rng, *size)
+    enhancer = make()
+    np.testing.assert_allclose(
+        enhancer(array), network_answer(enhancer, tiny_weights, array), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "make_img",
+    [
+        Image.fromarray,
+        lambda a: Image.fromarray(a).convert("L"),
+        lambda a: a,
+        lambda a: a[..., 0],
+        lambda a: a.astype(np.uint16) * 257,
+        lambda a: a.astype(np.float64) / 255,
+        lambda a: torch.from_numpy(a).permute(2, 0, 1),
+        lambda a: torch.from_numpy(a).permute(2, 0, 1)[None].repeat(3, 1, 1, 1) / 255,
+    ],
+)
+def test_same_kind_four_times_the_size(make, rng, make_img):
+    img = make_img((photo(rng, 20, 30) * 255).round().astype(np.uint8))
+    out = make()(img)
+    assert type(out) is type(img)
+    if isinstance(img, Image.Image):
+        assert (out.mode, out.size) == (img.mode, (120, 80))
+    else:
+        assert out.dtype == img.dtype
+        sizes = [n * 4 if n in (20, 30) else n for n in img.shape]
+        assert list(out.shape) == sizes
+
+
+def test_every_kind_gets_the_same_answer(make, rng, tmp_path):
+    array = (photo(rng, 24, 32) * 255).round().astype(np.uint8)
+    enhancer, path = make(), tmp_path / "a.png"
+    Image.fromarray(array).save(path)
+    wanted = enhancer(array)
+    np.testing.assert_array_equal(np.asarray(enhancer(Image.fromarray(array))), wanted)
+    np.testing.assert_array_equal(np.asarray(enhancer(path)), wanted)
+    png = enhancer(path.read_bytes())
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), wanted)
+    tensor = enhancer(torch.from_numpy(array).permute(2, 0, 1))
+    np.testing.assert_array_equal(tensor.permute(1, 2, 0).numpy(), wanted)
+    floats = enhancer(array.astype(np.float32) / 255)
+    np.testing.assert_array_equal((floats * 255).round().astype(np.uint8), wanted)
+    flipped = make(channel_order="bgr")(array[..., ::-1])
+    np.testing.assert_array_equal(flipped[..., ::-1], wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("to_input_size", [False, True])
+def test_white_stays_white_and_black_black(make_skip, dtype, to_input_size):
+    enhancer, peak = make_skip(to_input_size=to_input_size), np.iinfo(dtype).max
+    for value in (0, peak):
+        assert (enhancer(np.full((9, 13, 3), value, dtype)) == value).all()
+        assert (enhancer(np.full((9, 13), value, dtype)) == value).all()
+
+
+def test_sixteen_bits_are_not_eight(make_skip):
+    ramp = np.arange(30000, 30064, dtype=np.uint16).reshape(8, 8)
+    assert len(np.unique(make_skip()(ramp))) > 60
+
+
+def test_alpha_does_not_go_through_the_network(make, rng):
+    rgba = np.full((20, 24, 4), 255, np.uint8)
+    rgba[..., :3] = (photo(rng, 20, 24) * 255).round()
+    out = make()(rgba)
+    assert (out[..., 3] == 255).all()
+    np.testing.assert_array_equal(out[..., :3], make()(np.ascontiguousarray(rgba[..., :3])))
+
+
+def test_return_to_input_size_is_antialiased_and_rounds_once(make, tiny_weights, rng):
+    array = (photo(rng, 32, 40) * 255).round().astype(np.uint8)
+    enhancer = make(to_input_size=True)
+    x = torch.from_numpy(array).permute(2, 0, 1)[None] / 255
+    with torch.no_grad():
+        y = imresize(load_network(enhancer.descriptor, tiny_weights)(x), 0.25)
+    wanted = (y.clamp(0, 1) * 255).round()[0].permute(1, 2, 0).numpy()
+    out = enhancer(array)
+    assert enhancer.scale == 1
+    assert out.shape == array.shape
+    assert np.abs(out - wanted).max() <= 1, "1 only where float32 noise crosses a half"
+    assert (out != wanted).mean() < 1e-3
+
+
+def test_returning_alpha_to_its_size_leaves_it_as_it_was(make, rng):
+    rgba = rng.integers(1, 256, (12, 12, 4), np.uint8)
+    assert (make(to_input_size=True)(rgba)[..., 3] == rgba[..., 3]).all()
+
+
+@pytest.mark.parametrize("model", ["tiny", "tiny-even", "tiny-pooled"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 2), (3, 300)])
+def test_every_size_works_down_to_one_px(tiny_weights, model, size):
+    enhancer = Enhancer(model, weights=tiny_weights, device="cpu", dtype="float32", tile=64)
+    out = enhancer(np.random.default_rng(0).random((*size, 3), np.float32))
+    assert out.shape == (4 * size[0], 4 * size[1], 3)
+    assert np.isfinite(out).all()
+
+
+# ------------------------------------------------------------------- tiles and batches
+
+
+@pytest.mark.parametrize("tile", [32, 50, 97])
+def test_tiled_is_whole_when_the_overlap_reaches_as_far_as_the_network(make, rng, tile):
+    assert tiled_difference(make, photo(rng, 150, 131), tile=tile, overlap=3) < 1e-3
+
+
+def test_tiles_with_too_little_overlap_would_show(make, rng):
+    assert tiled_difference(make, photo(rng, 150, 131), tile=32, overlap=0) > 0.5
+
+
+def test_tiles_of_a_network_that_takes_even_sizes_only(tiny_weights, rng):
+    def make(**options):
+        return Enhancer("tiny-even", weights=tiny_weights, dtype="float32", **options)
+
+    assert tiled_difference(make, photo(rng, 151, 133), tile=40) < 1e-3
+
+
+def batches(monkeypatch):
+    shapes, forward = [], Tiny.forward
+    monkeypatch.setattr(Tiny, "forward", lambda self, x: shapes.append(x.shape) or forward(self, x))
+    return shapes
+
+
+def test_a_network_that_pools_gets_the_whole_picture_unless_asked(tiny_weights, rng, monkeypatch):
+    shapes, array = batches(monkeypatch), photo(rng, 530, 16)
+    for options, count in (({}, 1), ({"tile": 128}, 5)):
+        Enhancer("tiny-pooled", weights=tiny_weights, device="cpu", **options)(array)
+        assert sum(s[0] for s in shapes) == count
+        shapes.clear()
+    Enhancer("tiny", weights=tiny_weights, device="cpu")(array)
+    assert sum(s[0] for s in shapes) == 2, "a local one gets tiles of 512"
+
+
+def test_a_list_of_mixed_kinds_and_sizes_gives_what_each_gives_alone(make, rng):
+    arrays = [(photo(rng, h, w) * 255).astype(np.uint8) for h, w in ((30, 97), (32, 100), (7, 9))]
+    imgs = [arrays[0], Image.fromarray(arrays[1]), torch.from_numpy(arrays[2]).permute(2, 0, 1)]
+    enhancer = make()
+    together = enhancer(imgs)
+    assert [type(o) for o in together] == [type(i) for i in imgs]
+    for one, img in zip(together, imgs, strict=True):
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(enhancer(img)))
+    assert enhancer([]) == []
+
+
+def test_small_crops_of_near_sizes_go_through_together(make, rng, monkeypatch):
+    shapes = batches(monkeypatch)
+    make()([photo(rng, h, w) for h, w in ((25, 97), (32, 100), (29, 104), (30, 98))])
+    assert shapes == [(4, 3, 32, 104)]
+
+
+def test_a_network_that_pools_is_never_given_padding(tiny_weights, rng, monkeypatch):
+    shapes = batches(monkeypatch)
+    crops = [photo(rng, h, w) for h, w in ((25, 97), (32, 100), (25, 97))]
+    Enhancer("tiny-pooled", weights=tiny_weights, device="cpu")(crops)
+    assert shapes == [(2, 3, 25, 97), (1, 3, 32, 100)]
+
+
+def test_self_ensemble_turns_with_the_picture(make, rng):
+    enhancer, array = make(self_ensemble=True), photo(rng, 24, 40)
+    turned = enhancer(np.ascontiguousarray(np.rot90(array)))
+    np.testing.assert_allclose(turned, np.rot90(enhancer(array)), atol=1e-6)
+    assert np.abs(enhancer(array) - make()(array)).max() > 1e-3
+
+
+# ------------------------------------------------------------------- when things go wrong
+
+
+def test_full_memory_gives_the_same_picture_from_smaller_tiles(make, rng, monkeypatch):
+    array, forward, refused = photo(rng, 150, 131), Tiny.forward, []
+    wanted = make()(array)
+
+    def small_memory(self, x):
+        if math.prod(x.shape) > 3 * 50 * 50:
+            refused.append(x.shape)
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(self, x)
+
+    monkeypatch.setattr(Tiny, "forward", small_memory)
+    np.testing.assert_allclose(make()(array), wanted, atol=1e-6)
+    assert refused
+
+
+def test_memory_that_is_always_full_is_one_sentence(make, monkeypatch):
+    def no_memory(self, x):
+        raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes")
+
+    monkeypatch.setattr(Tiny, "forward", no_memory)
+    with pytest.raises(DeviceMemoryError, match="tiny x4 ran out of memory on cpu with 1 picture"):
+        make()(np.zeros((100, 100, 3), np.uint8))
+
+
+def test_a_black_hole_in_half_precision_is_filled_in_float32(make, rng, monkeypatch):
+    array, forward = photo(rng, 40, 40), Tiny.forward
+    wanted = make()(array)
+
+    def overflows(self, x):
+        y = forward(self, x)
+        return y / 0 if torch.is_autocast_enabled(x.device.type) else y
+
+    monkeypatch.setattr(Tiny, "forward", overflows)
+    with pytest.warns(PrecisionWarning, match="tiny x4 gave NaN or infinite values in bfloat16"):
+        out = make(dtype="bfloat16")(array)
+    np.testing.assert_allclose(out, wanted, atol=1e-6)
+
+
+def test_bfloat16_differs_from_float32_by_little(make, rng):
+    array = photo(rng, 40, 40)
+    assert np.abs(make(dtype="bf16")(array) - make()(array)).max() < 2 / 255
+
+
+def test_a_bad_picture_in_a_list_is_named(make):
+    with pytest.raises(ImageError, match=r"Picture 1 of the list: .* is empty"):
+        make()([np.zeros((4, 4), np.uint8), b""])
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"batch_size": 0}, "batch_size is 1 or more"),
+        ({"channel_order": "grb"}, "channel_order is 'rgb' or 'bgr'"),
+        ({"tile": 10}, "Tiles of 10 px leave no room"),
+        ({"tile": -64}, "Tiles of -64 px"),
+        ({"overlap": -1}, "overlap"),
+        ({"dtype": "int8"}, "dtype is"),
+        ({"device": "abacus"}, "Device 'abacus'"),
+        ({"scale": 3}, "no scale 3"),
+    ],
+)
+def test_wrong_options_are_one_sentence(make, options, sentence):
+    with pytest.raises(ModelError, match=sentence):
+        make(**options)
+
+
+def test_what_an_enhancer_tells_about_itself(make):
+    enhancer = make()
+    assert enhancer.descriptor.name == "tiny"
+    assert (enhancer.scale, enhancer.device.type, enhancer.dtype) == (4, "cpu", torch.float32)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_gives_what_the_cpu_gives(make, tiny_weights, rng):
+    array = photo(rng, 150, 131)
+    out = Enhancer("tiny", weights=tiny_weights, device="cuda", tile=64)(array)
+    assert np.abs(out - make()(array)).max() < 2 / 255
+
+
+# ------------------------------------------------------------------- as a module
+
+
+@pytest.mark.parametrize("model", ["tiny", "tiny-even"])
+@pytest.mark.parametrize("to_input_size", [False, True])
+def test_the_module_is_differentiable_and_keeps_its_size(tiny_weights, model, to_input_size):
+    module = EnhancerModule(model, weights=tiny_weights, to_input_size=to_input_size)
+    x = torch.rand(2, 3, 5, 9, requires_grad=True)
+    y = module(x)
+    assert y.shape == (2, 3, 5 * module.scale, 9 * module.scale)
+    y.sum().backward()
+    assert (x.grad != 0).all()
+    assert all(p.grad is not None for p in module.parameters())
+
+
+def test_the_module_gives_what_the_enhancer_gives(make, tiny_weights, rng):
+    array = photo(rng, 24, 32)
+    x = torch.from_numpy(array).permute(2, 0, 1)
+    with torch.no_grad():
+        y = EnhancerModule("tiny", weights=tiny_weights)(x[None])[0].clamp(0, 1)
+    torch.testing.assert_close(make()(x), y, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("bad", [torch.zeros(3, 5, 5), torch.zeros(1, 3, 5, 5, dtype=torch.uint8)])
+def test_the_module_refuses_what_is_no_batch_of_floats(tiny_weights, bad):
+    with pytest.raises(ImageError, match=r"takes a float tensor \(N, 3, H, W\)"):
+        EnhancerModule("tiny", weights=tiny_weights)(bad)
