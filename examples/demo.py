@@ -15,6 +15,7 @@ A picture of yours is taken as it is, so it has no original, and no known words 
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -155,7 +156,12 @@ def run(
     """
     arms = examine(source, pictures)
     panels = [
-        sheet.Panel(f"{arm.name}: {summary(arm, known)}", arm.picture, arm.words, arm.faces)
+        sheet.Panel(
+            f"{arm.name}, {arm.picture.shape[1]}x{arm.picture.shape[0]} px: {summary(arm, known)}",
+            arm.picture,
+            arm.words,
+            arm.faces,
+        )
         for arm in arms
     ]
     right = {_plain(word) for word in known}
@@ -194,7 +200,9 @@ def main(
                 f" 1/{scene.REDUCTION} and saved as JPEG {scene.QUALITY}."
             )
         pictures = arms_of(source, enhanced, enhancer.scale, original)
-        text = run(source, pictures, [] if image else scene.words(), caption, out)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*pin_memory")  # EasyOCR, without a GPU
+            text = run(source, pictures, [] if image else scene.words(), caption, out)
     except PreprocError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
