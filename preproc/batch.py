@@ -77,7 +77,8 @@ def load(job: Job) -> Loaded:
         OutputError: the planned format cannot hold it.
         OSError: the system does not let the file be read.
     """
-    image = _without_palette(open_picture(job.source))
+    with job.source.open("rb") as file:
+        image = _without_palette(open_picture(file))
     target = format_named(job.target.suffix)
     holding_mode(image, target)
     if image.mode.startswith("RGB") and _is_deep_png(job.source):

@@ -334,32 +334,38 @@ def models(
 
 @app.command(no_args_is_help=True)
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A recipe (TOML): network, data, losses, steps.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe file (TOML), or the name of one that comes along.")
+    ],
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", metavar="DIR", help="Checkpoints, logs and samples go here."
+            "--output", "-o", metavar="DIR", help="Weights, checkpoints, curve and samples go here."
         ),
     ],
     data: Annotated[
-        Path | None, typer.Option(help="Folder that the recipe's data paths start from.")
-    ] = None,
+        Path, typer.Option(metavar="DIR", help="Folder that the recipe's paths start from.")
+    ] = Path(),
     minutes: Annotated[
         float | None,
         typer.Option(min=0, help="Stop cleanly after so long, with a checkpoint to resume from."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint in the output folder.")
+        bool, typer.Option("--resume", help="Go on with the run in the output folder.")
     ] = False,
     init_from: Annotated[
-        Path | None, typer.Option(help="Start from these weights (.safetensors) or checkpoint.")
+        str | None,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="Start from a .safetensors file, a checkpoint or a model's name.",
+        ),
     ] = None,
     devices: Annotated[str, typer.Option(help="How many devices, or auto.")] = "auto",
     nodes: Annotated[int, typer.Option(min=1, help="How many machines.")] = 1,
     precision: Annotated[
-        str | None, typer.Option(help="Lightning's precision, for example bf16-mixed or 32-true.")
-    ] = None,
-    compile_: Annotated[
+        str, typer.Option(help="As Lightning names it: bf16-mixed, 32-true...")
+    ] = "bf16-mixed",
+    compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the network: a slow start, faster steps.")
     ] = False,
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.")] = None,
@@ -372,52 +378,79 @@ def train(
 
     **Examples**
 
-        preproc train preproc/training/recipes/cajnn.toml -o runs/cajnn --data pictures/
+        preproc train cajnn-light -o runs/light --data pictures/ --minutes 60
 
-        preproc train preproc/training/recipes/cajnn-light.toml -o runs/light --minutes 60
+        preproc train cajnn-light -o runs/light --data pictures/ --resume
 
-        preproc train preproc/training/recipes/cajnn.toml -o runs/cajnn --resume
+        preproc train my-recipe.toml -o runs/mine --init-from cajnn --set data.patch=64
     """
+    changes = [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
     with _extra("train", "preproc train"):
-        run = import_module("preproc.training.train").run
-        result = run(
+        weights = import_module("preproc.training.train").run(
             recipe,
             output=output,
+            data=data,
             minutes=minutes,
             init_from=init_from,
             resume=resume,
-            data=data,
             devices=int(devices) if devices.isdecimal() else devices,
             nodes=nodes,
             precision=precision,
-            compile=compile_,
-            seed=seed,
-            overrides=overrides or [],
+            compiled=compiled,
+            overrides=changes,
         )
-    typer.echo(f"Trained: {result}")
+    typer.echo(f"Weights: {weights}")
 
 
 @app.command(no_args_is_help=True)
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint that `preproc train` wrote.")],
-    name: Annotated[
-        str, typer.Option("--name", "-n", help="File name of the weights, without ending.")
+    stages: Annotated[
+        list[Path],
+        typer.Argument(metavar="STAGE...", help="Folders of the run's stages, in their order."),
     ],
+    data: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="Folder of the sets that the weights are measured on."),
+    ],
+    recipe: Annotated[str, typer.Option(help="Recipe to be named in the manifest.")],
+    licence: Annotated[str, typer.Option(help="Licence of the weights.")],
+    notes: Annotated[
+        str, typer.Option(help="Text for the card: what they are and are not good for.")
+    ] = "",
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder that holds the manifest.")
-    ] = Path("weights"),
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder of the manifest; by default the shipped."
+        ),
+    ] = None,
+    quality: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1, max=100, help="JPEG quality to measure at; 10, 20 and 40 if not given."
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace weights even if these are no better.")
+    ] = False,
 ) -> None:
-    """Turn a checkpoint into half-precision weights with a manifest entry and a measured card.
+    """Turn a finished run into half-precision weights with a manifest entry and a measured card.
 
     **Example**
 
-        preproc export runs/cajnn/checkpoints/last.ckpt --name cajnn-x4
+        preproc export runs/light/main --data data/ --recipe cajnn-light --licence CC-BY-4.0
     """
     with _extra("train", "preproc export"):
-        result = import_module("preproc.training.export").export(
-            checkpoint, name=name, output=output
+        weights = import_module("preproc.training.export").export(
+            stages,
+            data=data,
+            recipe=recipe,
+            licence=licence,
+            notes=notes,
+            folder=output,
+            quality=quality or (10, 20, 40),
+            force=force,
         )
-    typer.echo(f"Exported: {result}")
+    typer.echo(f"Weights: {weights}")
 
 
 @app.command(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO
 
 from PIL import Image, UnidentifiedImageError
@@ -15,11 +14,11 @@ _STILLS = frozenset({"ICO", "ICNS", "MPO", "PSD"})
 """Formats whose further frames are sizes, previews or layers of the first."""
 
 
-def open_picture(file: Path | IO[bytes], name: str = "The file") -> Image.Image:
+def open_picture(file: IO[bytes], name: str = "The file") -> Image.Image:
     """Read a picture file wholly.
 
     Args:
-        file: its path, or its content.
+        file: its content, at its start.
         name: what the file is called at the start of an error's sentence.
 
     Returns:
@@ -30,6 +29,9 @@ def open_picture(file: Path | IO[bytes], name: str = "The file") -> Image.Image:
         ImageError: it is empty, truncated, suspiciously large, an animation, or no picture.
         OSError: the system does not let the file be read.
     """
+    if not file.read(1):
+        raise ImageError(f"{name} is empty.")
+    file.seek(0)
     with _sentences(name), Image.open(file) as image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format not in _STILLS:
@@ -60,7 +62,7 @@ def _sentences(name: str) -> Iterator[None]:
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is empty or no picture in a known format.") from error
+        raise ImageError(f"{name} is no picture in a known format.") from error
     except Image.DecompressionBombError as error:
         raise ImageError(
             f"{name} would be suspiciously large once decoded ({error}); if you trust it, cut or "

@@ -68,7 +68,7 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "truncated PNG": ("bad.png", truncated, "truncated or damaged"),
     "truncated WebP": ("bad.webp", truncated, ""),
     "truncated TIFF": ("bad.tif", truncated, ""),
-    "empty": ("bad.jpg", lambda p: p.write_bytes(b""), "is empty or no picture"),
+    "empty": ("bad.jpg", lambda p: p.write_bytes(b""), "The file is empty."),
     "text": ("bad.jpg", lambda p: p.write_text("hello"), "no picture in a known format"),
     "zero-sized": ("bad.png", lambda p: p.write_bytes(png(0, 5)), ""),
     "no pixels": ("bad.png", lambda p: p.write_bytes(png(5, 5)), "truncated or damaged"),

@@ -243,7 +243,7 @@ class TestRun:
         summary = run(make_plan([str(tmp_path / "in")], tmp_path / "out"))
         assert files(tmp_path / "out") == ["a.png", "c.png"]
         assert [(f.source.name, f.reason) for f in summary.failures] == [
-            ("b.png", "The file is empty or no picture in a known format.")
+            ("b.png", "The file is no picture in a known format.")
         ]
 
     def test_an_error_nobody_foresaw_is_told_and_stops_nothing(self, tmp_path: Path) -> None:

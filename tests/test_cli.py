@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import subprocess
@@ -75,6 +76,13 @@ def python(code: str, *args: object) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+
+
+def keyword_only(file: str, function: str) -> set[str]:
+    """Keyword-only parameters of a function, read without importing what its module needs."""
+    tree = ast.parse((ROOT / file).read_text("utf-8"))
+    (found,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function)
+    return {argument.arg for argument in found.args.kwonlyargs}
 
 
 class TestEnhance:
@@ -398,28 +406,43 @@ class TestPassThrough:
     def test_train_hands_its_options_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[tuple[object, object]] = []
 
-        def run(recipe: Path, **options: object) -> Path:
+        def run(recipe: str, **options: object) -> Path:
             seen.append((recipe, options))
             return Path("runs/x")
 
         self.fake(monkeypatch, "preproc.training.train", run=run)
-        options = "r.toml -o runs/x --minutes 1.5 --devices 2 --set a=1 --set b=2 --resume"
+        options = "r.toml -o runs/x --minutes 1.5 --devices 2 --set a=1 --seed 7 --resume"
         assert call("train", *options.split()) == 0
         ((recipe, given),) = seen
-        assert recipe == Path("r.toml")
+        assert recipe == "r.toml"
         assert given == {
             "output": Path("runs/x"),
+            "data": Path(),
             "minutes": 1.5,
             "init_from": None,
             "resume": True,
-            "data": None,
             "devices": 2,
             "nodes": 1,
-            "precision": None,
-            "compile": False,
-            "seed": None,
-            "overrides": ["a=1", "b=2"],
+            "precision": "bf16-mixed",
+            "compiled": False,
+            "overrides": ["a=1", "seed=7"],
         }
+        assert set(given) == keyword_only("preproc/training/train.py", "run")
+
+    def test_export_hands_its_options_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[tuple[object, dict[str, object]]] = []
+
+        def export(stages: list[Path], **options: object) -> Path:
+            seen.append((stages, options))
+            return Path("weights/x.safetensors")
+
+        self.fake(monkeypatch, "preproc.training.export", export=export)
+        options = "r/a r/b --data d --recipe light --licence CC0-1.0 --quality 10 --quality 30"
+        assert call("export", *options.split()) == 0
+        ((stages, given),) = seen
+        assert stages == [Path("r/a"), Path("r/b")]
+        assert set(given) == keyword_only("preproc/training/export.py", "export")
+        assert (given["data"], given["quality"], given["folder"]) == (Path("d"), [10, 30], None)
 
     def test_a_missing_library_is_named_with_its_extra(
         self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
