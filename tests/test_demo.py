@@ -75,16 +75,14 @@ def test_no_face_is_said_so():
     assert demo.summary(arm, []) == "0 pieces of text, no faces"
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"), [(b"no picture", "no picture in a format"), (None, "no file")]
-)
-def test_a_bad_picture_is_one_sentence(command, tmp_path, content, sentence):
+@pytest.mark.parametrize("content", [b"no picture", None], ids=["no picture", "no file"])
+def test_a_bad_picture_is_one_sentence(command, tmp_path, content):
     path = tmp_path / "mine.jpg"
     if content:
         path.write_bytes(content)
     done = command("--image", path, "--out", tmp_path / "demo.png")
     assert done.exit_code == 1
-    assert sentence in done.stderr
+    assert "mine.jpg" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "demo.png").exists()
 
