@@ -1,0 +1,191 @@
+"""Arms of an experiment: what may be done to a picture before an engine sees it.
+
+The picture as it is, plain bicubic enlargement, our models enlarging and returning to size, and
+what a user might pick instead: any network that spandrel can load, two of them in a row, and
+Real-ESRGAN x4plus.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from eval_tasks import realesrgan
+from preproc.degrade import Pixels
+from preproc.errors import ModelError, WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+    from preproc.enhancer import Enhancer
+
+BICUBIC_SCALE = 4
+"""Of the plain enlargement that shows what size alone buys."""
+
+REALESRGAN = "realesrgan-x4plus"
+"""The name that stands for Real-ESRGAN x4plus where a path is expected."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to treat pictures.
+
+    Attributes:
+        name: for tables.
+        scale: output px per input px, along each side.
+        apply: uint8 RGB (H, W, 3) in, (scale*H, scale*W, 3) out.
+        weights: SHA-256 of the weights, so that results can be told apart; empty without weights.
+        device: where it runs, for reports.
+    """
+
+    name: str
+    scale: float
+    apply: Callable[[Pixels], Pixels]
+    weights: str = ""
+    device: str = "cpu"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Give a script's parser the options that `arms_from` reads."""
+    add = parser.add_argument_group("arms").add_argument
+    add("--enhance", action="store_true", help="measure the model too: enlarged, and returned")
+    add(
+        "--model",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help="models to measure; says --enhance too (default: cajnn)",
+    )
+    add("--weights", metavar="FILE", help="safetensors for the one model, in place of its own")
+    add(
+        "--arm",
+        dest="peers",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATH",
+        help="other networks to measure: any file that spandrel can load, A+B for two in a row, "
+        f"and {REALESRGAN}",
+    )
+    add("--device", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)")
+
+
+def arms_from(options: argparse.Namespace) -> list[Arm]:
+    """The arms that a command line asks for; see `make_arms` for the errors."""
+    models = options.model or (["cajnn"] if options.enhance else [])
+    return make_arms(models, options.weights, options.peers, options.device)
+
+
+def make_arms(
+    models: Sequence[str] = (),
+    weights: str | Path | None = None,
+    peers: Sequence[str] = (),
+    device: str | None = None,
+) -> list[Arm]:
+    """Load what is to be compared.
+
+    Args:
+        models: registry names of ours; each gives an arm that enlarges and one that returns to the
+            input's size.
+        weights: the user's own safetensors for the one model.
+        peers: paths for spandrel, `REALESRGAN`, or several of these joined by ``+``.
+        device: where the networks run; by default CUDA where it is there.
+
+    Returns:
+        The input as it is, plain bicubic, then models and peers as given.
+
+    Raises:
+        ModelError: no such model or device, or a file that spandrel does not know.
+        WeightsError: weights are missing or damaged.
+        PreprocError: an optional library is missing.
+    """
+    models = list(dict.fromkeys(models))
+    if weights and len(models) != 1:
+        raise ModelError(f"--weights belongs to one model, but {len(models)} are to be measured.")
+    arms = [
+        Arm("input", 1, lambda img: img),
+        Arm(f"bicubic x{BICUBIC_SCALE}", BICUBIC_SCALE, _bicubic),
+    ]
+    for model in models:
+        arms += _model_arms(model, weights, device)
+    return arms + [_peer_arm(peer, device) for peer in dict.fromkeys(peers)]
+
+
+def _bicubic(img: Pixels) -> Pixels:
+    height, width = img.shape[:2]
+    size = (BICUBIC_SCALE * width, BICUBIC_SCALE * height)
+    return np.array(Image.fromarray(img).resize(size, Image.Resampling.BICUBIC))
+
+
+def _model_arms(model: str, weights: str | Path | None, device: str | None) -> list[Arm]:
+    from preproc.enhancer import Enhancer  # noqa: PLC0415 - the plain arms need no torch
+    from preproc.weights import entry_for  # noqa: PLC0415
+
+    arms = []
+    for returned in (False, True):
+        enhancer = Enhancer(model, weights=weights, to_input_size=returned, device=device)
+        scale = enhancer.descriptor.scale
+        digest = _digest(Path(weights)) if weights else entry_for(model, scale).sha256
+        name = f"{model} returned" if returned else f"{model} x{scale}"
+        arms.append(
+            Arm(name, enhancer.scale, _enhancing(enhancer), digest, device_name(enhancer.device))
+        )
+    return arms
+
+
+def _enhancing(enhancer: Enhancer) -> Callable[[Pixels], Pixels]:
+    return lambda img: np.asarray(enhancer(img))
+
+
+def _peer_arm(peer: str, device: str | None) -> Arm:
+    """A network, or several in a row with 8-bit pictures between them, as between two programs."""
+    steps = [_peer(name, device) for name in ([peer] if Path(peer).is_file() else peer.split("+"))]
+    return reduce(_in_a_row, steps)
+
+
+def _in_a_row(first: Arm, second: Arm) -> Arm:
+    return Arm(
+        f"{first.name}+{second.name}",
+        first.scale * second.scale,
+        lambda img: second.apply(first.apply(img)),
+        sha256((first.weights + second.weights).encode()).hexdigest(),
+        second.device,
+    )
+
+
+def _peer(name: str, device: str | None) -> Arm:
+    from eval_tasks.peers import load_peer  # noqa: PLC0415 - spandrel is an extra
+    from preproc.runtime import choose_device  # noqa: PLC0415
+
+    where = choose_device(device)
+    path = realesrgan.weights_file() if name == REALESRGAN else Path(name)
+    digest = _digest(path)
+    state = realesrgan.load_state() if name == REALESRGAN else None
+    scale, apply = load_peer(path, where, state)
+    return Arm(path.stem, scale, apply, digest, device_name(where))
+
+
+def device_name(device: torch.device) -> str:
+    """What reports call a device: its name, and for CUDA that of the hardware."""
+    if device.type != "cuda":
+        return str(device)
+    import torch  # noqa: PLC0415 - only the plain arms do without
+
+    return f"{device}: {torch.cuda.get_device_name(device)}"
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"Cannot read the weights {path}: {error.strerror}.") from error
