@@ -21,20 +21,13 @@ import numpy as np
 from PIL import Image, ImageOps
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.reports import Value, versions, write_csv, write_json
 from eval_tasks.evaluators.restoration import Method, Row, evaluate
+from eval_tasks.progress import progress_bar
 from preproc import __version__
 from preproc.degrade import Pixels, bicubic_down, bicubic_up, jpeg, mod_crop
 from preproc.errors import ImageError, ModelError, PreprocError
@@ -117,7 +110,7 @@ def _run(options: argparse.Namespace) -> None:
     methods, device = _methods(options)
 
     measured = []
-    with _progress() as progress:
+    with progress_bar() as progress:
         total = sum(map(len, sets.values())) * len(qualities) * len(methods)
         task = progress.add_task("", total=total)
         for name, paths in sets.items():
@@ -211,19 +204,6 @@ def _pairs(paths: list[Path], scale: int, quality: int) -> Iterator[tuple[Pixels
             raise ImageError(f"Cannot read {path}: {error}; mend or remove it.") from error
         reference = mod_crop(upright, scale)
         yield jpeg(bicubic_down(reference, scale), quality), reference
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 def _show(
