@@ -7,7 +7,8 @@ Composes what has its own file and decides nothing of it: ``images`` -> ``tiles`
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -22,11 +23,13 @@ from preproc.networks import ModelDescriptor, Tiling, find
 from preproc.resize import imresize
 from preproc.runtime import Runtime, choose_device, choose_dtype
 from preproc.samples import from_float
-from preproc.tiles import BUCKET, TilePolicy, run_tiles
+from preproc.tiles import Apply, TilePolicy, run_tiles
 from preproc.weights import load_network
 
 TILE = 512
 """Default longest side of a tile in LR px."""
+BUCKET = 16
+"""Small pictures whose sides round up to the same multiples of it share batches."""
 
 Kind = TypeVar("Kind")
 
@@ -45,10 +48,9 @@ class Enhancer:
     out, tiles are halved; when a short dtype gives NaN or infinity, float32 is tried, with a
     `preproc.runtime.PrecisionWarning`. May be called from several threads.
 
-    Small crops: pictures of at most 128 px a side are padded by reflection at the bottom and right
-    to multiples of 8 px (for networks that can be tiled), alone as in a list, so that crops of near
-    sizes form batches and a list gives exactly what its pictures give one by one. Larger pictures
-    are not padded beyond what the network demands.
+    In a list, pictures of one size go through the network together, and so do small ones (up to
+    128 px a side) of nearly the same size, unless the network pools over the whole picture. Either
+    way each gets the answer it gets alone, because nothing outside it is seen (`preproc.mixing`).
 
     Attributes:
         descriptor: what is known about the network.
@@ -110,7 +112,9 @@ class Enhancer:
         self._to_input_size = to_input_size
         network = load_network(self.descriptor, weights)
         runtime = Runtime(network, self.device, self.dtype, str(self.descriptor))
-        self._apply: Callable[[Tensor], Tensor] = averaged(runtime) if self_ensemble else runtime
+        self._apply: Apply = averaged(runtime) if self_ensemble else runtime
+        if self.descriptor.tiling is Tiling.TILES and runtime.mixes:
+            self._policy = replace(self._policy, bucket=BUCKET)
 
     @overload
     def __call__(self, img: str | os.PathLike[str]) -> Image.Image: ...
@@ -179,5 +183,4 @@ def _tile_policy(descriptor: ModelDescriptor, tile: int | None, overlap: int | N
         overlap=descriptor.overlap if overlap is None else overlap,
         minimum=descriptor.size.minimum,
         multiple_of=descriptor.size.multiple_of,
-        bucket=BUCKET if local else 1,
     )

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 
-def self_ensemble(apply: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def self_ensemble(
+    apply: Callable[[Tensor, Tensor | None], Tensor],
+) -> Callable[[Tensor, Tensor | None], Tensor]:
     """Make a function of image batches agree with itself under all eight symmetries of the square.
 
     Each variant of the input (mirrored along W, along H, transposed, and their combinations) goes
@@ -17,21 +19,27 @@ def self_ensemble(apply: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tenso
     or rounded. "Enhanced Deep Residual Networks for Single Image Super-Resolution" (2017), 3.4.
 
     Args:
-        apply: maps (N, C, H, W) to (N, C, s*H, s*W) for any H and W.
+        apply: maps (N, C, H, W) to (N, C, s*H, s*W) for any H and W; its second argument, a mask
+            (N, 1, H, W) or None, is turned with the input.
 
     Returns:
         The function with the same signature that costs eight times as much.
     """
 
-    def averaged(x: Tensor) -> Tensor:
+    def averaged(x: Tensor, mask: Tensor | None = None) -> Tensor:
         total: Tensor | None = None
         for mirror_w, mirror_h, transpose in product((False, True), repeat=3):
             axes = [axis for axis, wanted in ((-1, mirror_w), (-2, mirror_h)) if wanted]
-            variant = torch.flip(x, axes)
-            y = apply(variant.mT.contiguous()).mT if transpose else apply(variant)
-            y = torch.flip(y, axes)
+            turned_mask = None if mask is None else _turned(mask, axes, transpose)
+            y = apply(_turned(x, axes, transpose), turned_mask)
+            y = torch.flip(y.mT if transpose else y, axes)
             total = y if total is None else total + y
         assert total is not None
         return total / 8
 
     return averaged
+
+
+def _turned(x: Tensor, axes: list[int], transpose: bool) -> Tensor:
+    mirrored = torch.flip(x, axes)
+    return mirrored.mT.contiguous() if transpose else mirrored

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from preproc.errors import ModelError, PreprocError
+from preproc.mixing import can_mix, only_inside
 
 _DTYPES = {
     "float32": torch.float32,
@@ -46,6 +47,7 @@ class Runtime:
     Attributes:
         device: where the network lies.
         dtype: what its trunk is computed in.
+        mixes: whether one batch may hold pictures of different sizes, if the network is local.
     """
 
     def __init__(
@@ -60,15 +62,17 @@ class Runtime:
             name: how messages call it.
         """
         self.device, self.dtype, self.name = device, dtype, name
+        self.mixes = can_mix(network)
         network = network.to(device).requires_grad_(requires_grad=False).eval()
         self._network = network.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def __call__(self, batch: Tensor) -> Tensor:
+    def __call__(self, batch: Tensor, inside: Tensor | None = None) -> Tensor:
         """Run a batch.
 
         Args:
             batch: float32 (N, 3, H, W) in [0, 1] on any device.
+            inside: which px are pictures, as `mixing.stack` gives it; only where `mixes`.
 
         Returns:
             float32 (N, 3, s*H, s*W) on this runtime's device, not clamped, finite.
@@ -78,7 +82,8 @@ class Runtime:
             ModelError: the output is not finite even in float32.
         """
         try:
-            return self._finite(batch)
+            with only_inside(None if inside is None else inside.to(self.device)):
+                return self._finite(batch)
         except (RuntimeError, MemoryError) as error:
             if not _is_full_memory(error):
                 raise

@@ -16,18 +16,21 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from preproc.errors import ModelError
+from preproc.mixing import stack
 from preproc.samples import from_float, luma, to_float
+
+Apply: TypeAlias = Callable[[Tensor, Tensor | None], Tensor]
 
 BATCH_PIXELS = 512 * 512
 """Most LR px in one batch of several tiles: more fills memory and gains no speed."""
 SMALL = 128
-"""Pictures up to this many px a side are padded to multiples of `BUCKET`, to be batched."""
-BUCKET = 8
+"""Windows up to this many LR px a side may share a batch with others of nearly their size."""
 _LEAST_CORE = 16  # px a side; halving goes no further, for nearly all work would be overlap
 
 
@@ -40,7 +43,8 @@ class TilePolicy:
         overlap: LR px of real neighbours around a core on its inner sides.
         minimum: smallest allowed extent of a window; neutral value 1.
         multiple_of: extents must be multiples of it; neutral value 1.
-        bucket: small pictures are padded to multiples of it; neutral value 1.
+        bucket: small windows share a batch when they are equal once their sides are rounded up to
+            multiples of it; neutral value 1, for equal windows only.
     """
 
     size: int | None
@@ -66,10 +70,14 @@ class TilePolicy:
 
     def padded(self, extent: int) -> int:
         """The extent in px that a picture's side is given by reflection before it is cut."""
-        multiple = self.multiple_of
-        if extent <= SMALL and self.bucket % multiple == 0:
-            multiple = max(multiple, self.bucket)
-        return _up(max(extent, self.minimum), multiple)
+        return _up(max(extent, self.minimum), self.multiple_of)
+
+    def group(self, tile: Tile) -> tuple[int, int]:
+        """What tiles must have in common to share a batch: the shape, or nearly."""
+        height, width = tile.shape
+        if max(height, width) > SMALL:
+            return height, width
+        return _up(height, self.bucket), _up(width, self.bucket)
 
     def tiles(self, height: int, width: int) -> list[Tile]:
         """The tiles of a picture, row by row, all of one shape."""
@@ -151,12 +159,12 @@ class _Job:
 def run_tiles(
     pictures: Sequence[Tensor],
     canvases: Sequence[Tensor],
-    apply: Callable[[Tensor], Tensor],
+    apply: Apply,
     policy: TilePolicy,
     *,
     batch_size: int = 1,
 ) -> None:
-    """Put pictures through ``apply`` tile by tile, several tiles of one shape at a time.
+    """Put pictures through ``apply`` tile by tile, several tiles of a shape at a time.
 
     Tiles of different pictures share batches. When ``apply`` runs out of memory, the batch is
     halved; when it held one tile only, the tiles still to do are halved. Finished ones are kept.
@@ -165,7 +173,8 @@ def run_tiles(
         pictures: host tensors (1 or 3, H, W), uint8, uint16 or float in [0, 1].
         canvases: host tensors (1 or 3, scale*H, scale*W) to be filled; integer ones are clamped
             and rounded, float ones hold what ``apply`` gave.
-        apply: maps float32 (N, 3, h, w) to float32 (N, 3, scale*h, scale*w) on any device; raises
+        apply: maps float32 (N, 3, h, w) to float32 (N, 3, scale*h, scale*w) on any device; its
+            second argument is which px are a window's own, as `mixing.stack` gives it. Raises
             ``MemoryError`` when its memory is full.
         policy: how to cut.
         batch_size: most tiles at a time; large tiles go one by one (`BATCH_PIXELS`).
@@ -179,9 +188,9 @@ def run_tiles(
         for tile in policy.tiles(*picture.shape[-2:])
     )
     while jobs:
-        batch = _next_batch(jobs, batch_size)
+        batch = _next_batch(jobs, policy, batch_size)
         try:
-            results = apply(torch.stack([_cut(job) for job in batch]))
+            results = apply(*stack([_cut(job) for job in batch]))
         except MemoryError:
             jobs.extendleft(reversed(batch))
             longest = max(batch[0].tile.shape)
@@ -204,11 +213,11 @@ def pad(x: Tensor, height: int, width: int) -> Tensor:
     return x
 
 
-def _next_batch(jobs: deque[_Job], batch_size: int) -> list[_Job]:
-    """Take jobs of the first one's shape off the queue, as many as fit a batch."""
-    height, width = shape = jobs[0].tile.shape
+def _next_batch(jobs: deque[_Job], policy: TilePolicy, batch_size: int) -> list[_Job]:
+    """Take jobs of the first one's group off the queue, as many as fit a batch."""
+    height, width = group = policy.group(jobs[0].tile)
     most = max(1, min(batch_size, BATCH_PIXELS // (height * width)))
-    chosen = [i for i, job in enumerate(jobs) if job.tile.shape == shape][:most]
+    chosen = [i for i, job in enumerate(jobs) if policy.group(job.tile) == group][:most]
     batch = [jobs[i] for i in chosen]
     for i in reversed(chosen):
         del jobs[i]

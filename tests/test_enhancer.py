@@ -8,11 +8,15 @@ import pytest
 import torch
 from conftest import Tiny, tiled_difference
 from PIL import Image
+from torch import nn
 
 from preproc import Enhancer, EnhancerModule
 from preproc.errors import ImageError, ModelError
+from preproc.mixing import can_mix, stack
+from preproc.networks import find
+from preproc.networks.cajnn import CAJNN
 from preproc.resize import imresize
-from preproc.runtime import DeviceMemoryError, PrecisionWarning
+from preproc.runtime import DeviceMemoryError, PrecisionWarning, Runtime
 from preproc.weights import load_network
 
 
@@ -41,7 +45,7 @@ def network_answer(enhancer, weights, array):
 # ------------------------------------------------------------------- what comes out
 
 
-@pytest.mark.parametrize("size", [(48, 64), (150, 131), (136, 129)])
+@pytest.mark.parametrize("size", [(48, 64), (150, 131), (7, 29), (1, 1)])
 def test_the_stage_gives_the_networks_answer(make, tiny_weights, rng, size):
     array = photo(rng, *size)
     enhancer = make()
@@ -188,10 +192,47 @@ def test_a_list_of_mixed_kinds_and_sizes_gives_what_each_gives_alone(make, rng):
     assert enhancer([]) == []
 
 
-def test_small_crops_of_near_sizes_go_through_together(make, rng, monkeypatch):
-    shapes = batches(monkeypatch)
-    make()([photo(rng, h, w) for h, w in ((25, 97), (32, 100), (29, 104), (30, 98))])
-    assert shapes == [(4, 3, 32, 104)]
+@pytest.mark.parametrize("self_ensemble", [False, True])
+def test_crops_of_near_sizes_share_a_batch_and_get_their_own_answer(
+    make, rng, monkeypatch, self_ensemble
+):
+    enhancer = make(self_ensemble=self_ensemble)
+    crops = [photo(rng, h, w) for h, w in ((25, 97), (32, 100), (29, 104), (30, 98))]
+    alone, shapes = [enhancer(crop) for crop in crops], batches(monkeypatch)
+    together = enhancer(crops)
+    assert len(shapes) == (8 if self_ensemble else 1)
+    assert shapes[0] == (4, 3, 32, 104)
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["cajnn", "cajnn-light"])
+def test_near_sizes_share_a_batch_exactly_in_the_real_networks(tmp_path, model):
+    descriptor = find(model, 4)
+    network = CAJNN(features=8, growth=4, blocks=1) if model == "cajnn" else descriptor.build()
+    runtime = Runtime(network, torch.device("cpu"), torch.float32)
+    crops = [torch.rand(3, h, w) for h, w in ((9, 12), (7, 15), (10, 10))]
+    assert runtime.mixes
+    together = runtime(*stack(crops))
+    for one, crop in zip(together, crops, strict=True):
+        alone = runtime(crop[None])[0]
+        torch.testing.assert_close(
+            one[:, : alone.shape[1], : alone.shape[2]], alone, atol=1e-5, rtol=0
+        )
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"),
+        nn.Conv2d(3, 3, 3, padding=1, stride=2),
+        nn.Conv2d(3, 3, 3),
+        nn.AvgPool2d(3, 1, 1),
+        nn.InstanceNorm2d(3),
+    ],
+)
+def test_networks_that_see_beyond_a_picture_otherwise_are_not_mixed(layer):
+    assert not can_mix(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), layer))
 
 
 def test_a_network_that_pools_is_never_given_padding(tiny_weights, rng, monkeypatch):

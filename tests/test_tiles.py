@@ -8,7 +8,7 @@ from preproc.errors import ModelError
 from preproc.tiles import Span, TilePolicy, pad, run_tiles
 
 
-def nearest(x):
+def nearest(x, inside=None):
     return x.repeat_interleave(4, -2).repeat_interleave(4, -1)
 
 
@@ -86,7 +86,7 @@ def test_integer_canvases_are_rounded_and_clamped():
     picture = torch.zeros(3, 2, 2)
     for value, expected in ((1.2, 255), (0.9999, 255), (254.6 / 255, 255), (-0.3, 0), (0.001, 0)):
         canvas = canvas_of(picture, torch.uint8)
-        run_tiles([picture], [canvas], lambda x, v=value: nearest(x) + v, TilePolicy(None, 0))
+        run_tiles([picture], [canvas], lambda x, _, v=value: nearest(x) + v, TilePolicy(None, 0))
         assert (canvas == expected).all(), value
 
 
@@ -96,7 +96,7 @@ class Recorder:
     def __init__(self, limit=None):
         self.shapes, self.limit = [], limit
 
-    def __call__(self, x):
+    def __call__(self, x, _):
         if self.limit and x.shape[0] * x.shape[2] * x.shape[3] > self.limit:
             raise MemoryError("full")
         self.shapes.append(tuple(x.shape))
@@ -113,8 +113,8 @@ def test_small_crops_of_near_sizes_share_batches():
     sizes = [(31, 98), (32, 100), (29, 103), (30, 97)]
     pictures, seen = [torch.rand(3, *size) for size in sizes], Recorder()
     canvases = [canvas_of(p) for p in pictures]
-    run_tiles(pictures, canvases, seen, TilePolicy(512, 4, bucket=8), batch_size=8)
-    assert seen.shapes == [(4, 3, 32, 104)]
+    run_tiles(pictures, canvases, seen, TilePolicy(512, 4, bucket=16), batch_size=8)
+    assert seen.shapes == [(4, 3, 32, 103)]
     for picture, canvas in zip(pictures, canvases, strict=True):
         assert torch.equal(canvas, nearest(picture))
 
@@ -136,7 +136,7 @@ def test_full_memory_halves_the_batch_then_the_tile_and_loses_nothing():
 def test_tiles_finished_before_memory_was_full_are_not_computed_again():
     picture, calls = torch.rand(3, 100, 400), []
 
-    def full_at_third_call(x):
+    def full_at_third_call(x, inside):
         calls.append(x.shape)
         if len(calls) == 3:
             raise MemoryError("full")
