@@ -61,6 +61,13 @@ class Recogniser(Protocol):
         """Path, bytes, PIL image, array or tensor in; words out, in source px."""
 
 
+class LineRecogniser(Protocol):
+    """Reads a picture that is one line of text, without looking for text first."""
+
+    def readline(self, image: object) -> Word:
+        """Path, bytes, PIL image, array or tensor in; its text out, ``""`` for none."""
+
+
 class FaceDetector(Protocol):
     """Finds the faces in a picture."""
 
