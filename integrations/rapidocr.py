@@ -66,8 +66,10 @@ class Reader:
         view = look(image, self.enhancer)
         found = self.engine(_bgr(view.rgb), use_det=False, use_cls=False, use_rec=True)
         height, width = (side / view.scale for side in view.rgb.shape[:2])
-        box = [[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]]
-        return Word(box, "".join(found.txts or ()), float(found.scores[0]) if found.txts else 0.0)
+        corners = [[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]]
+        return Word(
+            corners, "".join(found.txts or ()), float(found.scores[0]) if found.txts else 0.0
+        )
 
 
 def _bgr(rgb: RgbArray) -> RgbArray:
@@ -79,5 +81,6 @@ def _make(options: dict[str, object]) -> Engine:
         import rapidocr  # noqa: PLC0415 - the engine is imported only when used
     except ImportError as error:
         raise PreprocError("RapidOCR is missing: pip install rapidocr onnxruntime.") from error
-    engine: Engine = rapidocr.RapidOCR(**options)
+    make: Any = rapidocr.RapidOCR
+    engine: Engine = make(**options)
     return engine

@@ -40,7 +40,11 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the number of the signal, as shells have it."""
 
-_EVAL_TASKS = {"restoration": "PSNR and SSIM on Set5, Set14 and BSD100, beside the papers' rows"}
+_EVAL_TASKS = {
+    "restoration": "PSNR and SSIM on Set5, Set14 and BSD100, beside the papers' rows",
+    "icdar2013": "words of ICDAR2013 that EasyOCR or RapidOCR reads right, before and after",
+    "wider": "faces of WIDER FACE val that MTCNN finds, before and after, by the official rules",
+}
 
 
 class MissingExtraError(PreprocError, ImportError):
@@ -470,17 +474,23 @@ def evaluate(
 
         restoration      PSNR and SSIM on Set5, Set14 and BSD100, beside the papers' rows
 
+        icdar2013        words of ICDAR2013 that EasyOCR or RapidOCR reads right, before and after
+
+        wider            faces of WIDER FACE val that MTCNN finds, before and after
+
     **Examples**
 
         preproc eval restoration --help
 
         preproc eval restoration --data data/ --set Set5 --quality 10 20 40 --model cajnn
+
+        preproc eval icdar2013 --data icdar2013/ --enhance --reduce 2 4 --quality 40
     """
     if task not in _EVAL_TASKS:
         raise typer.BadParameter(
             f"There is no task {task!r}; choose one of {', '.join(_EVAL_TASKS)}."
         )
-    with _extra("demo", f"preproc eval {task}"):
+    with _extra("eval", f"preproc eval {task}"):
         code = import_module(f"eval_tasks.{task}").main(args or [])
     raise typer.Exit(code or 0)
 

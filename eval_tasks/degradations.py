@@ -1,0 +1,41 @@
+"""How the scripts make source pictures worse: Pillow's bicubic reduction, then JPEG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from preproc.degrade import Pixels, jpeg
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """A reduction and a compression; the default is neither.
+
+    Attributes:
+        reduction: source px per px, along each side.
+        quality: of the JPEG (4:2:0, IJG scale), or None for no compression.
+    """
+
+    reduction: int = 1
+    quality: int | None = None
+
+    def __str__(self) -> str:
+        reduced = [] if self.reduction == 1 else [f"/{self.reduction}"]
+        coded = [] if self.quality is None else [f"JPEG {self.quality}"]
+        return ", ".join(reduced + coded) or "none"
+
+    @property
+    def slug(self) -> str:
+        """The same for file names, such as ``down2-jpeg40``."""
+        return str(self).replace("/", "down").replace(", ", "-").replace(" ", "").lower()
+
+    def apply(self, img: Pixels) -> Pixels:
+        """uint8 RGB (H, W, 3) in, (H // reduction, W // reduction, 3) out, at least 1 px a side."""
+        if self.reduction > 1:
+            height, width = (max(1, side // self.reduction) for side in img.shape[:2])
+            small = Image.fromarray(img).resize((width, height), Image.Resampling.BICUBIC)
+            img = np.array(small)
+        return img if self.quality is None else jpeg(img, self.quality)

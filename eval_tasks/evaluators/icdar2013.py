@@ -1,0 +1,172 @@
+"""Word accuracy on ICDAR2013 Focused Scene Text, task 2.3: ground truth, rules and significance.
+
+Strings in, numbers out. Papers count different words by different rules, so every figure goes with
+its subset's N and its rule.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from math import comb
+from pathlib import Path
+
+from preproc.errors import ImageError
+
+Words = Mapping[str, str]
+"""Text by the file name of its crop, such as ``word_1.png``."""
+
+_LINE = re.compile(r'\s*(?P<file>[^,"]+?)\s*,\s*"(?P<text>(?:[^"\\]|\\.)*)"\s*')
+_ESCAPED = re.compile(r"\\(.)")
+_PLAIN = re.compile(r"[0-9A-Za-z]+")
+_FOREIGN = re.compile(r"[^0-9a-z]")
+
+HEIGHTS = (0, 24, 32, 48, 64, 96)
+"""Lower ends in px of the bins by height of the source crop; the last one is open."""
+
+
+def read_ground_truth(path: Path) -> dict[str, str]:
+    r"""Read a file of lines such as ``word_1.png, "Tiredness"``.
+
+    A byte order mark and blank lines are skipped; texts may hold commas, and quotes and backslashes
+    that a backslash escapes.
+
+    Raises:
+        ImageError: the file cannot be read, holds no words, names a crop twice, or has a line of
+            another form.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImageError(f"Cannot read the ground truth {path}: {error}.") from error
+    words: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise ImageError(
+                f'{path}, line {number}, is not of the form word_1.png, "text": {line.strip()!r}.'
+            )
+        if match["file"] in words:
+            raise ImageError(f"{path}, line {number}, names {match['file']} a second time.")
+        words[match["file"]] = _ESCAPED.sub(r"\1", match["text"])
+    if not words:
+        raise ImageError(f"{path} holds no words.")
+    return words
+
+
+def alphanumeric(text: str) -> str:
+    """What the 36-character rule compares: digits and letters a-z, in lower case."""
+    return _FOREIGN.sub("", text.lower())
+
+
+RULES: dict[str, Callable[[str, str], bool]] = {
+    "36 characters": lambda label, read: alphanumeric(label) == alphanumeric(read),
+    "exact": lambda label, read: label == read,
+}
+"""Whether a word was read right, by the name of the rule.
+
+The 36-character rule is that of clovaai's ``test.py`` ("What Is Wrong With Scene Text Recognition
+Model Comparisons?", 2019): everything else is taken out of both sides, so that a label of symbols
+only is read right when no letter or digit is read.
+"""
+
+SUBSETS: dict[str, Callable[[str], bool]] = {
+    "all": lambda label: True,  # noqa: ARG005 - every label counts
+    "alphanumeric": lambda label: _PLAIN.fullmatch(label) is not None,
+    "alphanumeric, 3 or more": lambda label: _PLAIN.fullmatch(label) is not None and len(label) > 2,
+}
+"""Which labels count: 1095, 1015 and 857 of the whole test set."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The same words read in two ways.
+
+    Attributes:
+        fixed: read right only the second way.
+        broken: read right only the first way.
+        p: how likely so uneven a split of the two is by chance (`mcnemar`).
+    """
+
+    fixed: int
+    broken: int
+    p: float
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """A printed result."""
+
+    source: str
+    method: str
+    subset: str
+    n: int
+    correct: int
+    accuracy: float
+    seconds: float
+
+
+def read_right(labels: Words, read: Words, rule: str) -> dict[str, bool]:
+    """Which words were read right by one of the `RULES`.
+
+    Args:
+        labels: the words to judge.
+        read: what was read, of these at least.
+        rule: its name.
+    """
+    same = RULES[rule]
+    return {file: same(label, read[file]) for file, label in labels.items()}
+
+
+def compare(before: Mapping[str, bool], after: Mapping[str, bool]) -> Comparison:
+    """Pair two ways to read the same words; both say of each word whether it was read right."""
+    fixed = sum(right and not before[file] for file, right in after.items())
+    broken = sum(before[file] and not right for file, right in after.items())
+    return Comparison(fixed, broken, mcnemar(fixed, broken))
+
+
+def mcnemar(fixed: int, broken: int) -> float:
+    """The exact two-sided test of McNemar (1947) for paired outcomes.
+
+    Words that both ways read right, or both wrong, say nothing. If neither way were better, each of
+    the others would be fixed or broken as a coin falls.
+
+    Returns:
+        The probability of a split at least as uneven, 0 to 1; 1 where the ways never differ.
+    """
+    differing = fixed + broken
+    tail = sum(comb(differing, k) for k in range(min(fixed, broken) + 1))
+    doubled: float = 2 * tail / 2**differing
+    return min(1.0, doubled)
+
+
+def by_height(right: Mapping[str, bool], heights: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """Correct words and all words by the height of their crops, in the bins of `HEIGHTS`.
+
+    Args:
+        right: whether each word was read right.
+        heights: of the source crops, in px.
+
+    Returns:
+        (correct, N) by names such as ``24-31 px``; empty bins too.
+    """
+    bins = {}
+    for low, high in zip(HEIGHTS, [*HEIGHTS[1:], None], strict=True):
+        inside = [
+            right[file] for file in right if low <= heights[file] < (high or heights[file] + 1)
+        ]
+        bins[f"{low}-{high - 1} px" if high else f"{low} px up"] = (sum(inside), len(inside))
+    return bins
+
+
+def paper_rows() -> list[PaperRow]:
+    """What the CAJNN paper prints of this task, in its order."""
+    text = files("eval_tasks.evaluators").joinpath("icdar2013_rows.toml").read_text("utf-8")
+    table = tomllib.loads(text)
+    shared = {key: table[key] for key in ("source", "subset", "n")}
+    return [PaperRow(**shared, **row) for row in table["rows"]]

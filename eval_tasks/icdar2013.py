@@ -1,0 +1,294 @@
+"""Words of ICDAR2013 (Focused Scene Text, task 2.3) read before and after enhancement.
+
+The crops are degraded (reduced by Pillow's bicubic, saved as JPEG), treated by every arm, and read
+by a recogniser that does not look for text first. What is read is kept as it comes, so that a run
+that was killed goes on, and one with more arms reads only what is new.
+
+    python eval_tasks/icdar2013.py --data DIR --enhance
+    python eval_tasks/icdar2013.py --data DIR --enhance --reduce 2 4 --quality 40 --every 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from eval_tasks import arms as arm_options
+from eval_tasks import word_tables
+from eval_tasks.arms import Arm
+from eval_tasks.degradations import Degradation
+from eval_tasks.evaluators import icdar2013 as judge
+from eval_tasks.evaluators.reports import versions, write_csv, write_json
+from eval_tasks.evaluators.word_rows import BICUBIC, INPUT, Run, make_height_rows, make_rows
+from eval_tasks.progress import progress_bar
+from eval_tasks.readings import Key, Reading, Readings
+from eval_tasks.recognisers import RECOGNISERS, NamedRecogniser, make_recogniser
+from eval_tasks.word_crops import CROPS, GROUND_TRUTH, Crop, find_crops, pixels
+from eval_tasks.word_sheet import Sample, draw
+from preproc import __version__
+from preproc.degrade import Pixels
+from preproc.errors import PreprocError
+from preproc.saving import require_writable, save
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+SHOWN = 12
+"""Most words fixed, and most words broken, on a contact sheet."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the evaluation; ``argv`` is the command line without the program's name.
+
+    Returns:
+        The exit code: 0, or 1 after an error message on stderr, or 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(argv)
+    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        _run(options)
+    except PreprocError as error:
+        errors.print(Text(f"Error: {error}", "red"))
+        return 1
+    except KeyboardInterrupt:
+        errors.print(
+            f"Interrupted. What was read is kept in {options.out}; the same command goes on."
+        )
+        return INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="icdar2013",
+        description="How many words of ICDAR2013 (Focused Scene Text, task 2.3) a recogniser reads "
+        "right, as they are and after enhancement.",
+    )
+    add = parser.add_argument
+    add(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help=f"folder that holds {GROUND_TRUTH} and {CROPS}/",
+    )
+    add(
+        "--out",
+        type=Path,
+        default=Path("out/icdar2013"),
+        metavar="DIR",
+        help="readings, report.json, report.csv and sheets go here (default: out/icdar2013)",
+    )
+    add(
+        "--reduce",
+        type=int,
+        nargs="+",
+        choices=(1, 2, 3, 4),
+        default=[1, 2, 4],
+        help="reductions of the source, 1 for none (default: 1 2 4)",
+    )
+    add(
+        "--quality",
+        type=_quality,
+        nargs="+",
+        default=[None, 40, 20, 10],
+        metavar="Q",
+        help="JPEG qualities after reduction, or none (default: none 40 20 10)",
+    )
+    add(
+        "--recogniser",
+        choices=tuple(RECOGNISERS),
+        default="easyocr",
+        help="what reads the words (default: easyocr)",
+    )
+    add("--every", type=_positive, default=1, metavar="K", help="take every K-th word")
+    add("--limit", type=_positive, metavar="N", help="take the first N words (of these)")
+    arm_options.add_options(parser)
+    return parser
+
+
+def _quality(text: str) -> int | None:
+    if text == "none":
+        return None
+    if not (text.isdecimal() and 1 <= int(text) <= 100):
+        raise argparse.ArgumentTypeError(f"a JPEG quality is 1 to 100 or none, not {text!r}")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"expected 1 or more, not {text!r}")
+    return int(text)
+
+
+def _run(options: argparse.Namespace) -> None:
+    start = time.perf_counter()
+    words = find_crops(options.data, options.every, options.limit)
+    degradations = [
+        Degradation(reduction, quality)
+        for reduction in dict.fromkeys(options.reduce)
+        for quality in dict.fromkeys(options.quality)
+    ]
+    require_writable(options.out)
+    arms = arm_options.arms_from(options)
+    recogniser = make_recogniser(options.recogniser, cuda=_wants_cuda(options.device))
+    with Readings(options.out / "readings.jsonl") as readings:
+        _read_all(words, degradations, arms, recogniser, readings)
+        runs = [
+            _collect(words, str(degradation), arm, recogniser, readings)
+            for degradation in degradations
+            for arm in arms
+        ]
+    _report(options, words, runs, time.perf_counter() - start)
+    for arm in arms:
+        if arm.name not in (INPUT, BICUBIC):
+            for degradation in degradations:
+                _leave_sheet(options.out, words, degradation, arm, runs)
+
+
+def _wants_cuda(device: str | None) -> bool:
+    from preproc.runtime import choose_device  # noqa: PLC0415 - parsing alone needs no torch
+
+    return choose_device(device).type == "cuda"
+
+
+def _key(recogniser: NamedRecogniser, degradation: str, arm: Arm, word: Crop) -> Key:
+    return Key(recogniser.title, degradation, arm.name, arm.weights, arm.device, word.file)
+
+
+def _read_all(
+    words: Sequence[Crop],
+    degradations: Iterable[Degradation],
+    arms: Sequence[Arm],
+    recogniser: NamedRecogniser,
+    readings: Readings,
+) -> None:
+    """Read what has not been read yet."""
+    missing = [
+        (degradation, arm, word)
+        for degradation in degradations
+        for arm in arms
+        for word in words
+        if _key(recogniser, str(degradation), arm, word) not in readings
+    ]
+    with progress_bar() as progress:
+        task = progress.add_task("", total=len(missing))
+        for degradation, arm, word in missing:
+            progress.update(task, description=escape(f"{degradation}: {arm.name}"))
+            reading = _read(degradation.apply(pixels(word.path)), arm, recogniser)
+            readings.add(_key(recogniser, str(degradation), arm, word), reading)
+            progress.advance(task)
+
+
+def _read(crop: Pixels, arm: Arm, recogniser: NamedRecogniser) -> Reading:
+    start = time.perf_counter()
+    treated = arm.apply(crop)
+    between = time.perf_counter()
+    read = recogniser.reader.readline(treated)
+    end = time.perf_counter()
+    return Reading(read.text, read.confidence, between - start, end - between)
+
+
+def _collect(
+    words: Sequence[Crop],
+    degradation: str,
+    arm: Arm,
+    recogniser: NamedRecogniser,
+    readings: Readings,
+) -> Run:
+    read = {word.file: readings[_key(recogniser, degradation, arm, word)] for word in words}
+    return Run(
+        recogniser.title,
+        degradation,
+        arm.name,
+        arm.weights,
+        arm.device,
+        {file: reading.text for file, reading in read.items()},
+        1000 * fmean(reading.arm_seconds for reading in read.values()),
+        1000 * fmean(reading.read_seconds for reading in read.values()),
+    )
+
+
+def _report(
+    options: argparse.Namespace, words: Sequence[Crop], runs: Sequence[Run], seconds: float
+) -> None:
+    """Print the tables, and leave them as ``report.json`` and ``report.csv``."""
+    labels = {word.file: word.label for word in words}
+    rows = make_rows(labels, runs)
+    height_rows = make_height_rows(labels, {word.file: word.height for word in words}, runs)
+    printed = judge.paper_rows()
+    about = {
+        "preproc": __version__,
+        **versions("torch", "numpy", "pillow", "easyocr", "rapidocr", "onnxruntime", "spandrel"),
+    }
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 240  # piped into a file, nothing should be folded at 80 columns
+    for table in (
+        word_tables.results(rows),
+        word_tables.heights(height_rows),
+        word_tables.papers(printed),
+    ):
+        console.print(table)
+    console.print(f"{seconds:.1f} s; " + ", ".join(f"{k} {v}" for k, v in about.items()))
+    report = {
+        **about,
+        "seconds": round(seconds, 3),
+        "words": len(words),
+        "rows": [asdict(row) for row in rows],
+        "by_height": [asdict(row) for row in height_rows],
+        "papers": [asdict(row) for row in printed],
+    }
+    write_json(options.out / "report.json", report)
+    write_csv(options.out / "report.csv", [{**asdict(row), **about} for row in rows])
+    console.print(f"Report, readings and sheets: {options.out}")
+
+
+def _leave_sheet(
+    folder: Path, words: Sequence[Crop], degradation: Degradation, arm: Arm, runs: Sequence[Run]
+) -> None:
+    """Draw words that the arm fixed and broke, against the degraded input."""
+    read = {run.arm: run.read for run in runs if run.degradation == str(degradation)}
+    before, after = read[INPUT], read[arm.name]
+    same = judge.RULES[next(iter(judge.RULES))]
+    was_right = {word.file: same(word.label, before[word.file]) for word in words}
+    is_right = {word.file: same(word.label, after[word.file]) for word in words}
+    changed = [word for word in words if was_right[word.file] != is_right[word.file]]
+
+    def samples(right: bool) -> list[Sample]:
+        chosen = _spread([word for word in changed if is_right[word.file] == right], SHOWN)
+        crops = {word: degradation.apply(pixels(word.path)) for word in chosen}
+        return [
+            Sample(w.label, crop, arm.apply(crop), before[w.file], after[w.file])
+            for w, crop in crops.items()
+        ]
+
+    fixed = sum(is_right[word.file] for word in changed)
+    title = (
+        f"ICDAR2013 words, {degradation}: input and {arm.name}; of {len(words)} words "
+        f"{fixed} fixed, {len(changed) - fixed} broken"
+    )
+    name = re.sub(r"[^\w.+-]+", "-", arm.name)
+    target = folder / "sheets" / f"{degradation.slug}_{name}.png"
+    target.parent.mkdir(exist_ok=True)
+    save(draw(title, samples(right=True), samples(right=False)), target, overwrite=True)
+
+
+def _spread(words: Sequence[Crop], most: int) -> list[Crop]:
+    """At most so many, evenly spread over all."""
+    count = min(most, len(words))
+    return [words[k * len(words) // count] for k in range(count)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""The recognisers that words are read with, set up so that their figures can be repeated."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from integrations.protocols import LineRecogniser, Word
+from preproc.errors import PreprocError
+
+
+@dataclass(frozen=True)
+class NamedRecogniser:
+    """A recogniser and its name with version and device, by which its readings are kept apart."""
+
+    title: str
+    reader: LineRecogniser
+
+
+def make_recogniser(name: str, *, cuda: bool = False) -> NamedRecogniser:
+    """Load one of the `RECOGNISERS`.
+
+    Args:
+        name: its key.
+        cuda: whether it runs on CUDA, where it can.
+
+    Raises:
+        PreprocError: the optional library behind it is not installed.
+    """
+    try:
+        return RECOGNISERS[name](cuda)
+    except ImportError as error:
+        raise PreprocError(
+            f"{name} needs {error.name or error}: pip install 'preproc[eval]'."
+        ) from error
+
+
+class _EasyOcr:
+    """EasyOCR's recognition alone, on the grey crop, with its own resizing to 64 px.
+
+    Not quantised, since that would make CPU and CUDA two recognisers; one crop at a time, since
+    crops of a batch are padded to the widest, which changes what is read.
+    """
+
+    def __init__(self, engine: Any) -> None:  # noqa: ANN401 - EasyOCR is not typed
+        self._engine = engine
+
+    def readline(self, image: object) -> Word:
+        grey = np.asarray(Image.fromarray(np.asarray(image)).convert("L"))
+        height, width = grey.shape
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*pin_memory")  # said where there is no GPU
+            read = self._engine.recognize(
+                grey, [[0, width, 0, height]], [], batch_size=1, reformat=False
+            )
+        corners = [[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]]
+        if not read:  # a crop so narrow that EasyOCR scales it to nothing
+            return Word(corners, "", 0.0)
+        return Word(corners, read[0][1], float(read[0][2]))
+
+
+def _easyocr(cuda: bool) -> NamedRecogniser:
+    import easyocr  # noqa: PLC0415 - an extra
+    import easyocr_en_models  # noqa: PLC0415 - an extra
+
+    engine = easyocr.Reader(
+        ["en"],
+        gpu=cuda,
+        model_storage_directory=easyocr_en_models.model_dir(),
+        download_enabled=False,
+        detector=False,
+        quantize=False,
+        verbose=False,
+    )
+    where = "cuda" if cuda else "cpu"
+    return NamedRecogniser(f"easyocr {version('easyocr')} english_g2, {where}", _EasyOcr(engine))
+
+
+def _rapidocr(cuda: bool) -> NamedRecogniser:
+    del cuda  # its wheel runs on the CPU
+    from integrations.rapidocr import Reader  # noqa: PLC0415
+
+    reader = Reader(params={"Global.log_level": "error"})
+    return NamedRecogniser(f"rapidocr {version('rapidocr')}, cpu", reader)
+
+
+RECOGNISERS: dict[str, Callable[[bool], NamedRecogniser]] = {
+    "easyocr": _easyocr,
+    "rapidocr": _rapidocr,
+}
+"""How each recogniser is loaded, by the name on the command line."""

@@ -1,0 +1,58 @@
+"""ICDAR2013's word crops as they are published: a folder of pictures and a file of labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from eval_tasks.evaluators.icdar2013 import read_ground_truth
+from preproc.degrade import Pixels
+from preproc.errors import ImageError
+from preproc.opening import open_picture
+
+GROUND_TRUTH = "Challenge2_Test_Task3_GT.txt"
+CROPS = "Challenge2_Test_Task3_Images"
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A word on disk, its label and its height in px."""
+
+    file: str
+    path: Path
+    label: str
+    height: int
+
+
+def find_crops(folder: Path, every: int = 1, limit: int | None = None) -> list[Crop]:
+    """The words of a folder that holds `GROUND_TRUTH` and `CROPS`, in the order of the labels.
+
+    Args:
+        folder: where to look.
+        every: take every so many-th.
+        limit: take the first so many of these; None takes all.
+
+    Raises:
+        ImageError: labels or a crop are missing or cannot be read.
+    """
+    labels = read_ground_truth(folder / GROUND_TRUTH)
+    crops = []
+    for file, label in list(labels.items())[::every][:limit]:
+        path = folder / CROPS / file
+        crops.append(Crop(file, path, label, len(pixels(path))))
+    return crops
+
+
+def pixels(path: Path) -> Pixels:
+    """A crop as uint8 RGB (H, W, 3).
+
+    Raises:
+        ImageError: it is missing or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return np.array(open_picture(file, str(path)).convert("RGB"))
+    except OSError as error:
+        raise ImageError(f"Cannot read the crop {path}: {error.strerror}.") from error

@@ -1,0 +1,93 @@
+"""The tables of the ICDAR2013 script, drawn with rich."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from rich.markup import escape
+from rich.table import Table
+
+from eval_tasks.evaluators.icdar2013 import RULES, SUBSETS, PaperRow
+from eval_tasks.evaluators.word_rows import HeightRow, Row
+
+T = TypeVar("T")
+
+
+def results(rows: Sequence[Row]) -> Table:
+    """Words read right by every arm, one block a degradation.
+
+    Pairs, significance and what is won back are those of all labels by the first rule.
+    """
+    subset, rule = next(iter(SUBSETS)), next(iter(RULES))
+    main = [row for row in rows if (row.subset, row.rule) == (subset, rule)]
+    others = _distinct(
+        (row.subset, row.rule) for row in rows if (row.subset, row.rule) != (subset, rule)
+    )
+    cells = {(row.degradation, row.arm, row.subset, row.rule): row for row in rows}
+    table = Table(title=f"Words read right, {main[0].recogniser}" if main else None)
+    for heading in ("degradation", "arm"):
+        table.add_column(heading)
+    for columns in ((subset, rule), *others):
+        n = next(row.n for row in rows if (row.subset, row.rule) == columns)
+        table.add_column(f"{columns[0]}\n{columns[1]}\nN={n}", justify="right")
+    for heading in (
+        "against input\nfixed/broken, p",
+        "against bicubic\nfixed/broken, p",
+        "won back",
+        "arm\nms/word",
+        "reading\nms/word",
+    ):
+        table.add_column(heading, justify="right")
+    for degradation in _distinct(row.degradation for row in main):
+        for row in (row for row in main if row.degradation == degradation):
+            table.add_row(
+                degradation,
+                escape(row.arm),
+                _count(row),
+                *(_count(cells[row.degradation, row.arm, *other]) for other in others),
+                _pair(row.fixed, row.broken, row.p),
+                _pair(row.fixed_over_bicubic, row.broken_over_bicubic, row.p_over_bicubic),
+                "" if row.recovered is None else f"{100 * row.recovered:.0f} %",
+                f"{row.arm_ms:.1f}",
+                f"{row.read_ms:.1f}",
+            )
+        table.add_section()
+    return table
+
+
+def heights(rows: Sequence[HeightRow]) -> Table:
+    """Accuracy in percent by the height of the source crop, with each bin's N."""
+    table = Table("degradation", "arm", title="% of words read right by height of the source crop")
+    sizes = {row.height: row.n for row in rows}
+    for height, n in sizes.items():
+        table.add_column(f"{height}\nN={n}", justify="right")
+    for degradation in _distinct(row.degradation for row in rows):
+        for arm in _distinct(row.arm for row in rows if row.degradation == degradation):
+            shown = [r for r in rows if (r.degradation, r.arm) == (degradation, arm)]
+            percents = (f"{100 * r.correct / r.n:.1f}" if r.n else "" for r in shown)
+            table.add_row(degradation, escape(arm), *percents)
+        table.add_section()
+    return table
+
+
+def papers(rows: Sequence[PaperRow]) -> Table:
+    """What the paper prints, with another recogniser and words that were not degraded."""
+    table = Table(title=f"{rows[0].source} ({rows[0].subset} N={rows[0].n}, not degraded)")
+    for heading in ("method", "correct", "%", "s"):
+        table.add_column(heading, justify="left" if heading == "method" else "right")
+    for row in rows:
+        table.add_row(row.method, f"{row.correct}", f"{row.accuracy:.2f}", f"{row.seconds:.2f}")
+    return table
+
+
+def _count(row: Row) -> str:
+    return f"{row.correct} ({row.accuracy:.2f})"
+
+
+def _pair(fixed: int | None, broken: int | None, p: float | None) -> str:
+    return "" if fixed is None or p is None else f"+{fixed} -{broken}, {p:.2g}"
+
+
+def _distinct(values: Iterable[T]) -> list[T]:
+    return list(dict.fromkeys(values))
