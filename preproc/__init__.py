@@ -14,15 +14,20 @@ if TYPE_CHECKING:
     from preproc.module import EnhancerModule as EnhancerModule
     from preproc.networks import list_models as list_models
     from preproc.networks import register as register
+    from preproc.transforms import EnhanceBatch as EnhanceBatch
+    from preproc.transforms import EnhanceTransform as EnhanceTransform
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "EnhanceBatch": "preproc.transforms",
+    "EnhanceTransform": "preproc.transforms",
     "Enhancer": "preproc.enhancer",
     "EnhancerModule": "preproc.module",
     "list_models": "preproc.networks",
     "register": "preproc.networks",
 }
+# The two for torchvision are left out of `import *`, which has to work without torchvision.
 __all__ = ["Enhancer", "EnhancerModule", "__version__", "list_models", "register"]
 
 

@@ -1,0 +1,150 @@
+"""Enhanced pictures on disk, so that a network sees a picture once and not once an epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import warnings
+import zlib
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from preproc.errors import ModelError, OutputError
+from preproc.saving import DiskFullError, require_writable, save
+
+_LIMIT = 20 * 2**30
+_STALE = 3600.0  # s; no file takes that long to write, so its writer was killed
+
+
+class CacheWarning(UserWarning):
+    """An entry of a cache was damaged, or the cache has reached its limit."""
+
+
+class PictureCache:
+    """Samples by key, in a folder that any number of processes may share.
+
+    Every entry is a safetensors file with a checksum; it appears whole or not at all, and one that
+    was damaged later is taken for absent. Files are not compressed: an enhanced x4 picture takes 16
+    times the bytes of its samples, so 1 MP of RGB takes 48 MB.
+
+    A full cache takes nothing more and keeps what it has. Dropping the oldest entry instead would
+    serve no epoch, for it is the one that the next epoch asks for first. Entries of other models or
+    options stay until the folder is deleted, which is always safe.
+
+    Attributes:
+        folder: where the entries lie.
+        limit: bytes that the folder may hold; workers that write at one time may each go over it
+            by an entry.
+    """
+
+    def __init__(self, folder: str | Path, *, limit: int = _LIMIT) -> None:
+        """Open a folder as a cache; it is made where it is missing.
+
+        Args:
+            folder: for this cache alone, since all files in it count.
+            limit: bytes, 20 GiB by default.
+
+        Raises:
+            ModelError: the limit is not above 0.
+            OutputError: the folder cannot be made or written to.
+        """
+        if limit <= 0:
+            raise ModelError(f"A cache's limit is in bytes above 0, but is {limit}.")
+        self.folder, self.limit = Path(folder).expanduser().absolute(), limit
+        self._full = False
+        require_writable(self.folder)
+
+    def get(self, key: str) -> Tensor | None:
+        """The entry of a key on the CPU, in memory of its own; None where there is none."""
+        path = self._path(key)
+        try:
+            with safe_open(path, "pt") as file:
+                samples: Tensor = file.get_tensor("samples")
+                whole = (file.metadata() or {}).get("crc32") == _checksum(samples)
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, OSError):
+            whole = False
+        if whole:
+            return samples
+        warnings.warn(
+            f"The cache's entry {path} is damaged and is made anew; check the disk if this comes "
+            "again.",
+            CacheWarning,
+            stacklevel=2,
+        )
+        return None
+
+    def put(self, key: str, samples: Tensor) -> None:
+        """Keep an entry, in place of one of the same key; does nothing once the cache is full.
+
+        Args:
+            key: from `key_of`.
+            samples: of any shape, on any device.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        samples = samples.detach().cpu().contiguous()
+        data = safetensors.torch.save({"samples": samples}, {"crc32": _checksum(samples)})
+        if not self._has_room(len(data)):
+            return
+        try:
+            save(data, self._path(key), overwrite=True)
+        except DiskFullError as error:
+            raise OutputError(
+                f"There is no room left on the disk for the cache {self.folder}; delete it, or "
+                "give it a lower limit."
+            ) from error
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"
+
+    def _has_room(self, size: int) -> bool:
+        if self._full:
+            return False
+        used = _used(self.folder)
+        self._full = used + size > self.limit
+        if self._full:
+            warnings.warn(
+                f"The cache {self.folder} is full ({used:,} of {self.limit:,} bytes): pictures it "
+                "lacks are enhanced each time. Raise its limit, or delete the folder if it holds "
+                "what other models or options left.",
+                CacheWarning,
+                stacklevel=3,
+            )
+        return not self._full
+
+
+def key_of(samples: Tensor, maker: str) -> str:
+    """The key of what ``maker`` makes of a picture: 64 hexadecimal digits.
+
+    Args:
+        samples: the picture before, on the CPU; shape, dtype and content count.
+        maker: says all that the result depends on besides.
+    """
+    digest = hashlib.sha256(f"{maker}\n{samples.dtype} {tuple(samples.shape)}\n".encode())
+    digest.update(samples.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _checksum(samples: Tensor) -> str:
+    return f"{zlib.crc32(samples.numpy().data):08x}"
+
+
+def _used(folder: Path) -> int:
+    """Bytes in a folder, once what killed writers left in it is gone."""
+    used = 0
+    for path in folder.iterdir():
+        try:
+            status = path.stat()
+        except FileNotFoundError:  # another process finished it or swept it away
+            continue
+        if path.suffix == ".part" and time.time() - status.st_mtime > _STALE:
+            path.unlink(missing_ok=True)
+        else:
+            used += status.st_size
+    return used

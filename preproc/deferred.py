@@ -1,0 +1,170 @@
+"""An enhancer for data pipelines: travels to other processes, is built there, and remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+
+import torch
+from torch import Tensor
+from torch.utils.data import get_worker_info
+
+from preproc import __version__
+from preproc.cache import PictureCache, key_of
+from preproc.enhancer import Enhancer
+from preproc.errors import ModelError, PreprocError, WeightsError
+from preproc.networks import find
+from preproc.weights import entry_for, sha256_of
+
+InWorker: TypeAlias = Literal["error", "cpu"]
+
+_CPU = torch.device("cpu")
+_APART = {"scale", "weights", "batch_size"}
+"""Options that a key names otherwise, or that change no result."""
+
+
+class EnhancerOptions(TypedDict, total=False):
+    """Options of `preproc.Enhancer` that data pipelines have, too; they mean the same."""
+
+    scale: int | None
+    weights: str | Path | None
+    to_input_size: bool
+    dtype: torch.dtype | str | None
+    tile: int | None
+    overlap: int | None
+    self_ensemble: bool
+    batch_size: int
+
+
+class DeferredEnhancer:
+    """Enhances samples with an `Enhancer` that each process builds when it first needs it.
+
+    What is pickled is the description only, so that it may go to DataLoader workers. With a cache,
+    results made before need neither network nor device.
+
+    Attributes:
+        scale: output px per input px: the network's, or 1 with ``to_input_size``.
+        device: where the network runs, DataLoader workers apart.
+        cache: where results are kept, if anywhere.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        device: str | torch.device | None,
+        in_worker: InWorker,
+        cache: PictureCache | str | Path | None,
+        **options: Unpack[EnhancerOptions],
+    ) -> None:
+        """Describe an enhancer; nothing is loaded, and no device is touched.
+
+        Args:
+            model: registry name.
+            device: by default CUDA where it is there.
+            in_worker: what to do in a DataLoader worker where ``device`` is not the CPU.
+            cache: a folder, or a cache with a limit of its own.
+            options: of the enhancer.
+
+        Raises:
+            ModelError: there is no such model, scale or option.
+            OutputError: the cache's folder cannot be written to.
+        """
+        if in_worker not in ("error", "cpu"):
+            raise ModelError(f"in_worker is 'error' or 'cpu', but is {in_worker!r}.")
+        unknown = sorted(options.keys() - EnhancerOptions.__annotations__.keys())
+        if unknown:
+            raise ModelError(
+                f"There is no option {', '.join(unknown)}; known are "
+                f"{', '.join(EnhancerOptions.__annotations__)}."
+            )
+        self._descriptor = find(model, options.get("scale"))
+        self.scale = 1 if options.get("to_input_size") else self._descriptor.scale
+        self.device = _described(device)
+        self.cache = PictureCache(cache) if isinstance(cache, str | Path) else cache
+        self._in_worker, self._options = in_worker, options
+        self._built: dict[torch.device, Enhancer] = {}
+        self._maker: str | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The description without what this process built from it."""
+        return self.__dict__ | {"_built": {}, "_maker": None}
+
+    def __call__(self, pictures: Sequence[Tensor]) -> list[Tensor]:
+        """Enhance samples.
+
+        Args:
+            pictures: (N, C, H, W) each, of any sizes, as `preproc.images.Picture.color` holds them.
+
+        Returns:
+            (N, C, scale*H, scale*W) each, of the same dtype, on the CPU.
+
+        Raises:
+            PreprocError: in a DataLoader worker, if the device is not the CPU.
+            WeightsError: the weights are missing, damaged, or for another network.
+        """
+        if self.cache is None:
+            return self._enhanced(pictures)
+        keys = [key_of(picture, self._describe()) for picture in pictures]
+        results = {key: kept for key in set(keys) if (kept := self.cache.get(key)) is not None}
+        missing = {key: p for key, p in zip(keys, pictures, strict=True) if key not in results}
+        for key, result in zip(missing, self._enhanced(list(missing.values())), strict=True):
+            self.cache.put(key, result)
+            results[key] = result
+        return [results[key] for key in keys]
+
+    def _enhanced(self, pictures: Sequence[Tensor]) -> list[Tensor]:
+        if not pictures:
+            return []
+        device = self._device_here()
+        if device not in self._built:
+            name, scale = self._descriptor.name, self._descriptor.scale
+            options = self._options | {"scale": scale}
+            self._built[device] = Enhancer(name, device=device, **options)
+        return self._built[device](list(pictures))
+
+    def _device_here(self) -> torch.device:
+        if self.device == _CPU or get_worker_info() is None:
+            return self.device
+        if self._in_worker == "cpu":
+            return _CPU
+        raise PreprocError(
+            f"The enhancer is to run on {self.device}, which cannot be used in a DataLoader "
+            "worker: pass in_worker='cpu' to run it on the CPU there, put EnhanceBatch after the "
+            "DataLoader, or fill a cache first by going through the data with num_workers=0."
+        )
+
+    def _describe(self) -> str:
+        """All that a result depends on besides the picture; rounding on other devices aside."""
+        if self._maker is None:
+            options = {
+                name: str(value)
+                for name, value in sorted(self._options.items())
+                if name not in _APART and value is not None and value is not False
+            }
+            self._maker = f"{__version__} {self._descriptor} {self._weights_hash()} {options}"
+        return self._maker
+
+    def _weights_hash(self) -> str:
+        weights = self._options.get("weights")
+        if weights is None:
+            return entry_for(self._descriptor.name, self._descriptor.scale).sha256
+        path = Path(weights).expanduser()
+        try:
+            return sha256_of(path)
+        except OSError as error:
+            raise WeightsError(
+                f"The weights {path} cannot be read: {error.strerror or error}; check what is "
+                "passed as weights=."
+            ) from error
+
+
+def _described(device: str | torch.device | None) -> torch.device:
+    """The device meant, decided here: a forked worker would wrongly find that there is no CUDA."""
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ModelError(f"{device!r} names no device; choose 'cpu' or 'cuda'.") from error

@@ -1,0 +1,256 @@
+"""The stage in torchvision pipelines: a v2 transform, and a step for batches after collation.
+
+Boxes, masks and keypoints move with the pixels. The stage enlarges both sides by one whole number
+and moves nothing else, so coordinates are multiplied and masks repeated, which is exact;
+torchvision's own resizing would round rotated boxes through their corners and clamp them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Unpack, overload
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from preproc import pil_modes
+from preproc.cache import PictureCache
+from preproc.deferred import DeferredEnhancer, EnhancerOptions, InWorker
+from preproc.errors import ImageError, PreprocError
+from preproc.images import Picture, decode
+
+try:
+    from torchvision import tv_tensors
+    from torchvision.transforms import v2
+except ImportError as error:
+    raise PreprocError("torchvision is missing: pip install 'preproc[transforms]'.") from error
+
+Target = Mapping[str, Any]
+
+
+class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is not typed
+    """Enhances the pictures of a sample, and enlarges boxes, masks and keypoints with them.
+
+    Stands where other ``torchvision.transforms.v2`` transforms stand, best as the first, since a
+    cache helps only where the same picture comes again. Takes what they take: PIL images, tensors
+    and ``tv_tensors`` (``Image``, ``Video``, ``BoundingBoxes`` of all formats, ``Mask``,
+    ``KeyPoints``), in any nesting; everything else passes through. A PIL image is taken as it lies,
+    an EXIF orientation is neither applied nor dropped, since boxes are counted that way.
+
+    Goes to DataLoader workers by fork and spawn, and loads the network where it is first needed. On
+    CUDA it raises in a worker unless the cache has the result; see ``in_worker``.
+
+    Attributes:
+        model: registry name.
+        scale: output px per input px: the network's, or 1 with ``to_input_size``.
+    """
+
+    def __init__(
+        self,
+        model: str = "cajnn",
+        *,
+        device: str | torch.device | None = None,
+        in_worker: InWorker = "error",
+        cache: PictureCache | str | Path | None = None,
+        **options: Unpack[EnhancerOptions],
+    ) -> None:
+        """Describe the stage; it is built on first use.
+
+        Args:
+            model: registry name.
+            device: as for `preproc.Enhancer`, but chosen now.
+            in_worker: in a DataLoader worker, where CUDA cannot be used, ``"error"`` raises and
+                ``"cpu"`` runs on the CPU.
+            cache: a folder that keeps results, or a cache with a limit of its own. Results are
+                told apart by content, model, weights and options; those of other devices count as
+                the same.
+            options: `preproc.Enhancer`'s ``scale``, ``weights``, ``to_input_size``, ``dtype``,
+                ``tile``, ``overlap``, ``self_ensemble`` and ``batch_size``.
+
+        Raises:
+            ModelError: there is no such model, scale or option.
+            OutputError: the cache's folder cannot be written to.
+        """
+        super().__init__()
+        self._stage = DeferredEnhancer(
+            model, device=device, in_worker=in_worker, cache=cache, **options
+        )
+        self.model, self.scale = model, self._stage.scale
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:  # noqa: ANN401, ARG002
+        """Enhance or enlarge one part of a sample; called by torchvision.
+
+        Raises:
+            ImageError: a picture cannot be read.
+            PreprocError: in a DataLoader worker, if the device is not the CPU.
+            WeightsError: the weights are missing, damaged, or for another network.
+        """
+        if _is_picture(inpt):
+            return _enhanced(self._stage, [inpt])[0]
+        return _moved(inpt, self.scale)
+
+
+class EnhanceBatch:
+    """Enhances a batch after collation, in the training process, where CUDA can be used.
+
+    ``images, targets = enhance(images, targets)`` takes what torchvision's detection references
+    collate: images of any sizes in a list or of one size in a tensor, and a dictionary of
+    annotations for each. Results come back on the device the images came from; no gradient goes
+    through (`preproc.EnhancerModule` has gradients).
+
+    Attributes:
+        model: registry name.
+        scale: output px per input px: the network's, or 1 with ``to_input_size``.
+    """
+
+    def __init__(
+        self,
+        model: str = "cajnn",
+        *,
+        device: str | torch.device | None = None,
+        in_worker: InWorker = "error",
+        cache: PictureCache | str | Path | None = None,
+        **options: Unpack[EnhancerOptions],
+    ) -> None:
+        """Describe the stage; arguments and errors are those of `EnhanceTransform`."""
+        self._stage = DeferredEnhancer(
+            model, device=device, in_worker=in_worker, cache=cache, **options
+        )
+        self.model, self.scale = model, self._stage.scale
+
+    @overload
+    def __call__(self, images: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, images: Sequence[Tensor]) -> list[Tensor]: ...
+    @overload
+    def __call__(
+        self, images: Tensor, targets: Sequence[Target]
+    ) -> tuple[Tensor, list[dict[str, Any]]]: ...
+    @overload
+    def __call__(
+        self, images: Sequence[Tensor], targets: Sequence[Target]
+    ) -> tuple[list[Tensor], list[dict[str, Any]]]: ...
+    def __call__(
+        self, images: Tensor | Sequence[Tensor], targets: Sequence[Target] | None = None
+    ) -> object:
+        """Enhance a batch.
+
+        Args:
+            images: (N, C, H, W), or N times (C, H, W); uint8, uint16 or float in [0, 1].
+            targets: N dictionaries. ``tv_tensors`` are enlarged by what they are, plain tensors by
+                their key: ``boxes`` (n, 4) in any format, ``masks`` (n, H, W), ``keypoints``
+                (n, k, 2 or more) with x and y first, and ``area`` (n,). The rest stays as it is.
+
+        Returns:
+            The images in a tensor or list as they came, and with ``targets`` new dictionaries.
+
+        Raises:
+            ImageError: an image is no tensor or cannot be read, or there are more or fewer targets
+                than images.
+            PreprocError: in a DataLoader worker, if the device is not the CPU.
+            WeightsError: the weights are missing, damaged, or for another network.
+        """
+        strangers = {type(image).__name__ for image in images if not isinstance(image, Tensor)}
+        if strangers:
+            raise ImageError(
+                f"EnhanceBatch takes tensors, but got {', '.join(sorted(strangers))}; use "
+                "EnhanceTransform before collation, or convert with v2.PILToTensor()."
+            )
+        if targets is not None and len(targets) != len(images):
+            raise ImageError(f"There are {len(images)} images, but {len(targets)} targets.")
+        enhanced: Tensor | list[Tensor] = _enhanced(self._stage, list(images))
+        if isinstance(images, Tensor):
+            enhanced = torch.stack(list(enhanced))
+        if targets is None:
+            return enhanced
+        return enhanced, [
+            {key: _moved_target(key, value, self.scale) for key, value in target.items()}
+            for target in targets
+        ]
+
+
+def _is_picture(inpt: object) -> bool:
+    if isinstance(inpt, tv_tensors.TVTensor):
+        return isinstance(inpt, tv_tensors.Image | tv_tensors.Video)
+    return isinstance(inpt, Tensor | Image.Image)
+
+
+def _enhanced(stage: DeferredEnhancer, images: Sequence[Any]) -> list[Any]:
+    pictures = [_read(image) for image in images]
+    results = stage([picture.color for picture in pictures])
+    return [picture.pack(result) for picture, result in zip(pictures, results, strict=True)]
+
+
+def _read(image: Image.Image | Tensor) -> Picture:
+    """Decode a picture as it lies: turned upright, it would leave its boxes behind."""
+    if isinstance(image, Image.Image):
+        try:
+            samples = pil_modes.to_array(image)
+        except (OSError, SyntaxError, EOFError) as error:  # opened, but not yet decoded
+            raise ImageError(f"The PIL image is truncated or damaged ({error}).") from error
+        picture = decode(samples)
+        return replace(picture, pack=lambda y: pil_modes.from_array(picture.pack(y), image))
+    plain = image.as_subclass(Tensor)
+    # Videos, and images with several leading axes: frames of one size are a batch.
+    picture = decode(plain.flatten(0, -4) if plain.ndim > 4 else plain)
+
+    def pack(result: Tensor) -> Tensor:
+        packed: Tensor = picture.pack(result)
+        packed = packed.reshape(*plain.shape[:-2], *packed.shape[-2:])
+        return tv_tensors.wrap(packed, like=image) if _is_tv(image) else packed
+
+    return replace(picture, pack=pack)
+
+
+def _is_tv(value: object) -> bool:
+    return isinstance(value, tv_tensors.TVTensor)
+
+
+def _moved(inpt: Tensor, scale: int) -> Any:  # noqa: ANN401 - a tv_tensor
+    """A tv_tensor that is no picture, enlarged with the picture it belongs to."""
+    plain = inpt.as_subclass(Tensor)
+    if isinstance(inpt, tv_tensors.Mask):
+        return tv_tensors.wrap(_repeated(plain, scale), like=inpt)
+    if isinstance(inpt, tv_tensors.BoundingBoxes):
+        # Formats of five numbers end in an angle; all other numbers of all formats are px.
+        moved = _multiplied(plain, scale, count=4 if plain.shape[-1] == 5 else plain.shape[-1])
+    elif isinstance(inpt, tv_tensors.KeyPoints):
+        moved = _multiplied(plain, scale, count=2)
+    else:
+        return inpt
+    height, width = inpt.canvas_size
+    return tv_tensors.wrap(moved, like=inpt, canvas_size=(scale * height, scale * width))
+
+
+def _moved_target(key: str, value: object, scale: int) -> object:
+    """One annotation of a detection target, by its type or else by its usual name."""
+    if not isinstance(value, Tensor):
+        return value
+    if _is_tv(value):
+        return _moved(value, scale)
+    return _MOVES[key](value, scale) if key in _MOVES else value
+
+
+def _multiplied(coordinates: Tensor, scale: int, *, count: int) -> Tensor:
+    """The first ``count`` numbers of the last axis times ``scale``; the dtype stays."""
+    moved = coordinates.clone()
+    moved[..., :count] *= scale
+    return moved
+
+
+def _repeated(mask: Tensor, scale: int) -> Tensor:
+    """Every px of (..., H, W) as ``scale`` times ``scale`` px."""
+    return mask.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
+
+
+_MOVES: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "boxes": partial(_multiplied, count=4),
+    "keypoints": partial(_multiplied, count=2),
+    "masks": _repeated,
+    "area": lambda area, scale: area * scale**2,
+}
+"""What becomes of plain tensors in the targets of torchvision's detection references."""

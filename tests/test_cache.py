@@ -1,0 +1,143 @@
+"""The cache: what was kept comes back, whoever wrote it; what was damaged does not."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+import warnings
+
+import pytest
+import torch
+
+from preproc.cache import CacheWarning, PictureCache, key_of
+from preproc.errors import ModelError, OutputError
+
+
+def samples(dtype=torch.uint8, seed=0):
+    values = torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(seed))
+    return values if dtype == torch.float32 else (values * 255).to(dtype)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return PictureCache(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])
+def test_an_entry_comes_back_exactly_and_in_memory_of_its_own(cache, dtype):
+    kept = samples(dtype)
+    cache.put("a", kept)
+    back = cache.get("a")
+    assert back.dtype == dtype
+    assert torch.equal(back, kept)
+    back.zero_()
+    assert torch.equal(cache.get("a"), kept)
+
+
+def test_another_process_finds_it_and_a_stranger_does_not(cache):
+    cache.put("a", samples())
+    assert torch.equal(PictureCache(cache.folder).get("a"), samples())
+    assert cache.get("b") is None
+
+
+def test_a_view_is_kept_as_it_looks(cache):
+    view = samples().flip(-1).transpose(-1, -2)
+    cache.put("a", view)
+    assert torch.equal(cache.get("a"), view)
+
+
+def flip_a_bit(data):
+    return data[:-5] + bytes([data[-5] ^ 1]) + data[-4:]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [flip_a_bit, lambda data: data[:-9], lambda _: b"", lambda _: b"no such thing" * 50],
+    ids=["one bit", "truncated", "empty", "another file"],
+)
+def test_a_damaged_entry_is_absent_said_so_and_can_be_put_anew(cache, damage):
+    cache.put("a", samples())
+    (path,) = cache.folder.iterdir()
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.warns(CacheWarning, match=r"a\.safetensors is damaged and is made anew"):
+        assert cache.get("a") is None
+    cache.put("a", samples())
+    assert torch.equal(cache.get("a"), samples())
+
+
+def test_keys_tell_content_shape_dtype_and_maker_apart():
+    picture = samples()
+    keys = {
+        key_of(picture, "m"),
+        key_of(picture, "n"),
+        key_of(picture.flip(-1), "m"),
+        key_of(picture.transpose(-1, -2), "m"),
+        key_of(picture.reshape(3, 1, 9, 7), "m"),
+        key_of(picture.to(torch.uint16), "m"),
+    }
+    assert len(keys) == 6
+    assert key_of(picture.clone(), "m") == key_of(picture, "m")
+
+
+def test_a_full_cache_keeps_what_it_has_takes_no_more_and_says_so_once(tmp_path):
+    one = PictureCache(tmp_path / "one")
+    one.put("a", samples())
+    size = sum(path.stat().st_size for path in one.folder.iterdir())
+
+    cache = PictureCache(tmp_path / "cache", limit=2 * size)
+    cache.put("a", samples(seed=1))
+    cache.put("b", samples(seed=2))
+    with pytest.warns(CacheWarning, match="is full"):
+        cache.put("c", samples(seed=3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cache.put("d", samples(seed=4))
+    assert cache.get("c") is None
+    assert cache.get("d") is None
+    assert torch.equal(cache.get("a"), samples(seed=1))
+    assert sum(path.stat().st_size for path in cache.folder.iterdir()) <= cache.limit
+
+
+def test_what_killed_writers_left_is_swept_away_and_what_is_being_written_is_not(cache):
+    left, writing = cache.folder / ".preproc-1.part", cache.folder / ".preproc-2.part"
+    left.touch()
+    writing.touch()
+    os.utime(left, (time.time() - 86400,) * 2)
+    cache.put("a", samples())
+    assert not left.exists()
+    assert writing.exists()
+
+
+def test_a_folder_that_cannot_be_and_a_limit_of_nothing_are_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="Cannot write"):
+        PictureCache(tmp_path / "file" / "cache")
+    with pytest.raises(ModelError, match="above 0, but is 0"):
+        PictureCache(tmp_path, limit=0)
+
+
+def write_and_read(folder, worker):
+    """Several workers put and get the same keys; what is read must be whole."""
+    torch.set_num_threads(1)
+    cache = PictureCache(folder)
+    warnings.simplefilter("error")
+    for turn in range(20):
+        for n in range(4):
+            back = cache.get(str(n))
+            if back is not None and not torch.equal(back, samples(seed=n)):
+                raise AssertionError(f"worker {worker} read another picture in turn {turn}")
+            cache.put(str(n), samples(seed=n))
+
+
+def test_workers_may_write_the_same_entries_at_one_time(tmp_path):
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=write_and_read, args=(tmp_path, n)) for n in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{n}.safetensors" for n in range(4)
+    ]

@@ -1,0 +1,439 @@
+"""The torchvision stage: annotations stay on their px, workers are safe, the cache spares work."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import warnings
+from functools import partial
+from inspect import signature
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import preproc
+from preproc import Enhancer
+from preproc.cache import PictureCache
+from preproc.deferred import EnhancerOptions
+from preproc.errors import ImageError, ModelError, PreprocError, WeightsError
+
+tv_tensors = pytest.importorskip("torchvision.tv_tensors", reason="torchvision is not installed")
+v2 = pytest.importorskip("torchvision.transforms.v2")
+
+
+@pytest.fixture
+def transform(tiny_weights):
+    facts = {"weights": tiny_weights, "device": "cpu", "dtype": "float32"}
+    return partial(preproc.EnhanceTransform, "tiny", **facts)
+
+
+@pytest.fixture
+def batch_stage(tiny_weights):
+    facts = {"weights": tiny_weights, "device": "cpu", "dtype": "float32"}
+    return partial(preproc.EnhanceBatch, "tiny", **facts)
+
+
+@pytest.fixture
+def picture(rng):
+    return rng.integers(0, 256, (10, 14, 3), dtype=np.uint8)
+
+
+def chw(picture):
+    return torch.from_numpy(picture.copy()).permute(2, 0, 1)
+
+
+def marked(size=(12, 16), box=(3, 2, 8, 6)):
+    """A black picture with a white rectangle, and the rectangle as x1, y1, x2, y2."""
+    image = torch.zeros(3, *size, dtype=torch.uint8)
+    x1, y1, x2, y2 = box
+    image[:, y1:y2, x1:x2] = 255
+    return image, torch.tensor([box], dtype=torch.float32)
+
+
+# What comes out
+
+
+def test_every_kind_of_picture_gives_what_the_enhancer_gives(transform, make, picture):
+    enhance, expected = transform(), make()(picture)
+    assert np.array_equal(np.asarray(enhance(Image.fromarray(picture))), expected)
+    assert torch.equal(enhance(chw(picture)), chw(expected))
+    image = enhance(tv_tensors.Image(chw(picture)))
+    assert isinstance(image, tv_tensors.Image)
+    assert torch.equal(image, chw(expected))
+    video = enhance(tv_tensors.Video(torch.stack([chw(picture), chw(picture)])[None]))
+    assert isinstance(video, tv_tensors.Video)
+    assert video.shape == (1, 2, 3, 40, 56)
+    assert torch.equal(video[0, 1], chw(expected))
+    assert enhance(Image.fromarray(picture[..., 0])).mode == "L"
+    floats = enhance(chw(picture).float() / 255)
+    assert floats.dtype == torch.float32
+    assert (floats - chw(expected) / 255).abs().max() < 0.51 / 255
+
+
+def test_everything_else_passes_through_in_any_nesting(transform, picture):
+    sample = (tv_tensors.Image(chw(picture)), {"labels": torch.tensor([1, 2]), "id": 7, "x": None})
+    image, target = transform()(sample)
+    assert image.shape == (3, 40, 56)
+    assert torch.equal(target["labels"], torch.tensor([1, 2]))
+    assert (target["id"], target["x"]) == (7, None)
+
+
+def test_no_picture_of_a_kind_it_does_not_know_is_let_through(transform):
+    with pytest.raises(ImageError, match="int64"):
+        transform()(tv_tensors.Image(torch.zeros(3, 8, 8, dtype=torch.int64)))
+
+
+def test_it_stands_in_a_compose(transform, picture):
+    steps = v2.Compose([transform(), v2.RandomCrop(32), v2.ToDtype(torch.float32, scale=True)])
+    boxes = tv_tensors.BoundingBoxes([[0, 0, 14, 10]], format="XYXY", canvas_size=(10, 14))
+    image, boxes = steps(tv_tensors.Image(chw(picture)), boxes)
+    assert image.shape == (3, 32, 32)
+    assert boxes.canvas_size == (32, 32)
+    assert boxes.tolist() == [[0, 0, 32, 32]]
+
+
+# Annotations
+
+
+def test_boxes_masks_and_points_stay_on_their_pixels(skip_weights):
+    image, boxes = marked()
+    enhance = preproc.EnhanceTransform("tiny", weights=skip_weights, device="cpu")
+    image, boxes, mask, points = enhance(
+        tv_tensors.Image(image),
+        tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=(12, 16)),
+        tv_tensors.Mask(image[:1] > 0),
+        tv_tensors.KeyPoints([[5.5, 4.0]], canvas_size=(12, 16)),
+    )
+    white = image[0] > 127  # bilinear enlargement keeps the half-level contour in place
+    rows, columns = white.any(1).nonzero(), white.any(0).nonzero()
+    extent = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    assert boxes[0].tolist() == [12, 8, 32, 24] == [int(e) for e in extent]
+    assert boxes.canvas_size == points.canvas_size == (48, 64) == tuple(mask.shape[-2:])
+    assert mask.dtype == torch.bool
+    assert mask[0].sum() == 20 * 16
+    # Bilinear interpolation rounds the corners off.
+    assert (mask[0] != white).sum() <= 4 * 2
+    x, y = points[0].tolist()
+    assert (x, y) == ((extent[0] + extent[2]) / 2, (extent[1] + extent[3]) / 2)
+
+
+BOXES = {  # the same two boxes in formats without and with an angle
+    "XYXY": ([2, 3, 9, 8], [0, 0, 16, 12]),
+    "XYWH": ([2, 3, 7, 5], [0, 0, 16, 12]),
+    "CXCYWH": ([5.5, 5.5, 7, 5], [8, 6, 16, 12]),
+    "XYWHR": ([2, 3, 7, 5, 0], [0, 0, 16, 12, 0]),
+    "CXCYWHR": ([5.5, 5.5, 7, 5, 0], [8, 6, 16, 12, 0]),
+    "XYXYXYXY": ([2, 3, 9, 3, 9, 8, 2, 8], [0, 0, 16, 0, 16, 12, 0, 12]),
+}
+
+
+@pytest.mark.parametrize("form", [f.value for f in tv_tensors.BoundingBoxFormat])
+def test_boxes_of_every_format_keep_format_dtype_and_place(transform, form):
+    like = {"format": form, "dtype": torch.float64, "canvas_size": (12, 16)}
+    boxes = tv_tensors.BoundingBoxes(BOXES[form], **like)
+    moved = transform()(boxes)
+    assert moved.format.value == form
+    assert moved.dtype == torch.float64
+    assert moved.canvas_size == (48, 64)
+    expected = v2.functional.resize(boxes, [48, 64])  # exact where nothing is turned or clamped
+    assert torch.allclose(moved.as_subclass(torch.Tensor), expected.as_subclass(torch.Tensor))
+
+
+def test_a_turned_box_keeps_its_angle_and_may_reach_past_the_border(transform):
+    box = tv_tensors.BoundingBoxes([[1.0, 2, 8, 3, 30]], format="CXCYWHR", canvas_size=(12, 16))
+    assert transform()(box).tolist() == [[4, 8, 32, 12, 30]]
+
+
+def test_whole_numbers_and_no_boxes_at_all_are_boxes_too(transform):
+    like = {"format": "XYWH", "canvas_size": (12, 16)}
+    assert transform()(tv_tensors.BoundingBoxes([[1, 2, 3, 4]], **like)).tolist() == [
+        [4, 8, 12, 16]
+    ]
+    none = transform()(tv_tensors.BoundingBoxes(torch.zeros(0, 4), **like))
+    assert none.shape == (0, 4)
+    assert transform()(tv_tensors.Mask(torch.zeros(0, 12, 16))).shape == (0, 48, 64)
+
+
+def test_the_input_is_left_alone(transform):
+    box = tv_tensors.BoundingBoxes([[1, 2, 3, 4]], format="XYXY", canvas_size=(12, 16))
+    transform()(box)
+    assert (box.tolist(), box.canvas_size) == ([[1, 2, 3, 4]], (12, 16))
+
+
+def test_returned_to_the_input_size_nothing_moves(transform):
+    image, boxes = marked()
+    boxes = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=(12, 16))
+    mask = tv_tensors.Mask(image[0])
+    enhance = transform(to_input_size=True)
+    after = enhance(tv_tensors.Image(image), boxes, mask)
+    assert enhance.scale == 1
+    assert after[0].shape == image.shape
+    assert torch.equal(after[1], boxes)
+    assert after[1].canvas_size == (12, 16)
+    assert torch.equal(after[2], mask)
+
+
+def test_a_picture_that_exif_calls_turned_lies_as_it_lay_with_its_boxes(transform, make, picture):
+    image = Image.fromarray(picture)
+    image.getexif()[0x0112] = 6
+    image.info["exif"] = image.getexif().tobytes()
+    assert make()(image).size == (40, 56)  # the enhancer itself turns it upright
+    after = transform()(image)
+    assert after.size == (56, 40)
+    assert np.array_equal(np.asarray(after), make()(picture))
+    assert after.getexif()[0x0112] == 6
+
+
+# Options
+
+
+def test_options_are_those_of_the_enhancer():
+    enhancer = signature(Enhancer).parameters.keys()
+    assert EnhancerOptions.__annotations__.keys() <= enhancer
+    # Device and model are the transform's own; channels of torchvision's pictures are RGB.
+    assert enhancer - EnhancerOptions.__annotations__.keys() == {"model", "device", "channel_order"}
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"model": "no-such"}, "no model 'no-such'"),
+        ({"scale": 3}, "no scale 3"),
+        ({"tiles": 64}, "no option tiles"),
+        ({"in_worker": "gpu"}, "in_worker is 'error' or 'cpu'"),
+        ({"device": "gpu"}, "'gpu' names no device"),
+    ],
+)
+def test_wrong_options_are_named_at_once(options, match):
+    for kind in (preproc.EnhanceTransform, preproc.EnhanceBatch):
+        with pytest.raises(ModelError, match=match):
+            kind(**{"model": "tiny", **options})
+
+
+def test_without_torchvision_the_package_works_and_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    monkeypatch.delitem(sys.modules, "preproc.transforms", raising=False)
+    assert "EnhanceTransform" not in preproc.__all__  # for `from preproc import *`
+    with pytest.raises(PreprocError, match=r"pip install 'preproc\[transforms\]'"):
+        _ = preproc.EnhanceTransform
+
+
+# Batches
+
+
+def test_a_batch_of_detection_references_is_enlarged_as_one(batch_stage, make, picture):
+    other = picture[:6, :9]
+    images = (chw(picture), chw(other))
+    targets = (
+        {
+            "boxes": torch.tensor([[1.0, 2, 5, 6]]),
+            "labels": torch.tensor([1]),
+            "masks": torch.ones(1, 10, 14, dtype=torch.uint8),
+            "keypoints": torch.tensor([[[3.0, 4, 1]]]),
+            "area": torch.tensor([16.0]),
+            "iscrowd": torch.tensor([0]),
+            "image_id": 5,
+        },
+        {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)},
+    )
+    enhanced, moved = batch_stage()(images, targets)
+    assert torch.equal(enhanced[0], chw(make()(picture)))
+    assert torch.equal(enhanced[1], chw(make()(other)))
+    first = moved[0]
+    assert first["boxes"].tolist() == [[4, 8, 20, 24]]
+    assert first["masks"].shape == (1, 40, 56)
+    assert first["keypoints"].tolist() == [[[12, 16, 1]]]
+    assert first["area"].tolist() == [256]
+    assert (first["labels"].tolist(), first["iscrowd"].tolist(), first["image_id"]) == ([1], [0], 5)
+    assert moved[1]["boxes"].shape == (0, 4)
+    assert targets[0]["boxes"].tolist() == [[1, 2, 5, 6]]
+
+
+def test_a_stacked_batch_stays_stacked_and_tv_tensors_stay_what_they_are(batch_stage, picture):
+    stack = torch.stack([chw(picture), chw(picture).flip(-1)])
+    assert torch.equal(batch_stage()(stack), torch.stack(batch_stage()(list(stack))))
+    box = tv_tensors.BoundingBoxes([[7.0, 5, 4, 2]], format="CXCYWH", canvas_size=(10, 14))
+    images, (target,) = batch_stage()([tv_tensors.Image(chw(picture))], [{"boxes": box}])
+    assert isinstance(images[0], tv_tensors.Image)
+    assert target["boxes"].tolist() == [[28, 20, 16, 8]]
+    assert target["boxes"].canvas_size == (40, 56)
+
+
+def test_a_batch_that_does_not_fit_together_is_refused(batch_stage, picture):
+    with pytest.raises(ImageError, match="1 images, but 2 targets"):
+        batch_stage()([chw(picture)], [{}, {}])
+    with pytest.raises(ImageError, match="takes tensors, but got Image"):
+        batch_stage()([Image.fromarray(picture)])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_batch_on_the_gpu_comes_back_on_the_gpu(tiny_weights, make, picture):
+    enhance = preproc.EnhanceBatch("tiny", weights=tiny_weights, dtype="float32")
+    after = enhance(chw(picture)[None].cuda())
+    assert after.is_cuda
+    difference = after[0].cpu().int() - chw(make()(picture)).int()
+    assert difference.abs().max() <= 1
+
+
+# Processes
+
+
+class Pictures(torch.utils.data.Dataset):
+    """Four pictures through a transform."""
+
+    def __init__(self, transform):
+        self.transform = transform
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return self.transform(torch.full((3, 8, 8), 60 * index, dtype=torch.uint8))
+
+
+def load(transform, context):
+    loader = torch.utils.data.DataLoader(
+        Pictures(transform), batch_size=2, num_workers=1, multiprocessing_context=context
+    )
+    return torch.cat(list(loader))
+
+
+def directly(transform):
+    return torch.stack([Pictures(transform)[n] for n in range(4)])
+
+
+def test_workers_give_what_the_main_process_gives(transform):
+    enhance = transform()
+    expected = directly(enhance)  # the network is loaded already when the worker is forked
+    assert torch.equal(load(enhance, "fork"), expected)
+
+
+def test_what_is_pickled_is_a_description(transform, tiny_weights, picture):
+    enhance = transform()
+    before = enhance(chw(picture))
+    data = pickle.dumps(enhance)
+    assert len(data) < tiny_weights.stat().st_size / 4
+    assert torch.equal(pickle.loads(data)(chw(picture)), before)
+
+
+def test_a_spawned_worker_builds_its_own(transform):
+    assert torch.equal(load(transform(), "spawn"), directly(transform()))
+
+
+def test_in_a_worker_cuda_is_refused_in_one_sentence(tiny_weights):
+    enhance = preproc.EnhanceTransform("tiny", weights=tiny_weights, device="cuda")
+    with pytest.raises(PreprocError, match=r"on cuda, which cannot be used in a DataLoader worker"):
+        load(enhance, "fork")
+
+
+def test_in_a_worker_the_cpu_takes_over_when_told_to(transform, tiny_weights):
+    enhance = preproc.EnhanceTransform(
+        "tiny", weights=tiny_weights, device="cuda", in_worker="cpu", dtype="float32"
+    )
+    assert torch.equal(load(enhance, "fork"), directly(transform()))
+
+
+def test_a_filled_cache_lets_workers_go_without_the_device(transform, tiny_weights, tmp_path):
+    expected = directly(transform(cache=tmp_path))
+    on_cuda = preproc.EnhanceTransform(
+        "tiny", weights=tiny_weights, device="cuda", dtype="float32", cache=tmp_path
+    )
+    assert torch.equal(load(on_cuda, "fork"), expected)
+
+
+# The cache
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How many pictures each call of an Enhancer got."""
+    seen, plain = [], Enhancer.__call__
+
+    def counted(self, img):
+        seen.append(len(img) if isinstance(img, list) else 1)
+        return plain(self, img)
+
+    monkeypatch.setattr(Enhancer, "__call__", counted)
+    return seen
+
+
+def test_a_picture_is_enhanced_once_whatever_kind_it_comes_in(transform, tmp_path, calls, picture):
+    first = transform(cache=tmp_path)(Image.fromarray(picture))
+    again = transform(cache=str(tmp_path))  # of another run
+    assert np.array_equal(np.asarray(again(Image.fromarray(picture))), np.asarray(first))
+    assert torch.equal(again(chw(picture)), chw(np.asarray(first)))
+    assert calls == [1]
+
+
+def test_alpha_and_metadata_are_the_pictures_own_and_not_the_caches(transform, tmp_path, calls):
+    enhance = transform(cache=tmp_path)
+    opaque = Image.new("RGBA", (8, 8), (9, 99, 199, 255))
+    half = Image.new("RGBA", (8, 8), (9, 99, 199, 128))
+    half.info["dpi"] = (300, 300)
+    assert enhance(opaque).getchannel("A").getextrema() == (255, 255)
+    assert enhance(half).getchannel("A").getextrema() == (128, 128)
+    assert enhance(half).info["dpi"] == (300, 300)
+    assert calls == [1]
+
+
+def test_other_content_model_weights_and_options_are_told_apart(
+    transform, tmp_path, calls, picture, skip_weights, tiny_weights
+):
+    enhance = partial(transform, cache=tmp_path)
+    enhance()(chw(picture))
+    enhance()(chw(picture).flip(-1))
+    enhance(to_input_size=True)(chw(picture))
+    enhance(self_ensemble=True)(chw(picture))
+    enhance(weights=skip_weights)(chw(picture))
+    like = {"weights": tiny_weights, "device": "cpu", "dtype": "float32", "cache": tmp_path}
+    preproc.EnhanceTransform("tiny-pooled", **like)(chw(picture))
+    assert len(calls) == 6
+    assert len(list(tmp_path.iterdir())) == 6
+    # These change nothing of the result: the first entry serves.
+    copy = tmp_path.parent / "copy.safetensors"
+    copy.write_bytes(tiny_weights.read_bytes())
+    enhance(weights=copy, batch_size=2, self_ensemble=False)(chw(picture))
+    assert len(calls) == 6
+
+
+def test_a_batch_sends_only_what_the_cache_lacks(batch_stage, tmp_path, calls, picture):
+    enhance = batch_stage(cache=tmp_path)
+    a, b, c = chw(picture), chw(picture).flip(-1), chw(picture).flip(-2)
+    (first,) = enhance([a])
+    after = enhance([b, a, b, c])
+    assert calls == [1, 2]
+    assert torch.equal(after[1], first)
+    assert torch.equal(after[0], after[2])
+    assert torch.equal(torch.stack(after), torch.stack(batch_stage()([b, a, b, c])))
+
+
+def test_a_damaged_entry_is_computed_again_and_mended(transform, tmp_path, calls, picture):
+    enhance = transform(cache=tmp_path)
+    expected = enhance(chw(picture))
+    (entry,) = tmp_path.iterdir()
+    entry.write_bytes(entry.read_bytes()[:-100])
+    with pytest.warns(UserWarning, match="is damaged and is made anew"):
+        assert torch.equal(enhance(chw(picture)), expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(enhance(chw(picture)), expected)
+    assert len(calls) == 2
+
+
+def test_a_full_cache_stops_nothing(transform, tmp_path, picture):
+    enhance = transform(cache=PictureCache(tmp_path, limit=10))
+    with pytest.warns(UserWarning, match="is full"):
+        after = enhance(chw(picture))
+    assert torch.equal(after, transform()(chw(picture)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_weights_are_named_with_a_cache_as_without(tmp_path, picture):
+    for cache in (None, tmp_path / "cache"):
+        enhance = preproc.EnhanceTransform(
+            "tiny", weights=tmp_path / "none.safetensors", device="cpu", cache=cache
+        )
+        with pytest.raises(WeightsError, match=r"none\.safetensors"):
+            enhance(chw(picture))
