@@ -56,13 +56,11 @@ class _EasyOcr:
         height, width = grey.shape
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*pin_memory")  # said where there is no GPU
-            read = self._engine.recognize(
+            ((_, text, confidence),) = self._engine.recognize(
                 grey, [[0, width, 0, height]], [], batch_size=1, reformat=False
             )
         corners = [[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]]
-        if not read:  # a crop so narrow that EasyOCR scales it to nothing
-            return Word(corners, "", 0.0)
-        return Word(corners, read[0][1], float(read[0][2]))
+        return Word(corners, text, float(confidence))
 
 
 def _easyocr(cuda: bool) -> NamedRecogniser:

@@ -1,0 +1,379 @@
+"""Words read before and after: ground truth, rules, significance, and a run that goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from eval_tasks import icdar2013, recognisers
+from eval_tasks.degradations import Degradation
+from eval_tasks.evaluators.icdar2013 import (
+    SUBSETS,
+    by_height,
+    compare,
+    mcnemar,
+    paper_rows,
+    read_ground_truth,
+    read_right,
+)
+from eval_tasks.evaluators.word_rows import Run, make_height_rows, make_rows
+from eval_tasks.readings import Key, Reading, Readings
+from eval_tasks.word_crops import CROPS, GROUND_TRUTH
+from eval_tasks.word_sheet import Sample, draw
+from integrations import rapidocr
+from integrations.protocols import Word
+from preproc.degrade import jpeg
+from preproc.errors import ImageError, OutputError, PreprocError
+
+
+class TestGroundTruth:
+    def read(self, tmp_path, text: str) -> dict[str, str]:
+        path = tmp_path / "gt.txt"
+        path.write_bytes(text.encode())
+        return read_ground_truth(path)
+
+    def test_commas_quotes_and_a_byte_order_mark(self, tmp_path):
+        text = (
+            '\ufeffword_1.png, "Tiredness"\r\n'
+            'word_2.png, "4,000"\r\n\r\n'
+            'word_3.png, "say \\"hi\\", \\\\"\n'
+            'word_4.png,""'
+        )
+        assert self.read(tmp_path, text) == {
+            "word_1.png": "Tiredness",
+            "word_2.png": "4,000",
+            "word_3.png": 'say "hi", \\',
+            "word_4.png": "",
+        }
+
+    @pytest.mark.parametrize(
+        ("text", "sentence"),
+        [
+            ("word_1.png, Tiredness", "line 1, is not of the form"),
+            ('a.png, "x"\na.png, "y"', r"line 2, names a\.png a second time"),
+            ("\n", "holds no words"),
+        ],
+    )
+    def test_what_it_is_not_is_a_sentence(self, tmp_path, text, sentence):
+        with pytest.raises(ImageError, match=sentence):
+            self.read(tmp_path, text)
+
+    def test_a_missing_file_is_a_sentence(self, tmp_path):
+        with pytest.raises(ImageError, match="Cannot read the ground truth"):
+            read_ground_truth(tmp_path / "none.txt")
+
+    def test_the_published_counts(self, shared):
+        labels = read_ground_truth(shared / "data" / "icdar2013" / GROUND_TRUTH).values()
+        counts = [sum(map(counts, labels)) for counts in SUBSETS.values()]
+        assert counts == [1095, 1015, 857]
+
+
+class TestRules:
+    @pytest.mark.parametrize(
+        ("label", "read", "by_36", "exact"),
+        [
+            ("Hello", "Hello", True, True),
+            ("Hello", "hello", True, False),
+            ("it's", "its!", True, False),
+            ("4,000", "4000", True, False),
+            ("0", "O", False, False),
+            ("&", "", True, False),  # nothing is left to compare
+            ("&", "8", False, False),
+            ("caf\u00e9", "caf", True, False),
+        ],
+    )
+    def test_by_hand(self, label, read, by_36, exact):
+        words = {"w": label}, {"w": read}
+        assert read_right(*words, "36 characters")["w"] is by_36
+        assert read_right(*words, "exact")["w"] is exact
+
+    def test_mcnemar_by_hand(self):
+        assert mcnemar(0, 0) == 1
+        assert mcnemar(5, 5) == 1
+        assert mcnemar(5, 0) == 2 / 32
+        assert mcnemar(1, 8) == mcnemar(8, 1) == 2 * (1 + 9) / 512
+        assert mcnemar(900, 100) < 1e-100
+
+    def test_only_words_that_differ_count(self):
+        before = {"a": True, "b": True, "c": False, "d": False, "e": False}
+        after = {"a": True, "b": False, "c": True, "d": True, "e": False}
+        found = compare(before, after)
+        assert (found.fixed, found.broken, found.p) == (2, 1, 1.0)
+
+    def test_heights_fall_into_bins_that_touch(self):
+        heights = {"a": 1, "b": 23, "c": 24, "d": 95, "e": 96, "f": 4000}
+        bins = by_height(dict.fromkeys(heights, True) | {"b": False}, heights)
+        assert bins["0-23 px"] == (1, 2)
+        assert bins["24-31 px"] == (1, 1)
+        assert bins["64-95 px"] == (1, 1)
+        assert bins["96 px up"] == (2, 2)
+        assert sum(n for _, n in bins.values()) == 6
+
+    def test_the_papers_counts_are_its_percentages(self):
+        rows = paper_rows()
+        assert [row.correct for row in rows] == [934, 939, 937]
+        for row in rows:
+            assert round(100 * row.correct / row.n, 2) == row.accuracy
+
+
+class TestRows:
+    def test_pairs_and_what_is_won_back(self):
+        labels = {"a": "abc", "b": "bcd", "c": "cde", "d": "d!"}
+        run = Run("eyes", "none", "input", "", "cpu", labels, 0, 1)
+        bad = {"a": "abc", "b": "x", "c": "x", "d": "x"}
+        runs = [
+            run,
+            replace(run, degradation="/2", read=bad),
+            replace(run, degradation="/2", arm="bicubic x4", read=bad | {"b": "bcd", "a": "x"}),
+            replace(run, degradation="/2", arm="ours", read=bad | {"b": "BCD", "c": "cde"}),
+        ]
+        rows = make_rows(labels, runs)
+        shown = {(r.degradation, r.arm): r for r in rows if r.subset == "all" and r.rule != "exact"}
+        clean, worse, ours = (
+            shown["none", "input"],
+            shown["/2", "input"],
+            shown["/2", "ours"],
+        )
+        assert (clean.n, clean.correct, clean.accuracy, clean.p) == (4, 4, 100, None)
+        assert (worse.correct, worse.recovered, worse.fixed) == (1, None, None)
+        assert (ours.fixed, ours.broken, ours.p) == (2, 0, 0.5)
+        assert (ours.fixed_over_bicubic, ours.broken_over_bicubic) == (2, 0)
+        assert ours.recovered == pytest.approx(2 / 3)
+        exact = next(r for r in rows if r.arm == "ours" and r.rule == "exact" and r.n == 3)
+        assert exact.correct == 2
+
+        (tall,) = (r for r in make_height_rows(labels, dict.fromkeys(labels, 50), runs[3:]) if r.n)
+        assert (tall.height, tall.n, tall.correct) == ("48-63 px", 4, 3)
+
+    def test_the_evaluator_runs_without_torch(self):
+        check = (
+            "import sys; sys.modules['torch'] = None\n"
+            "import eval_tasks.evaluators.icdar2013, eval_tasks.evaluators.word_rows"
+        )
+        subprocess.run([sys.executable, "-c", check], check=True)
+
+
+class TestDegradation:
+    def test_names_and_sizes(self, rng):
+        img = rng.integers(0, 256, (9, 3, 3), np.uint8)
+        assert [str(Degradation(r, q)) for r in (1, 2) for q in (None, 40)] == [
+            "none",
+            "JPEG 40",
+            "/2",
+            "/2, JPEG 40",
+        ]
+        assert Degradation(2, 40).slug == "down2-jpeg40"
+        assert np.array_equal(Degradation().apply(img), img)
+        assert Degradation(4).apply(img).shape == (2, 1, 3)
+        small = Degradation(2).apply(img)
+        expected = Image.fromarray(img).resize((1, 4), Image.Resampling.BICUBIC)
+        assert np.array_equal(small, np.asarray(expected))
+        assert np.array_equal(Degradation(2, 40).apply(img), jpeg(small, 40))
+
+
+class TestReadings:
+    KEY = Key("eyes", "none", "input", "", "cpu", "word_1.png")
+
+    def test_are_there_again(self, tmp_path):
+        path = tmp_path / "new" / "readings.jsonl"
+        with Readings(path) as readings:
+            assert self.KEY not in readings
+            readings.add(self.KEY, Reading("caf\u00e9 \n", 0.5, 0.1, 0.2))
+        with Readings(path) as readings:
+            assert readings[self.KEY] == Reading("caf\u00e9 \n", 0.5, 0.1, 0.2)
+            assert self.KEY._replace(weights="0") not in readings
+
+    def test_a_line_cut_short_is_read_again(self, tmp_path):
+        path = tmp_path / "readings.jsonl"
+        other = self.KEY._replace(word="word_2.png")
+        with Readings(path) as readings:
+            readings.add(self.KEY, Reading("a", 1, 0, 0))
+            readings.add(other, Reading("b", 1, 0, 0))
+        path.write_bytes(path.read_bytes()[:-7])
+        with Readings(path) as readings:
+            assert self.KEY in readings
+            assert other not in readings
+            readings.add(other, Reading("c", 1, 0, 0))
+        with Readings(path) as readings:
+            assert readings[other].text == "c"
+
+    @pytest.mark.parametrize("content", ["hello\n", '{"key": 1}\n', "[]\n"])
+    def test_another_file_is_left_as_it_is(self, tmp_path, content):
+        path = tmp_path / "readings.jsonl"
+        path.write_text(content)
+        with pytest.raises(OutputError, match="something else"):
+            Readings(path)
+        assert path.read_text() == content
+
+
+class Eyes:
+    """Reads a rendered word by its colour: each label has one of its own."""
+
+    def __init__(self, colours: dict[int, str]) -> None:
+        self.colours, self.seen, self.until = colours, 0, None
+
+    def readline(self, image: object) -> Word:
+        if self.seen == self.until:
+            raise KeyboardInterrupt
+        self.seen += 1
+        level = int(np.asarray(image)[..., 0].mean())
+        nearest = min(self.colours, key=lambda c: abs(c - level))
+        # Small crops are hard to read, as for other eyes.
+        return Word([], self.colours[nearest] if np.shape(image)[0] >= 20 else "?", 1.0)
+
+
+LABELS = ["Alpha", "4,000", "It's", "up"]
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Four rendered words with their labels, as the data set is published."""
+    folder = tmp_path / "data"
+    (folder / CROPS).mkdir(parents=True)
+    lines = []
+    for number, label in enumerate(LABELS, start=1):
+        crop = Image.new("RGB", (80, 24 if number > 1 else 100), (50 * number, 90, 90))
+        ImageDraw.Draw(crop).text((4, 2), label, "white", ImageFont.load_default(16))
+        crop.save(folder / CROPS / f"word_{number}.png")
+        lines.append(f'word_{number}.png, "{label}"')
+    (folder / GROUND_TRUTH).write_text("\n".join(lines), encoding="utf-8-sig")
+    return folder
+
+
+@pytest.fixture
+def eyes(data, monkeypatch) -> Eyes:
+    levels = [
+        int(np.asarray(Image.open(data / CROPS / f"word_{n}.png"))[..., 0].mean())
+        for n in range(1, len(LABELS) + 1)
+    ]
+    eyes = Eyes(dict(zip(levels, LABELS, strict=True)))
+    monkeypatch.setitem(
+        recognisers.RECOGNISERS, "easyocr", lambda _: recognisers.NamedRecogniser("eyes", eyes)
+    )
+    return eyes
+
+
+class TestScript:
+    def run(self, data, tmp_path, *args: str) -> int:
+        fixed = ["--data", str(data), "--out", str(tmp_path / "out"), "--device", "cpu"]
+        return icdar2013.main([*fixed, *args])
+
+    def test_from_crops_to_tables_report_and_sheets(
+        self, data, eyes, tmp_path, skip_weights, capsys
+    ):
+        model = ["--model", "tiny", "--weights", str(skip_weights)]
+        asked = ["--reduce", "1", "2", "--quality", "none", "80"]
+        assert self.run(data, tmp_path, *asked, *model) == 0
+        assert eyes.seen == 4 * 4 * 4
+        report = json.loads((tmp_path / "out" / "report.json").read_text())
+        rows = {
+            (r["degradation"], r["arm"]): r
+            for r in report["rows"]
+            if (r["subset"], r["rule"]) == ("all", "36 characters")
+        }
+        assert rows["none", "input"]["correct"] == 4
+        assert rows["/2, JPEG 80", "input"]["correct"] == 1
+        larger = rows["/2, JPEG 80", "tiny x4"]
+        assert (larger["correct"], larger["fixed"], larger["broken"]) == (4, 3, 0)
+        assert larger["recovered"] == 1
+        assert larger["fixed_over_bicubic"] == 0
+        assert rows["/2, JPEG 80", "tiny returned"]["recovered"] == 0
+        assert {r["subset"]: r["n"] for r in report["rows"]} == {
+            "all": 4,
+            "alphanumeric": 2,
+            "alphanumeric, 3 or more": 1,
+        }
+        assert [r["correct"] for r in report["papers"]] == [934, 939, 937]
+        with (tmp_path / "out" / "report.csv").open(newline="") as file:
+            assert len(list(csv.DictReader(file))) == len(report["rows"]) == 4 * 4 * 3 * 2
+        printed = capsys.readouterr().out
+        assert all(text in printed for text in ("N=4", "100 %", "4 (100.00)", "CAJNN, Table II"))
+        sheets = sorted(p.name for p in (tmp_path / "out" / "sheets").iterdir())
+        assert len(sheets) == 8
+        assert "down2-jpeg80_tiny-x4.png" in sheets
+
+    def test_a_run_that_was_stopped_goes_on(self, data, eyes, tmp_path, capsys):
+        eyes.until = 5
+        asked = ["--reduce", "1", "--quality", "none"]
+        assert self.run(data, tmp_path, *asked) == 130
+        assert "the same command goes on" in capsys.readouterr().err
+        eyes.until = None
+        assert self.run(data, tmp_path, *asked) == 0
+        assert eyes.seen == 8, "every word is read once by each of the two arms"
+        assert self.run(data, tmp_path, *asked) == 0
+        assert eyes.seen == 8
+
+    def test_part_of_the_words_says_how_many(self, data, eyes, tmp_path, capsys):
+        few = ["--reduce", "1", "--quality", "none", "--every", "2"]
+        assert self.run(data, tmp_path, *few) == 0
+        assert "N=2" in capsys.readouterr().out
+        assert self.run(data, tmp_path, *few, "--limit", "1") == 0
+        assert "N=1" in capsys.readouterr().out
+        assert eyes.seen == 4
+
+    def test_a_missing_crop_is_a_sentence(self, data, tmp_path, capsys):
+        (data / CROPS / "word_2.png").unlink()
+        assert self.run(data, tmp_path) == 1
+        assert "word_2.png" in capsys.readouterr().err
+
+
+def test_a_sheet_has_room_for_every_word():
+    crop = np.zeros((10, 2000, 3), np.uint8)
+    sample = Sample("label", crop, crop, "before", "x" * 500)
+    few, many = draw("title", [sample], []), draw("title", [sample] * 3, [sample])
+    assert many.height > few.height
+    assert draw("title", [], []).width == few.width
+
+
+class TestRecognisers:
+    def test_a_missing_engine_is_a_sentence(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "easyocr", None)
+        with pytest.raises(PreprocError, match=r"easyocr.*pip install 'preproc\[eval\]'"):
+            recognisers.make_recogniser("easyocr")
+
+    def test_easyocr_reads_a_rendered_word(self):
+        pytest.importorskip("easyocr")
+        pytest.importorskip("easyocr_en_models")
+        found = recognisers.make_recogniser("easyocr")
+        crop = Image.new("RGB", (150, 40), "white")
+        ImageDraw.Draw(crop).text((8, 2), "Hello", "black", ImageFont.load_default(30))
+        assert found.reader.readline(np.asarray(crop)).text == "Hello"
+        sliver = np.zeros((400, 1, 3), np.uint8)
+        assert isinstance(found.reader.readline(sliver).text, str)
+
+    def test_rapidocr_is_asked_in_bgr_and_answers_in_source_px(self, make_skip):
+        seen = []
+
+        class Found:
+            boxes = np.array([[[4, 8], [40, 8], [40, 20], [4, 20]]])
+            txts, scores = ("one",), (0.9,)
+
+        def engine(img, **options):
+            seen.append((img, options))
+            return Found()
+
+        red = np.zeros((6, 12, 3), np.uint8)
+        red[..., 0] = 200
+        reader = rapidocr.Reader(engine, enhancer=make_skip())
+        assert reader.readtext(red) == [Word([[1, 2], [10, 2], [10, 5], [1, 5]], "one", 0.9)]
+        box = [[0, 0], [12, 0], [12, 6], [0, 6]]
+        assert reader.readline(red) == Word(box, "one", 0.9)
+        img, options = seen[1]
+        assert img.shape == (24, 48, 3)
+        assert img[0, 0].tolist() == [0, 0, 200]
+        assert options == {"use_det": False, "use_cls": False, "use_rec": True}
+
+    def test_rapidocr_reads_a_rendered_word(self):
+        pytest.importorskip("rapidocr")
+        pytest.importorskip("onnxruntime")
+        crop = Image.new("RGB", (150, 40), "white")
+        ImageDraw.Draw(crop).text((8, 2), "Hello", "black", ImageFont.load_default(30))
+        found = recognisers.make_recogniser("rapidocr")
+        assert found.reader.readline(np.asarray(crop)).text == "Hello"
