@@ -11,30 +11,21 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
+from integrations.easyocr_output import paragraphs, require_format, shaped
 from integrations.protocols import ArrayEnhancer, RgbArray, Word
-from integrations.view import look
+from integrations.strips import GreyArray, sheet_of, shrink, strip
+from integrations.view import Points, Regions, View, look
 from preproc.errors import PreprocError
-
-GreyArray = NDArray[np.uint8]
 
 LINE_HEIGHT = 64
 """Height in px at which EasyOCR's recognisers read a line."""
 
-_DETECT_OPTIONS = {
-    "text_threshold", "low_text", "link_threshold", "slope_ths", "ycenter_ths", "height_ths",
-    "width_ths", "add_margin", "threshold", "bbox_min_score", "bbox_min_size", "max_candidates",
-}  # fmt: skip
-_RECOGNISE_OPTIONS = {
-    "decoder", "beamWidth", "batch_size", "workers", "allowlist", "blocklist", "rotation_info",
-    "contrast_ths", "adjust_contrast", "filter_ths",
-}  # fmt: skip
-
 
 class Engine(Protocol):
-    """The two methods of ``easyocr.Reader`` that are called here."""
+    """The part of ``easyocr.Reader`` that is used here."""
+
+    model_lang: str
 
     def detect(self, img: RgbArray, **options: object) -> tuple[list[Any], list[Any]]:
         """Finds text; upright boxes [x1, x2, y1, y2] and free ones of four corners."""
@@ -52,22 +43,26 @@ class Engine(Protocol):
 class Reader:
     """An EasyOCR reader that sees the enhanced picture and answers in source pixels.
 
-    ``Reader(["en"], enhancer=Enhancer())`` stands where ``easyocr.Reader(["en"])`` stood;
+    ``Reader(["en"], enhancer=Enhancer())`` stands where ``easyocr.Reader(["en"])`` stood, and
     ``Reader(mine, enhancer=Enhancer())`` uses a reader that exists.
+
+    An enhancer gets the whole picture, which also finds text that was too small to be found.
+    ``enhancer=Regions(Enhancer())`` is cheaper, in time and above all in memory: text is looked for
+    at the input's size, and only what was found is enhanced, to be read.
     """
 
     def __init__(
         self,
         engine: Sequence[str] | Engine,
         *,
-        enhancer: ArrayEnhancer | None = None,
+        enhancer: ArrayEnhancer | Regions | None = None,
         **options: object,
     ) -> None:
         """Wrap a reader, or make one.
 
         Args:
             engine: an ``easyocr.Reader``, or the languages to make one for, such as ``["en"]``.
-            enhancer: enlarges the picture first; None reads it as it is.
+            enhancer: enlarges the picture, or the regions with text; None reads it as it is.
             options: for ``easyocr.Reader``, when one is made.
 
         Raises:
@@ -87,64 +82,181 @@ class Reader:
     def readtext(
         self,
         image: object,
-        *,
-        min_size: float = 20,
+        decoder: str = "greedy",
+        beamWidth: int = 5,  # noqa: N803 - EasyOCR's name
+        batch_size: int = 1,
+        workers: int = 0,
+        allowlist: str | None = None,
+        blocklist: str | None = None,
+        detail: int = 1,
+        rotation_info: list[int] | None = None,
+        paragraph: bool = False,
+        min_size: float | None = 20,
+        contrast_ths: float = 0.1,
+        adjust_contrast: float = 0.5,
+        filter_ths: float = 0.003,
+        text_threshold: float = 0.7,
+        low_text: float = 0.4,
+        link_threshold: float = 0.4,
         canvas_size: float = 2560,
         mag_ratio: float = 1.0,
-        **options: object,
-    ) -> list[Word]:
-        """Read the text in a picture.
+        slope_ths: float = 0.1,
+        ycenter_ths: float = 0.5,
+        height_ths: float = 0.5,
+        width_ths: float = 0.5,
+        y_ths: float = 0.5,
+        x_ths: float = 1.0,
+        add_margin: float = 0.1,
+        threshold: float = 0.2,
+        bbox_min_score: float = 0.2,
+        bbox_min_size: float = 3,
+        max_candidates: int = 0,
+        output_format: str = "standard",
+    ) -> list[Any]:
+        """Find and read the text in a picture; ``easyocr.Reader.readtext`` has all the options.
+
+        Sizes are in source px, so that they mean the same with and without an enhancer.
 
         Args:
             image: path, bytes, PIL image, array (RGB) or tensor; the same answer for each.
+            decoder: ``"greedy"``, ``"beamsearch"`` or ``"wordbeamsearch"``.
+            beamWidth: how many candidates the two beam searches keep.
+            batch_size: how many lines are read at a time; on the CPU EasyOCR reads one by one.
+            workers: processes that prepare lines.
+            allowlist: the only characters to read.
+            blocklist: characters not to read.
+            detail: 0 gives the texts alone.
+            rotation_info: angles in degrees by which lines are tried turned, too.
+            paragraph: whether words near each other are put together, as [box, text].
             min_size: boxes with no side longer than this are dropped, in source px.
-            canvas_size: longest side at which text is looked for, in source px. The detector
-                needs about 0.4 GB per megapixel it is shown; lower this for large pictures.
+            contrast_ths: lines read with less confidence are read again with more contrast.
+            adjust_contrast: the contrast they get.
+            filter_ths: unused by EasyOCR.
+            text_threshold: least confidence of text, 0 to 1.
+            low_text: least score of what belongs to text, 0 to 1.
+            link_threshold: least score of a link between characters, 0 to 1.
+            canvas_size: longest side at which text is looked for, in source px. The detector needs
+                about 0.4 GB per megapixel it is shown, which is enlarged; lower this for large
+                pictures, or use `Regions`.
             mag_ratio: enlargement before text is looked for, on top of the enhancer's.
-            options: EasyOCR's other options of detection and recognition, by keyword.
+            slope_ths: most slope of what counts as upright.
+            ycenter_ths: most shift along y between the boxes of a line, in heights.
+            height_ths: most difference in height between boxes that are joined, in heights.
+            width_ths: most distance between boxes that are joined, in heights.
+            y_ths: most distance along y within a paragraph, in heights.
+            x_ths: most distance along x within a paragraph, in heights.
+            add_margin: by how much boxes grow on each side, in heights.
+            threshold: of DBNet's map of text.
+            bbox_min_score: least score of DBNet's boxes.
+            bbox_min_size: least size of DBNet's boxes, in px of its map.
+            max_candidates: most boxes of DBNet; 0 for no limit.
+            output_format: ``"standard"``, ``"dict"``, ``"json"`` or ``"free_merge"``.
 
         Returns:
-            Upright boxes from top to bottom, then tilted ones.
+            `Word`s, upright ones from top to bottom, then tilted ones; or as ``detail``,
+            ``paragraph`` and ``output_format`` say, shaped as EasyOCR shapes it.
 
         Raises:
             ImageError: the input is no image.
-            PreprocError: an option is unknown.
+            PreprocError: EasyOCR has no such output format.
         """
-        unknown = sorted(options.keys() - _DETECT_OPTIONS - _RECOGNISE_OPTIONS)
-        if unknown:
-            raise PreprocError(
-                f"readtext has no option {', '.join(unknown)}; it knows "
-                f"{', '.join(sorted(_DETECT_OPTIONS | _RECOGNISE_OPTIONS))}."
-            )
-        view = look(image, self.enhancer)
-        quads = self._find(
-            view.rgb,
-            min_size * view.scale,
-            canvas_size * view.scale,
-            mag_ratio,
-            {k: v for k, v in options.items() if k in _DETECT_OPTIONS},
+        require_format(output_format)
+        views, quads = self._find(
+            image,
+            min_size=min_size or 0,
+            canvas_size=canvas_size,
+            mag_ratio=mag_ratio,
+            text_threshold=text_threshold,
+            low_text=low_text,
+            link_threshold=link_threshold,
+            slope_ths=slope_ths,
+            ycenter_ths=ycenter_ths,
+            height_ths=height_ths,
+            width_ths=width_ths,
+            add_margin=add_margin,
+            threshold=threshold,
+            bbox_min_score=bbox_min_score,
+            bbox_min_size=bbox_min_size,
+            max_candidates=max_candidates,
         )
-        read = self._read(
-            np.asarray(Image.fromarray(view.rgb).convert("L")),
+        words: list[Any] = self._read(
+            views,
             quads,
-            {k: v for k, v in options.items() if k in _RECOGNISE_OPTIONS},
+            decoder=decoder,
+            beamWidth=beamWidth,
+            batch_size=batch_size,
+            workers=workers,
+            allowlist=allowlist,
+            blocklist=blocklist,
+            rotation_info=rotation_info,
+            contrast_ths=contrast_ths,
+            adjust_contrast=adjust_contrast,
+            filter_ths=filter_ths,
         )
-        return [
-            Word((quad / view.scale).tolist(), text, confidence) for quad, text, confidence in read
-        ]
+        if paragraph:
+            from_right = self.engine.model_lang == "arabic"
+            words = paragraphs(words, x_ths=x_ths, y_ths=y_ths, right_to_left=from_right)
+        return shaped(words, detail=detail, output_format=output_format)
+
+    def readline(self, image: object, **options: object) -> Word:
+        """Read a picture that is one line of text, such as a word's crop.
+
+        Args:
+            image: path, bytes, PIL image, array (RGB) or tensor; the same answer for each.
+            options: for ``easyocr.Reader.recognize``, such as ``allowlist``.
+
+        Returns:
+            The text, ``""`` for none; its box is the whole picture.
+
+        Raises:
+            ImageError: the input is no image.
+        """
+        source = look(image, None)
+        height, width, _ = source.rgb.shape
+        quad = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
+        if isinstance(self.enhancer, Regions):
+            views = self.enhancer.look(source.rgb, [quad])
+        else:
+            views = [look(source.rgb, self.enhancer)]
+        words = self._read(views, [quad], **options)
+        return words[0] if words else Word(quad.tolist(), "", 0.0)
 
     def _find(
         self,
-        rgb: RgbArray,
+        image: object,
+        *,
         min_size: float,
         canvas_size: float,
         mag_ratio: float,
-        options: dict[str, object],
-    ) -> list[NDArray[np.float64]]:
+        **options: object,
+    ) -> tuple[list[View], list[Points]]:
+        """Text as (4, 2) corners in source px, upright boxes first, and the view of each."""
+        whole = look(image, None if isinstance(self.enhancer, Regions) else self.enhancer)
+        found = self._detect(
+            whole.rgb,
+            min_size=min_size * whole.scale,
+            canvas_size=canvas_size * whole.scale,
+            mag_ratio=mag_ratio,
+            **options,
+        )
+        quads = [whole.to_source(quad) for quad in found]
+        if isinstance(self.enhancer, Regions):
+            return self.enhancer.look(whole.rgb, quads), quads
+        return [whole] * len(quads), quads
+
+    def _detect(
+        self,
+        rgb: RgbArray,
+        *,
+        min_size: float,
+        canvas_size: float,
+        mag_ratio: float,
+        **options: object,
+    ) -> list[Points]:
         """Text as (4, 2) corners in px of ``rgb``, upright boxes first."""
         longest = max(rgb.shape[:2])
         target = min(mag_ratio * longest, canvas_size)
-        shrunk = _shrink(rgb, target / longest)
+        shrunk = shrink(rgb, target / longest)
         ratio = np.array([shrunk.shape[1] / rgb.shape[1], shrunk.shape[0] / rgb.shape[0]])
         upright, free = self.engine.detect(
             shrunk,
@@ -155,32 +267,28 @@ class Reader:
             **options,
         )
         corners = [[[x1, y1], [x2, y1], [x2, y2], [x1, y2]] for x1, x2, y1, y2 in upright[0]]
-        corners.extend(free[0])
-        quads = [np.asarray(quad, dtype=np.float64) / ratio for quad in corners]
-        return [_inside(quad, rgb) if k < len(upright[0]) else quad for k, quad in enumerate(quads)]
+        quads = [_inside(np.asarray(quad, np.float64) / ratio, rgb) for quad in corners]
+        quads.extend(np.asarray(quad, np.float64) / ratio for quad in free[0])
+        return [quad for quad in quads if np.ptp(quad, axis=0).min() > 0]
 
     def _read(
-        self, grey: GreyArray, quads: list[NDArray[np.float64]], options: dict[str, object]
-    ) -> list[tuple[NDArray[np.float64], str, float]]:
-        """Read the quads from one sheet on which each is a strip of at most the line height."""
-        strips = [(quad, _strip(grey, quad)) for quad in quads]
-        strips = [(quad, strip) for quad, strip in strips if strip.size]
-        if not strips:
+        self, views: Sequence[View], quads: Sequence[Points], **options: object
+    ) -> list[Word]:
+        """Read quads in source px from a sheet on which each is at most a line's height."""
+        if not quads:
             return []
-        heights = [strip.shape[0] for _, strip in strips]
-        tops = np.cumsum([0, *heights])
-        sheet = np.zeros((int(tops[-1]), max(strip.shape[1] for _, strip in strips)), np.uint8)
-        places = []
-        for (_, strip), top in zip(strips, tops[:-1].tolist(), strict=True):
-            height, width = strip.shape
-            sheet[top : top + height, :width] = strip
-            places.append([0, width, top, top + height])
+        strips = [
+            strip(view.rgb, view.from_source(quad), LINE_HEIGHT)
+            for view, quad in zip(views, quads, strict=True)
+        ]
+        sheet, places = sheet_of(strips)
         read = self.engine.recognize(sheet, places, [], reformat=False, **options)
+        # EasyOCR may answer in another order, but its boxes are those it was given.
         found = {int(box[0][1]): (text, float(confidence)) for box, text, confidence in read}
         return [
-            (quad, *found[place[2]])
-            for (quad, _), place in zip(strips, places, strict=True)
-            if place[2] in found
+            Word(quad.tolist(), *found[top])
+            for quad, (_, _, top, _) in zip(quads, places, strict=True)
+            if top in found
         ]
 
 
@@ -193,32 +301,6 @@ def _make(languages: list[str], options: dict[str, object]) -> Engine:
     return engine
 
 
-def _shrink(img: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
-    """Antialiased bicubic to ``factor`` of the size; the same array when that is 1 or more."""
-    if factor >= 1:
-        return img
-    height, width = (max(1, round(side * factor)) for side in img.shape[:2])
-    return np.asarray(Image.fromarray(img).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def _inside(quad: NDArray[np.float64], rgb: RgbArray) -> NDArray[np.float64]:
+def _inside(quad: Points, rgb: RgbArray) -> Points:
     """An upright box without the part that reaches past the border, on whole px."""
     return np.clip(np.rint(quad), 0, [rgb.shape[1], rgb.shape[0]])
-
-
-def _strip(grey: GreyArray, quad: NDArray[np.float64]) -> GreyArray:
-    """What a quad covers, upright, its shorter side at most ``LINE_HEIGHT`` px."""
-    (left, top), (right, bottom) = quad[0], quad[2]
-    upright = quad[1].tolist() == [right, top] and quad[3].tolist() == [left, bottom]
-    if upright:
-        crop = grey[int(top) : int(bottom), int(left) : int(right)]
-    else:
-        sides = np.linalg.norm(np.roll(quad, -1, axis=0) - quad, axis=1)
-        width, height = (max(1, int(max(sides[k], sides[k + 2]))) for k in (0, 1))
-        corners = quad[[0, 3, 2, 1]].ravel().tolist()
-        crop = np.asarray(
-            Image.fromarray(grey).transform(
-                (width, height), Image.Transform.QUAD, corners, Image.Resampling.BICUBIC
-            )
-        )
-    return _shrink(crop, LINE_HEIGHT / min(crop.shape)) if crop.size else crop

@@ -1,23 +1,29 @@
 """The MTCNN of facenet-pytorch behind an enhancer: well-formed answers in source pixels.
 
-MTCNN looks through a window of 12 px, so it has no eyes for faces below that, whatever
-``min_face_size`` says. An enhancer that enlarges lifts small faces above it; one that returns to
-the input size cannot.
+MTCNN looks through a window of 12 px. For a smaller ``min_face_size`` it enlarges the picture by
+repeating px, in which it finds next to nothing. An enhancer that enlarges lifts small faces above
+the window. Enhancing and returning to the input size cannot give MTCNN faces under its 12-px
+window; asking for it gets a `FaceSizeWarning`.
 """
 
 from __future__ import annotations
 
+import warnings
 from copy import copy
-from typing import Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 
 from integrations.protocols import ArrayEnhancer, Faces, RgbArray
 from integrations.view import View, look
-from preproc.errors import PreprocError
+from preproc.errors import ImageError, PreprocError
 
 WINDOW = 12.0
 """Side in px of the first network's window."""
+
+
+class FaceSizeWarning(UserWarning):
+    """Faces are asked for that are too small for the detector's window."""
 
 
 class Engine(Protocol):
@@ -48,7 +54,8 @@ class MTCNN:
 
         Args:
             engine: a ``facenet_pytorch.MTCNN``; None makes one.
-            enhancer: enlarges the picture first; None searches it as it is.
+            enhancer: enlarges the picture first; None searches it as it is. One of scale 1, such
+                as ``Enhancer(to_input_size=True)``, brings no faces under 12 px.
             min_face_size: smallest face looked for, in source px; None is the engine's own.
             options: for ``facenet_pytorch.MTCNN``, when one is made.
 
@@ -66,19 +73,44 @@ class MTCNN:
         self.min_face_size = self.engine.min_face_size if min_face_size is None else min_face_size
         if self.min_face_size <= 0:
             raise PreprocError(f"min_face_size is in px above 0, but is {self.min_face_size}.")
+        if enhancer is not None and enhancer.scale == 1 and self.min_face_size < WINDOW:
+            warnings.warn(
+                f"The enhancer returns to the input size, and MTCNN looks through a window of "
+                f"{WINDOW:g} px, so min_face_size {self.min_face_size:g} cannot bring faces under "
+                f"{WINDOW:g} px; use an enhancer that enlarges.",
+                FaceSizeWarning,
+                stacklevel=2,
+            )
 
-    def detect(self, image: object) -> Faces:
-        """Find the faces in a picture.
+    @overload
+    def detect(self, image: list[Any] | tuple[Any, ...]) -> list[Faces]: ...  # type: ignore[overload-overlap]
+    @overload
+    def detect(self, image: object) -> Faces: ...
+    def detect(self, image: object) -> Faces | list[Faces]:
+        """Find the faces in a picture, or in each of a list.
 
         Args:
-            image: path, bytes, PIL image, array (RGB) or tensor; the same answer for each.
+            image: path, bytes, PIL image, array (RGB) or tensor, the same answer for each; or a
+                list of these, of any sizes. A list is enhanced and searched one by one, so that
+                only one enlarged picture is in memory.
 
         Returns:
-            Faces in the engine's order, its largest first by default.
+            Faces in the engine's order, its largest first by default; a list for a list.
 
         Raises:
-            ImageError: the input is no image.
+            ImageError: the input is no image; for a list, the message says which one.
         """
+        if isinstance(image, (list, tuple)):
+            return [self._nth(number, item) for number, item in enumerate(image)]
+        return self._detect(image)
+
+    def _nth(self, number: int, image: object) -> Faces:
+        try:
+            return self._detect(image)
+        except ImageError as error:
+            raise ImageError(f"Picture {number} of the list: {error}") from error
+
+    def _detect(self, image: object) -> Faces:
         view = look(image, self.enhancer)
         smallest = self.min_face_size * view.scale
         if min(view.rgb.shape[:2]) * (WINDOW / smallest) < WINDOW:

@@ -26,6 +26,17 @@ class ArrayEnhancer(Protocol):
         """(H, W, 3) uint8 RGB in, (scale*H, scale*W, 3) uint8 RGB out."""
 
 
+class ListEnhancer(Protocol):
+    """Anything that enlarges lists of RGB arrays of any sizes, ``preproc.Enhancer`` before all."""
+
+    @property
+    def scale(self) -> int:
+        """Output px per input px, along each side; 1 when it returns to the input size."""
+
+    def __call__(self, img: list[RgbArray], /) -> list[RgbArray]:
+        """(H, W, 3) uint8 RGB each in, (scale*H, scale*W, 3) uint8 RGB each out."""
+
+
 class Word(NamedTuple):
     """A piece of text that was read; unpacks as EasyOCR's own triples do.
 

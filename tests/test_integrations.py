@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import io
+import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from integrations import easyocr, mtcnn
-from integrations.view import look
+from integrations.mtcnn import FaceSizeWarning
+from integrations.view import Regions, look
 from preproc.errors import ImageError, ModelError, PreprocError
 
 
@@ -20,8 +24,12 @@ class Bicubic:
 
     def __init__(self, scale):
         self.scale = scale
+        self.sizes = []
 
     def __call__(self, img):
+        if isinstance(img, list):
+            return [self(item) for item in img]
+        self.sizes.append(img.shape[1::-1])
         height, width, _ = img.shape
         size = (width * self.scale, height * self.scale)
         return np.asarray(Image.fromarray(img).resize(size, Image.Resampling.BICUBIC))
@@ -41,6 +49,8 @@ class FixedFace:
 
 class FixedText:
     """Stands for easyocr.Reader: finds the given boxes in everything, and reads their sizes."""
+
+    model_lang = "english"
 
     def __init__(self, upright=(), free=()):
         self.upright, self.free = list(upright), list(free)
@@ -175,6 +185,40 @@ def test_smallest_face_is_in_source_pixels_and_the_users_detector_stays():
     assert engine.min_face_size == 20
 
 
+def test_a_list_of_unequal_pictures_gives_what_each_gives_alone(face_engine, portrait):
+    image = Image.fromarray(portrait)
+    pictures = [
+        image.resize((128, 128)),
+        np.asarray(image.resize((90, 110))),
+        np.full((30, 40, 3), 128, np.uint8),
+    ]
+    detector = mtcnn.MTCNN(face_engine, enhancer=Bicubic(2))
+    together = detector.detect(pictures)
+    assert [len(faces.boxes) for faces in together] == [1, 1, 0]
+    for faces, picture in zip(together, pictures, strict=True):
+        for part, wanted in zip(faces, detector.detect(picture), strict=True):
+            np.testing.assert_array_equal(part, wanted)
+    assert detector.detect([]) == []
+
+
+def test_a_bad_picture_of_a_list_is_named():
+    with pytest.raises(ImageError, match="Picture 1 of the list"):
+        mtcnn.MTCNN(FixedFace()).detect([np.zeros((9, 9, 3), np.uint8), b"no image"])
+
+
+def test_faces_below_the_window_need_an_enhancer_that_enlarges(face_engine, portrait):
+    tiny = np.asarray(Image.fromarray(portrait).resize((48, 48), Image.Resampling.BICUBIC))
+    with pytest.warns(FaceSizeWarning, match="under 12 px"):
+        returned = mtcnn.MTCNN(face_engine, enhancer=Bicubic(1), min_face_size=6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FaceSizeWarning)
+        enlarged = mtcnn.MTCNN(face_engine, enhancer=Bicubic(4), min_face_size=6)
+        mtcnn.MTCNN(face_engine, enhancer=Bicubic(1))
+    assert len(returned.detect(tiny).boxes) == 0
+    (box,) = enlarged.detect(tiny).boxes
+    assert box[3] - box[1] < 12
+
+
 def test_impossible_smallest_face_is_a_sentence():
     with pytest.raises(PreprocError, match="above 0"):
         mtcnn.MTCNN(FixedFace(), min_face_size=0)
@@ -231,14 +275,11 @@ def test_sizes_are_in_source_pixels():
     words = easyocr.Reader(engine, enhancer=Bicubic(2)).readtext(
         np.zeros((50, 100, 3), np.uint8), min_size=7, canvas_size=100, add_margin=0.3, decoder="x"
     )
-    assert engine.options == {
-        "min_size": 14,
-        "canvas_size": 200,
-        "mag_ratio": 1.0,
-        "add_margin": 0.3,
-        "reformat": False,
-    }
-    assert engine.recognise_options == {"decoder": "x", "reformat": False}
+    sizes = {k: engine.options[k] for k in ("min_size", "canvas_size", "mag_ratio")}
+    assert sizes == {"min_size": 14, "canvas_size": 200, "mag_ratio": 1.0}
+    assert (engine.options["add_margin"], engine.options["reformat"]) == (0.3, False)
+    assert engine.recognise_options["decoder"] == "x"
+    assert engine.recognise_options["reformat"] is False
     assert words == [([[20, 10], [40, 10], [40, 20], [20, 20]], "40x20", 0.5)]
 
 
@@ -269,12 +310,182 @@ def test_boxes_past_the_border_are_cut_and_those_outside_dropped():
     assert [rectangle(w) for w in words] == [[0, 0, 30, 12]]
 
 
+def test_readtext_is_called_as_easyocrs_own():
+    theirs = inspect.signature(pytest.importorskip("easyocr").Reader.readtext).parameters
+    ours = inspect.signature(easyocr.Reader.readtext).parameters
+    assert list(ours) == list(theirs)
+    for name in ours:
+        assert (ours[name].kind, ours[name].default) == (theirs[name].kind, theirs[name].default)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"detail": 0},
+        {"paragraph": True},
+        {"paragraph": True, "detail": 0},
+        {"output_format": "dict"},
+        {"output_format": "json"},
+        {"output_format": "json", "paragraph": True},
+        {"rotation_info": [180]},
+    ],
+    ids=str,
+)
+def test_answers_are_those_of_easyocr_itself(text_engine, options):
+    image = Image.new("RGB", (96, 64), "black")
+    draw = ImageDraw.Draw(image)
+    for top, line in ((3, "EXIT"), (33, "left")):
+        draw.text((10, top), line, fill="white", font=ImageFont.load_default(22))
+    pixels = np.asarray(image)
+    ours = easyocr.Reader(text_engine).readtext(pixels, min_size=5, **options)
+    theirs = text_engine.readtext(pixels, min_size=5, **options)
+    assert len(ours) >= 1
+    assert _comparable(ours) == _comparable(theirs)
+
+
+def _comparable(answers):
+    """Answers as plain data; confidences to two digits, since grey is rounded differently."""
+    plain = [json.loads(a) if str(a).startswith("{") and isinstance(a, str) else a for a in answers]
+    plain = [list(a.items()) if isinstance(a, dict) else a for a in plain]
+    return json.loads(
+        json.dumps(plain, default=lambda v: round(float(v), 2)),
+        parse_int=float,
+        parse_float=lambda v: round(float(v), 2),
+    )
+
+
+def test_options_may_be_given_by_position():
+    engine = FixedText([[0, 40, 0, 20]])
+    easyocr.Reader(engine).readtext(np.zeros((20, 40, 3), np.uint8), "beamsearch", 7, 2, 0, "abc")
+    given = engine.recognise_options
+    assert given["decoder"] == "beamsearch"
+    assert given["beamWidth"] == 7
+    assert given["batch_size"] == 2
+    assert given["allowlist"] == "abc"
+
+
+def test_tilted_words_are_merged_in_reading_order():
+    tilted = [[30, 62], [50, 66], [49, 76], [29, 72]]  # below all lines, where EasyOCR's own fails
+    between = [[45, 12], [55, 15], [54, 25], [44, 22]]
+    engine = FixedText([[0, 40, 10, 20], [60, 95, 11, 20], [0, 20, 60, 70]], [tilted, between])
+    words = easyocr.Reader(engine).readtext(
+        np.zeros((100, 100, 3), np.uint8), output_format="free_merge"
+    )
+    assert [w.box[0] for w in words] == [[0, 10], [45, 12], [60, 11], [0, 60], [30, 62]]
+
+    alone = easyocr.Reader(FixedText([], [tilted]))
+    words = alone.readtext(np.zeros((100, 100, 3), np.uint8), output_format="free_merge")
+    assert [w.box for w in words] == [tilted]
+
+
+def test_an_unknown_output_format_is_a_sentence():
+    with pytest.raises(PreprocError, match="free_merge, but is 'xml'"):
+        easyocr.Reader(FixedText()).readtext(np.zeros((9, 9, 3), np.uint8), output_format="xml")
+
+
+# Regions
+
+
+def test_regions_are_read_where_the_whole_picture_is(text_engine, sign):
+    whole = easyocr.Reader(text_engine, enhancer=Bicubic(2)).readtext(sign)
+    regions = easyocr.Reader(text_engine, enhancer=Regions(Bicubic(2))).readtext(sign)
+    assert [w.text for w in regions] == [w.text for w in whole]
+    for region, word in zip(regions, whole, strict=True):
+        np.testing.assert_allclose(rectangle(region), rectangle(word), atol=5)
+
+
+def test_only_regions_and_their_margin_are_enhanced():
+    enhancer = Bicubic(4)
+    engine = FixedText(
+        [[20, 60, 10, 22], [0, 30, 60, 70]], [[[70, 40], [90, 44], [88, 54], [68, 50]]]
+    )
+    reader = easyocr.Reader(engine, enhancer=Regions(enhancer, margin=5))
+    words = reader.readtext(np.zeros((75, 120, 3), np.uint8), min_size=9, canvas_size=500)
+    assert engine.seen.shape == (75, 120, 3)
+    assert (engine.options["min_size"], engine.options["canvas_size"]) == (9, 120)
+    assert enhancer.sizes == [(50, 22), (35, 20), (32, 24)]  # the second lies in a corner
+    assert [rectangle(w) for w in words[:2]] == [[20, 10, 60, 22], [0, 60, 30, 70]]
+    assert words[2].box == [[70, 40], [90, 44], [88, 54], [68, 50]]
+    assert [w.text for w in words] == ["160x48", "120x40", "81x40"]
+
+
+@pytest.mark.parametrize("origin", [(0, 0), (37, 11)])
+def test_a_region_shows_the_recogniser_what_the_whole_picture_shows(make, rng, origin):
+    picture = rng.integers(0, 256, (60, 110, 3), np.uint8)
+    left, top = origin
+    upright = [[left, left + 40, top, top + 12]]
+    free = [[[left + 4, top], [left + 30, top + 5], [left + 29, top + 15], [left + 3, top + 10]]]
+    sheets = []
+    for enhancer in (make(), Regions(make())):
+        scale = 1 if isinstance(enhancer, Regions) else 4
+        engine = FixedText(np.multiply(upright, scale).tolist(), np.multiply(free, scale).tolist())
+        easyocr.Reader(engine, enhancer=enhancer).readtext(picture)
+        sheets.append(engine.sheet.astype(int))
+    assert np.ptp(sheets[0]) > 50
+    assert sheets[0].shape == sheets[1].shape
+    assert np.abs(sheets[0] - sheets[1]).max() <= 1
+
+
+def test_a_region_knows_the_way_back_to_the_source():
+    corners = np.array([[30, 20], [50, 20], [50, 30], [30, 30]], float)
+    (view,) = Regions(Bicubic(4), margin=3).look(np.zeros((60, 80, 3), np.uint8), [corners])
+    assert (view.origin, view.rgb.shape) == ((27, 17), (64, 104, 3))
+    np.testing.assert_array_equal(view.from_source(corners)[0], [12, 12])
+    np.testing.assert_array_equal(view.to_source(view.from_source(corners)), corners)
+
+
+def test_nothing_is_enhanced_where_nothing_was_found():
+    enhancer = Bicubic(4)
+    reader = easyocr.Reader(FixedText(), enhancer=Regions(enhancer))
+    assert reader.readtext(np.zeros((20, 30, 3), np.uint8)) == []
+    assert enhancer.sizes == []
+
+
+def test_regions_outside_the_picture_do_no_harm():
+    engine = FixedText([], [[[200, 5], [220, 9], [219, 19], [199, 15]]])
+    words = easyocr.Reader(engine, enhancer=Regions(Bicubic(2))).readtext(
+        np.zeros((50, 100, 3), np.uint8)
+    )
+    assert len(words) == 1
+
+
+def test_an_enhancer_that_takes_no_lists_is_refused_for_regions():
+    class One:
+        scale = 1
+
+        def __call__(self, img):
+            return img[0]
+
+    reader = easyocr.Reader(FixedText([[0, 9, 0, 9]]), enhancer=Regions(One()))
+    with pytest.raises(ModelError, match="list of 1 regions"):
+        reader.readtext(np.zeros((20, 30, 3), np.uint8))
+    with pytest.raises(PreprocError, match="0 px or more"):
+        Regions(One(), margin=-1)
+
+
+# Single lines
+
+
+@pytest.mark.parametrize("enhancer", [None, Bicubic(2), Regions(Bicubic(2))], ids=str)
+def test_a_line_is_read_without_looking_for_it(text_engine, sign, enhancer):
+    crop = sign.crop((8, 12, 268, 54))
+    word = easyocr.Reader(text_engine, enhancer=enhancer).readline(crop)
+    assert word.text == "Emergency exit"
+    assert rectangle(word) == [0, 0, 260, 42]
+    assert 0.5 < word.confidence <= 1
+
+
+def test_options_of_a_line_reach_the_recogniser_and_no_text_is_empty(monkeypatch):
+    engine = FixedText()
+    easyocr.Reader(engine).readline(np.zeros((12, 40, 3), np.uint8), allowlist="0123")
+    assert engine.recognise_options == {"allowlist": "0123", "reformat": False}
+    monkeypatch.setattr(engine, "recognize", lambda *_, **__: [])
+    word = easyocr.Reader(engine).readline(np.zeros((12, 40, 3), np.uint8))
+    assert (word.text, word.confidence) == ("", 0)
+
+
 # Both
-
-
-def test_unknown_options_are_named():
-    with pytest.raises(PreprocError, match="has no option text_treshold"):
-        easyocr.Reader(FixedText()).readtext(np.zeros((9, 9, 3), np.uint8), text_treshold=0.5)
 
 
 @pytest.mark.parametrize(
