@@ -1,0 +1,276 @@
+"""WIDER FACE's official rules: ground truth and detections in, precision over recall out.
+
+What the MATLAB tools of the benchmark (Yang et al., WIDER FACE, CVPR 2016) compute, by whole
+arrays: an image's detections are taken by falling score, scores are stretched to 0..1 over the
+run, and each detection aims at the face it overlaps most, of all that are labelled. The first to
+overlap a face that counts by half finds it and the next ones are false; those that aim at a face
+that does not count are dropped. Precision and recall are read at 1000 thresholds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preproc.errors import ImageError
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Counts = NDArray[np.int64]
+
+SUBSETS = ("easy", "medium", "hard")
+"""The benchmark's settings; each counts all faces of the one before it, and smaller ones."""
+
+THRESHOLDS = 1000
+"""How many there are, from 0.999 down to 0."""
+
+OVERLAP = 0.5
+"""Smallest intersection over union at which a detection means a face."""
+
+HEIGHTS = (0.0, 12.0, 20.0, 40.0, 80.0, 160.0, float("inf"))
+"""Edges of the classes of face height in px."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The labelled faces of an image.
+
+    Attributes:
+        boxes: (G, 4) x, y, width, height in px.
+        counts: for each subset, (G,) whether a face counts; the others are to be ignored.
+    """
+
+    boxes: Floats
+    counts: Mapping[str, Flags]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Precision over recall.
+
+    Attributes:
+        recall: (1000,) share of the faces found, by falling threshold.
+        precision: (1000,) share of the detections that are right; 0 where there are none.
+        faces: how many faces count.
+    """
+
+    recall: Floats
+    precision: Floats
+    faces: int
+
+    @property
+    def ap(self) -> float | None:
+        """Area under the curve made to fall, as in PASCAL VOC since 2010; None without faces."""
+        if not self.faces:
+            return None
+        return float(average_precision(self.recall[None], self.precision[None])[0])
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What came out in each of I images at each threshold; only sums of images mean something.
+
+    Attributes:
+        found: (I, 1000) faces found.
+        proposed: (I, 1000) detections that count, right or wrong.
+        faces: (I,) faces that count.
+    """
+
+    found: Counts
+    proposed: Counts
+    faces: Counts
+
+    def curve(self) -> Curve:
+        """The curve of all images together."""
+        recall, precision = _rates(
+            self.found.sum(0, keepdims=True),
+            self.proposed.sum(0, keepdims=True),
+            self.faces.sum(keepdims=True),
+        )
+        return Curve(recall[0], precision[0], int(self.faces.sum()))
+
+    def resampled(self, draws: Counts) -> Floats:
+        """AP of samples of the images, drawn with repetition.
+
+        Args:
+            draws: (B, I) how often each image is in each of B samples. The same draws for two
+                detectors give paired samples.
+
+        Returns:
+            (B,); 0 for a sample without faces.
+        """
+        # As floats, for which matrix products are fast; counts this small stay exact.
+        times = draws.astype(np.float64)
+        return average_precision(
+            *_rates(times @ self.found, times @ self.proposed, times @ self.faces)
+        )
+
+
+class Matches:
+    """Which face each detection of a run aims at; a `Tally` for any choice of faces follows."""
+
+    def __init__(self, truth: Mapping[str, Truth], detections: Mapping[str, Floats]) -> None:
+        """Match a run.
+
+        Args:
+            truth: the images to evaluate, by name.
+            detections: (N, 5) x, y, width, height in px and score by image, in any order; an image
+                that is missing has none. Images that are not in ``truth`` are left out.
+
+        Raises:
+            ImageError: detections of another shape, or with values that are not finite.
+        """
+        self._truth = list(truth.values())
+        found = [_by_score(detections.get(name), name) for name in truth]
+        scores = _stretched(np.concatenate([d[:, 4] for d in found] or [np.empty(0)]))
+        sizes = [len(d) for d in found]
+        starts = np.cumsum([0, *(len(t.boxes) for t in self._truth)])
+        aims = [
+            _aims(d[:, :4], t.boxes, int(start))
+            for d, t, start in zip(found, self._truth, starts, strict=False)
+        ]
+        # Detections in images without any labelled face are neither right nor wrong.
+        valid = np.repeat([len(t.boxes) > 0 for t in self._truth], sizes).astype(bool)
+        self._aim = np.concatenate(aims or [np.empty(0, np.int64)])[valid]
+        self._height = np.concatenate([d[:, 3] for d in found] or [np.empty(0)])[valid]
+        self._image = np.repeat(np.arange(len(sizes)), sizes)[valid]
+        # The first threshold, of the falling ones, that a score reaches.
+        thresholds = 1 - np.arange(1, THRESHOLDS + 1) / THRESHOLDS
+        self._bin = np.searchsorted(-thresholds, -scores[valid], side="left")
+
+    @cached_property
+    def _first(self) -> Flags:
+        """Whether a detection is the first to aim at its face."""
+        aiming = np.flatnonzero(self._aim >= 0)
+        first = np.zeros(len(self._aim), bool)
+        first[aiming[np.unique(self._aim[aiming], return_index=True)[1]]] = True
+        return first
+
+    def tally(
+        self,
+        choose: Callable[[Truth], Flags],
+        concerns: Callable[[Floats], Flags] | None = None,
+    ) -> Tally:
+        """Count what was found of the faces that ``choose`` gives for an image's truth.
+
+        Args:
+            choose: (G,) which faces count.
+            concerns: which detections that mean no face are held false, by their height in px;
+                all of them by default.
+        """
+        flags = [choose(t) for t in self._truth]
+        chosen = np.concatenate([*flags, np.zeros(1, bool)])  # the last one is for aim -1
+        counted = chosen[self._aim] & (self._aim >= 0)
+        stray = self._aim < 0
+        if concerns is not None:
+            stray &= concerns(self._height)
+        return Tally(
+            self._histogram(counted & self._first),
+            self._histogram(counted | stray),
+            np.array([f.sum() for f in flags], np.int64),
+        )
+
+    def subset(self, name: str) -> Tally:
+        """Count by the rules of one of `SUBSETS`."""
+        return self.tally(lambda truth: truth.counts[name])
+
+    def heights(self, edges: Sequence[float] = HEIGHTS, name: str = "hard") -> list[Tally]:
+        """Count by classes of face height, low <= height < high, within a subset.
+
+        Faces of other heights are ignored, as are detections of other heights that mean no face:
+        else the false ones of all sizes would weigh on each class.
+        """
+        classes = [_between(low, high) for low, high in pairwise(edges)]
+        return [
+            self.tally(lambda t, c=c: t.counts[name] & c(t.boxes[:, 3]), c)  # type: ignore[misc]
+            for c in classes
+        ]
+
+    def _histogram(self, chosen: Flags) -> Counts:
+        """(I, 1000) how many of the chosen detections reach each threshold, by image."""
+        images = len(self._truth)
+        flat = self._image[chosen] * THRESHOLDS + self._bin[chosen]
+        table = np.bincount(flat, minlength=images * THRESHOLDS).reshape(images, THRESHOLDS)
+        return np.cumsum(table, axis=1, dtype=np.int64)
+
+
+def average_precision(recall: Floats, precision: Floats) -> Floats:
+    """Area under curves of precision over rising recall.
+
+    Precision is first made to fall: at each recall it is the best of this and of all higher ones.
+
+    Args:
+        recall: (..., T).
+        precision: (..., T).
+
+    Returns:
+        (...).
+    """
+    best = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
+    steps = np.diff(recall, axis=-1, prepend=0)
+    return np.asarray((steps * best).sum(-1), np.float64)
+
+
+def overlaps(boxes: Floats, faces: Floats) -> Floats:
+    """Intersection over union of (P, 4) with (G, 4) boxes, x, y, width, height: (P, G).
+
+    As the benchmark has it, a box reaches from x to x + width with both ends included, so that its
+    sides are 1 px longer than stated.
+    """
+    first = np.maximum(boxes[:, None, :2], faces[None, :, :2])
+    last = np.minimum(
+        boxes[:, None, :2] + boxes[:, None, 2:], faces[None, :, :2] + faces[None, :, 2:]
+    )
+    shared = np.clip(last - first + 1, 0, None).prod(-1)
+    areas = (boxes[:, 2:] + 1).prod(-1)[:, None] + (faces[:, 2:] + 1).prod(-1)[None]
+    # The ground truth holds a box of width -2, which overlaps nothing and may have no area.
+    share: Floats = np.divide(shared, areas - shared, out=np.zeros_like(shared), where=shared > 0)
+    return share
+
+
+def _rates(
+    found: NDArray[np.generic], proposed: NDArray[np.generic], faces: NDArray[np.generic]
+) -> tuple[Floats, Floats]:
+    """Recall and precision (B, T) of found and proposed (B, T) and faces (B,)."""
+    recall = np.divide(found, np.maximum(faces.astype(np.float64), 1)[:, None], dtype=np.float64)
+    precision = np.divide(found, np.maximum(proposed.astype(np.float64), 1), dtype=np.float64)
+    return recall, precision
+
+
+def _by_score(detections: Floats | None, name: str) -> Floats:
+    if detections is None:
+        return np.empty((0, 5))
+    if detections.ndim != 2 or detections.shape[1] != 5:
+        raise ImageError(
+            f"Detections are (N, 5), x y width height score, but those of {name} have shape "
+            f"{detections.shape}."
+        )
+    if not np.isfinite(detections).all():
+        raise ImageError(f"Detections of {name} hold values that are not finite numbers.")
+    return detections[np.argsort(-detections[:, 4], kind="stable")]
+
+
+def _stretched(scores: Floats) -> Floats:
+    """Scores moved to 0..1 over the run; equal ones, which tell nothing apart, all become 1."""
+    if not len(scores) or scores.min() == scores.max():
+        return np.ones_like(scores)
+    return np.asarray((scores - scores.min()) / (scores.max() - scores.min()), np.float64)
+
+
+def _aims(boxes: Floats, faces: Floats, start: int) -> Counts:
+    """For each detection, the number of the face it means, counted from ``start``, or -1."""
+    if not (len(boxes) and len(faces)):
+        return np.full(len(boxes), -1, np.int64)
+    shared = overlaps(boxes, faces)
+    best = shared.argmax(1)
+    hits = shared[np.arange(len(boxes)), best] >= OVERLAP
+    return np.where(hits, best + start, -1)
+
+
+def _between(low: float, high: float) -> Callable[[Floats], Flags]:
+    return lambda heights: (heights >= low) & (heights < high)

@@ -1,0 +1,134 @@
+"""WIDER FACE's files: ground truth from its .mat files, detections in its text format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from eval_tasks.evaluators.wider import SUBSETS, Flags, Floats, Truth
+from preproc.errors import ImageError, OutputError, PreprocError
+
+FACES_FILE = "wider_face_val.mat"
+"""The .mat file that lists all faces; beside it lies one for each subset."""
+
+
+def read_truth(folder: Path) -> dict[str, Truth]:
+    """Read the official ground truth.
+
+    Args:
+        folder: holds ``wider_face_val.mat`` and ``wider_{easy,medium,hard}_val.mat``.
+
+    Returns:
+        The faces by image, as ``event/image`` without the file name's ending, in official order.
+
+    Raises:
+        ImageError: a file is missing, damaged, or the files do not belong together.
+        PreprocError: scipy, which reads .mat files, is not installed.
+    """
+    faces = _mat(folder / FACES_FILE)
+    subsets = {name: _mat(folder / f"wider_{name}_val.mat")["gt_list"] for name in SUBSETS}
+    truth = {}
+    for e, event in enumerate(faces["event_list"][:, 0]):
+        for i, image in enumerate(faces["file_list"][e, 0][:, 0]):
+            boxes = np.asarray(faces["face_bbx_list"][e, 0][i, 0], np.float64).reshape(-1, 4)
+            name = f"{event[0]}/{image[0]}"
+            counts = {
+                subset: _flags(lists[e, 0][i, 0], len(boxes), f"{name} ({subset})")
+                for subset, lists in subsets.items()
+            }
+            truth[name] = Truth(boxes, counts)
+    return truth
+
+
+def _mat(path: Path) -> dict[str, Any]:
+    try:
+        from scipy.io import loadmat  # noqa: PLC0415 - only the ground truth needs it
+    except ImportError as error:
+        raise PreprocError("scipy is missing: pip install scipy.") from error
+    try:
+        content: dict[str, Any] = loadmat(path)
+    except FileNotFoundError as error:
+        raise ImageError(
+            f"There is no {path}; the benchmark's eval_tools/ground_truth folder holds it."
+        ) from error
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise ImageError(f"{path} is no ground truth of WIDER FACE: {error}.") from error
+    return content
+
+
+def _flags(numbers: ArrayLike, size: int, what: str) -> Flags:
+    """Which of ``size`` faces are named by numbers that count from 1."""
+    chosen = np.asarray(numbers, np.int64).ravel() - 1
+    if len(chosen) and not 0 <= chosen.min() <= chosen.max() < size:
+        raise ImageError(f"The ground truth of {what} names faces that do not exist.")
+    flags = np.zeros(size, bool)
+    flags[chosen] = True
+    return flags
+
+
+def detections_path(folder: Path, name: str) -> Path:
+    """Where the detections of an image ``event/image`` lie."""
+    return folder / f"{name}.txt"
+
+
+def read_detections(folder: Path, names: Iterable[str]) -> dict[str, Floats]:
+    """Read the detections of images, ``event/image``; those without a file are left out.
+
+    Raises:
+        ImageError: there is no such folder, or none of the files, or one is damaged.
+    """
+    if not folder.is_dir():
+        raise ImageError(f"There is no folder {folder} with detections.")
+    paths = {name: detections_path(folder, name) for name in names}
+    found = {name: read_file(path) for name, path in paths.items() if path.is_file()}
+    if paths and not found:
+        raise ImageError(
+            f"{folder} holds no detections of these {len(paths)} images; they would be files such "
+            f"as {next(iter(paths.values()))}."
+        )
+    return found
+
+
+def read_file(path: Path) -> Floats:
+    """Detections of one image, (N, 5) x, y, width, height, score.
+
+    Line 1 is the image's name, line 2 how many there are, then each is a line.
+
+    Raises:
+        ImageError: it is damaged.
+    """
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+    rows = [line.split() for line in lines if line.strip()]
+    try:
+        (count,), *values = rows
+        detections = np.array(values, np.float64).reshape(-1, 5)
+        if len(detections) != int(count):
+            raise ValueError(f"{count} detections are announced, but {len(detections)} follow")
+    except ValueError as error:
+        raise ImageError(
+            f"{path} is not in WIDER FACE's format (name, number of faces, then x y width height "
+            f"score of each, on a line each): {error}."
+        ) from error
+    return detections
+
+
+def write_file(path: Path, name: str, detections: Floats) -> None:
+    """Write detections of the image ``name``, (N, 5), with their fractions; whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    rows = (" ".join([*(f"{side:.3f}" for side in row[:4]), f"{row[4]:.9g}"]) for row in detections)
+    text = "\n".join([f"{name}.jpg", str(len(detections)), *rows, ""])
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.replace(path)
+    except OSError as error:
+        cause = error.strerror or str(error)
+        raise OutputError(f"Cannot write the detections {path}: {cause}.") from error

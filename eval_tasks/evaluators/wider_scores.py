@@ -1,0 +1,156 @@
+"""What a detector's runs are worth: AP, gains with their uncertainty, and the gap they close."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from eval_tasks.evaluators.coco import CocoScores
+from eval_tasks.evaluators.wider import (
+    HEIGHTS,
+    SUBSETS,
+    Counts,
+    Curve,
+    Floats,
+    Matches,
+    Tally,
+    Truth,
+)
+
+DRAWS = 1000
+"""Samples of the images for an interval."""
+
+GAP_GOAL = (0.611 - 0.317) / (0.792 - 0.317)
+"""Share of the gap between reduced and original pictures that CAJNN closes on hard: 62 %."""
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """A row of CAJNN's Table III: AP by subset, of a tiny-face detector on all of val."""
+
+    name: str
+    ap: Mapping[str, float]
+
+
+PAPER = "CAJNN, Table III"
+PAPER_ROWS = (
+    PaperRow("original", dict(zip(SUBSETS, (0.900, 0.887, 0.792), strict=True))),
+    PaperRow("reduced x4", dict(zip(SUBSETS, (0.824, 0.692, 0.317), strict=True))),
+    PaperRow("reduced x4, CAJNN x4", dict(zip(SUBSETS, (0.893, 0.857, 0.611), strict=True))),
+)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with the range that holds it for 95 % of samples of the images."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def sure(self) -> bool:
+        """Whether its sign is the same all over the range."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Score:
+    """What came out of a run.
+
+    Attributes:
+        name: name of the run.
+        tallies: by subset.
+        curves: by subset.
+        heights: AP by class of face height, hard; see `HEIGHTS`.
+        height_faces: how many faces are in each class.
+        detections: how many there are.
+        coco: the second opinion, if it was asked for.
+        seconds: an image to treat and to search, if known.
+    """
+
+    name: str
+    tallies: Mapping[str, Tally]
+    curves: Mapping[str, Curve]
+    heights: tuple[float | None, ...]
+    height_faces: tuple[int, ...]
+    detections: int
+    coco: CocoScores | None = None
+    seconds: tuple[float, float] | None = None
+
+    def ap(self, subset: str) -> float | None:
+        """AP by the official rules; None if the subset has no faces in these images."""
+        return self.curves[subset].ap
+
+
+def score(
+    name: str,
+    truth: Mapping[str, Truth],
+    detections: Mapping[str, Floats],
+    *,
+    coco: CocoScores | None = None,
+    seconds: tuple[float, float] | None = None,
+) -> Score:
+    """Score a run; see `Matches` for arguments and errors."""
+    matches = Matches(truth, detections)
+    tallies = {subset: matches.subset(subset) for subset in SUBSETS}
+    classes = [tally.curve() for tally in matches.heights()]
+    return Score(
+        name,
+        tallies,
+        {subset: tally.curve() for subset, tally in tallies.items()},
+        tuple(curve.ap for curve in classes),
+        tuple(curve.faces for curve in classes),
+        sum(len(d) for n, d in detections.items() if n in truth),
+        coco,
+        seconds,
+    )
+
+
+def gain(better: Score, base: Score, subset: str) -> Interval | None:
+    """AP of a run less that of another on the same images; None without faces."""
+    ours, theirs = better.ap(subset), base.ap(subset)
+    if ours is None or theirs is None:
+        return None
+    draws = _draws(len(base.tallies[subset].faces))
+    samples = [run.tallies[subset].resampled(draws) for run in (better, base)]
+    return _interval(ours - theirs, samples[0] - samples[1])
+
+
+def gap_closed(better: Score, reduced: Score, original: Score) -> Interval | None:
+    """Share of the way from the reduced to the original pictures on hard.
+
+    None where the original is no better than the reduced, so that there is no way to go.
+    """
+    ours, low, high = (run.ap("hard") for run in (better, reduced, original))
+    if ours is None or low is None or high is None or high <= low:
+        return None
+    draws = _draws(len(reduced.tallies["hard"].faces))
+    sample, lows, highs = (
+        run.tallies["hard"].resampled(draws) for run in (better, reduced, original)
+    )
+    gaps = np.where(highs > lows, highs - lows, np.nan)
+    return _interval((ours - low) / (high - low), (sample - lows) / gaps)
+
+
+def height_names() -> list[str]:
+    """Names of the classes of face height."""
+    names = [f"{low:g}-{high:g} px" for low, high in pairwise(HEIGHTS)]
+    return [f"under {HEIGHTS[1]:g} px", *names[1:-1], f"from {HEIGHTS[-2]:g} px"]
+
+
+def _draws(images: int) -> Counts:
+    """How often each image is in each sample; always the same, so that samples are paired."""
+    rng = np.random.default_rng(0)
+    return rng.multinomial(images, np.full(images, 1 / images), size=DRAWS).astype(np.int64)
+
+
+def _interval(value: float, samples: Floats) -> Interval:
+    known = samples[~np.isnan(samples)]
+    if not len(known):
+        return Interval(value, -np.inf, np.inf)
+    low, high = np.percentile(known, (2.5, 97.5))
+    return Interval(value, float(low), float(high))

@@ -1,0 +1,195 @@
+"""Faces that a detector finds in pictures treated in one way, kept on disk picture by picture.
+
+What is found is written at once, in WIDER FACE's text format and in px of the original, into a
+folder named after everything that matters to it: a run that was killed goes on where it was, and
+other settings get another folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from re import sub
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval_tasks.arms import Arm
+from eval_tasks.degradations import Degradation
+from eval_tasks.evaluators.reports import write_json
+from eval_tasks.evaluators.wider import Floats
+from eval_tasks.evaluators.wider_files import detections_path, write_file
+from integrations.mtcnn import MTCNN, WINDOW, Engine
+from integrations.protocols import RgbArray
+from preproc.degrade import Pixels, mod_crop
+from preproc.errors import ImageError, OutputError, PreprocError
+from preproc.opening import open_picture
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides which faces are found; lengths are px of the original picture.
+
+    Attributes:
+        arm: name of the arm.
+        weights: SHA-256 of the arm's weights, if it has any.
+        reduction: px of the original per px of the arm's input.
+        quality: JPEG quality of the arm's input; None is not compressed again.
+        smallest: side of the smallest face looked for. The detector's window sets a limit: an arm
+            whose result is smaller than the original is searched from `WINDOW` px there.
+        thresholds: of MTCNN's three networks.
+        factor: between the steps of MTCNN's pyramid.
+        engine: the detector and its version.
+    """
+
+    arm: str
+    weights: str = ""
+    reduction: int = 1
+    quality: int | None = None
+    smallest: float = 20.0
+    thresholds: tuple[float, float, float] = (0.5, 0.5, 0.3)
+    factor: float = 0.709
+    engine: str = field(default_factory=lambda: f"facenet-pytorch {version('facenet-pytorch')}")
+
+    @property
+    def folder(self) -> str:
+        """A name that tells these settings from all others."""
+        key = json.dumps(asdict(self), sort_keys=True)
+        readable = sub(r"[^a-z0-9.]+", "-", self.arm.lower()).strip("-")
+        return f"{readable}-{sha256(key.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """An arm, under settings, with the folder that holds what it found.
+
+    Attributes:
+        arm: how pictures are treated.
+        settings: how they are degraded before, and searched after.
+        folder: where the files are.
+    """
+
+    arm: Arm
+    settings: Settings
+    folder: Path
+
+    def missing(self, names: Mapping[str, Path]) -> dict[str, Path]:
+        """The images whose detections are still to be made."""
+        return {n: p for n, p in names.items() if not detections_path(self.folder, n).is_file()}
+
+    def make(self, images: Mapping[str, Path], engine: Engine, advance: Callable[[], None]) -> None:
+        """Search images, and write what is found.
+
+        Args:
+            images: picture files by name, ``event/image``.
+            engine: a ``facenet_pytorch.MTCNN`` with the thresholds and factor of the settings.
+            advance: called after each image.
+
+        Raises:
+            ImageError: a picture cannot be read.
+            OutputError: a result cannot be written.
+        """
+        if not images:
+            return
+        write_json(self.folder / "settings.json", asdict(self.settings))
+        degradation = Degradation(self.settings.reduction, self.settings.quality)
+        stage = _Stage(self.arm)
+        detector = MTCNN(engine, enhancer=stage, min_face_size=self._smallest())
+        for name, path in images.items():
+            # Cut first, so that a px of the reduced picture is a whole number of the original's.
+            seen = degradation.apply(mod_crop(_pixels(path), degradation.reduction))
+            start = time.perf_counter()
+            stage.seconds = 0.0
+            faces = detector.detect(seen)
+            seconds = time.perf_counter() - start
+            found = _official(faces.boxes, faces.probabilities, self.settings.reduction)
+            write_file(detections_path(self.folder, name), name, found)
+            self._log(name, stage.seconds, seconds - stage.seconds)
+            advance()
+
+    def seconds(self) -> tuple[float, float] | None:
+        """Mean seconds an image to treat and to search, over all images ever searched."""
+        try:
+            with self._times.open(newline="", encoding="utf-8") as file:
+                times = [(float(row[1]), float(row[2])) for row in csv.reader(file)]
+        except FileNotFoundError:
+            return None
+        return fmean(t for t, _ in times), fmean(t for _, t in times)
+
+    def _smallest(self) -> float:
+        """Smallest face in px of the arm's input, as the adapter wants it."""
+        scale, wanted = self.arm.scale, self.settings.smallest
+        in_view = wanted * scale / self.settings.reduction
+        return (max(in_view, WINDOW) if scale < self.settings.reduction else in_view) / scale
+
+    @property
+    def _times(self) -> Path:
+        return self.folder / "seconds.csv"
+
+    def _log(self, name: str, *seconds: float) -> None:
+        try:
+            with self._times.open("a", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerow([name, *(f"{s:.4f}" for s in seconds), self.arm.device])
+        except OSError as error:
+            raise OutputError(f"Cannot write {self._times}: {error.strerror}.") from error
+
+
+def make_engine(settings: Settings, device: str | None) -> Engine:
+    """The detector, on a device; by default CUDA where it is there.
+
+    Raises:
+        PreprocError: facenet-pytorch is not installed.
+    """
+    from preproc.runtime import choose_device  # noqa: PLC0415 - scoring alone needs no torch
+
+    made = MTCNN(
+        thresholds=list(settings.thresholds),
+        factor=settings.factor,
+        select_largest=False,
+        device=choose_device(device),
+    )
+    return made.engine
+
+
+def _pixels(path: Path) -> Pixels:
+    """A picture file as uint8 RGB, as it is stored: labels know nothing of EXIF."""
+    try:
+        with path.open("rb") as file:
+            return np.array(open_picture(file, str(path)).convert("RGB"))
+    except OSError as error:
+        raise ImageError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+class _Stage:
+    """An arm as the detector's adapter takes an enhancer, with a watch."""
+
+    def __init__(self, arm: Arm) -> None:
+        if arm.scale != round(arm.scale):
+            raise PreprocError(f"{arm.name} enlarges x{arm.scale}, but boxes need a whole factor.")
+        self.scale = round(arm.scale)
+        self.seconds = 0.0
+        self._apply = arm.apply
+
+    def __call__(self, img: RgbArray, /) -> RgbArray:
+        start = time.perf_counter()
+        result = self._apply(img)
+        self.seconds += time.perf_counter() - start
+        return result
+
+
+def _official(boxes: NDArray[np.float32], scores: NDArray[np.float32], reduction: int) -> Floats:
+    """Corners in px of the reduced picture as x, y, width, height of the original, and scores.
+
+    The adapter counts a box's first and last px from 1, the last one included, and WIDER FACE adds
+    1 to widths: a box of 12 px from the corner is 1 1 12 12 there and 1 1 11 11 here.
+    """
+    first = (boxes[:, :2].astype(np.float64) - 1) * reduction + 1
+    last = boxes[:, 2:].astype(np.float64) * reduction
+    return np.concatenate([first, last - first, scores[:, None]], axis=1, dtype=np.float64)
