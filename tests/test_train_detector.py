@@ -1,0 +1,111 @@
+"""The training example: its arms differ in nothing but what they claim to differ in."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+pytest.importorskip("torchvision", reason="torchvision is not installed")
+
+from eval_tasks.evaluators.wider import Truth
+from examples import train_detector as example
+from preproc import EnhanceTransform
+
+FACES = np.array([[8.0, 12, 16, 20], [40, 4, 12, 16], [60, 60, 3, 3]])
+
+
+@pytest.fixture
+def samples(tmp_path, rng):
+    """Two pictures with two faces that count and one that does not."""
+    made = []
+    for n in range(2):
+        path = tmp_path / f"{n}.png"
+        Image.fromarray(rng.integers(0, 256, (82, 97, 3), dtype=np.uint8)).save(path)
+        made.append(example.Sample(path, Truth(FACES, {"hard": np.array([True, True, False])})))
+    return made
+
+
+@pytest.fixture
+def arms(skip_weights):
+    enhance = EnhanceTransform("tiny", weights=skip_weights, device="cpu", dtype="float32")
+    return example.arms_of(list(example.ArmName), 40, enhance)
+
+
+def test_every_arm_shows_the_same_faces_at_the_same_size(samples, arms):
+    ready = example.v2.ToPureTensor()
+    for arm in arms:
+        image, target = example.Pictures(samples, arm, ready)[0]
+        enlargement = example.REDUCTION // arm.scale
+        assert [enlargement * side for side in image.shape[1:]] == [80, 96], arm.name
+        assert np.array_equal(target["boxes"] * enlargement, FACES[:2]), arm.name
+        assert target["labels"].tolist() == [1, 1]
+    shown = {arm.name: example.Pictures(samples, arm, ready)[0][0].float() for arm in arms}
+    # Both enlarge the same compressed picture smoothly, which the original is not.
+    assert (shown["bicubic"] - shown["enhanced"]).abs().mean() < 10
+    assert (shown["bicubic"] - shown["original"]).abs().mean() > 30
+
+
+def test_crops_fall_on_the_same_places_in_all_enlarged_arms(samples, arms):
+    crops = {}
+    for arm in arms[1:]:
+        torch.manual_seed(3)
+        pictures = example.Pictures(samples, arm, example.crops(arm, 64))
+        image, target = pictures[0]
+        assert image.shape == (3, 64, 64)
+        assert image.max() <= 1
+        crops[arm.name] = target["boxes"].tolist()
+    assert crops["bicubic"] == crops["enhanced"] == crops["original"]
+
+
+class FixedFace(torch.nn.Module):
+    """Stands for a detector: sees how it resizes, finds one face in px of what it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.transform = torch.nn.Module()
+
+    def forward(self, images):  # noqa: ARG002
+        box = torch.tensor([[2.0, 3, 6, 8]])
+        return [{"boxes": box, "scores": torch.tensor([0.5])}]
+
+
+def test_found_faces_are_told_in_px_of_the_original(arms):
+    device, detector = torch.device("cpu"), FixedFace()
+    detect = partial(example.detect, detector, device=device)
+    sizes = {"reduced": (20, 24)}
+    for arm in arms:
+        found = detect(image=torch.zeros(3, *sizes.get(arm.name, (80, 96))), arm=arm)
+        times = 4 if arm.name == "reduced" else 1
+        assert found.tolist() == [[2 * times, 3 * times, 4 * times, 5 * times, 0.5]]
+        assert (detector.transform.min_size, detector.transform.max_size) == ((80,), 96)
+
+
+def test_no_event_is_both_trained_on_and_held_out(shared):
+    pytest.importorskip("scipy")
+    data = shared / "data" / "widerface"
+    for limit in (None, 40):
+        training, held_out = example.samples_of(data, limit)
+        events = [{sample.path.parent for sample in part} for part in (training, held_out)]
+        assert not events[0] & events[1]
+        assert len(training) + len(held_out) == (limit or 352)
+        assert 0.15 < len(held_out) / len(training) < 0.5
+
+
+def test_a_detector_learns_a_step_from_pictures_with_and_without_faces(arms, samples):
+    samples[1] = example.Sample(
+        samples[1].path, Truth(np.zeros((0, 4)), {"hard": np.zeros(0, bool)})
+    )
+    pictures = example.Pictures(samples, arms[1], example.crops(arms[1], 64))
+    torch.manual_seed(0)
+    detector = example.new_detector(64)
+    before = [parameter.clone() for parameter in detector.parameters()]
+    batch = [tuple(zip(*(pictures[n] for n in range(2)), strict=True))] * 2
+    losses = list(example.train(detector, batch, 2, torch.device("cpu")))
+    assert len(losses) == 2
+    assert all(np.isfinite(losses))
+    moved = [not torch.equal(a, b) for a, b in zip(before, detector.parameters(), strict=True)]
+    assert sum(moved) > 0.9 * len(moved)
