@@ -1,7 +1,7 @@
 """The stage: a picture of any kind in, the same kind out, restored and enlarged.
 
 Composes what has its own file and decides nothing of it: ``images`` -> ``tiles`` -> network under
-``runtime`` -> ``tiles`` -> ``resize`` -> ``images``.
+``runtime``, in ``strips`` or ``layerwise`` -> ``tiles`` -> ``images``.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ from typing import Any, TypeVar, overload
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from preproc.ensemble import self_ensemble as averaged
 from preproc.errors import ImageError, ModelError
 from preproc.images import ChannelOrder, Picture, decode
-from preproc.networks import ModelDescriptor, Tiling, find
+from preproc.layerwise import Layerwise, large_layerwise
+from preproc.networks import ModelDescriptor, SizeRule, Tiling, find
+from preproc.networks.steps import Stepwise
 from preproc.resize import imresize
 from preproc.runtime import Runtime, choose_device, choose_dtype
 from preproc.samples import from_float
-from preproc.tiles import Apply, TilePolicy, run_tiles
+from preproc.strips import Splittable, Strips
+from preproc.tiles import CONTEXT, Apply, TilePolicy, run_tiles
 from preproc.weights import load_network
 
 TILE = 512
@@ -43,10 +46,11 @@ class Enhancer:
     stay 16 bits, alpha is resized apart, ICC profile, DPI and EXIF are kept, and a picture that
     EXIF says is rotated comes out upright. `preproc.images.decode` has the details.
 
-    Pictures are cut into tiles on the host and never lie on the device as a whole. Networks that
-    pool over the whole picture (CISRNet) get it whole unless ``tile`` is given. When memory runs
-    out, tiles are halved; when a short dtype gives NaN or infinity, float32 is tried, with a
-    `preproc.runtime.PrecisionWarning`. May be called from several threads.
+    Pictures are cut into tiles on the host and never lie on the device as a whole, and with
+    ``to_input_size`` the enlarged picture lies nowhere as a whole. Networks that pool over the
+    whole picture (CISRNet) get it whole, or layer by layer where it is large, unless ``tile`` is
+    given. When memory runs out, tiles are halved; when a short dtype gives NaN or infinity, float32
+    is tried, with a `preproc.runtime.PrecisionWarning`. May be called from several threads.
 
     In a list, pictures of one size go through the network together, and so do small ones (up to
     128 px a side) of nearly the same size, unless the network pools over the whole picture. Either
@@ -73,6 +77,8 @@ class Enhancer:
         self_ensemble: bool = False,
         batch_size: int = 8,
         channel_order: ChannelOrder = "rgb",
+        strips: bool = True,
+        layerwise: bool | None = None,
     ) -> None:
         """Load a network.
 
@@ -93,6 +99,12 @@ class Enhancer:
                 cost.
             batch_size: most small pictures or tiles at a time.
             channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
+            strips: whether the tail of a tile and its return to the input's size are computed in
+                strips (`preproc.strips`); False computes each at once and keeps the enlarged
+                picture on the host, for comparison.
+            layerwise: whether a network that pools over the whole picture runs layer by layer
+                (`preproc.layerwise`): always, never, or by default where the picture is large. The
+                answer is the same.
 
         Raises:
             ModelError: no such model, scale, device or dtype, or an option out of range.
@@ -106,13 +118,18 @@ class Enhancer:
         self.device = choose_device(device)
         self.dtype = choose_dtype(self.device, dtype, self.descriptor.dtypes)
         self.scale = 1 if to_input_size else self.descriptor.scale
-        self._policy = _tile_policy(self.descriptor, tile, overlap)
+        self._shrinks = to_input_size and strips
+        self._policy = _tile_policy(self.descriptor, tile, overlap, shrinks=self._shrinks)
         self._batch_size = batch_size
         self._channel_order: ChannelOrder = channel_order
-        self._to_input_size = to_input_size
         network = load_network(self.descriptor, weights)
+        if strips and isinstance(network, Splittable):
+            # Padding would have to go before shrinking, which only the stage can do.
+            unpadded = self.descriptor.size == SizeRule()
+            network = Strips(network, shrink=self._shrinks and unpadded)
         runtime = Runtime(network, self.device, self.dtype, str(self.descriptor))
-        self._apply: Apply = averaged(runtime) if self_ensemble else runtime
+        apply = self._by_layers(network, runtime, layerwise)
+        self._apply: Apply = averaged(apply) if self_ensemble else apply
         if self.descriptor.tiling is Tiling.TILES and runtime.mixes:
             self._policy = replace(self._policy, bucket=BUCKET)
 
@@ -140,6 +157,15 @@ class Enhancer:
             return self._enhanced([self._nth(n, item) for n, item in enumerate(img)])
         return self._enhanced([decode(img, self._channel_order)])[0]
 
+    def _by_layers(self, network: nn.Module, whole: Runtime, layerwise: bool | None) -> Apply:
+        """The network as it is, or layer by layer where that is wanted and it can."""
+        if layerwise is False or not isinstance(network, Stepwise):
+            return whole
+        runtime = Runtime(
+            Layerwise(network), self.device, self.dtype, str(self.descriptor), in_pieces=True
+        )
+        return runtime if layerwise else large_layerwise(whole, runtime, self.descriptor.scale)
+
     def _nth(self, number: int, img: object) -> Picture:
         try:
             return decode(img, self._channel_order)
@@ -163,24 +189,31 @@ class Enhancer:
     def _canvas(self, color: Tensor) -> Tensor:
         """Where results are stitched: float where they are still to be shrunk, else final."""
         count, channels, height, width = color.shape
-        scale = self.descriptor.scale
-        dtype = torch.float32 if self._to_input_size else color.dtype
-        return torch.empty(count, channels, scale * height, scale * width, dtype=dtype)
+        scale = 1 if self._shrinks else self.descriptor.scale
+        dtype = torch.float32 if self.scale < scale else color.dtype
+        # Laid out as the picture is, so that it is packed without a copy.
+        layout = torch.contiguous_format if color.is_contiguous() else torch.channels_last
+        return torch.empty(
+            (count, channels, scale * height, scale * width), dtype=dtype, memory_format=layout
+        )
 
     def _finished(self, canvas: Tensor, color: Tensor) -> Tensor:
-        if self._to_input_size:
+        if canvas.shape[-2:] != (self.scale * color.shape[-2], self.scale * color.shape[-1]):
             canvas = imresize(canvas, size=(color.shape[-2], color.shape[-1]))
         return from_float(canvas, color.dtype) if canvas.is_floating_point() else canvas
 
 
-def _tile_policy(descriptor: ModelDescriptor, tile: int | None, overlap: int | None) -> TilePolicy:
+def _tile_policy(
+    descriptor: ModelDescriptor, tile: int | None, overlap: int | None, *, shrinks: bool
+) -> TilePolicy:
     """What the user asked for, else what suits the network."""
     local = descriptor.tiling is Tiling.TILES
     if tile is None:
         tile = TILE if local else 0
+    overlap = descriptor.overlap if overlap is None else overlap
     return TilePolicy(
         size=tile or None,
-        overlap=descriptor.overlap if overlap is None else overlap,
+        overlap=overlap + CONTEXT if shrinks and overlap >= 0 else overlap,
         minimum=descriptor.size.minimum,
         multiple_of=descriptor.size.multiple_of,
     )

@@ -67,6 +67,12 @@ def only_inside(inside: Tensor | None) -> Iterator[None]:
         _masks.reset(token)
 
 
+def inside() -> Tensor | None:
+    """The mask that `only_inside` was given, where there is one."""
+    masks = _masks.get()
+    return None if masks is None else masks[1]
+
+
 def _clear_outside(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
     masks = _masks.get()
     if masks is None:

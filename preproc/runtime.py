@@ -51,7 +51,13 @@ class Runtime:
     """
 
     def __init__(
-        self, network: nn.Module, device: torch.device, dtype: torch.dtype, name: str = "The model"
+        self,
+        network: nn.Module,
+        device: torch.device,
+        dtype: torch.dtype,
+        name: str = "The model",
+        *,
+        in_pieces: bool = False,
     ) -> None:
         """Move a network to its device, in channels_last.
 
@@ -60,8 +66,11 @@ class Runtime:
             device: where to run it.
             dtype: float32, or what autocast shortens to.
             name: how messages call it.
+            in_pieces: whether the network takes host tensors to the device itself, piece by piece,
+                and gives host tensors; else whole batches are moved.
         """
         self.device, self.dtype, self.name = device, dtype, name
+        self._in_pieces = in_pieces
         self.mixes = can_mix(network)
         network = network.to(device).requires_grad_(requires_grad=False).eval()
         self._network = network.to(memory_format=torch.channels_last)
@@ -75,7 +84,8 @@ class Runtime:
             inside: which px are pictures, as `mixing.stack` gives it; only where `mixes`.
 
         Returns:
-            float32 (N, 3, s*H, s*W) on this runtime's device, not clamped, finite.
+            float32 (N, 3, s*H, s*W) on this runtime's device, or on the host if it runs in pieces;
+            not clamped, finite.
 
         Raises:
             DeviceMemoryError: memory ran out; a smaller batch or smaller tiles may fit.
@@ -98,7 +108,8 @@ class Runtime:
 
     def _finite(self, batch: Tensor) -> Tensor:
         """Run, and once more in float32 if the output holds NaN or infinity."""
-        batch = batch.to(self.device, memory_format=torch.channels_last)
+        if not self._in_pieces:
+            batch = batch.to(self.device, memory_format=torch.channels_last)
         output = self._run(batch, self.dtype)
         if bool(output.isfinite().all()):
             return output

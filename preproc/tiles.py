@@ -8,10 +8,15 @@ edge, so the middle of an overlap is where both sides err least, and a blend wou
 px around it. Each output px is written once, straight into its final dtype on the host.
 
 Windows of one picture all have one shape, so that they can go through the network as a batch.
+
+Where results are larger than the canvas asks for, each is shrunk before its core is kept, on the
+device and before anything is rounded, so that the enlarged picture is never whole anywhere. The
+bicubic window reads `CONTEXT` px beyond a core, which the overlap has to have on top.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +28,7 @@ from torch import Tensor
 
 from preproc.errors import ModelError
 from preproc.mixing import stack
+from preproc.resize import imresize
 from preproc.samples import from_float, luma, to_float
 
 Apply: TypeAlias = Callable[[Tensor, Tensor | None], Tensor]
@@ -31,6 +37,8 @@ BATCH_PIXELS = 512 * 512
 """Most LR px in one batch of several tiles: more fills memory and gains no speed."""
 SMALL = 128
 """Windows up to this many LR px a side may share a batch with others of nearly their size."""
+CONTEXT = 2
+"""LR px that a px shrunk from HR reads to each side: the bicubic kernel is four LR px wide."""
 _LEAST_CORE = 16  # px a side; halving goes no further, for nearly all work would be overlap
 
 
@@ -83,6 +91,10 @@ class TilePolicy:
         """The tiles of a picture, row by row, all of one shape."""
         whole = Tile(Span(0, self.padded(height), 0, height), Span(0, self.padded(width), 0, width))
         return [whole] if self.size is None else self.split(whole, self.size)
+
+    def pixels(self, height: int, width: int) -> int:
+        """LR px that the network computes for a picture, those computed twice counted twice."""
+        return sum(math.prod(tile.shape) for tile in self.tiles(height, width))
 
     def split(self, tile: Tile, size: int) -> list[Tile]:
         """Cut a tile so that no window is longer than ``size`` px; its core stays covered."""
@@ -173,9 +185,10 @@ def run_tiles(
         pictures: host tensors (1 or 3, H, W), uint8, uint16 or float in [0, 1].
         canvases: host tensors (1 or 3, scale*H, scale*W) to be filled; integer ones are clamped
             and rounded, float ones hold what ``apply`` gave.
-        apply: maps float32 (N, 3, h, w) to float32 (N, 3, scale*h, scale*w) on any device; its
-            second argument is which px are a window's own, as `mixing.stack` gives it. Raises
-            ``MemoryError`` when its memory is full.
+        apply: maps float32 (N, 3, h, w) to float32 (N, 3, s*h, s*w) on any device, where s is
+            ``scale`` or more: then results are shrunk (antialiased bicubic). Its second argument
+            is which px are a window's own, as `mixing.stack` gives it. Raises ``MemoryError`` when
+            its memory is full.
         policy: how to cut.
         batch_size: most tiles at a time; large tiles go one by one (`BATCH_PIXELS`).
 
@@ -190,7 +203,8 @@ def run_tiles(
     while jobs:
         batch = _next_batch(jobs, policy, batch_size)
         try:
-            results = apply(*stack([_cut(job) for job in batch]))
+            windows, inside = stack([_cut(job) for job in batch])
+            results = apply(windows, inside)
         except MemoryError:
             jobs.extendleft(reversed(batch))
             longest = max(batch[0].tile.shape)
@@ -201,8 +215,9 @@ def run_tiles(
             else:
                 raise
             continue
+        made = results.shape[-1] // windows.shape[-1]
         for job, result in zip(batch, results, strict=True):
-            _paste(job, result)
+            _paste(job, result, made)
 
 
 def pad(x: Tensor, height: int, width: int) -> Tensor:
@@ -252,10 +267,16 @@ def _reflected(start: int, stop: int, extent: int) -> Tensor:
     return torch.minimum(index, period - index).clamp(max=extent - 1)
 
 
-def _paste(job: _Job, result: Tensor) -> None:
-    """Write the core of a result (3, scale*h, scale*w) to its place on the canvas."""
+def _paste(job: _Job, result: Tensor, made: int) -> None:
+    """Write the core of a result (3, made*h, made*w) to its place on the canvas."""
     y, x = job.tile.y, job.tile.x
     scale = job.canvas.shape[-1] // job.picture.shape[-1]
+    if made != scale:
+        height, width = job.picture.shape[-2:]
+        rows, columns = min(y.stop, height) - y.start, min(x.stop, width) - x.start
+        result = imresize(
+            result[:, : made * rows, : made * columns], size=(scale * rows, scale * columns)
+        )
     core = result[
         :,
         scale * (y.core_start - y.start) : scale * (y.core_stop - y.start),

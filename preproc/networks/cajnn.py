@@ -146,7 +146,8 @@ class CAJNN(nn.Module):
 
     ``forward`` maps float (N, 3, H, W), RGB in [0, 1], to float32 (N, 3, scale*H, scale*W), not
     clamped. It is ``upsample(extract(x), x)``; the two halves are public because the trunk works
-    at LR and the tail, four fifths of the peak memory at x4, can be computed in strips.
+    at LR and the tail, four fifths of the peak memory at x4, can be computed in strips. An output
+    of ``upsample`` sees ``tail_radius`` LR px to each side.
 
     Args:
         scale: 2, 3 or 4 (the paper trains 4 only).
@@ -187,6 +188,7 @@ class CAJNN(nn.Module):
         if tail == "literal" and upsampling == "upconvolution":
             raise ModelError("The literal tail is defined for PixelShuffle only; use tail='msr'.")
         self.scale = scale
+        self.tail_radius = math.ceil(_tail_radius(scale))
         self.long_skip = long_skip
         self.conv_first = nn.Conv2d(3, features, 3, padding=1)
         self.context = _CONTEXTS[context](features)
@@ -251,11 +253,15 @@ def _require(option: str, value: str, choices: Iterable[str]) -> None:
 
 def radius(blocks: int, scale: int = 4) -> int:
     """LR px that an output px sees to each side: 7 + 15 a block at x4."""
-    # conv_first 1, widest atrous branch 4, 15 convolutions a block, then the tail: its 3x3s at HR
-    # reach two px there, and the bilinear skip never reaches further.
+    # conv_first 1, widest atrous branch 4, 15 convolutions a block, then the tail.
+    return math.ceil(1 + max(_DILATIONS) + 15 * blocks + _tail_radius(scale))
+
+
+def _tail_radius(scale: int) -> float:
+    """LR px that an output px sees to each side of the trunk's features: at most two."""
+    # A 3x3 convolution before each step, two at HR; the bilinear skip never reaches further.
     steps = upsampling_steps(scale)
-    tail = sum(1 / math.prod(steps[:k]) for k in range(len(steps))) + 2 / scale
-    return math.ceil(1 + max(_DILATIONS) + 15 * blocks + tail)
+    return sum(1 / math.prod(steps[:k]) for k in range(len(steps))) + 2 / scale
 
 
 def _descriptor(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -25,6 +26,7 @@ from preproc.errors import ModelError
 from preproc.networks.blocks import SubPixel, upsampling_steps
 from preproc.networks.precision import Float32Conv2d
 from preproc.networks.registry import ModelDescriptor, Tiling, register
+from preproc.networks.steps import Keep, Local, Pooled, Step
 
 Attention = Literal["pdab", "sdab"]
 
@@ -84,6 +86,10 @@ class DualAttentionBlock(nn.Module, ABC):
         h = self.extract(x)
         return self.merge(x, h, self.channel(h.mean((2, 3), keepdim=True)))
 
+    def step(self) -> Step:
+        """The block as a step of `CISRNet.steps`."""
+        return Pooled(self.extract, self.channel, self.merge, radius=2, merge_radius=1)
+
 
 class PDAB(DualAttentionBlock):
     """Parallel dual attention: both gate the features, a 1x1 convolution fuses the two results."""
@@ -125,6 +131,14 @@ class ResidualGroup(nn.Module):
         out: Tensor = x + self.conv(self.blocks(x))
         return out
 
+    def steps(self) -> Iterator[Step]:
+        """The same, step by step."""
+        yield Keep()
+        for block in self.blocks:
+            assert isinstance(block, DualAttentionBlock)
+            yield block.step()
+        yield Local(lambda h, x: x + self.conv(h), radius=1, skip=True)
+
 
 class Coarse(nn.Module):
     """The coarse stage: LR (N, 3, H, W) to a first HR picture, float32 (N, 3, s*H, s*W).
@@ -134,6 +148,7 @@ class Coarse(nn.Module):
 
     def __init__(self, scale: int, features: int, groups: nn.Sequential) -> None:
         super().__init__()
+        self.scale = scale
         self.conv_first = nn.Conv2d(3, features, 3, padding=1)
         self.groups = groups
         self.conv_groups = nn.Conv2d(features, features, 3, padding=1)
@@ -142,9 +157,25 @@ class Coarse(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Super-resolve a batch."""
-        first = self.conv_first(x.to(self.conv_first.weight.dtype))
-        deep = first + self.conv_groups(self.groups(first))
-        picture: Tensor = self.conv_last(self.upsampler(deep))
+        first = self._first(x)
+        return self._last(self.groups(first), first)
+
+    def steps(self) -> Iterator[Step]:
+        """The same, step by step."""
+        yield Local(self._first, radius=1)
+        yield Keep()
+        for group in self.groups:
+            assert isinstance(group, ResidualGroup)
+            yield from group.steps()
+        # conv_groups 1, less than 2 for the upsampler's convolutions, at most a half for the last.
+        yield Local(self._last, radius=4, scale=self.scale, skip=True)
+
+    def _first(self, x: Tensor) -> Tensor:
+        first: Tensor = self.conv_first(x.to(self.conv_first.weight.dtype))
+        return first
+
+    def _last(self, h: Tensor, first: Tensor) -> Tensor:
+        picture: Tensor = self.conv_last(self.upsampler(first + self.conv_groups(h)))
         return picture
 
 
@@ -159,8 +190,23 @@ class Fine(nn.Module):
 
     def forward(self, coarse: Tensor) -> Tensor:
         """Refine a batch."""
-        first = self.conv_first(coarse.to(self.conv_first.weight.dtype))
-        refined: Tensor = coarse.float() + self.conv_last(self.groups(first))
+        return self._last(self.groups(self._first(coarse)), coarse)
+
+    def steps(self) -> Iterator[Step]:
+        """The same, step by step."""
+        yield Keep()
+        yield Local(self._first, radius=1)
+        for group in self.groups:
+            assert isinstance(group, ResidualGroup)
+            yield from group.steps()
+        yield Local(self._last, radius=1, skip=True)
+
+    def _first(self, coarse: Tensor) -> Tensor:
+        first: Tensor = self.conv_first(coarse.to(self.conv_first.weight.dtype))
+        return first
+
+    def _last(self, h: Tensor, coarse: Tensor) -> Tensor:
+        refined: Tensor = coarse.float() + self.conv_last(h)
         return refined
 
 
@@ -226,6 +272,15 @@ class CISRNet(nn.Module):
         """Enhance a batch; see the class."""
         picture: Tensor = self.fine(self.coarse(x))
         return picture
+
+    def steps(self) -> list[Step]:
+        """The same as steps that are local but for means over the image (`networks.steps`)."""
+        return [
+            step
+            for stage in (self.coarse, self.fine)
+            if isinstance(stage, (Coarse, Fine))
+            for step in stage.steps()
+        ]
 
 
 def radius(scale: int, blocks: int = 8, coarse_groups: int = 4, fine_groups: int = 2) -> int:

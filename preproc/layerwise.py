@@ -1,0 +1,190 @@
+"""Networks that pool over the whole image, on images too large for the device: layer by layer.
+
+Feature maps lie on the host as a whole and visit the device in tiles, one step of the network at a
+time (`preproc.networks.steps`). A block that gates by means over the image is swept twice: the
+first sweep sums its features, the second computes them again and merges them, with the gates of the
+whole image. So the answer is the whole image's, the device never holds more than a tile, and the
+price is that the blocks' convolutions are computed twice and that the host holds the maps.
+
+Maps are overwritten in place. At x4 CISRNet then needs two maps of 96 channels at HR (the current
+one and the skip around a residual group), that is 6.1 kB of host memory per LR px in bfloat16 and
+12.3 kB in float32, besides two bands of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from preproc.networks.steps import Keep, Local, Pooled, Step, Stepwise
+from preproc.tiles import Apply, Span
+
+LIMIT = 2**21
+"""Output px up to which an image goes through as a whole: about 5 GB for CISRNet in float32."""
+BAND = 256
+"""Rows of a tile; two bands of so many whole rows are on the host besides the maps."""
+LENGTH = 1024
+"""Columns of a tile."""
+
+
+class Layerwise(nn.Module):
+    """A network run step by step.
+
+    ``forward`` maps a host tensor (N, 3, H, W) to a host tensor (N, 3, s*H, s*W); only tiles of the
+    maps between go to the device of the network's parameters.
+
+    Args:
+        network: a module that is `Stepwise`.
+        band: rows of a tile, in px of the map at hand.
+        length: columns of a tile.
+    """
+
+    def __init__(self, network: Stepwise, *, band: int = BAND, length: int = LENGTH) -> None:
+        super().__init__()
+        self.network = network
+        self.band, self.length = band, length
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Enhance a batch, picture by picture."""
+        return torch.cat([self._picture(x[n : n + 1].cpu()) for n in range(len(x))])
+
+    def _picture(self, x: Tensor) -> Tensor:
+        current = x.clone(memory_format=torch.channels_last)
+        stack: list[Tensor] = []
+        for step in self.network.steps():
+            current = self._taken(step, current, stack)
+        return current
+
+    def _taken(self, step: Step, current: Tensor, stack: list[Tensor]) -> Tensor:
+        """The map after a step; may be the map before it, overwritten."""
+        match step:
+            case Keep():
+                stack.append(current.clone())
+                return current
+            case Local(apply, radius, scale, skip):
+                return self._sweep(apply, current, stack.pop() if skip else None, radius, scale)
+            case Pooled(extract, gates, merge, radius, merge_radius):
+                factors = gates(self._mean(extract, current, radius))
+                return self._sweep(
+                    lambda tile: merge(tile, extract(tile), factors),
+                    current,
+                    None,
+                    radius + merge_radius,
+                )
+
+    def _mean(self, apply: Callable[[Tensor], Tensor], x: Tensor, radius: int) -> Tensor:
+        """Means (1, C, 1, 1), on the device, of ``apply(x)`` over the image."""
+        total: Tensor | None = None
+        dtype = x.dtype
+        for rows in self._spans(x.shape[-2], self.band, radius):
+            for columns in self._spans(x.shape[-1], self.length, radius):
+                core = _core(apply(self._tile(_rows(x, rows), columns)), rows, columns)
+                # Summed in float32, then in float64: the sum of a large image outgrows float32.
+                part = core.sum((-2, -1), keepdim=True, dtype=torch.float32).cpu().double()
+                total = part if total is None else total + part
+                dtype = core.dtype
+        assert total is not None
+        return (total / (x.shape[-2] * x.shape[-1])).to(self._device, dtype)
+
+    def _sweep(
+        self,
+        apply: Callable[..., Tensor],
+        x: Tensor,
+        skip: Tensor | None,
+        radius: int,
+        scale: int = 1,
+    ) -> Tensor:
+        """``apply(x)`` or ``apply(x, skip)`` tile by tile, into ``x`` where it has the room."""
+        out: Tensor | None = None
+        for rows, band in _bands(x, self._spans(x.shape[-2], self.band, radius)):
+            beside = None if skip is None else _rows(skip, rows)
+            for columns in self._spans(x.shape[-1], self.length, radius):
+                tiles = [self._tile(b, columns) for b in (band, beside) if b is not None]
+                core = _core(apply(*tiles), rows, columns, scale)
+                if out is None:
+                    out = _room(x, core, scale)
+                out[
+                    ...,
+                    scale * rows.core_start : scale * rows.core_stop,
+                    scale * columns.core_start : scale * columns.core_stop,
+                ].copy_(core)
+        assert out is not None
+        return out
+
+    def _spans(self, extent: int, size: int, radius: int) -> list[Span]:
+        return Span(0, extent, 0, extent).split(size + 2 * radius, radius)
+
+    def _tile(self, band: Tensor, columns: Span) -> Tensor:
+        tile = band[..., columns.start : columns.stop]
+        return tile.to(self._device, memory_format=torch.channels_last)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.parameters()).device
+
+
+def large_layerwise(whole: Apply, layerwise: Apply, scale: int, limit: int | None = LIMIT) -> Apply:
+    """Let images go through as a whole, but those too large layer by layer.
+
+    Args:
+        whole: gives the answer at once.
+        layerwise: gives the same in bounded device memory.
+        scale: px out per px in.
+        limit: output px up to which a picture is not too large; None if the memory decides alone.
+
+    Returns:
+        A function with the signature of both. It runs ``layerwise`` also for a single picture that
+        ``whole`` has no memory for.
+    """
+
+    def apply(batch: Tensor, inside: Tensor | None = None) -> Tensor:
+        if limit is None or batch.shape[-2] * batch.shape[-1] * scale**2 <= limit:
+            try:
+                return whole(batch, inside)
+            except MemoryError:
+                if len(batch) > 1:  # half a batch may fit
+                    raise
+        return layerwise(batch, inside)
+
+    return apply
+
+
+def _rows(x: Tensor, rows: Span) -> Tensor:
+    return x[..., rows.start : rows.stop, :]
+
+
+def _bands(x: Tensor, spans: list[Span]) -> Iterator[tuple[Span, Tensor]]:
+    """Copies of bands of rows, as they were before the cores of earlier ones were overwritten."""
+    before: tuple[Span, Tensor] | None = None
+    for span in spans:
+        band = _rows(x, span).clone()
+        if before is not None:
+            earlier, kept = before
+            count = span.core_start - span.start
+            first = span.start - earlier.start
+            band[..., :count, :] = kept[..., first : first + count, :]
+        before = span, band
+        yield before
+
+
+def _core(tile: Tensor, rows: Span, columns: Span, scale: int = 1) -> Tensor:
+    """What is kept of a tile at ``scale`` px a px of its spans."""
+    return tile[
+        ...,
+        scale * (rows.core_start - rows.start) : scale * (rows.core_stop - rows.start),
+        scale * (columns.core_start - columns.start) : scale * (columns.core_stop - columns.start),
+    ]
+
+
+def _room(x: Tensor, core: Tensor, scale: int) -> Tensor:
+    """Where a sweep over ``x`` writes: ``x`` itself if its results are of the same kind."""
+    if scale == 1 and core.shape[1] == x.shape[1] and core.dtype == x.dtype:
+        return x
+    height, width = x.shape[-2:]
+    return torch.empty(
+        (1, core.shape[1], scale * height, scale * width),
+        dtype=core.dtype,
+        memory_format=torch.channels_last,
+    )

@@ -1,0 +1,97 @@
+"""The high-resolution tail of a network, and the way back to input size, in strips of rows.
+
+At x4 four fifths of the peak memory of a network is its tail, where every channel has 16 times the
+px. The trunk's features are cut into strips of rows with as many real neighbours as the tail sees;
+each strip goes through the tail and, where the result returns to the input's size, is shrunk at
+once. Neither the tail's features nor the enlarged picture are then ever whole, and what is computed
+twice is a few rows a strip. Inside a strip every px sees what it sees in the whole picture, so the
+answer is the same.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from preproc.mixing import inside, only_inside
+from preproc.resize import imresize
+from preproc.tiles import CONTEXT, Span
+
+STRIP_PIXELS = 2**15
+"""LR px in a strip, not counting its neighbours."""
+LEAST_ROWS = 16
+"""Fewest rows in a strip: with less, most of the work would be for neighbours."""
+
+
+@runtime_checkable
+class Splittable(Protocol):
+    """A network of two halves: ``forward(x)`` is ``upsample(extract(x), x)``.
+
+    Attributes:
+        tail_radius: LR px that an output of ``upsample`` sees to each side.
+    """
+
+    tail_radius: int
+
+    def extract(self, x: Tensor) -> Tensor:
+        """Features (N, C, H, W) from (N, 3, H, W)."""
+        ...
+
+    def upsample(self, features: Tensor, x: Tensor) -> Tensor:
+        """The picture (N, 3, s*H, s*W) from the features and what they came from."""
+        ...
+
+
+class Strips(nn.Module):
+    """A network with its tail computed in strips.
+
+    ``forward`` maps (N, 3, H, W) to (N, 3, s*H, s*W), or with ``shrink`` to (N, 3, H, W), but for
+    batches of pictures of different sizes (`preproc.mixing`): each of those has an edge of its own
+    to be mirrored in shrinking, so they are left enlarged.
+
+    Args:
+        network: a module that is `Splittable`.
+        shrink: whether strips are shrunk to the input's size.
+        pixels: LR px in a strip.
+    """
+
+    def __init__(
+        self, network: Splittable, *, shrink: bool = False, pixels: int = STRIP_PIXELS
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.shrink = shrink
+        self.pixels = pixels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Enhance a batch; see the class."""
+        mask = inside()
+        shrink = self.shrink and mask is None
+        features = self.network.extract(x)
+        strips = [
+            self._strip(features, x, mask, rows, shrink=shrink)
+            for rows in self.rows(len(x), x.shape[-2], x.shape[-1])
+        ]
+        return strips[0] if len(strips) == 1 else torch.cat(strips, -2)
+
+    def rows(self, count: int, height: int, width: int) -> list[Span]:
+        """How a batch of ``count`` pictures is cut, in LR rows."""
+        halo = self.network.tail_radius + (CONTEXT if self.shrink else 0)
+        least = max(LEAST_ROWS, self.pixels // (count * width))
+        return Span(0, height, 0, height).split(least + 2 * halo, halo)
+
+    def _strip(
+        self, features: Tensor, x: Tensor, mask: Tensor | None, rows: Span, *, shrink: bool
+    ) -> Tensor:
+        """The core of a strip."""
+        window = slice(rows.start, rows.stop)
+        with only_inside(None if mask is None else mask[..., window, :]):
+            picture = self.network.upsample(features[..., window, :], x[..., window, :])
+        if shrink:
+            picture = imresize(picture, size=(rows.length, x.shape[-1]))
+        scale = picture.shape[-1] // x.shape[-1]
+        return picture[
+            ..., scale * (rows.core_start - rows.start) : scale * (rows.core_stop - rows.start), :
+        ]
