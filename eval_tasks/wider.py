@@ -14,41 +14,26 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from eval_tasks import arms
-from eval_tasks.evaluators.coco import CocoScores, coco_scores
-from eval_tasks.evaluators.reports import Value, versions, write_csv, write_json
-from eval_tasks.evaluators.wider import SUBSETS, Floats, Truth
+from eval_tasks.evaluators.coco import coco_scores
+from eval_tasks.evaluators.reports import versions, write_csv, write_json
+from eval_tasks.evaluators.wider import Floats, Truth
 from eval_tasks.evaluators.wider_files import FACES_FILE, read_detections, read_truth
 from eval_tasks.evaluators.wider_plot import plot_curves
-from eval_tasks.evaluators.wider_scores import (
-    GAP_GOAL,
-    PAPER,
-    PAPER_ROWS,
-    Interval,
-    Score,
-    gain,
-    gap_closed,
-    height_names,
-    score,
-)
+from eval_tasks.evaluators.wider_scores import Score, score
 from eval_tasks.progress import progress_bar
 from eval_tasks.wider_runs import Run, Settings, make_engine
+from eval_tasks.wider_tables import ORIGINAL, REDUCED, REDUCTION, flat, report, show
 from preproc import __version__
 from preproc.errors import ImageError, PreprocError
 from preproc.saving import require_writable
-
-REDUCTION = 4
-ORIGINAL, REDUCED, BICUBIC = "original", f"reduced x{REDUCTION}", "bicubic x4"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -175,11 +160,13 @@ def _run(options: argparse.Namespace) -> None:
         ]
     about["seconds"] = f"{time.perf_counter() - start:.1f}"
     base = options.output / (f"{stem}-{len(truth)}-images" if options.limit else stem)
-    write_json(base.with_suffix(".json"), _report(title, scores, about))
-    write_csv(base.with_suffix(".csv"), _flat(scores))
-    _show(title, scores, about)
+    write_json(base.with_suffix(".json"), report(title, scores, about))
+    write_csv(base.with_suffix(".csv"), flat(scores))
+    show(title, scores, about)
     plot_curves(base.with_suffix(".png"), [(s.name, s.curves) for s in scores], title)
-    _console().print(f"Report, table and curves: {base}.json, .csv, .png", soft_wrap=True)
+    Console(highlight=False, soft_wrap=True).print(
+        Text(f"Report, table and curves: {base}.json, .csv, .png")
+    )
 
 
 def _ground_truth(data: Path) -> Path:
@@ -264,184 +251,6 @@ def _score(
 ) -> Score:
     coco = coco_scores(truth, detections) if find_spec("pycocotools") else None
     return score(name, truth, detections, coco=coco, seconds=seconds)
-
-
-def _gains(scores: Sequence[Score], one: Score) -> dict[str, dict[str, Interval | None]]:
-    """What a run gains over the plain ones, where they were measured, by subset."""
-    plain = {ORIGINAL: (), REDUCED: (), BICUBIC: (REDUCED,)}.get(one.name, (REDUCED, BICUBIC))
-    return {
-        base.name: {subset: gain(one, base, subset) for subset in SUBSETS}
-        for base in scores
-        if base.name in plain
-    }
-
-
-def _gap(scores: Sequence[Score], one: Score) -> Interval | None:
-    named = {s.name: s for s in scores}
-    if one.name in (ORIGINAL, REDUCED) or not {ORIGINAL, REDUCED} <= named.keys():
-        return None
-    return gap_closed(one, named[REDUCED], named[ORIGINAL])
-
-
-def _report(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> dict[str, object]:
-    return {
-        "title": title,
-        **about,
-        "faces": {subset: scores[0].curves[subset].faces for subset in SUBSETS},
-        "rows": [
-            {
-                "name": one.name,
-                "ap": {subset: one.ap(subset) for subset in SUBSETS},
-                "gain_over": {
-                    base: {s: asdict(g) if g else None for s, g in gains.items()}
-                    for base, gains in _gains(scores, one).items()
-                },
-                "gap_closed_on_hard": asdict(gap) if (gap := _gap(scores, one)) else None,
-                "ap_by_height": dict(zip(height_names(), one.heights, strict=True)),
-                "coco": asdict(one.coco) if one.coco else None,
-                "detections": one.detections,
-                "seconds_an_image": one.seconds,
-            }
-            for one in scores
-        ],
-        "papers": {PAPER: [{"name": row.name, "ap": dict(row.ap)} for row in PAPER_ROWS]},
-    }
-
-
-def _flat(scores: Sequence[Score]) -> list[dict[str, Value]]:
-    here: list[dict[str, Value]] = [
-        {"source": "here", "name": s.name, **{subset: s.ap(subset) for subset in SUBSETS}}
-        for s in scores
-    ]
-    return here + [{"source": PAPER, "name": row.name, **row.ap} for row in PAPER_ROWS]
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 240  # piped into a file, nothing should be folded at 80 columns
-    return console
-
-
-def _show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
-    console = _console()
-    console.print(escape(title), style="bold")
-    console.print(_ap_table(scores))
-    if any(_gains(scores, one) for one in scores):
-        console.print("Gain in AP, with the range of 95 % of samples of the images", style="bold")
-        console.print(_gain_table(scores))
-    console.print("AP by height of the face, hard", style="bold")
-    console.print(_height_table(scores))
-    if scores[0].coco:
-        console.print("COCO's AP by pycocotools, hard", style="bold")
-        console.print(_coco_table(scores))
-    else:
-        console.print("No second opinion: pycocotools is missing; pip install 'preproc[eval]'.")
-    for sentence in verdicts(scores):
-        console.print(escape(sentence), soft_wrap=True)
-    console.print(", ".join(f"{k} {v}" for k, v in about.items()), style="dim", soft_wrap=True)
-
-
-def verdicts(scores: Sequence[Score]) -> list[str]:
-    """For each run but the bases, sentences on the bars it has to pass."""
-    sentences = []
-    for one in scores:
-        for base, gains in _gains(scores, one).items():
-            if one.name == BICUBIC:
-                continue
-            lost = [
-                f"{subset} ({g.value:+.3f})" for subset, g in gains.items() if g and g.value <= 0
-            ]
-            sentences.append(
-                f"{one.name} gains nothing over {base} on {' and '.join(lost)}."
-                if lost
-                else f"{one.name} gains on all subsets over {base}."
-            )
-        gap = _gap(scores, one)
-        if gap:
-            sentences.append(
-                f"{one.name} closes {gap.value:.0%} (95 %: {gap.low:.0%} to {gap.high:.0%}) of the "
-                f"gap from {REDUCED} to {ORIGINAL} on hard; CAJNN's paper {GAP_GOAL:.0%}, by "
-                "another detector."
-            )
-    if any(one.name.endswith(" returned") for one in scores):
-        sentences.append(
-            f"Pictures at the reduced size are searched from 12 px there, {12 * REDUCTION} px of "
-            "the original: MTCNN's window cannot see smaller faces, enhanced or not."
-        )
-    return sentences
-
-
-def _ap_table(scores: Sequence[Score]) -> Table:
-    """Table III: easy, medium, hard, what was measured here and then what the paper prints."""
-    table = _table("source", "arm")
-    for subset in SUBSETS:
-        table.add_column(f"{subset} ({scores[0].curves[subset].faces:,} faces)", justify="right")
-    for heading in ("gap closed, hard", "s/image: arm", "detector"):
-        table.add_column(heading, justify="right")
-    for one in scores:
-        gap = _gap(scores, one)
-        table.add_row(
-            "here",
-            escape(one.name),
-            *(_ap(one.ap(subset)) for subset in SUBSETS),
-            f"{gap.value:.0%}" if gap else "",
-            *(f"{s:.2f}" for s in one.seconds or ()),
-        )
-    table.add_section()
-    for row in PAPER_ROWS:
-        share = f"{GAP_GOAL:.0%}" if row is PAPER_ROWS[-1] else ""
-        cells = (_ap(row.ap[subset]) for subset in SUBSETS)
-        table.add_row(f"{PAPER} (3,226 images)", row.name, *cells, share, style="dim")
-    return table
-
-
-def _gain_table(scores: Sequence[Score]) -> Table:
-    table = _table("arm", "over")
-    for subset in SUBSETS:
-        table.add_column(subset, justify="right")
-    for one in scores:
-        for base, gains in _gains(scores, one).items():
-            cells = (
-                f"{g.value:+.3f} ({g.low:+.3f} to {g.high:+.3f})" if g else "-"
-                for g in gains.values()
-            )
-            table.add_row(escape(one.name), base, *cells)
-    return table
-
-
-def _height_table(scores: Sequence[Score]) -> Table:
-    table = _table("arm")
-    for name, faces in zip(height_names(), scores[0].height_faces, strict=True):
-        table.add_column(f"{name} ({faces:,})", justify="right")
-    for one in scores:
-        table.add_row(escape(one.name), *map(_ap, one.heights))
-    return table
-
-
-def _coco_table(scores: Sequence[Score]) -> Table:
-    table = _table("arm")
-    for heading in ("AP", "AP50", "AP75", "under 32 px", "32-96 px", "over 96 px"):
-        table.add_column(heading, justify="right")
-    for one in scores:
-        table.add_row(escape(one.name), *_coco_cells(one.coco))
-    return table
-
-
-def _coco_cells(coco: CocoScores | None) -> list[str]:
-    figures: dict[str, Any] = asdict(coco) if coco else {}
-    return [_ap(figure) for figure in figures.values()]
-
-
-def _table(*headings: str) -> Table:
-    table = Table()
-    for heading in headings:
-        table.add_column(heading)
-    return table
-
-
-def _ap(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from re import sub
 from statistics import fmean
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from eval_tasks.arms import Arm
 from eval_tasks.degradations import Degradation
-from eval_tasks.evaluators.reports import write_json
+from eval_tasks.evaluators.reports import versions, write_json
 from eval_tasks.evaluators.wider import Floats
 from eval_tasks.evaluators.wider_files import detections_path, write_file
 from integrations.mtcnn import MTCNN, WINDOW, Engine
@@ -31,6 +30,9 @@ from integrations.protocols import RgbArray
 from preproc.degrade import Pixels, mod_crop
 from preproc.errors import ImageError, OutputError, PreprocError
 from preproc.opening import open_picture
+
+ENGINE = "facenet-pytorch"
+"""The package of the detector."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Settings:
     smallest: float = 20.0
     thresholds: tuple[float, float, float] = (0.5, 0.5, 0.3)
     factor: float = 0.709
-    engine: str = field(default_factory=lambda: f"facenet-pytorch {version('facenet-pytorch')}")
+    engine: str = field(default_factory=lambda: f"{ENGINE} {versions(ENGINE)[ENGINE]}")
 
     @property
     def folder(self) -> str:

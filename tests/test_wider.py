@@ -18,6 +18,7 @@ from eval_tasks.evaluators.wider import SUBSETS, Matches, Truth, average_precisi
 from eval_tasks.evaluators.wider_files import read_detections, read_file, read_truth, write_file
 from eval_tasks.evaluators.wider_scores import gain, gap_closed, score
 from eval_tasks.wider_runs import Run, Settings
+from eval_tasks.wider_tables import verdicts
 from preproc.errors import ImageError
 
 FAR = 500.0
@@ -345,12 +346,31 @@ def test_gains_and_the_closed_gap_are_paired_over_the_images():
     assert gap_closed(ours, original, reduced) is None
 
 
+def test_the_bars_are_said_to_be_passed_or_missed():
+    labelled = {str(n): truth([face()]) for n in range(40)}
+
+    def run(name, hits):
+        right, wrong = found((face(), 1.0), (face(FAR), 0.0)), found((face(FAR), 0.5))
+        return score(name, labelled, {str(n): right if n < hits else wrong for n in range(40)})
+
+    def said(hits):
+        plain = [run("original", 32), run("reduced x4", 12), run("bicubic x4", 16)]
+        return " ".join(verdicts([*plain, run("ours x4", hits)]))
+
+    assert "ours x4 gains on all subsets over reduced x4. " in said(28)
+    assert "ours x4 gains on all subsets over bicubic x4. " in said(28)
+    assert "ours x4 closes 80% (95 %: " in said(28)
+    assert "bicubic x4 closes 20% (95 %: " in said(28)
+    assert "over bicubic x4, though on easy (+0.025) and medium (+0.025) and hard" in said(17)
+    assert "gains nothing over bicubic x4 on easy (-0.025)" in said(15)
+
+
 def test_coco_agrees_on_the_clear_cases():
     pytest.importorskip("pycocotools")
     labelled = {"a": truth([face(), face(60)], kept=[0]), "b": truth([face(0, 0, 120)])}
     right = {"a": found((face(), 0.9), (face(60), 0.8)), "b": found((face(0, 0, 120), 0.7))}
     scores = coco_scores(labelled, right)
-    assert (scores.ap, scores.small, scores.medium, scores.large) == pytest.approx((1, 1, None, 1))
+    assert (scores.ap, scores.ap50, scores.ap75) == pytest.approx((1, 1, 1))
     assert coco_scores(labelled, {}).ap == 0
     shifted = {"b": found((face(20, 0, 120), 0.9))}  # 100 / 140 shared
     half = coco_scores(labelled, shifted)

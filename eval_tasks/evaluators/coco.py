@@ -17,8 +17,6 @@ from preproc.errors import PreprocError
 MAX_DETECTIONS = 1000
 """An image counts this many: crowds have hundreds of faces, COCO's own limit is 100."""
 
-_AREAS = ("all", "small", "medium", "large")
-
 
 @dataclass(frozen=True)
 class CocoScores:
@@ -28,17 +26,11 @@ class CocoScores:
         ap: mean over overlaps of .50, .55 to .95.
         ap50: at an overlap of half.
         ap75: at an overlap of three quarters.
-        small: of faces under 32 x 32 px.
-        medium: of faces between.
-        large: of faces over 96 x 96 px.
     """
 
     ap: float | None
     ap50: float | None
     ap75: float | None
-    small: float | None
-    medium: float | None
-    large: float | None
 
 
 def coco_scores(
@@ -76,14 +68,12 @@ def coco_scores(
         evaluation.params.imgIds = list(numbers.values())
         evaluation.params.catIds = [1]
         evaluation.params.maxDets = [MAX_DETECTIONS]
+        evaluation.params.areaRng = evaluation.params.areaRng[:1]  # of all sizes
+        evaluation.params.areaRngLbl = ["all"]
         evaluation.evaluate()
         evaluation.accumulate()
-    precision = evaluation.eval["precision"][:, :, 0, :, 0]  # overlap, recall, area
-    small, medium, large = (
-        _mean(precision[:, :, _AREAS.index(a)]) for a in ("small", "medium", "large")
-    )
-    whole = precision[:, :, 0]
-    return CocoScores(_mean(whole), _mean(whole[0]), _mean(whole[5]), small, medium, large)
+    precision = evaluation.eval["precision"][:, :, 0, 0, 0]  # overlap, recall
+    return CocoScores(_mean(precision), _mean(precision[0]), _mean(precision[5]))
 
 
 def _dataset(truth: Mapping[str, Truth], numbers: Mapping[str, int], subset: str) -> dict[str, Any]:

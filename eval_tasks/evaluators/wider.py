@@ -104,11 +104,12 @@ class Tally:
         Returns:
             (B,); 0 for a sample without faces.
         """
-        # As floats, for which matrix products are fast; counts this small stay exact.
-        times = draws.astype(np.float64)
-        return average_precision(
-            *_rates(times @ self.found, times @ self.proposed, times @ self.faces)
+        # As floats, whose matrix products are fast; sums below 2**24 stay exact.
+        times = draws.astype(np.float32)
+        found, proposed, faces = (
+            times @ counts.astype(np.float32) for counts in (self.found, self.proposed, self.faces)
         )
+        return average_precision(*_rates(found, proposed, faces))
 
 
 class Matches:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,6 @@ from eval_tasks.evaluators.coco import CocoScores
 from eval_tasks.evaluators.wider import (
     HEIGHTS,
     SUBSETS,
-    Counts,
     Curve,
     Floats,
     Matches,
@@ -85,6 +85,14 @@ class Score:
         """AP by the official rules; None if the subset has no faces in these images."""
         return self.curves[subset].ap
 
+    @cached_property
+    def samples(self) -> dict[str, Floats]:
+        """AP by subset of samples of the images: the same ones for every run, so they pair."""
+        images = len(self.tallies[SUBSETS[0]].faces)
+        rng = np.random.default_rng(0)
+        draws = rng.multinomial(images, np.full(images, 1 / images), size=DRAWS)
+        return {subset: tally.resampled(draws) for subset, tally in self.tallies.items()}
+
 
 def score(
     name: str,
@@ -115,9 +123,7 @@ def gain(better: Score, base: Score, subset: str) -> Interval | None:
     ours, theirs = better.ap(subset), base.ap(subset)
     if ours is None or theirs is None:
         return None
-    draws = _draws(len(base.tallies[subset].faces))
-    samples = [run.tallies[subset].resampled(draws) for run in (better, base)]
-    return _interval(ours - theirs, samples[0] - samples[1])
+    return _interval(ours - theirs, better.samples[subset] - base.samples[subset])
 
 
 def gap_closed(better: Score, reduced: Score, original: Score) -> Interval | None:
@@ -128,10 +134,7 @@ def gap_closed(better: Score, reduced: Score, original: Score) -> Interval | Non
     ours, low, high = (run.ap("hard") for run in (better, reduced, original))
     if ours is None or low is None or high is None or high <= low:
         return None
-    draws = _draws(len(reduced.tallies["hard"].faces))
-    sample, lows, highs = (
-        run.tallies["hard"].resampled(draws) for run in (better, reduced, original)
-    )
+    sample, lows, highs = (run.samples["hard"] for run in (better, reduced, original))
     gaps = np.where(highs > lows, highs - lows, np.nan)
     return _interval((ours - low) / (high - low), (sample - lows) / gaps)
 
@@ -140,12 +143,6 @@ def height_names() -> list[str]:
     """Names of the classes of face height."""
     names = [f"{low:g}-{high:g} px" for low, high in pairwise(HEIGHTS)]
     return [f"under {HEIGHTS[1]:g} px", *names[1:-1], f"from {HEIGHTS[-2]:g} px"]
-
-
-def _draws(images: int) -> Counts:
-    """How often each image is in each sample; always the same, so that samples are paired."""
-    rng = np.random.default_rng(0)
-    return rng.multinomial(images, np.full(images, 1 / images), size=DRAWS).astype(np.int64)
 
 
 def _interval(value: float, samples: Floats) -> Interval:
