@@ -9,6 +9,9 @@ from PIL import Image
 
 from preproc.degrade import Pixels, jpeg
 
+LEAST = 8
+"""Smallest side in px that a reduction leaves: one block of JPEG."""
+
 
 @dataclass(frozen=True)
 class Degradation:
@@ -33,9 +36,18 @@ class Degradation:
         return str(self).replace("/", "down").replace(", ", "-").replace(" ", "").lower()
 
     def apply(self, img: Pixels) -> Pixels:
-        """uint8 RGB (H, W, 3) in, (H // reduction, W // reduction, 3) out, at least 1 px a side."""
+        """Make an image worse.
+
+        Args:
+            img: uint8 RGB (H, W, 3).
+
+        Returns:
+            uint8 RGB (H // reduction, W // reduction, 3), but no side is reduced below `LEAST` px.
+        """
         if self.reduction > 1:
-            height, width = (max(1, side // self.reduction) for side in img.shape[:2])
+            height, width = (
+                max(side // self.reduction, min(side, LEAST)) for side in img.shape[:2]
+            )
             small = Image.fromarray(img).resize((width, height), Image.Resampling.BICUBIC)
             img = np.array(small)
         return img if self.quality is None else jpeg(img, self.quality)

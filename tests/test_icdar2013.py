@@ -162,7 +162,7 @@ class TestRows:
 
 class TestDegradation:
     def test_names_and_sizes(self, rng):
-        img = rng.integers(0, 256, (9, 3, 3), np.uint8)
+        img = rng.integers(0, 256, (41, 19, 3), np.uint8)
         assert [str(Degradation(r, q)) for r in (1, 2) for q in (None, 40)] == [
             "none",
             "JPEG 40",
@@ -171,9 +171,10 @@ class TestDegradation:
         ]
         assert Degradation(2, 40).slug == "down2-jpeg40"
         assert np.array_equal(Degradation().apply(img), img)
-        assert Degradation(4).apply(img).shape == (2, 1, 3)
+        assert Degradation(4).apply(img).shape == (10, 8, 3), "no side below 8 px"
+        assert Degradation(4).apply(img[:5]).shape == (5, 8, 3), "but none grows"
         small = Degradation(2).apply(img)
-        expected = Image.fromarray(img).resize((1, 4), Image.Resampling.BICUBIC)
+        expected = Image.fromarray(img).resize((9, 20), Image.Resampling.BICUBIC)
         assert np.array_equal(small, np.asarray(expected))
         assert np.array_equal(Degradation(2, 40).apply(img), jpeg(small, 40))
 
