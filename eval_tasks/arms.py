@@ -20,7 +20,7 @@ from PIL import Image
 
 from eval_tasks import realesrgan
 from preproc.degrade import Pixels
-from preproc.errors import ModelError, WeightsError
+from preproc.errors import ModelError, PreprocError, WeightsError
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +104,8 @@ def make_arms(
         The input as it is, plain bicubic, then models and peers as given.
 
     Raises:
-        ModelError: no such model or device, or a file that spandrel does not know.
+        ModelError: no such model or device, a file that spandrel does not know, or two arms of
+            one name.
         WeightsError: weights are missing or damaged.
         PreprocError: an optional library is missing.
     """
@@ -117,7 +118,12 @@ def make_arms(
     ]
     for model in models:
         arms += _model_arms(model, weights, device)
-    return arms + [_peer_arm(peer, device) for peer in dict.fromkeys(peers)]
+    arms += [_peer_arm(peer, device) for peer in dict.fromkeys(peers)]
+    names = [arm.name for arm in arms]
+    for name in names:
+        if names.count(name) > 1:
+            raise ModelError(f"Two arms would be called {name!r}; rename a file of theirs.")
+    return arms
 
 
 def _bicubic(img: Pixels) -> Pixels:
@@ -163,7 +169,12 @@ def _in_a_row(first: Arm, second: Arm) -> Arm:
 
 
 def _peer(name: str, device: str | None) -> Arm:
-    from eval_tasks.peers import load_peer  # noqa: PLC0415 - spandrel is an extra
+    try:
+        from eval_tasks.peers import load_peer  # noqa: PLC0415 - spandrel is an extra
+    except ImportError as error:
+        raise PreprocError(
+            f"--arm needs {error.name or error}: pip install 'preproc[eval]'."
+        ) from error
     from preproc.runtime import choose_device  # noqa: PLC0415
 
     where = choose_device(device)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import spandrel
 import torch
 from torch import Tensor, nn
 
 from preproc.degrade import Pixels
-from preproc.errors import ModelError, PreprocError
+from preproc.errors import ModelError
 from preproc.runtime import Runtime
 from preproc.tiles import TilePolicy, run_tiles
 
@@ -35,12 +36,7 @@ def load_peer(
 
     Raises:
         ModelError: spandrel does not know the network, or it is for other input.
-        PreprocError: spandrel is not installed.
     """
-    try:
-        import spandrel  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise PreprocError("spandrel is missing: pip install 'preproc[eval]'.") from error
     loader = spandrel.ModelLoader("cpu")
     try:
         network = (

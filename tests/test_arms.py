@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.util
+import sys
 
 import numpy as np
 import pytest
@@ -109,7 +110,21 @@ class TestPeers:
         path.write_bytes((folder / "sr.safetensors").read_bytes())
         assert make_arms(peers=[str(path)], device="cpu")[-1].name == "a+b"
 
+    def test_two_files_of_one_name_are_a_sentence(self, esrgan, tmp_path):
+        folder, _ = esrgan
+        other = tmp_path / "sr.safetensors"
+        other.write_bytes((folder / "sr.safetensors").read_bytes())
+        with pytest.raises(ModelError, match="Two arms would be called 'sr'"):
+            make_arms(peers=[str(folder / "sr.safetensors"), str(other)], device="cpu")
+
+    def test_without_spandrel_it_says_what_to_install(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "spandrel", None)
+        monkeypatch.delitem(sys.modules, "eval_tasks.peers", raising=False)
+        with pytest.raises(PreprocError, match=r"spandrel: pip install 'preproc\[eval\]'"):
+            make_arms(peers=["any.pth"])
+
     def test_a_missing_file_is_a_sentence(self, tmp_path):
+        pytest.importorskip("spandrel")
         with pytest.raises(WeightsError, match=r"Cannot read the weights .*none\.pth"):
             make_arms(peers=[str(tmp_path / "none.pth")])
 
