@@ -20,8 +20,11 @@ from preproc.ensemble import self_ensemble as averaged
 from preproc.errors import ImageError, ModelError
 from preproc.images import ChannelOrder, Picture, decode
 from preproc.layerwise import Layerwise, large_layerwise
+from preproc.mixing import reach
 from preproc.networks import ModelDescriptor, SizeRule, Tiling, find
 from preproc.networks.steps import Stepwise
+from preproc.packing import RegionPlan, plan_regions
+from preproc.regions import LEAST_GAP, cut_out, run_sheets, size_of, stand_up
 from preproc.resize import imresize
 from preproc.runtime import Runtime, choose_device, choose_dtype
 from preproc.samples import from_float
@@ -122,6 +125,7 @@ class Enhancer:
         self._policy = _tile_policy(self.descriptor, tile, overlap, shrinks=self._shrinks)
         self._batch_size = batch_size
         self._channel_order: ChannelOrder = channel_order
+        self._gap: int | None = None  # between regions on a sheet; None where none may share one
         network = load_network(self.descriptor, weights)
         if strips and isinstance(network, Splittable):
             # Padding would have to go before shrinking, which only the stage can do.
@@ -132,6 +136,8 @@ class Enhancer:
         self._apply: Apply = averaged(apply) if self_ensemble else apply
         if self.descriptor.tiling is Tiling.TILES and runtime.mixes:
             self._policy = replace(self._policy, bucket=BUCKET)
+            if self.descriptor.size == SizeRule():
+                self._gap = max(reach(network), LEAST_GAP)
 
     @overload
     def __call__(self, img: str | os.PathLike[str]) -> Image.Image: ...
@@ -156,6 +162,75 @@ class Enhancer:
         if isinstance(img, (list, tuple)):
             return self._enhanced([self._nth(n, item) for n, item in enumerate(img)])
         return self._enhanced([decode(img, self._channel_order)])[0]
+
+    def regions(
+        self, img: object, boxes: Sequence[Sequence[float]], *, margin: int | None = None
+    ) -> list[Any]:
+        """Enhance parts of a picture, such as text boxes or face candidates, and nothing else.
+
+        Every box is computed with real neighbours around it, so that its crop is what the enhanced
+        picture has there. Boxes near to each other are computed together, and all share as few
+        passes as possible; more than the whole picture is never computed.
+
+        Args:
+            img: a PIL image, an array or a tensor, as the class names them; boxes of a PIL image
+                count in the upright one.
+            boxes: (left, top, right, bottom) each, in px of ``img``; fractions are rounded
+                outwards, and what is beyond the picture is cut off.
+            margin: px of real neighbours; by default as many as tiles get. A network that pools
+                over the whole picture gets the whole picture unless ``margin`` is given.
+
+        Returns:
+            For each box its crop, of the same kind as ``img``, ``scale`` times as large as the box.
+
+        Raises:
+            ImageError: no such picture, or a box that has no px of it.
+            ModelError: as for the whole picture.
+            DeviceMemoryError: as for the whole picture.
+        """
+        img = stand_up(img)
+        plan = self.plan_regions(size_of(img), boxes, margin=margin)
+        if not plan.boxes:
+            return []
+        pictures = [decode(cut_out(img, window), self._channel_order) for window in plan.windows]
+        canvases = [self._canvas(picture.color) for picture in pictures]
+        for n in range(len(pictures[0].color)):
+            colors, places = [p.color[n] for p in pictures], [c[n] for c in canvases]
+            run_sheets(colors, places, plan.sheets, self._apply, self._policy)
+            run_tiles(
+                [colors[k] for k in plan.alone],
+                [places[k] for k in plan.alone],
+                self._apply,
+                self._policy,
+                batch_size=self._batch_size,
+            )
+        results = [
+            self._finished(canvas, picture.color)
+            for canvas, picture in zip(canvases, pictures, strict=True)
+        ]
+        return [
+            decode(cut_out(img, box), self._channel_order).pack(
+                results[home][..., *box.within(plan.windows[home], self.scale)]
+            )
+            for box, home in zip(plan.boxes, plan.home, strict=True)
+        ]
+
+    def plan_regions(
+        self, size: tuple[int, int], boxes: Sequence[Sequence[float]], *, margin: int | None = None
+    ) -> RegionPlan:
+        """What `regions` would compute for a picture of a size (height, width), and what it saves.
+
+        Raises:
+            ImageError: a box that has no px of the picture.
+            ModelError: ``margin`` is negative.
+        """
+        if margin is None and self.descriptor.tiling is Tiling.WHOLE:
+            margin = max(size)
+        if margin is not None and margin < 0:
+            raise ModelError(f"margin is a number of px of 0 or more, but is {margin}.")
+        margin = self._policy.overlap if margin is None else margin
+        side = min(TILE, self._policy.size or TILE)
+        return plan_regions(size, boxes, self._policy, margin=margin, gap=self._gap, side=side)
 
     def _by_layers(self, network: nn.Module, whole: Runtime, layerwise: bool | None) -> Apply:
         """The network as it is, or layer by layer where that is wanted and it can."""

@@ -177,15 +177,16 @@ def _from_pil(image: Image.Image) -> Picture:
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # opened, but not yet decoded
         raise ImageError(f"The PIL image is truncated or damaged ({error}).") from error
     _require_px(image.size)
-    upright = _upright(image)
-    picture = _from_array(pil_modes.to_array(upright))
+    turned = upright(image)
+    picture = _from_array(pil_modes.to_array(turned))
     return Picture(
         picture.color,
-        lambda result: pil_modes.from_array(picture.pack(result), upright),
+        lambda result: pil_modes.from_array(picture.pack(result), turned),
     )
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF says; damaged EXIF says nothing."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # Pillow raises many kinds on damaged EXIF; the pixels are good without it

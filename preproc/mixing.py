@@ -57,6 +57,19 @@ def can_mix(network: nn.Module) -> bool:
     return True
 
 
+def reach(network: nn.Module) -> int:
+    """Most px that one convolution of the network sees to each side."""
+    return max(
+        (
+            d * (k - 1) // 2
+            for module in network.modules()
+            if isinstance(module, nn.Conv2d)
+            for d, k in zip(module.dilation, module.kernel_size, strict=True)
+        ),
+        default=0,
+    )
+
+
 @contextmanager
 def only_inside(inside: Tensor | None) -> Iterator[None]:
     """Let the networks made ready see zeros outside pictures; ``inside`` is as `stack` gives it."""

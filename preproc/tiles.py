@@ -160,7 +160,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """A tile with its picture (C, H, W) and the canvas (C, scale*H, scale*W) it is written to."""
 
     picture: Tensor
@@ -196,14 +196,14 @@ def run_tiles(
         MemoryError: as ``apply`` raised it, when the tiles cannot be made smaller.
     """
     jobs = deque(
-        _Job(picture, canvas, tile)
+        Job(picture, canvas, tile)
         for picture, canvas in zip(pictures, canvases, strict=True)
         for tile in policy.tiles(*picture.shape[-2:])
     )
     while jobs:
         batch = _next_batch(jobs, policy, batch_size)
         try:
-            windows, inside = stack([_cut(job) for job in batch])
+            windows, inside = stack([cut(job) for job in batch])
             results = apply(windows, inside)
         except MemoryError:
             jobs.extendleft(reversed(batch))
@@ -217,7 +217,7 @@ def run_tiles(
             continue
         made = results.shape[-1] // windows.shape[-1]
         for job, result in zip(batch, results, strict=True):
-            _paste(job, result, made)
+            paste(job, result, made)
 
 
 def pad(x: Tensor, height: int, width: int) -> Tensor:
@@ -228,7 +228,7 @@ def pad(x: Tensor, height: int, width: int) -> Tensor:
     return x
 
 
-def _next_batch(jobs: deque[_Job], policy: TilePolicy, batch_size: int) -> list[_Job]:
+def _next_batch(jobs: deque[Job], policy: TilePolicy, batch_size: int) -> list[Job]:
     """Take jobs of the first one's group off the queue, as many as fit a batch."""
     height, width = group = policy.group(jobs[0].tile)
     most = max(1, min(batch_size, BATCH_PIXELS // (height * width)))
@@ -239,12 +239,12 @@ def _next_batch(jobs: deque[_Job], policy: TilePolicy, batch_size: int) -> list[
     return batch
 
 
-def _cut_finer(jobs: deque[_Job], policy: TilePolicy, size: int) -> deque[_Job]:
+def _cut_finer(jobs: deque[Job], policy: TilePolicy, size: int) -> deque[Job]:
     """The same work in windows no longer than ``size`` px."""
     return deque(replace(job, tile=tile) for job in jobs for tile in policy.split(job.tile, size))
 
 
-def _cut(job: _Job) -> Tensor:
+def cut(job: Job) -> Tensor:
     """The window as float32 (3, h, w); beyond the picture it is reflected."""
     y, x = job.tile.y, job.tile.x
     height, width = job.picture.shape[-2:]
@@ -267,7 +267,7 @@ def _reflected(start: int, stop: int, extent: int) -> Tensor:
     return torch.minimum(index, period - index).clamp(max=extent - 1)
 
 
-def _paste(job: _Job, result: Tensor, made: int) -> None:
+def paste(job: Job, result: Tensor, made: int) -> None:
     """Write the core of a result (3, made*h, made*w) to its place on the canvas."""
     y, x = job.tile.y, job.tile.x
     scale = job.canvas.shape[-1] // job.picture.shape[-1]

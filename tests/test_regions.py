@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from conftest import Tiny
+from PIL import Image
+
+from preproc import Enhancer
+from preproc.errors import ImageError, ModelError, WeightsError
+from preproc.networks import ModelDescriptor, register
+from preproc.networks.cajnn import CAJNN
+from preproc.packing import Box, plan_regions
+from preproc.tiles import TilePolicy
+from preproc.weights import save_state
+
+BOXES = [(3, 5, 33, 17), (40, 8, 71, 22), (90, 100, 131, 150), (0, 60, 9, 75), (60, 12, 88, 30)]
+
+
+def picture(rng, height=150, width=131):
+    coarse = Image.fromarray(rng.integers(0, 256, (height // 4, width // 4, 3), np.uint8))
+    return np.array(coarse.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def crops_of(whole, boxes, scale):
+    return [whole[scale * t : scale * b, scale * x : scale * r] for x, t, r, b in boxes]
+
+
+def worst(crops, others):
+    assert [c.shape for c in crops] == [o.shape for o in others]
+    pairs = zip(crops, others, strict=True)
+    return max(int(np.abs(a.astype(int) - b.astype(int)).max()) for a, b in pairs)
+
+
+# ------------------------------------------------------------------- answers
+
+
+@pytest.mark.parametrize("to_input_size", [False, True])
+def test_a_region_is_what_the_whole_enhanced_picture_has_there(make, rng, to_input_size):
+    img, enhancer = picture(rng), make(to_input_size=to_input_size)
+    assert worst(enhancer.regions(img, BOXES), crops_of(enhancer(img), BOXES, enhancer.scale)) == 0
+
+
+def test_without_neighbours_it_would_not_be(make, rng):
+    img, enhancer = picture(rng), make()
+    bare = enhancer.regions(img, BOXES, margin=0)
+    assert worst(bare, crops_of(enhancer(img), BOXES, 4)) > 1
+
+
+@pytest.mark.parametrize("strips", [False, True])
+def test_regions_on_one_sheet_do_not_see_each_other(rng, tmp_path, strips):
+    torch.manual_seed(0)
+    network = CAJNN(features=8, growth=4, blocks=1)
+    save_state(tmp_path / "w.safetensors", network.state_dict(), torch.float32)
+    register(
+        ModelDescriptor("small-cajnn", 4, lambda: CAJNN(4, 8, 4, 1), 0, 1, radius=22, overlap=22),
+        replace=True,
+    )
+    enhancer = Enhancer(
+        "small-cajnn",
+        weights=tmp_path / "w.safetensors",
+        device="cpu",
+        dtype="float32",
+        strips=strips,
+    )
+    img, boxes = picture(rng, 260, 240), [(10, 10, 40, 20), (200, 30, 240, 45), (5, 230, 70, 250)]
+    plan = enhancer.plan_regions((260, 240), boxes)
+    assert len(plan.sheets) == 1, "all atrous convolutions and the skip are put to the test"
+    assert len(plan.windows) == 3
+    assert worst(enhancer.regions(img, boxes), crops_of(enhancer(img), boxes, 4)) == 0
+
+
+def test_trained_weights_keep_the_answer_within_one_level(rng):
+    try:
+        enhancer = Enhancer("cajnn-light", device="cpu", dtype="float32")
+    except WeightsError as error:
+        pytest.skip(f"the weights of cajnn-light are not there yet: {error}")
+    img, boxes = picture(rng, 160, 200), [(60, 70, 100, 84), (150, 5, 190, 20)]
+    assert enhancer.plan_regions((160, 200), boxes).saved > 0.2
+    assert worst(enhancer.regions(img, boxes), crops_of(enhancer(img), boxes, 4)) <= 1
+
+
+def test_self_ensemble_and_regions_agree(make, rng):
+    img, enhancer = picture(rng), make(self_ensemble=True)
+    assert worst(enhancer.regions(img, BOXES), crops_of(enhancer(img), BOXES, 4)) <= 1
+
+
+def test_a_network_that_pools_gets_the_whole_picture(tiny_weights, rng):
+    enhancer = Enhancer("tiny-pooled", weights=tiny_weights, device="cpu", dtype="float32")
+    img = picture(rng)
+    assert worst(enhancer.regions(img, BOXES), crops_of(enhancer(img), BOXES, 4)) == 0
+    assert enhancer.plan_regions(img.shape[:2], BOXES).saved == 0
+
+
+def test_a_network_that_takes_even_sizes_only_gets_them(tiny_weights, rng):
+    enhancer = Enhancer("tiny-even", weights=tiny_weights, device="cpu", dtype="float32")
+    img = picture(rng)[:150, :130]
+    boxes = BOXES[:2]
+    assert worst(enhancer.regions(img, boxes), crops_of(enhancer(img), boxes, 4)) == 0
+
+
+# ------------------------------------------------------------------- kinds
+
+
+@pytest.mark.parametrize(
+    "make_img",
+    [
+        Image.fromarray,
+        lambda a: Image.fromarray(a).convert("L"),
+        lambda a: np.dstack([a, np.full(a.shape[:2], 200, np.uint8)]),
+        lambda a: a[..., 0],
+        lambda a: torch.from_numpy(a).permute(2, 0, 1) / 255,
+        lambda a: torch.from_numpy(a).permute(2, 0, 1)[None].repeat(2, 1, 1, 1),
+    ],
+)
+def test_crops_are_of_the_pictures_kind(make, rng, make_img):
+    img, enhancer, box = make_img(picture(rng)), make(), (40, 8, 71, 22)
+    [crop] = enhancer.regions(img, [box])
+    whole = enhancer(img)
+    assert type(crop) is type(img)
+    if isinstance(img, Image.Image):
+        assert crop.mode == img.mode
+        crop, whole = np.asarray(crop), np.asarray(whole)
+    if isinstance(img, torch.Tensor):
+        torch.testing.assert_close(crop, whole[..., 32:88, 160:284], atol=1e-5, rtol=0)
+    else:
+        np.testing.assert_array_equal(crop, whole[32:88, 160:284])
+
+
+def test_boxes_of_a_rotated_photograph_count_upright(make, rng):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: stored rows are the picture's columns
+    buffer = io.BytesIO()
+    Image.fromarray(picture(rng)).save(buffer, "PNG", exif=exif)
+    img, enhancer = Image.open(buffer), make()
+    [crop] = enhancer.regions(img, [(40, 8, 71, 22)])
+    np.testing.assert_array_equal(np.asarray(crop), np.asarray(enhancer(img))[32:88, 160:284])
+
+
+@pytest.mark.parametrize(
+    ("boxes", "sentence"),
+    [
+        ([(0, 0, 4, 4), (200, 0, 240, 9)], r"Box 1 .* has no px of the picture, .* 150x131"),
+        ([(9, 0, 9, 4)], "Box 0"),
+        ([(0, 0, 4)], "Box 0 is .left, top, right, bottom."),
+        ([(0, 0, float("nan"), 4)], "Box 0 is"),
+    ],
+)
+def test_a_box_that_is_none_is_one_sentence(make, rng, boxes, sentence):
+    with pytest.raises(ImageError, match=sentence):
+        make().regions(picture(rng), boxes)
+
+
+def test_files_are_opened_first_and_margins_are_not_negative(make, rng):
+    with pytest.raises(ImageError, match="open files and bytes first"):
+        make().regions("scan.png", BOXES)
+    with pytest.raises(ModelError, match="margin is a number of px of 0 or more, but is -1"):
+        make().regions(picture(rng), BOXES, margin=-1)
+    assert make().regions(picture(rng), []) == []
+
+
+def test_fractions_round_outwards_and_the_border_cuts(make, rng):
+    [crop] = make().regions(picture(rng), [(100.2, -7.5, 140, 3.1)])
+    assert crop.shape == (16, 124, 3)
+
+
+# ------------------------------------------------------------------- passes and px
+
+
+def test_many_boxes_share_one_pass(make, rng, monkeypatch):
+    shapes, forward = [], Tiny.forward
+    monkeypatch.setattr(Tiny, "forward", lambda self, x: shapes.append(x.shape) or forward(self, x))
+    img, enhancer = picture(rng, 600, 700), make()
+    boxes = [(50 + 160 * k % 600, 40 + 57 * k, 90 + 160 * k % 600, 54 + 57 * k) for k in range(9)]
+    enhancer.regions(img, boxes)
+    assert len(shapes) == 1
+    plan = enhancer.plan_regions((600, 700), boxes)
+    assert shapes[0][-2] * shapes[0][-1] == plan.pixels
+    assert plan.saved > 0.9
+
+
+def test_full_memory_gives_the_same_crops_one_by_one(make, rng, monkeypatch):
+    img, enhancer, forward = picture(rng), make(), Tiny.forward
+    wanted = enhancer.regions(img, BOXES[:3])
+
+    def small_memory(self, x):
+        if x.shape[-1] * x.shape[-2] > 48 * 57:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(self, x)
+
+    monkeypatch.setattr(Tiny, "forward", small_memory)
+    assert worst(enhancer.regions(img, BOXES[:3]), wanted) == 0
+
+
+def test_boxes_all_over_the_picture_never_cost_more_than_the_picture(make):
+    boxes = [(x, y, x + 20, y + 10) for x in range(0, 480, 24) for y in range(0, 480, 14)]
+    for margin in (0, 3, 40):
+        assert make().plan_regions((500, 500), boxes, margin=margin).saved >= 0
+
+
+def test_a_plan_keeps_every_box_whole_apart_from_others_and_on_the_sheet():
+    rng, policy, gap = np.random.default_rng(1), TilePolicy(512, 32), 4
+    corners = rng.integers(0, 3900, (300, 2))
+    boxes = [
+        (x, y, x + w, y + h)
+        for (x, y), w, h in zip(
+            corners, rng.integers(8, 90, 300), rng.integers(8, 40, 300), strict=True
+        )
+    ]
+    boxes.append((100, 100, 1500, 700))
+    plan = plan_regions((4000, 4000), boxes, policy, margin=32, gap=gap, side=512)
+    for box, home in zip(plan.boxes, plan.home, strict=True):
+        assert plan.windows[home].holds(box.grown(32, 4000, 4000))
+    seen = list(plan.alone)
+    for sheet in plan.sheets:
+        assert max(sheet.height, sheet.width) <= 512
+        taken = np.zeros((sheet.height + gap, sheet.width + gap), int)
+        for number, top, left in sheet.places:
+            window = plan.windows[number]
+            assert top + window.height <= sheet.height
+            assert left + window.width <= sheet.width
+            taken[top : top + window.height + gap, left : left + window.width + gap] += 1
+            seen.append(number)
+        assert taken.max() == 1
+    assert sorted(seen) == list(range(len(plan.windows)))
+    windows = sum(w.width * w.height for w in plan.windows)
+    assert plan.pixels < 1.25 * windows, "little of a sheet is left empty"
+    assert len(plan.sheets) < len(plan.windows) / 10
+
+
+def test_windows_that_are_cheaper_together_are_one():
+    policy = TilePolicy(512, 32)
+
+    def windows(*boxes):
+        return plan_regions((300, 900), boxes, policy, margin=32, gap=4, side=512).windows
+
+    assert windows((50, 100, 90, 115), (98, 100, 140, 115)) == (Box(18, 68, 172, 147),)
+    assert len(windows((50, 100, 90, 115), (300, 100, 340, 115))) == 2
+    assert len(windows((50, 100, 350, 115), (355, 100, 700, 115))) == 2, "the union fits no sheet"
