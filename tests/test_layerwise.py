@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from live_memory import LiveMemory
+
+from preproc import Enhancer
+from preproc.layerwise import Layerwise, large_layerwise
+from preproc.networks import ModelDescriptor, Tiling, find, register
+from preproc.networks.cisrnet import CISRNet
+from preproc.networks.steps import Keep, Local, Stepwise
+from preproc.networks.steps import Pooled as PooledStep
+from preproc.runtime import Runtime
+from preproc.weights import save_state
+
+CPU = torch.device("cpu")
+
+
+def network(scale=4, **options):
+    """CISRNet with all its layers and few channels, whose blocks and gates change a lot."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = CISRNet(scale, 8, 2, 2, coarse_groups=1, fine_groups=1, **options).eval()
+    for name, value in net.named_parameters():
+        if ".blocks." in name:
+            value.data.mul_(30 if ".channel." in name else 3)
+    return net
+
+
+@pytest.fixture(scope="module")
+def make_small(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_state(path, network().state_dict(), torch.float32)
+    register(
+        ModelDescriptor("small-cisrnet", 4, network, 0, 1, 99, tiling=Tiling.WHOLE), replace=True
+    )
+
+    def make(**options):
+        options = {"device": "cpu", "dtype": "float32"} | options
+        return Enhancer("small-cisrnet", weights=path, **options)
+
+    return make
+
+
+# ------------------------------------------------------------------- the same answer
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"coarse_attention": "sdab", "fine_attention": "pdab"}, {"coarse_only": True}],
+    ids=str,
+)
+@pytest.mark.parametrize("size", [(1, 1), (5, 31), (29, 26)])
+@torch.inference_mode()
+def test_layer_by_layer_is_the_whole_image(scale, options, size):
+    net, x = network(scale, **options), torch.rand(2, 3, *size)
+    assert isinstance(net, Stepwise)
+    out = Layerwise(net, band=16, length=24)(x)
+    torch.testing.assert_close(out, net(x), atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_means_of_tiles_instead_would_show():
+    net, x = network(), torch.rand(1, 3, 24, 24)
+    x[..., 12:] /= 4
+    left = net(x[..., :20])[..., : 4 * 12]
+    assert (left - net(x)[..., : 4 * 12]).abs().max() > 5e-4, "fifty times what tests allow"
+
+
+@torch.inference_mode()
+def test_a_step_that_told_too_small_a_radius_would_show():
+    net, x = network(), torch.rand(1, 3, 24, 24)
+
+    class Short(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def steps(self):
+            for step in net.steps():
+                match step:
+                    case PooledStep(extract, gates, merge, radius, merge_radius):
+                        yield PooledStep(extract, gates, merge, radius - 1, merge_radius)
+                    case _:
+                        yield step
+
+    assert (Layerwise(Short(), band=16, length=24)(x) - net(x)).abs().max() > 1e-4
+
+
+def test_the_real_networks_tell_as_many_steps_as_they_have_layers():
+    with torch.device("meta"):
+        steps = find("cisrnet", 4).build().steps()
+    blocks = 8 * (4 + 2)
+    assert sum(isinstance(step, PooledStep) for step in steps) == blocks
+    assert sum(isinstance(step, Keep) for step in steps) == 4 + 2 + 2
+    skips = sum(step.skip for step in steps if isinstance(step, Local))
+    assert skips == 4 + 2 + 2, "all that is kept is used"
+
+
+@pytest.mark.parametrize("options", [{}, {"self_ensemble": True}, {"to_input_size": True}])
+def test_the_stage_gives_the_same_either_way(make_small, rng, options):
+    img = rng.random((21, 34, 3), np.float32)
+    whole, layers = (make_small(layerwise=way, **options)(img) for way in (False, True))
+    np.testing.assert_allclose(layers, whole, atol=1e-5)
+
+
+def test_bfloat16_is_as_near_as_it_is_to_itself(make_small, rng):
+    img = rng.random((40, 34, 3), np.float32)
+    whole, layers = (make_small(layerwise=way, dtype="bf16")(img) for way in (False, True))
+    assert np.abs(layers - whole).max() < 1 / 255
+
+
+def test_a_black_hole_in_half_precision_is_filled_in_float32():
+    net = network()
+
+    class Overflows(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def steps(self):
+            yield from net.steps()
+            yield Local(lambda x: x / 0 if torch.is_autocast_enabled("cpu") else x, radius=0)
+
+    x = torch.rand(1, 3, 9, 9)
+    runtime = Runtime(Layerwise(Overflows()), CPU, torch.bfloat16, in_pieces=True)
+    with pytest.warns(UserWarning, match="computed again in float32"):
+        out = runtime(x)
+    with torch.inference_mode():
+        torch.testing.assert_close(out, net(x), atol=1e-5, rtol=0)
+
+
+# ------------------------------------------------------------------- when it is used
+
+
+def said(word, words, fails=()):
+    def apply(batch, inside=None):
+        words.append(word)
+        if len(batch) in fails:
+            raise MemoryError("full")
+        return batch
+
+    return apply
+
+
+def test_large_pictures_go_layer_by_layer():
+    words = []
+    apply = large_layerwise(said("whole", words), said("layers", words), scale=4, limit=1600)
+    apply(torch.zeros(8, 3, 10, 10))
+    apply(torch.zeros(1, 3, 10, 11))
+    assert words == ["whole", "layers"]
+
+
+def test_full_memory_goes_layer_by_layer_once_a_batch_is_one_picture():
+    words = []
+    apply = large_layerwise(said("whole", words, (1, 2)), said("layers", words), 4, limit=None)
+    with pytest.raises(MemoryError):
+        apply(torch.zeros(2, 3, 10, 10))
+    apply(torch.zeros(1, 3, 10, 10))
+    assert words == ["whole", "whole", "layers"]
+
+
+def test_cisrnet_does_so_by_itself_and_others_do_not(make_small, tiny_weights, rng, monkeypatch):
+    calls, forward = [], Layerwise.forward
+    monkeypatch.setattr(
+        Layerwise, "forward", lambda self, x: calls.append(x.shape) or forward(self, x)
+    )
+    large = np.zeros((363, 363, 3), np.uint8)  # just above 2**21 px at x4
+    monkeypatch.setattr(CISRNet, "steps", lambda _: [Local(_repeats, 0, 4)])
+    make_small()(large)
+    assert calls == [(1, 3, 363, 363)]
+    make_small()(large[:300, :300])
+    make_small(layerwise=False)(large[:30, :30])
+    Enhancer("tiny-pooled", weights=tiny_weights, device="cpu", layerwise=True)(large[:9])
+    assert len(calls) == 1
+    make_small(layerwise=True)(large[:9, :9])
+    assert len(calls) == 2
+
+
+def _repeats(x):
+    return x.repeat_interleave(4, -2).repeat_interleave(4, -1)
+
+
+# ------------------------------------------------------------------- memory
+
+
+@torch.inference_mode()
+def test_tiles_on_the_device_do_not_grow_with_the_picture():
+    """What reaches a layer of the network is on the device; all else is on the host."""
+    net, shapes = network(), []
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_pre_hook(lambda _, x: shapes.append(x[0].shape[-2:]))
+    for size in ((30, 40), (60, 80)):
+        Layerwise(net, band=16, length=24)(torch.rand(1, 3, *size))
+        assert max(map(math.prod, shapes)) <= 4 * 4 * (16 + 8) * (24 + 8)
+        assert max(math.prod(s) for s in shapes) < 16 * math.prod(size) / 1.5
+        shapes.clear()
+
+
+@torch.inference_mode()
+def test_the_host_holds_two_maps():
+    height, width = 60, 32
+    net, x = network(), torch.rand(1, 3, height, width)
+    with LiveMemory() as layers:
+        Layerwise(net, band=16, length=24)(x)
+    with LiveMemory() as whole:
+        net(x)
+    one_map = 16 * height * width * 8 * 4
+    assert 2 * one_map < layers.peak < 4 * one_map
+    assert whole.peak > 5 * one_map
