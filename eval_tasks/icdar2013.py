@@ -142,13 +142,12 @@ def _run(options: argparse.Namespace) -> None:
     require_writable(options.out)
     arms = arm_options.arms_from(options)
     recogniser = make_recogniser(options.recogniser, cuda=_wants_cuda(options.device))
+    ways = [(degradation, arm) for degradation in degradations for arm in arms]
+    if (clean := (Degradation(), arms[0])) not in ways:
+        ways.insert(0, clean)  # always read, since it says what there is to win back
     with Readings(options.out / "readings.jsonl") as readings:
-        _read_all(words, degradations, arms, recogniser, readings)
-        runs = [
-            _collect(words, str(degradation), arm, recogniser, readings)
-            for degradation in degradations
-            for arm in arms
-        ]
+        _read_all(words, ways, recogniser, readings)
+        runs = [_collect(words, str(way[0]), way[1], recogniser, readings) for way in ways]
     _report(options, words, runs, time.perf_counter() - start)
     for arm in arms:
         if arm.name not in (INPUT, BICUBIC):
@@ -168,16 +167,14 @@ def _key(recogniser: NamedRecogniser, degradation: str, arm: Arm, word: Crop) ->
 
 def _read_all(
     words: Sequence[Crop],
-    degradations: Iterable[Degradation],
-    arms: Sequence[Arm],
+    ways: Iterable[tuple[Degradation, Arm]],
     recogniser: NamedRecogniser,
     readings: Readings,
 ) -> None:
     """Read what has not been read yet."""
     missing = [
         (degradation, arm, word)
-        for degradation in degradations
-        for arm in arms
+        for degradation, arm in ways
         for word in words
         if _key(recogniser, str(degradation), arm, word) not in readings
     ]

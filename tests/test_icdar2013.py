@@ -311,6 +311,13 @@ class TestScript:
         assert self.run(data, tmp_path, *asked) == 0
         assert eyes.seen == 8
 
+    def test_what_there_is_to_win_back_is_always_read(self, data, eyes, tmp_path):
+        assert self.run(data, tmp_path, "--reduce", "2", "--quality", "80") == 0
+        assert eyes.seen == 4 * 3
+        report = json.loads((tmp_path / "out" / "report.json").read_text())
+        shown = [r for r in report["rows"] if r["arm"] == "bicubic x4" and r["subset"] == "all"]
+        assert {r["recovered"] for r in shown} == {1}
+
     def test_part_of_the_words_says_how_many(self, data, eyes, tmp_path, capsys):
         few = ["--reduce", "1", "--quality", "none", "--every", "2"]
         assert self.run(data, tmp_path, *few) == 0
