@@ -28,7 +28,7 @@ from preproc.regions import LEAST_GAP, cut_out, run_sheets, size_of, stand_up
 from preproc.resize import imresize
 from preproc.runtime import Runtime, choose_device, choose_dtype
 from preproc.samples import from_float
-from preproc.strips import Splittable, Strips
+from preproc.strips import CPU_STRIP_PIXELS, STRIP_PIXELS, Splittable, Strips
 from preproc.tiles import CONTEXT, Apply, TilePolicy, run_tiles
 from preproc.weights import load_network
 
@@ -82,6 +82,7 @@ class Enhancer:
         channel_order: ChannelOrder = "rgb",
         strips: bool = True,
         layerwise: bool | None = None,
+        fast: bool = True,
     ) -> None:
         """Load a network.
 
@@ -108,6 +109,8 @@ class Enhancer:
             layerwise: whether a network that pools over the whole picture runs layer by layer
                 (`preproc.layerwise`): always, never, or by default where the picture is large. The
                 answer is the same.
+            fast: whether the network runs in its form for inference
+                (`preproc.networks.inference`); False runs it as it was trained, for comparison.
 
         Raises:
             ModelError: no such model, scale, device or dtype, or an option out of range.
@@ -130,9 +133,10 @@ class Enhancer:
         if strips and isinstance(network, Splittable):
             # Padding would have to go before shrinking, which only the stage can do.
             unpadded = self.descriptor.size == SizeRule()
-            network = Strips(network, shrink=self._shrinks and unpadded)
-        runtime = Runtime(network, self.device, self.dtype, str(self.descriptor))
-        apply = self._by_layers(network, runtime, layerwise)
+            pixels = CPU_STRIP_PIXELS if self.device.type == "cpu" else STRIP_PIXELS
+            network = Strips(network, shrink=self._shrinks and unpadded, pixels=pixels)
+        runtime = Runtime(network, self.device, self.dtype, str(self.descriptor), fast=fast)
+        apply = self._by_layers(network, runtime, layerwise, fast=fast)
         self._apply: Apply = averaged(apply) if self_ensemble else apply
         if self.descriptor.tiling is Tiling.TILES and runtime.mixes:
             self._policy = replace(self._policy, bucket=BUCKET)
@@ -232,12 +236,19 @@ class Enhancer:
         side = min(TILE, self._policy.size or TILE)
         return plan_regions(size, boxes, self._policy, margin=margin, gap=self._gap, side=side)
 
-    def _by_layers(self, network: nn.Module, whole: Runtime, layerwise: bool | None) -> Apply:
+    def _by_layers(
+        self, network: nn.Module, whole: Runtime, layerwise: bool | None, *, fast: bool
+    ) -> Apply:
         """The network as it is, or layer by layer where that is wanted and it can."""
         if layerwise is False or not isinstance(network, Stepwise):
             return whole
         runtime = Runtime(
-            Layerwise(network), self.device, self.dtype, str(self.descriptor), in_pieces=True
+            Layerwise(network),
+            self.device,
+            self.dtype,
+            str(self.descriptor),
+            in_pieces=True,
+            fast=fast,
         )
         return runtime if layerwise else large_layerwise(whole, runtime, self.descriptor.scale)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from preproc.errors import ModelError, PreprocError
 from preproc.mixing import can_mix, only_inside
+from preproc.networks.inference import inference_form
 
 _DTYPES = {
     "float32": torch.float32,
@@ -41,8 +42,9 @@ class DeviceMemoryError(PreprocError, MemoryError):
 class Runtime:
     """A network ready to run on a device.
 
-    Parameters stay float32 and autocast shortens what is safe to shorten: the network itself keeps
-    its last convolution and its global skip in float32, and a float32 retry needs no second copy.
+    Autocast shortens what is safe to shorten: the network itself keeps its last convolution and its
+    global skip in float32. The network proper stays in float32 for a retry; what runs is its form
+    for inference (`preproc.networks.inference`), whose short parameters are half as large again.
 
     Attributes:
         device: where the network lies.
@@ -58,6 +60,7 @@ class Runtime:
         name: str = "The model",
         *,
         in_pieces: bool = False,
+        fast: bool = True,
     ) -> None:
         """Move a network to its device, in channels_last.
 
@@ -68,12 +71,14 @@ class Runtime:
             name: how messages call it.
             in_pieces: whether the network takes host tensors to the device itself, piece by piece,
                 and gives host tensors; else whole batches are moved.
+            fast: whether to run the form for inference; False runs the network as it was trained.
         """
         self.device, self.dtype, self.name = device, dtype, name
         self._in_pieces = in_pieces
         self.mixes = can_mix(network)
         network = network.to(device).requires_grad_(requires_grad=False).eval()
         self._network = network.to(memory_format=torch.channels_last)
+        self._form = inference_form(self._network, dtype) if fast else self._network
 
     @torch.inference_mode()
     def __call__(self, batch: Tensor, inside: Tensor | None = None) -> Tensor:
@@ -110,7 +115,7 @@ class Runtime:
         """Run, and once more in float32 if the output holds NaN or infinity."""
         if not self._in_pieces:
             batch = batch.to(self.device, memory_format=torch.channels_last)
-        output = self._run(batch, self.dtype)
+        output = self._run(self._form, batch, self.dtype)
         if bool(output.isfinite().all()):
             return output
         warnings.warn(
@@ -119,7 +124,7 @@ class Runtime:
             PrecisionWarning,
             stacklevel=2,
         )
-        output = self._run(batch, torch.float32)
+        output = self._run(self._network, batch, torch.float32)
         if bool(output.isfinite().all()):
             return output
         raise ModelError(
@@ -127,9 +132,9 @@ class Runtime:
             "it, so use the shipped ones or train again."
         )
 
-    def _run(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
+    def _run(self, network: nn.Module, batch: Tensor, dtype: torch.dtype) -> Tensor:
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
-            output: Tensor = self._network(batch)
+            output: Tensor = network(batch)
         return output.float()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from preproc.errors import ModelError
@@ -14,11 +15,36 @@ class SubPixel(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(features, (out or features) * factor**2, 3, padding=1)
         self.shuffle = nn.PixelShuffle(factor)
+        self._by_pixels = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, features, H, W) to (N, out, factor*H, factor*W)."""
-        shuffled: Tensor = self.shuffle(self.conv(x))
+        h = self.conv(x)
+        shuffled: Tensor = (
+            _placed(h, self.shuffle.upscale_factor) if self._by_pixels else (self.shuffle(h))
+        )
         return shuffled
+
+    def prepare(self, _: torch.dtype) -> None:
+        """Take the form for inference; see `preproc.networks.inference`.
+
+        The convolution gives all channels of one px after another, so that in channels_last whole
+        px are moved where PixelShuffle gathers each channel from afar.
+        """
+        positions = self.shuffle.upscale_factor**2
+        for name, value in list(self.conv.named_parameters()):
+            order = torch.arange(len(value), device=value.device).view(-1, positions).mT.flatten()
+            layout = torch.channels_last if value.ndim == 4 else torch.contiguous_format
+            ordered = value.detach()[order].contiguous(memory_format=layout)
+            setattr(self.conv, name, nn.Parameter(ordered, requires_grad=False))
+        self._by_pixels = True
+
+
+def _placed(h: Tensor, factor: int) -> Tensor:
+    """Give each px of (N, factor*factor*C, H, W), channels ordered (row, column, C), its place."""
+    count, _, height, width = h.shape
+    px = h.permute(0, 2, 3, 1).reshape(count, height, width, factor, factor, -1).transpose(2, 3)
+    return px.reshape(count, factor * height, factor * width, -1).permute(0, 3, 1, 2)
 
 
 def upsampling_steps(scale: int) -> list[int]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from preproc.errors import ModelError
 from preproc.networks.blocks import SubPixel, upsampling_steps
-from preproc.networks.precision import Float32Conv2d
+from preproc.networks.precision import Float32Conv2d, cast_trunk
 from preproc.networks.registry import ModelDescriptor, register
 
 Context = Literal["aspp", "nonlocal", "sequential", "none"]
@@ -93,13 +93,13 @@ class DenseBlock(nn.Module):
             for k in range(5)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, features, H, W) to the same shape."""
+    def forward(self, x: Tensor, stacks: Stacks | None = None) -> Tensor:
+        """Map (N, features, H, W) to the same shape; ``stacks`` is memory to use, if any."""
         stack = x
         for conv in self.convs[:4]:
             grown = F.leaky_relu(conv(stack), _DENSE_SLOPE, inplace=True)
-            stack = torch.cat((stack, grown), dim=1)
-        return torch.add(x, self.convs[4](stack), alpha=_RESIDUAL_SCALE)
+            stack = torch.cat((stack, grown), 1) if stacks is None else stacks.join(stack, grown)
+        return _scaled_sum(x, self.convs[4](stack), in_place=stacks is not None)
 
 
 class RRDB(nn.Module):
@@ -109,9 +109,46 @@ class RRDB(nn.Module):
         super().__init__()
         self.dense = nn.Sequential(*(DenseBlock(features, growth) for _ in range(3)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, features, H, W) to the same shape."""
-        return torch.add(x, self.dense(x), alpha=_RESIDUAL_SCALE)
+    def forward(self, x: Tensor, stacks: Stacks | None = None) -> Tensor:
+        """Map (N, features, H, W) to the same shape; ``stacks`` is memory to use, if any."""
+        h = x
+        for dense in self.dense:
+            h = dense(h, stacks)
+        return _scaled_sum(x, h, in_place=stacks is not None)
+
+
+class Stacks:
+    """Memory for the growing stacks of all dense blocks in turn, for inference.
+
+    Where an allocator asks the system for large buffers and gives them back, as on the CPU, the
+    first touch of every page of a new one costs more than what is then computed in it. Two buffers,
+    read and written by turns, hold each stack.
+
+    Args:
+        width: channels of the widest stack.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._read: Tensor | None = None
+        self._write: Tensor | None = None
+
+    def join(self, stack: Tensor, grown: Tensor) -> Tensor:
+        """``torch.cat((stack, grown), 1)``; valid until the call after the next."""
+        count, _, height, width = stack.shape
+        if self._write is None:
+            self._write = stack.new_empty(count * height * width * self._width)
+        channels = stack.shape[1] + grown.shape[1]
+        place = self._write[: count * height * width * channels]
+        joined = place.view(count, height, width, channels).permute(0, 3, 1, 2)
+        self._read, self._write = self._write, self._read
+        return torch.cat((stack, grown), 1, out=joined)
+
+
+def _scaled_sum(x: Tensor, residual: Tensor, *, in_place: bool) -> Tensor:
+    """``x + 0.2 * residual``, where it may be in the residual's memory."""
+    out = residual if in_place else None
+    return torch.add(x, residual, alpha=_RESIDUAL_SCALE, out=out)
 
 
 class UpConv(nn.Module):
@@ -202,6 +239,8 @@ class CAJNN(nn.Module):
             self.upsampler = nn.ModuleList(step(features, r) for r in upsampling_steps(scale))
         self.conv_hr = nn.Conv2d(width, width, 3, padding=1)
         self.conv_last = Float32Conv2d(width, 3, 3, padding=1)
+        self._widest_stack = features + 4 * growth
+        self._shares_stacks = False
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -226,7 +265,10 @@ class CAJNN(nn.Module):
         first = F.leaky_relu(
             self.conv_first(x.to(self.conv_first.weight.dtype)), _SLOPE, inplace=True
         )
-        features: Tensor = self.trunk(self.context(first))
+        features: Tensor = self.context(first)
+        stacks = Stacks(self._widest_stack) if self._shares_stacks else None
+        for block in self.trunk:
+            features = block(features, stacks)
         return features
 
     def upsample(self, features: Tensor, x: Tensor) -> Tensor:
@@ -244,6 +286,13 @@ class CAJNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Enhance a batch; see the class."""
         return self.upsample(self.extract(x), x)
+
+    def prepare(self, dtype: torch.dtype) -> None:
+        """Take the form for inference; see `preproc.networks.inference`."""
+        cast_trunk(self, dtype)
+        self._shares_stacks = True
+        if self.long_skip:
+            self.conv_last.split(dtype)
 
 
 def _require(option: str, value: str, choices: Iterable[str]) -> None:

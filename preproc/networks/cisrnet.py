@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from preproc.errors import ModelError
 from preproc.networks.blocks import SubPixel, upsampling_steps
-from preproc.networks.precision import Float32Conv2d
+from preproc.networks.precision import Float32Conv2d, cast_trunk
 from preproc.networks.registry import ModelDescriptor, Tiling, register
 from preproc.networks.steps import Keep, Local, Pooled, Step
 
@@ -272,6 +272,10 @@ class CISRNet(nn.Module):
         """Enhance a batch; see the class."""
         picture: Tensor = self.fine(self.coarse(x))
         return picture
+
+    def prepare(self, dtype: torch.dtype) -> None:
+        """Take the form for inference; see `preproc.networks.inference`."""
+        cast_trunk(self, dtype)
 
     def steps(self) -> list[Step]:
         """The same as steps that are local but for means over the image (`networks.steps`)."""

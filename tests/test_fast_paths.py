@@ -1,0 +1,187 @@
+"""Every fast path gives the plain path's answer, and can be turned off."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from preproc import Enhancer
+from preproc.networks import find
+from preproc.networks.blocks import SubPixel
+from preproc.networks.cajnn import CAJNN, RRDB, Stacks
+from preproc.networks.cisrnet import CISRNet
+from preproc.networks.inference import inference_form
+from preproc.networks.precision import Float32Conv2d
+from preproc.runtime import PrecisionWarning, Runtime, choose_dtype
+from preproc.weights import save_state, shipped_folder
+
+CPU = torch.device("cpu")
+LEVEL = 1 / 255
+
+
+def photograph(height: int, width: int) -> np.ndarray:
+    """Edges, gradients and noise, uint8 (H, W, 3)."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:height, :width]
+    smooth = np.stack([127 + 90 * np.sin(x / 9 + c) * np.cos(y / 7) for c in range(3)], -1)
+    smooth[(x // 11 + y // 13) % 3 == 0] += 60
+    return np.clip(smooth + rng.normal(0, 8, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def small_cajnn(**options) -> CAJNN:
+    torch.manual_seed(0)
+    return CAJNN(**{"features": 16, "growth": 8, "blocks": 2} | options).eval()
+
+
+def small_cisrnet() -> CISRNet:
+    torch.manual_seed(0)
+    return CISRNet(2, 16, 4, 1, coarse_groups=1, fine_groups=1).eval()
+
+
+@pytest.fixture(scope="session")
+def light_weights(tmp_path_factory):
+    """The shipped weights of cajnn-light or, while there are none, weights from a fixed seed."""
+    shipped = shipped_folder() / "cajnn-light-x4.safetensors"
+    if shipped.is_file():
+        return shipped
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("light") / "light.safetensors"
+    save_state(path, find("cajnn-light").build().state_dict(), torch.float32)
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("returned", [False, True])
+def test_fast_and_plain_pictures_are_the_same(light_weights, dtype, returned):
+    image = photograph(45, 70).astype(np.float32) / 255
+    options = {"weights": light_weights, "device": "cpu", "dtype": dtype, "to_input_size": returned}
+    fast = Enhancer("cajnn-light", **options)(image)
+    plain = Enhancer("cajnn-light", **options, fast=False, strips=False)(image)
+    assert np.abs(fast - plain).max() <= LEVEL
+
+
+def test_switched_off_the_network_runs_as_it_was_trained(light_weights):
+    enhancer = Enhancer("cajnn-light", weights=light_weights, device="cpu", fast=False)
+    runtime = enhancer._apply
+    assert isinstance(runtime, Runtime)
+    assert runtime._form is runtime._network
+
+
+@pytest.mark.parametrize("build", [small_cajnn, small_cisrnet])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_form_for_inference_has_the_networks_answer(build, dtype):
+    network = build()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    x = torch.rand(2, 3, 13, 18)
+    with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        plain, fast = network(x), inference_form(network, dtype)(x)
+    torch.testing.assert_close(fast, plain, atol=LEVEL if dtype == torch.bfloat16 else 1e-5, rtol=0)
+    for key, value in network.state_dict().items():
+        torch.testing.assert_close(value, before[key], atol=0, rtol=0)
+
+
+def test_unchanged_parameters_are_not_copied():
+    network = small_cajnn()
+    form = inference_form(network, torch.float32)
+    assert form is not network
+    own = {value.data_ptr() for value in network.parameters()}
+    copied = [name for name, value in form.named_parameters() if value.data_ptr() not in own]
+    assert all(name.startswith("upsampler.") for name in copied)
+
+
+def test_networks_without_such_a_form_are_run_as_they_are():
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), nn.PixelShuffle(1))
+    assert inference_form(network, torch.bfloat16) is network
+
+
+def test_trunk_is_cast_once_and_the_last_convolution_is_not():
+    form = inference_form(small_cajnn(), torch.bfloat16)
+    assert form.conv_first.weight.dtype == torch.bfloat16
+    assert form.conv_last.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_dense_blocks_share_two_buffers_with_the_same_answer(blocks):
+    torch.manual_seed(0)
+    trunk = nn.ModuleList(RRDB(8, 4) for _ in range(blocks)).eval()
+    x = torch.randn(2, 8, 7, 5).to(memory_format=torch.channels_last)
+    stacks = Stacks(8 + 4 * 4)
+    with torch.inference_mode():
+        plain, shared = x, x
+        for block in trunk:
+            plain, shared = block(plain), block(shared, stacks)
+    torch.testing.assert_close(shared, plain, atol=1e-6, rtol=0)
+    assert shared.is_contiguous(memory_format=torch.channels_last)
+    assert {stacks._read.numel(), stacks._write.numel()} == {2 * 7 * 5 * (8 + 4 * 4)}
+
+
+def test_joined_stacks_are_in_the_buffers():
+    stacks = Stacks(12)
+    x, grown = torch.rand(1, 8, 3, 4), torch.rand(1, 4, 3, 4)
+    joined = stacks.join(x, grown)
+    torch.testing.assert_close(joined, torch.cat((x, grown), 1))
+    assert joined.untyped_storage().data_ptr() == stacks._read.untyped_storage().data_ptr()
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_whole_pixels_are_placed_as_pixel_shuffle_places_them(factor):
+    torch.manual_seed(0)
+    step = SubPixel(5, factor, 7).eval()
+    x = torch.randn(2, 5, 4, 6).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        torch.testing.assert_close(inference_form(step, torch.float32)(x), step(x))
+
+
+def test_split_convolution_is_more_exact_than_bfloat16():
+    torch.manual_seed(0)
+    conv = Float32Conv2d(64, 3, 3, padding=1)
+    h = torch.randn(1, 64, 20, 20).bfloat16()
+    with torch.inference_mode():
+        exact = conv(h)
+        short = nn.functional.conv2d(h, conv.weight.bfloat16(), conv.bias.bfloat16(), padding=1)
+        conv.split(torch.bfloat16)
+        split = conv(h)
+    assert split.dtype == torch.float32
+    assert not torch.equal(split, exact), "the split path was not taken"
+    assert (split - exact).abs().mean() < 0.8 * (short.float() - exact).abs().mean()
+    # Either part is rounded to 8 significant bits; the lower part is 2^-8 of the higher.
+    assert ((split - exact).abs() <= 2**-8 * exact.abs() + 2e-3).all()
+
+
+def test_split_convolution_still_takes_float32_exactly():
+    conv = Float32Conv2d(4, 3, 3, padding=1)
+    h = torch.randn(1, 4, 5, 5)
+    with torch.no_grad():
+        exact = conv(h)
+        conv.split(torch.bfloat16)
+        torch.testing.assert_close(conv(h), exact, atol=0, rtol=0)
+
+
+def test_pictures_of_several_sizes_share_a_batch_in_the_fast_form(light_weights):
+    enhancer = Enhancer("cajnn-light", weights=light_weights, device="cpu", dtype="float32")
+    crops = [photograph(17, 30), photograph(20, 27)]
+    for crop, together in zip(crops, enhancer(crops), strict=True):
+        alone = enhancer(Image.fromarray(crop))
+        assert np.abs(np.asarray(alone).astype(int) - together.astype(int)).max() <= 1
+
+
+def test_infinite_values_are_computed_again_by_the_network_proper():
+    network = small_cajnn()
+    runtime = Runtime(network, CPU, torch.bfloat16)
+    with torch.no_grad():
+        runtime._form.conv_first.weight.fill_(float("nan"))
+    x = torch.rand(1, 3, 9, 9)
+    with pytest.warns(PrecisionWarning, match="again in float32"):
+        retried = runtime(x)
+    with torch.inference_mode():
+        torch.testing.assert_close(retried, network(x.to(memory_format=torch.channels_last)))
+
+
+def test_cpus_without_bfloat16_units_take_float32(monkeypatch):
+    monkeypatch.setattr("preproc.runtime._cpu_features", lambda: {"avx2", "avx512_f"})
+    assert choose_dtype(CPU, None, (torch.bfloat16,)) == torch.float32
+    monkeypatch.setattr("preproc.runtime._cpu_features", lambda: {"avx2", "amx_bf16"})
+    assert choose_dtype(CPU, None, (torch.bfloat16,)) == torch.bfloat16
