@@ -1,0 +1,76 @@
+"""What the shipped weights promise, on a photograph that comes with scikit-image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiled_difference
+
+from preproc import Enhancer
+from preproc.degrade import bicubic_down, bicubic_up, jpeg
+from preproc.metrics import psnr
+from preproc.networks import find
+from preproc.weights import entries, load_state, read_card
+
+data = pytest.importorskip("skimage.data", reason="the photograph comes with scikit-image")
+
+SHIPPED = [pytest.param(entry, id=str(entry)) for entry in entries()]
+
+
+@pytest.fixture(scope="module")
+def photograph():
+    """uint8 (256, 256, 3): the face and collar of NASA's portrait of Eileen Collins."""
+    return np.ascontiguousarray(data.astronaut()[:256, 96:352])
+
+
+def of(entry, **options):
+    return Enhancer(entry.model, scale=entry.scale, device="cpu", **options)
+
+
+@pytest.mark.parametrize("entry", SHIPPED)
+def test_weights_fit_and_have_a_card_with_their_results(entry):
+    state = load_state(find(entry.model, entry.scale))
+    assert sum(value.numel() for value in state.values()) == entry.parameters
+    card = read_card(entry)
+    assert entry.licence in card
+    for qualities in entry.results.values():
+        for measured in qualities.values():
+            assert f"{measured['psnr']:.2f}" in card
+
+
+@pytest.mark.parametrize("quality", [10, 20, 40])
+@pytest.mark.parametrize("entry", SHIPPED)
+def test_a_compressed_photograph_comes_out_better_than_bicubic(entry, quality, photograph):
+    low = jpeg(bicubic_down(photograph, entry.scale), quality)
+    plain = psnr(bicubic_up(low, entry.scale), photograph)
+    assert psnr(of(entry)(low), photograph) > plain + 0.3
+
+
+@pytest.mark.parametrize("entry", SHIPPED)
+def test_tiles_do_not_show(entry):
+    low = jpeg(bicubic_down(data.astronaut(), 4), 20).astype(np.float32) / 255
+
+    def make(**options):
+        return of(entry, dtype="float32", **options)
+
+    assert tiled_difference(make, low, tile=96) <= 1
+
+
+@pytest.mark.parametrize("entry", SHIPPED)
+@pytest.mark.parametrize("level", [0, 255])
+def test_black_stays_black_and_white_white(entry, level):
+    """To the level inside, where rounding is all there is; to one level at the very edge."""
+    out = of(entry)(np.full((32, 32, 3), level, np.uint8)).astype(int)
+    assert np.abs(out - level).max() <= 1
+    assert (out[16:-16, 16:-16] == level).all()
+
+
+@pytest.mark.parametrize("entry", SHIPPED)
+def test_bfloat16_is_within_two_grey_levels_of_float32(entry, photograph):
+    low = jpeg(bicubic_down(photograph, entry.scale), 20)
+    exact, short = (
+        of(entry, dtype=dtype)(low).astype(int) for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert np.abs(exact - short).max() <= 2
+    assert np.abs(exact - short).mean() < 0.1
