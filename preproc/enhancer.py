@@ -28,7 +28,7 @@ from preproc.regions import LEAST_GAP, cut_out, run_sheets, size_of, stand_up
 from preproc.resize import imresize
 from preproc.runtime import Runtime, choose_device, choose_dtype
 from preproc.samples import from_float
-from preproc.strips import CPU_STRIP_PIXELS, STRIP_PIXELS, Splittable, Strips
+from preproc.strips import Splittable, Strips, strip_pixels
 from preproc.tiles import CONTEXT, Apply, TilePolicy, run_tiles
 from preproc.weights import load_network
 
@@ -133,8 +133,9 @@ class Enhancer:
         if strips and isinstance(network, Splittable):
             # Padding would have to go before shrinking, which only the stage can do.
             unpadded = self.descriptor.size == SizeRule()
-            pixels = CPU_STRIP_PIXELS if self.device.type == "cpu" else STRIP_PIXELS
-            network = Strips(network, shrink=self._shrinks and unpadded, pixels=pixels)
+            network = Strips(
+                network, shrink=self._shrinks and unpadded, pixels=strip_pixels(self.device)
+            )
         runtime = Runtime(network, self.device, self.dtype, str(self.descriptor), fast=fast)
         apply = self._by_layers(network, runtime, layerwise, fast=fast)
         self._apply: Apply = averaged(apply) if self_ensemble else apply
@@ -286,6 +287,8 @@ class Enhancer:
     def _finished(self, canvas: Tensor, color: Tensor) -> Tensor:
         if canvas.shape[-2:] != (self.scale * color.shape[-2], self.scale * color.shape[-1]):
             canvas = imresize(canvas, size=(color.shape[-2], color.shape[-1]))
+        if color.is_floating_point():
+            return canvas.clamp_(0, 1)
         return from_float(canvas, color.dtype) if canvas.is_floating_point() else canvas
 
 
