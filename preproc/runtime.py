@@ -100,7 +100,7 @@ class Runtime:
             with only_inside(None if inside is None else inside.to(self.device)):
                 return self._finite(batch)
         except (RuntimeError, MemoryError) as error:
-            if not _is_full_memory(error):
+            if not is_full_memory(error):
                 raise
         # Outside the handler: the error's traceback holds on to the tensors that filled the memory.
         if self.device.type == "cuda":
@@ -202,7 +202,8 @@ def _cpu_features() -> set[str]:
     return set(cpuinfo.read_text().split()) if cpuinfo.is_file() else set()
 
 
-def _is_full_memory(error: BaseException) -> bool:
+def is_full_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whatever device."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return any(phrase in str(error) for phrase in _FULL_MEMORY)

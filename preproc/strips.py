@@ -27,6 +27,11 @@ LEAST_ROWS = 16
 """Fewest rows in a strip: with less, most of the work would be for neighbours."""
 
 
+def strip_pixels(device: torch.device) -> int:
+    """LR px in a strip that suit a device."""
+    return CPU_STRIP_PIXELS if device.type == "cpu" else STRIP_PIXELS
+
+
 @runtime_checkable
 class Splittable(Protocol):
     """A network of two halves: ``forward(x)`` is ``upsample(extract(x), x)``.

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Everything that docs/performance.md leaves open without a GPU, in one run: the tests of the fast
+# paths, then the whole table, on every size. Needs spandrel for the peer's rows; takes minutes.
+#
+#   benchmarks/gpu.sh [FOLDER]     leaves FOLDER/gpu.json and FOLDER/gpu.txt (default: out)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=${1:-out}
+python=${PYTHON:-python3}
+mkdir -p "$out"
+"$python" -c 'import torch; assert torch.cuda.is_available(), "no CUDA device"'
+"$python" -m pytest tests/test_fast_paths.py tests/test_bench.py
+preproc() { "$python" -c 'from preproc.cli import main; main()' "$@"; }
+{
+  nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,memory.total --format=csv,noheader
+  preproc bench --device cuda --model cajnn --model cajnn-light --dtype bfloat16 --dtype float16 \
+    --dtype float32 --size word --size 512x512 --size 720p --size 4k --compile \
+    --json "$out/gpu.json"
+  # Word crops and small tiles by the batch, where launches and not arithmetic set the pace.
+  preproc bench --device cuda --size word --size 128x128 --batch 8 --batch 64 \
+    --json "$out/gpu-batches.json"
+  "$python" benchmarks/ladder.py --device cuda --size 512x512
+} | tee "$out/gpu.txt"

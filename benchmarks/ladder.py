@@ -1,0 +1,132 @@
+"""What each step of the form for inference gives, one after the other, on this machine.
+
+    python benchmarks/ladder.py --model cajnn-light --size 512x512
+
+Steps take turns in one process; medians of processor time on a CPU (one thread), of time that
+passes on a GPU. The last column is the largest difference from the first row's picture in 1/255.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # works in a checkout that is not installed
+
+import torch
+from torch import Tensor, nn
+
+from preproc.bench import Timing, parse_size
+from preproc.networks import find
+from preproc.networks.blocks import SubPixel
+from preproc.networks.cajnn import CAJNN
+from preproc.networks.precision import cast_trunk
+from preproc.runtime import choose_device, choose_dtype
+from preproc.strips import STRIP_PIXELS, Strips, strip_pixels
+from preproc.weights import entries, load_network
+
+
+def steps(network: CAJNN, dtype: torch.dtype) -> dict[str, Callable[[CAJNN], nn.Module]]:
+    """Each step takes the network of the step before, and may change it."""
+
+    def cast(n: CAJNN) -> nn.Module:
+        cast_trunk(n, dtype)
+        return n
+
+    def share(n: CAJNN) -> nn.Module:
+        n._shares_stacks = True
+        return n
+
+    def place(n: CAJNN) -> nn.Module:
+        for module in n.modules():
+            if isinstance(module, SubPixel):
+                module.prepare(dtype)
+        return n
+
+    def split(n: CAJNN) -> nn.Module:
+        n.conv_last.split(dtype)
+        return n
+
+    device = next(network.parameters()).device
+    return {
+        "as trained, channels_last, autocast": lambda n: n,
+        "+ parameters cast once": cast,
+        "+ stacks in two buffers": share,
+        "+ whole px placed": place,
+        "+ last convolution in two parts": split,
+        f"+ tail in strips of {STRIP_PIXELS} px": lambda n: Strips(n, pixels=STRIP_PIXELS),
+        f"+ tail in strips of {strip_pixels(device)} px": lambda n: Strips(
+            n, pixels=strip_pixels(device)
+        ),
+    }
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Print the ladder."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--model", default="cajnn-light", help="cajnn or cajnn-light")
+    parser.add_argument("--size", default="128x128", help="WIDTHxHEIGHT or a name")
+    parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
+    parser.add_argument("--weights", type=Path, help="safetensors (default: the shipped ones)")
+    parser.add_argument("--runs", type=int, default=5, help="warm runs of each step (default: 5)")
+    options = parser.parse_args(args)
+    device = choose_device(options.device)
+    descriptor = find(options.model)
+    dtype = choose_dtype(device, None, descriptor.dtypes)
+    network = _network(options.model, options.weights).to(device)
+    network = network.requires_grad_(False).to(memory_format=torch.channels_last)
+    height, width = parse_size(options.size)
+    timing = Timing(device, clock="cpu" if device.type == "cpu" else "wall")
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    torch.manual_seed(0)
+    coarse = torch.rand(1, 3, -(-height // 8), -(-width // 8), device=device)
+    x = nn.functional.interpolate(coarse, size=(height, width), mode="bicubic").clamp(0, 1)
+    x = x.to(memory_format=torch.channels_last)
+
+    forms: dict[str, nn.Module] = {}
+    current = network
+    for name, step in steps(network, dtype).items():
+        shared = {id(p): p for p in current.parameters()}
+        current = copy.deepcopy(current, shared)
+        forms[name] = step(current).eval()
+    pictures = {name: _run(form, x, dtype) for name, form in forms.items()}
+    times: dict[str, list[float]] = {name: [] for name in forms}
+    for _ in range(options.runs):
+        for name, form in forms.items():
+            times[name].append(timing.take(lambda form=form: _run(form, x, dtype)))  # type: ignore[misc]
+    first = next(iter(forms))
+    write = sys.stdout.write
+    write(f"{options.model}, {width}x{height}, {dtype}, {device}, torch {torch.__version__}\n")
+    write(f"{'step':42}{'ms':>10}{'LR kpx/s':>10}{'x first':>9}{'diff/255':>10}\n")
+    for name, taken in times.items():
+        seconds = median(taken)
+        gain = median(times[first]) / seconds
+        off = float((pictures[name] - pictures[first]).abs().max() * 255)
+        speed = height * width / seconds / 1e3
+        write(f"{name:42}{1e3 * seconds:10.1f}{speed:10.2f}{gain:9.2f}{off:10.4f}\n")
+
+
+def _network(model: str, weights: Path | None) -> CAJNN:
+    descriptor = find(model)
+    shipped = any(entry.model == model for entry in entries())
+    torch.manual_seed(0)
+    network = load_network(descriptor, weights) if weights or shipped else descriptor.build()
+    if not isinstance(network, CAJNN):
+        raise SystemExit(f"The ladder is that of CAJNN, and {model} is none.")
+    return network.eval()
+
+
+@torch.inference_mode()
+def _run(network: nn.Module, x: Tensor, dtype: torch.dtype) -> Tensor:
+    with torch.autocast(x.device.type, dtype=dtype, enabled=dtype != torch.float32):
+        picture: Tensor = network(x)
+    return picture
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,313 @@
+"""How long networks and stages take, and how much memory, measured side by side.
+
+Contenders take turns, so that a machine that slows down slows all of them; what is reported is the
+median of the warm runs, the first run apart. Every report names its device and versions.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Literal
+
+import torch
+from torch.backends import cudnn
+
+from preproc.contenders import Contender, Part, photograph
+from preproc.errors import ModelError
+from preproc.runtime import is_full_memory
+
+Clock = Literal["wall", "cpu"]
+Size = tuple[int, int]
+
+SIZES: dict[str, Size] = {
+    "word": (32, 100),
+    "128x128": (128, 128),
+    "512x512": (512, 512),
+    "720p": (720, 1280),
+    "4k": (2160, 3840),
+}
+"""Heights and widths in LR px, by name."""
+CPU_SIZES = ("word", "128x128")
+GPU_SIZES = ("word", "512x512", "720p", "4k")
+LEAST_RUNS = 3
+_VERSIONS = ("torch", "numpy", "pillow", "spandrel")
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender on one size.
+
+    Attributes:
+        contender: its name.
+        part: ``"network"`` or ``"stage"``.
+        height: LR px.
+        width: LR px.
+        batch: pictures at a time.
+        dtype: what most of it is computed in.
+        runs: warm runs.
+        first_ms: the first run at this size, with all that is set up in it.
+        median_ms: a warm run.
+        fastest_ms: the fastest warm run.
+        pixels_per_s: LR px a second, from the median.
+        flop_per_s: operations a second that the network's multiply-accumulates come to.
+        device_mib: peak of the first run on the device, above what lay there; None on a CPU.
+        host_mib: the same in the process' resident memory; None where it is unknown.
+    """
+
+    contender: str
+    part: Part
+    height: int
+    width: int
+    batch: int
+    dtype: str
+    runs: int
+    first_ms: float
+    median_ms: float
+    fastest_ms: float
+    pixels_per_s: float
+    flop_per_s: float
+    device_mib: float | None
+    host_mib: float | None
+
+
+@dataclass(frozen=True)
+class Note:
+    """Why a row is missing."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How to time.
+
+    Attributes:
+        device: where the contenders run; waited for before a clock is read.
+        runs: most warm runs of each.
+        seconds: once a contender's warm runs took so long, no more than `LEAST_RUNS` are made.
+        clock: ``"wall"``, or ``"cpu"`` for the time the process computes, summed over its threads:
+            for machines that do other work as well.
+    """
+
+    device: torch.device
+    runs: int = 20
+    seconds: float = 5.0
+    clock: Clock = "wall"
+
+    def take(self, work: Callable[[], object]) -> float:
+        """Seconds that a piece of work takes."""
+        read = time.process_time if self.clock == "cpu" else time.perf_counter
+        self._wait()
+        start = read()
+        work()
+        self._wait()
+        return read() - start
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def parse_size(text: str) -> Size:
+    """Height and width from a name in `SIZES` or from ``WIDTHxHEIGHT``.
+
+    Raises:
+        ModelError: it is neither.
+    """
+    if text.lower() in SIZES:
+        return SIZES[text.lower()]
+    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text.lower())
+    if match is None:
+        raise ModelError(
+            f"A size is WIDTHxHEIGHT in px, such as 640x480, or one of {', '.join(SIZES)}, but is "
+            f"{text!r}."
+        )
+    return int(match[2]), int(match[1])
+
+
+def measure(
+    contenders: Sequence[Contender],
+    sizes: Iterable[Size],
+    batches: Iterable[int],
+    timing: Timing,
+) -> Iterator[Row | Note]:
+    """Time contenders on every size and batch, those of a part side by side.
+
+    Yields:
+        Rows as they are done, or why one is missing.
+    """
+    batches = list(batches)
+    for size in sizes:
+        file = photograph(*size)
+        for batch in batches:
+            for part in dict.fromkeys(contender.part for contender in contenders):
+                rivals = [contender for contender in contenders if contender.part == part]
+                yield from _side_by_side(rivals, [file] * batch, size, timing)
+
+
+def environment(device: torch.device) -> dict[str, object]:
+    """What figures depend on: device, CPU, threads and versions."""
+    from eval_tasks.evaluators.reports import versions  # noqa: PLC0415 - only reports need it
+
+    facts: dict[str, object] = {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "cpu": _cpu_name(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(terse=True),
+        "versions": versions(*_VERSIONS),
+    }
+    if device.type == "cuda":
+        facts["cuda"] = torch.version.cuda
+        facts["cudnn"] = cudnn.version()  # type: ignore[no-untyped-call]
+    return facts
+
+
+def report(
+    rows: Sequence[Row], notes: Sequence[Note], device: torch.device, timing: Timing
+) -> dict[str, object]:
+    """Everything as JSON may hold it."""
+    return {
+        "environment": environment(device),
+        "clock": timing.clock,
+        "rows": [asdict(row) for row in rows],
+        "notes": [note.text for note in notes],
+    }
+
+
+def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Header and cells; rows of one part, size and batch are compared with the slowest of them."""
+    slowest: dict[tuple[object, ...], float] = {}
+    for row in rows:
+        speed = slowest.get(_group(row), math.inf)
+        slowest[_group(row)] = min(speed, row.pixels_per_s)
+    header = ["Part", "Size", "Batch", "Contender", "dtype", "First ms", "Median ms", "LR Mpx/s"]
+    header += ["TFLOP/s", "x slowest", "Device MiB", "Host MiB"]
+    cells = [
+        [
+            row.part,
+            f"{row.width}x{row.height}",
+            str(row.batch),
+            row.contender,
+            row.dtype,
+            f"{row.first_ms:.4g}",
+            f"{row.median_ms:.4g}",
+            f"{row.pixels_per_s / 1e6:.3g}",
+            f"{row.flop_per_s / 1e12:.3g}",
+            f"{row.pixels_per_s / slowest[_group(row)]:.3g}",
+            _mebibytes(row.device_mib),
+            _mebibytes(row.host_mib),
+        ]
+        for row in rows
+    ]
+    return header, cells
+
+
+def _side_by_side(
+    rivals: Sequence[Contender], files: Sequence[bytes], size: Size, timing: Timing
+) -> Iterator[Row | Note]:
+    """Rows of rivals that take turns."""
+    racing: list[tuple[Contender, Callable[[], object], float, _Memory]] = []
+    for rival in rivals:
+        memory = _Memory(timing.device)
+        try:
+            work = rival.work(files)
+            first = timing.take(work)
+        except (RuntimeError, MemoryError) as error:
+            if not is_full_memory(error):
+                raise
+            yield Note(
+                f"{rival.name} ({rival.part}) ran out of memory with {len(files)} picture(s) of "
+                f"{size[1]}x{size[0]} px, so that row is missing."
+            )
+            continue
+        memory.stop()
+        racing.append((rival, work, first, memory))
+    times: list[list[float]] = [[] for _ in racing]
+    for _ in range(timing.runs):
+        for (_, work, _, _), taken in zip(racing, times, strict=True):
+            if len(taken) < LEAST_RUNS or sum(taken) < timing.seconds:
+                taken.append(timing.take(work))
+    pixels = size[0] * size[1] * len(files)
+    for (rival, _, first, memory), taken in zip(racing, times, strict=True):
+        speed = pixels / median(taken)
+        yield Row(
+            rival.name,
+            rival.part,
+            *size,
+            batch=len(files),
+            dtype=rival.dtype,
+            runs=len(taken),
+            first_ms=1e3 * first,
+            median_ms=1e3 * median(taken),
+            fastest_ms=1e3 * min(taken),
+            pixels_per_s=speed,
+            flop_per_s=2 * rival.macs_per_pixel * speed,
+            device_mib=memory.device_mib,
+            host_mib=memory.host_mib,
+        )
+
+
+class _Memory:
+    """Watches the peaks of memory from its making until `stop`, above what lay there."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.device_mib: float | None = None
+        self.host_mib: float | None = None
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(device)
+            self._on_device = torch.cuda.memory_allocated(device)
+        _reset_host_peak()
+        self._on_host = _status("VmRSS")
+
+    def stop(self) -> None:
+        """Read the peaks."""
+        if self._device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(self._device)
+            self.device_mib = (peak - self._on_device) / _MIB
+        peak_on_host = _status("VmHWM")
+        if peak_on_host is not None and self._on_host is not None:
+            self.host_mib = max(0, peak_on_host - self._on_host) / _MIB
+
+
+def _reset_host_peak() -> None:
+    """Let Linux forget the process' highest resident memory; elsewhere it is not known anyway."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
+
+
+def _status(name: str) -> int | None:
+    """Bytes that Linux gives for a line of the process' status."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return None
+    match = re.search(rf"^{name}:\s+(\d+) kB$", status.read_text(encoding="ascii"), re.MULTILINE)
+    return 1024 * int(match[1]) if match else None
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8") if info.is_file() else ""
+    found = re.search(r"^model name\s*:\s*(.+)$", lines, re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def _group(row: Row) -> tuple[object, ...]:
+    return row.part, row.height, row.width, row.batch
+
+
+def _mebibytes(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}"

@@ -1,0 +1,199 @@
+"""What `preproc bench` times: our networks, and what people would run in their place.
+
+The peer is spandrel's ESRGAN x4 with 23 blocks, the network of Real-ESRGAN x4plus, as its users run
+it (float32, NCHW, eager) and at its best (short dtype, channels_last, and compiled where asked).
+Speed does not depend on the values of weights, so whatever ships none runs on its initial ones.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from preproc.enhancer import Enhancer
+from preproc.networks import ModelDescriptor, find
+from preproc.runtime import Runtime, choose_dtype
+from preproc.samples import from_float, to_float
+from preproc.strips import Splittable, Strips, strip_pixels
+from preproc.weights import entries, load_network, save_state
+
+Part = Literal["network", "stage"]
+Work: TypeAlias = Callable[[Sequence[bytes]], Callable[[], object]]
+"""Takes files, makes ready what shall not be timed, and gives what shall."""
+
+PEER = "spandrel ESRGAN x4"
+PEER_MACS = 17_926_848
+"""Multiply-accumulates per LR px, as `preproc.networks.registry.count_macs` counts them."""
+_JPEG_QUALITY = 40
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something to time.
+
+    Attributes:
+        name: for tables.
+        part: ``"network"`` alone, from a tensor on the device to one, or the whole ``"stage"``:
+            decode a file, enhance, return to the input's size, encode.
+        dtype: what most of it is computed in.
+        macs_per_pixel: multiply-accumulates per LR px.
+        work: see `Work`.
+    """
+
+    name: str
+    part: Part
+    dtype: str
+    macs_per_pixel: int
+    work: Work
+
+
+def photograph(height: int, width: int) -> bytes:
+    """A JPEG file of something with edges, gradients and noise."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    smooth = np.stack([127 + 80 * np.sin(x / 19 + c) * np.cos(y / 23) for c in range(3)], -1)
+    smooth[(x // 40 + y // 56) % 3 == 0] += 50
+    noisy = smooth + rng.normal(0, 6, smooth.shape).astype(np.float32)
+    return _encoded(np.clip(noisy, 0, 255).astype(np.uint8))
+
+
+def ours(
+    model: str,
+    device: torch.device,
+    dtype: torch.dtype | str | None = None,
+    weights: str | Path | None = None,
+) -> list[Contender]:
+    """One of our networks, alone and as a stage.
+
+    Raises:
+        ModelError: no such model or dtype.
+        WeightsError: ``weights`` do not fit.
+    """
+    descriptor = find(model)
+    with tempfile.TemporaryDirectory() as folder:
+        path = weights or _initial_weights(descriptor, Path(folder))
+        enhancer = Enhancer(model, weights=path, device=device, dtype=dtype, to_input_size=True)
+        network = load_network(descriptor, path)
+    if isinstance(network, Splittable):
+        network = Strips(network, pixels=strip_pixels(device))
+    runtime = Runtime(network, device, enhancer.dtype, model)
+
+    def alone(files: Sequence[bytes]) -> Callable[[], object]:
+        batch = _batch(files, device)
+        return lambda: runtime(batch)
+
+    def stage(files: Sequence[bytes]) -> Callable[[], object]:
+        pictures = list(files)
+        return lambda: [_encoded(np.asarray(y)) for y in enhancer(list(map(_decoded, pictures)))]
+
+    short = str(enhancer.dtype).removeprefix("torch.")
+    works: dict[Part, Work] = {"network": alone, "stage": stage}
+    return [
+        Contender(model, part, short, descriptor.macs_per_pixel, work)
+        for part, work in works.items()
+    ]
+
+
+def has_peer() -> bool:
+    """Whether spandrel is installed."""
+    return find_spec("spandrel") is not None
+
+
+def peers(device: torch.device, *, compiled: bool = False) -> list[Contender]:
+    """The peer as users run it, at its best and, if asked, compiled; needs spandrel."""
+    short = torch.float16 if device.type == "cuda" else torch.bfloat16
+    best = choose_dtype(device, None, (short,))
+    contenders = _peer(f"{PEER}, as users run it", device, torch.float32, torch.contiguous_format)
+    contenders += _peer(f"{PEER}, at its best", device, best, torch.channels_last)
+    if compiled:
+        name = f"{PEER}, at its best, compiled"
+        contenders += _peer(name, device, best, torch.channels_last, compiled=True)
+    return contenders
+
+
+def _peer(
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    layout: torch.memory_format,
+    *,
+    compiled: bool = False,
+) -> list[Contender]:
+    from spandrel.architectures.ESRGAN import ESRGAN  # noqa: PLC0415 - an extra
+
+    torch.manual_seed(0)
+    network: nn.Module = ESRGAN(in_nc=3, out_nc=3, num_filters=64, num_blocks=23, scale=4)
+    network = network.eval().requires_grad_(requires_grad=False)
+    network = network.to(device, dtype).to(memory_format=layout)
+    run: Callable[[Tensor], Tensor] = torch.compile(network) if compiled else network
+
+    def alone(files: Sequence[bytes]) -> Callable[[], object]:
+        batch = _batch(files, device).to(dtype, memory_format=layout)
+        return lambda: _inferred(run, batch)
+
+    def stage(files: Sequence[bytes]) -> Callable[[], object]:
+        return lambda: [_peer_stage(run, file, device, dtype, layout) for file in files]
+
+    short = str(dtype).removeprefix("torch.")
+    works: dict[Part, Work] = {"network": alone, "stage": stage}
+    return [Contender(name, part, short, PEER_MACS, work) for part, work in works.items()]
+
+
+@torch.inference_mode()
+def _inferred(run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+    return run(batch)
+
+
+def _peer_stage(
+    run: Callable[[Tensor], Tensor],
+    file: bytes,
+    device: torch.device,
+    dtype: torch.dtype,
+    layout: torch.memory_format,
+) -> bytes:
+    """What a user of the peer writes: whole picture through, back by Pillow's bicubic."""
+    picture = _decoded(file)
+    batch = _tensor(picture).to(device, dtype).to(memory_format=layout)
+    enlarged = from_float(_inferred(run, batch)[0].float(), torch.uint8).permute(1, 2, 0).cpu()
+    image = Image.fromarray(enlarged.contiguous().numpy())
+    height, width = picture.shape[:2]
+    return _encoded(np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)))
+
+
+def _initial_weights(descriptor: ModelDescriptor, folder: Path) -> Path | None:
+    """None where weights are shipped, else a file of the values training would start from."""
+    if any((e.model, e.scale) == (descriptor.name, descriptor.scale) for e in entries()):
+        return None
+    torch.manual_seed(0)
+    path = folder / "initial.safetensors"
+    save_state(path, descriptor.build().state_dict(), torch.float32)
+    return path
+
+
+def _decoded(file: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    with Image.open(io.BytesIO(file)) as image:
+        return np.array(image.convert("RGB"))
+
+
+def _encoded(picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "JPEG", quality=_JPEG_QUALITY)
+    return out.getvalue()
+
+
+def _tensor(picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
+    return to_float(torch.from_numpy(picture).permute(2, 0, 1)[None])
+
+
+def _batch(files: Sequence[bytes], device: torch.device) -> Tensor:
+    return torch.cat([_tensor(_decoded(file)) for file in files]).to(device)

@@ -1,0 +1,201 @@
+"""What `preproc bench` measures, and what it says when something is missing. No test times."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from preproc import bench, cli, contenders
+from preproc.bench import Note, Row, Timing, measure, parse_size, report, table
+from preproc.contenders import Contender, ours, photograph
+from preproc.errors import ModelError
+
+CPU = torch.device("cpu")
+TIMING = Timing(CPU, runs=2, seconds=0)
+
+
+def contender(name="it", part="network", work=None, macs=10):
+    return Contender(name, part, "float32", macs, work or (lambda _: lambda: None))
+
+
+def row(**values) -> Row:
+    defaults = {"contender": "it", "part": "network", "height": 10, "width": 20, "batch": 1}
+    defaults |= {"dtype": "float32", "runs": 3, "first_ms": 9.0, "median_ms": 2.0}
+    defaults |= {"fastest_ms": 1.0, "pixels_per_s": 1e5, "flop_per_s": 2e6}
+    return Row(**defaults | {"device_mib": None, "host_mib": None} | values)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("word", (32, 100)), ("720p", (720, 1280)), ("4K", (2160, 3840))]
+)
+def test_sizes_have_names(text, size):
+    assert parse_size(text) == size
+
+
+def test_sizes_are_width_times_height():
+    assert parse_size("640x480") == (480, 640)
+
+
+@pytest.mark.parametrize("text", ["", "640", "0x10", "-1x5", "axb", "1x2x3", "9999999x1"])
+def test_other_sizes_are_refused_with_what_is_right(text):
+    with pytest.raises(ModelError, match="WIDTHxHEIGHT"):
+        parse_size(text)
+
+
+def test_photograph_is_a_file_of_the_size_asked_for():
+    with Image.open(io.BytesIO(photograph(13, 40))) as image:
+        assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (40, 13))
+
+
+def test_warm_runs_take_turns_after_a_first_one():
+    order: list[str] = []
+    rivals = [contender(name, work=lambda _, n=name: lambda: order.append(n)) for name in "ab"]
+    rows = list(measure(rivals, [(4, 5)], [1], TIMING))
+    assert order == ["a", "b"] + ["a", "b"] * 2
+    assert [found.contender for found in rows] == ["a", "b"]
+
+
+def test_every_size_batch_and_part_has_its_row():
+    seen: list[tuple[str, int]] = []
+
+    def work(files):
+        with Image.open(io.BytesIO(files[0])) as image:
+            seen.append((image.size, len(files)))
+        return lambda: None
+
+    rivals = [contender(part="network", work=work), contender(part="stage", work=work)]
+    rows = list(measure(rivals, [(4, 5), (6, 7)], [1, 3], TIMING))
+    keys = [(found.part, found.height, found.width, found.batch) for found in rows]
+    assert keys == [
+        (part, *size, batch)
+        for size in ((4, 5), (6, 7))
+        for batch in (1, 3)
+        for part in ("network", "stage")
+    ]
+    assert seen == [((width, height), batch) for _, height, width, batch in keys]
+
+
+def test_speed_counts_the_pixels_of_a_batch_and_two_operations_a_mac(monkeypatch):
+    times = iter([7.0, 1.0, 4.0, 2.0])
+    monkeypatch.setattr(Timing, "take", lambda *_: next(times))
+    (found,) = measure([contender(macs=50)], [(10, 20)], [2], Timing(CPU, runs=3))
+    assert found.first_ms == 7000
+    assert (found.median_ms, found.fastest_ms, found.runs) == (2000, 1000, 3)
+    assert found.pixels_per_s == 10 * 20 * 2 / 2.0
+    assert found.flop_per_s == 2 * 50 * found.pixels_per_s
+
+
+def test_long_runs_are_not_repeated_beyond_the_time_given(monkeypatch):
+    monkeypatch.setattr(Timing, "take", lambda *_: 1.0)
+    (found,) = measure([contender()], [(4, 4)], [1], Timing(CPU, runs=50, seconds=6))
+    assert found.runs == 6
+    (found,) = measure([contender()], [(4, 4)], [1], Timing(CPU, runs=50, seconds=0))
+    assert found.runs == bench.LEAST_RUNS
+
+
+def test_full_memory_is_a_sentence_and_stops_no_other():
+    def full(_):
+        raise torch.OutOfMemoryError("full")
+
+    found = list(measure([contender("large", work=full), contender()], [(4, 5)], [2], TIMING))
+    assert isinstance(found[0], Note)
+    assert "large (network) ran out of memory with 2 picture(s) of 5x4 px" in found[0].text
+    assert [f.contender for f in found if isinstance(f, Row)] == ["it"]
+
+
+def test_other_errors_are_not_hidden():
+    def broken(_):
+        raise RuntimeError("shape mismatch")
+
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        list(measure([contender(work=broken)], [(4, 5)], [1], TIMING))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak and forgets it")
+def test_host_memory_is_the_peak_of_the_first_run():
+    def work(_):
+        return lambda: bytearray(b"x") * (64 * 2**20)
+
+    (found,) = measure([contender(work=work)], [(4, 4)], [1], TIMING)
+    assert found.host_mib == pytest.approx(64, abs=16)
+    assert found.device_mib is None
+
+
+def test_table_compares_with_the_slowest_of_the_same_part_size_and_batch():
+    rows = [
+        row(contender="slow", pixels_per_s=1e5),
+        row(contender="quick", pixels_per_s=4e5),
+        row(contender="other", pixels_per_s=8e5, batch=2),
+    ]
+    header, cells = table(rows)
+    assert [line[header.index("x slowest")] for line in cells] == ["1", "4", "1"]
+    assert cells[0][header.index("Size")] == "20x10"
+
+
+def test_report_names_device_and_versions_and_is_json():
+    content = json.loads(json.dumps(report([row()], [Note("why")], CPU, TIMING)))
+    assert content["environment"]["device"] == "CPU"
+    assert content["environment"]["versions"]["torch"]
+    assert content["environment"]["threads"] == torch.get_num_threads()
+    assert content["rows"][0]["contender"] == "it"
+    assert content["notes"] == ["why"]
+
+
+def test_ours_gives_network_and_stage_of_the_same_model(tiny_weights):
+    network, stage = ours("tiny", CPU, "float32", tiny_weights)
+    assert (network.part, stage.part) == ("network", "stage")
+    assert network.macs_per_pixel == 3672
+    out = network.work([photograph(9, 12)] * 2)()
+    assert tuple(out.shape) == (2, 3, 36, 48)
+    (file,) = stage.work([photograph(9, 12)])()
+    with Image.open(io.BytesIO(file)) as image:
+        assert image.size == (12, 9)
+
+
+def test_models_without_shipped_weights_run_on_initial_ones():
+    network, _ = ours("tiny", CPU, "float32")
+    assert network.work([photograph(4, 4)])().isfinite().all()
+
+
+def test_peer_is_what_its_users_run():
+    pytest.importorskip("spandrel", reason="spandrel, which the peer is from, is not installed")
+    plain, stage = contenders.peers(CPU)[:2]
+    assert plain.dtype == "float32"
+    # 23 blocks of three dense blocks, two convolutions at LR, one at x2, two at x4, the last.
+    dense = 9 * (64 * 32 + 96 * 32 + 128 * 32 + 160 * 32 + 192 * 64)
+    tail = 64 * 64 * 9 * (1 + 4 + 16 + 16) + 3 * 64 * 9 * (1 + 16)
+    assert plain.macs_per_pixel == 23 * 3 * dense + tail
+    assert plain.name.endswith("as users run it")
+    assert plain.work([photograph(4, 4)])().shape == (1, 3, 16, 16)
+    (file,) = stage.work([photograph(4, 5)])()
+    with Image.open(io.BytesIO(file)) as image:
+        assert image.size == (5, 4)
+
+
+def run(*args: object, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["preproc", "bench", *map(str, args)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+
+
+def test_command_prints_a_table_and_writes_json(tmp_path, monkeypatch, capsys):
+    options = ["--model", "tiny", "--device", "cpu", "--size", "8x6", "--runs", 1, "--no-peers"]
+    run(*options, "--part", "network", "--json", tmp_path / "o.json", monkeypatch=monkeypatch)
+    shown = capsys.readouterr().out
+    assert f"torch {torch.__version__.partition('+')[0]}" in shown
+    assert "8x6" in shown
+    saved = json.loads((tmp_path / "o.json").read_text())
+    assert [found["part"] for found in saved["rows"]] == ["network"]
+
+
+def test_command_says_that_the_peer_is_missing(monkeypatch, capsys):
+    monkeypatch.setattr(contenders, "has_peer", lambda: False)
+    options = ["--model", "tiny", "--device", "cpu", "--size", "8x6", "--runs", 1]
+    run(*options, "--part", "network", monkeypatch=monkeypatch)
+    assert "spandrel is not installed" in capsys.readouterr().out
