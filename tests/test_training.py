@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import time
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from preproc.training.module import Restoration
 from preproc.training.recipe import Loss, Schedule, load_recipe
 from preproc.training.schedule import learning_rate
 from preproc.training.text import text_picture
-from preproc.training.train import CHECKPOINT, RECORD, WEIGHTS, make_network, run
+from preproc.training.train import CHECKPOINT, CURVE, RECORD, WEIGHTS, make_network, run
 
 SMALL = """
 model = "cajnn-light"
@@ -302,6 +303,7 @@ def test_a_run_ends_resumes_and_records(data, tmp_path):
     with next(folder.glob("log-*/metrics.csv")).open() as file:
         assert any(row.get("psnr_q10") for row in csv.DictReader(file))
     assert read_curve([folder])[-1].psnr["psnr_q10"] > 0
+    assert (folder / CURVE).stat().st_size > 0
 
     with pytest.raises(RecipeError, match="holds a run"):
         run(recipe, output=out, **options)
@@ -346,6 +348,26 @@ schedule = { length = 1 }
     assert sum(k.endswith("dense.0.convs.0.bias") for k in load_file(weights)) == 2
     record = json.loads((weights.parent / RECORD).read_text())
     assert record["init_from"].endswith("ema.safetensors")
+
+
+def test_slow_loading_is_reported(data, tmp_path, monkeypatch, caplog):
+    draw = Folder.draw
+
+    def slow(self, rng):
+        time.sleep(0.2)
+        return draw(self, rng)
+
+    monkeypatch.setattr(Folder, "draw", slow)
+    with caplog.at_level(logging.WARNING, "preproc"):
+        run(
+            recipe_file(tmp_path),
+            output=tmp_path / "run",
+            data=data,
+            precision="32",
+            devices=1,
+            overrides=['validation.path = ""'],
+        )
+    assert "raise data.workers" in caplog.text
 
 
 def test_missing_validation_set_is_a_sentence(data, tmp_path):

@@ -26,6 +26,7 @@ class Restoration(pl.LightningModule):
     Attributes:
         network: what is trained and exported.
         clock: minutes of training so far, over all runs of the stage; measuring and saving apart.
+        waited: minutes of this run that steps waited for their batches.
 
     Args:
         stage: the recipe.
@@ -38,12 +39,13 @@ class Restoration(pl.LightningModule):
         self.stage = stage
         self.network = network
         self.clock = 0.0
+        self.waited = 0.0
         self.lr_head = _lr_head(stage, network)
         self._trained = _part(stage, network)
         # Wrapped in a tuple so that neither shows up in the state dict.
         self._pass = (torch.compile(self._trained) if compiled else self._trained,)
         self._perceptual = (make_perceptual(stage.loss),)
-        self._began = 0.0
+        self._began = self._ended = 0.0
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over what the stage trains; the rate is set before every step."""
@@ -71,11 +73,18 @@ class Restoration(pl.LightningModule):
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate
         self._began = time.perf_counter()
+        if self._ended:
+            self.waited += (self._began - self._ended) / 60
         return None
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ANN401
         """Advance the clock."""
-        self.clock += (time.perf_counter() - self._began) / 60
+        self._ended = time.perf_counter()
+        self.clock += (self._ended - self._began) / 60
+
+    def on_validation_end(self) -> None:
+        """Measuring is no waiting."""
+        self._ended = 0.0
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch of uint8 tensors: degraded LR, clean LR and HR, each (N, 3, H, W)."""

@@ -28,6 +28,7 @@ from preproc.errors import RecipeError, WeightsError
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.training.callbacks import Deadline, SamplePictures, SaveAtEnd
+from preproc.training.curve import read_curve, write_curve
 from preproc.training.data import Held, Patches, make_loader
 from preproc.training.grow import load_into, shape_of
 from preproc.training.module import Restoration
@@ -37,6 +38,9 @@ from preproc.weights import load_state, save_state
 CHECKPOINT = "last.ckpt"
 WEIGHTS = "ema.safetensors"
 RECORD = "run.json"
+CURVE = "curve.png"
+
+_MOST_WAITING = 0.1  # share of the time that loading may hold training up unremarked
 
 _log = logging.getLogger(__name__)
 
@@ -165,7 +169,9 @@ def _run_stage(
     with warnings.catch_warnings():
         # Our stream is endless and seeded by its start, so a resume inside an epoch is sound; and
         # how many workers there are is the recipe's business.
-        warnings.filterwarnings("ignore", ".*resum.*|.*does not have many workers.*")
+        warnings.filterwarnings(
+            "ignore", ".*resum.*|.*many workers.*|.*exists and is not empty.*|.*ckpt_path.*"
+        )
         trainer.fit(
             module,
             patches,
@@ -175,8 +181,11 @@ def _run_stage(
         )
     done = module.progress() >= stage.schedule.length
     if trainer.is_global_zero:
+        _tell_waiting(module, stage)
         save_state(folder / WEIGHTS, module.network.state_dict(), dtype=torch.float32)
         _write_record(folder / RECORD, stage, module, done, init_from)
+        if validated:
+            write_curve(read_curve([folder]), folder / CURVE, f"{stage.model}, {stage.name}")
     return done
 
 
@@ -238,6 +247,17 @@ def _record(folder: Path) -> dict[str, Any]:
     return record
 
 
+def _tell_waiting(module: Restoration, stage: Stage) -> None:
+    """Say so when loading did not keep up."""
+    share = module.waited / max(module.clock + module.waited, 1e-9)
+    if share > _MOST_WAITING:
+        _log.warning(
+            "Steps waited for their data %.0f %% of the time; raise data.workers (now %d).",
+            100 * share,
+            stage.data.workers,
+        )
+
+
 def _write_record(
     file: Path, stage: Stage, module: Restoration, finished: bool, init_from: str
 ) -> None:
@@ -246,6 +266,7 @@ def _write_record(
         "finished": finished,
         "steps": module.global_step,
         "minutes": round(module.clock, 2),
+        "minutes_waited_for_data": round(module.waited, 2),
         "init_from": init_from,
         "versions": {
             "python": platform.python_version(),
