@@ -21,7 +21,6 @@ from statistics import fmean
 
 from rich.console import Console
 from rich.markup import escape
-from rich.text import Text
 
 from eval_tasks import arms as arm_options
 from eval_tasks import word_tables
@@ -30,6 +29,7 @@ from eval_tasks.degradations import Degradation
 from eval_tasks.evaluators import icdar2013 as judge
 from eval_tasks.evaluators.reports import versions, write_csv, write_json
 from eval_tasks.evaluators.word_rows import BICUBIC, INPUT, Run, make_height_rows, make_rows
+from eval_tasks.exit_codes import exit_code
 from eval_tasks.progress import progress_bar
 from eval_tasks.readings import Key, Reading, Readings
 from eval_tasks.recognisers import RECOGNISERS, NamedRecogniser, make_recogniser
@@ -37,7 +37,6 @@ from eval_tasks.word_crops import CROPS, GROUND_TRUTH, Crop, find_crops, pixels
 from eval_tasks.word_sheet import Sample, draw
 from preproc import __version__
 from preproc.degrade import Pixels
-from preproc.errors import PreprocError
 from preproc.saving import require_writable, save
 
 INTERRUPTED = 130
@@ -54,18 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, or 1 after an error message on stderr, or 130 after Ctrl-C.
     """
     options = _parser().parse_args(argv)
-    errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        _run(options)
-    except PreprocError as error:
-        errors.print(Text(f"Error: {error}", "red"))
-        return 1
+        return exit_code(lambda: _run(options))
     except KeyboardInterrupt:
-        errors.print(
+        Console(stderr=True, soft_wrap=True).print(
             f"Interrupted. What was read is kept in {options.out}; the same command goes on."
         )
         return INTERRUPTED
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,15 +22,15 @@ from PIL import Image, ImageOps
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.reports import Value, versions, write_csv, write_json
 from eval_tasks.evaluators.restoration import Method, Row, evaluate
+from eval_tasks.exit_codes import exit_code
 from eval_tasks.progress import progress_bar
 from preproc import __version__
 from preproc.degrade import Pixels, bicubic_down, bicubic_up, jpeg, mod_crop
-from preproc.errors import ImageError, ModelError, PreprocError
+from preproc.errors import ImageError, ModelError
 from preproc.metrics import PROTOCOLS, Protocol
 from preproc.saving import require_writable
 
@@ -45,12 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, or 1 after an error message on stderr.
     """
     options = _parser().parse_args(argv)
-    try:
-        _run(options)
-    except PreprocError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(Text(f"Error: {error}", "red"))
-        return 1
-    return 0
+    return exit_code(lambda: _run(options))
 
 
 def _parser() -> argparse.ArgumentParser:

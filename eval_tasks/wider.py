@@ -28,6 +28,7 @@ from eval_tasks.evaluators.wider import Floats, Truth
 from eval_tasks.evaluators.wider_files import FACES_FILE, read_detections, read_truth
 from eval_tasks.evaluators.wider_plot import plot_curves
 from eval_tasks.evaluators.wider_scores import Score, score
+from eval_tasks.exit_codes import exit_code
 from eval_tasks.progress import progress_bar
 from eval_tasks.wider_runs import Run, Settings, make_engine
 from eval_tasks.wider_tables import ORIGINAL, REDUCED, REDUCTION, flat, report, show
@@ -43,12 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, or 1 after an error message on stderr.
     """
     options = _parser().parse_args(argv)
-    try:
-        _run(options)
-    except PreprocError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(Text(f"Error: {error}", "red"))
-        return 1
-    return 0
+    return exit_code(lambda: _run(options))
 
 
 def _parser() -> argparse.ArgumentParser:
