@@ -100,7 +100,7 @@ class Timing:
 
     device: torch.device
     runs: int = 20
-    seconds: float = 5.0
+    seconds: float = 2.0
     clock: Clock = "wall"
 
     def take(self, work: Callable[[], object]) -> float:

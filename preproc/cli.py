@@ -510,7 +510,7 @@ def bench(
     runs: Annotated[int, typer.Option(min=1, help="Most warm runs of each.")] = 20,
     seconds: Annotated[
         float, typer.Option(min=0, help="Make no more than 3 warm runs beyond these seconds.")
-    ] = 5.0,
+    ] = 2.0,
     clock: Annotated[
         _Clock,
         typer.Option(help="Time that passes, or time that the process computes (on busy CPUs)."),
