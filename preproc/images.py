@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from preproc import pil_modes, png16
@@ -188,7 +188,8 @@ def _from_pil(image: Image.Image) -> Picture:
 def upright(image: Image.Image) -> Image.Image:
     """The image turned as its EXIF says; damaged EXIF says nothing."""
     try:
-        return ImageOps.exif_transpose(image)
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
     except Exception:  # Pillow raises many kinds on damaged EXIF; the pixels are good without it
         return image
 

@@ -49,8 +49,9 @@ def to_array(image: Image.Image) -> NDArray[Any]:
         return (np.asarray(image) / np.float32(255))[..., None]
     grey, alpha = mode in _GREY, mode in _ALPHA or "transparency" in image.info
     plain = {(True, False): "L", (True, True): "LA", (False, False): "RGB", (False, True): "RGBA"}
-    try:
-        samples = np.array(image.convert(plain[grey, alpha]))
+    wanted = plain[grey, alpha]
+    try:  # Pillow's conversion copies even where there is nothing to convert
+        samples = np.array(image if mode == wanted else image.convert(wanted))
     except ValueError as error:
         raise ImageError(f"A PIL image of mode {mode} is not understood ({error}).") from error
     if samples.ndim == 2:
@@ -104,7 +105,7 @@ def _converted(plain: Image.Image, like: Image.Image) -> Image.Image:
         return image
     if like.mode == "CMYK":
         return _separated(plain, like.getchannel("K"))
-    if "transparency" in like.info:
+    if "transparency" in like.info or plain.mode == like.mode:
         return plain
     return plain.convert(like.mode)
 
