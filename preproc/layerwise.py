@@ -37,8 +37,8 @@ class Layerwise(nn.Module):
 
     Args:
         network: a module that is `Stepwise`.
-        band: rows of a tile, in px of the map at hand.
-        length: columns of a tile.
+        band: rows of a tile, in px of the map it becomes.
+        length: columns of a tile, likewise.
     """
 
     def __init__(self, network: Stepwise, *, band: int = BAND, length: int = LENGTH) -> None:
@@ -98,9 +98,10 @@ class Layerwise(nn.Module):
     ) -> Tensor:
         """``apply(x)`` or ``apply(x, skip)`` tile by tile, into ``x`` where it has the room."""
         out: Tensor | None = None
-        for rows, band in _bands(x, self._spans(x.shape[-2], self.band, radius)):
+        height, width = max(1, self.band // scale), max(1, self.length // scale)
+        for rows, band in _bands(x, self._spans(x.shape[-2], height, radius)):
             beside = None if skip is None else _rows(skip, rows)
-            for columns in self._spans(x.shape[-1], self.length, radius):
+            for columns in self._spans(x.shape[-1], width, radius):
                 tiles = [self._tile(b, columns) for b in (band, beside) if b is not None]
                 core = _core(apply(*tiles), rows, columns, scale)
                 if out is None:

@@ -8,7 +8,7 @@ import torch
 from live_memory import LiveMemory
 
 from preproc import Enhancer
-from preproc.layerwise import Layerwise, large_layerwise
+from preproc.layerwise import BAND, LENGTH, Layerwise, large_layerwise
 from preproc.networks import ModelDescriptor, Tiling, find, register
 from preproc.networks.cisrnet import CISRNet
 from preproc.networks.steps import Keep, Local, Stepwise
@@ -197,7 +197,7 @@ def test_tiles_on_the_device_do_not_grow_with_the_picture():
             module.register_forward_pre_hook(lambda _, x: shapes.append(x[0].shape[-2:]))
     for size in ((30, 40), (60, 80)):
         Layerwise(net, band=16, length=24)(torch.rand(1, 3, *size))
-        assert max(map(math.prod, shapes)) <= 4 * 4 * (16 + 8) * (24 + 8)
+        assert max(map(math.prod, shapes)) <= 4 * 4 * (16 // 4 + 8) * (24 // 4 + 8)
         assert max(math.prod(s) for s in shapes) < 16 * math.prod(size) / 1.5
         shapes.clear()
 
@@ -213,3 +213,25 @@ def test_the_host_holds_two_maps():
     one_map = 16 * height * width * 8 * 4
     assert 2 * one_map < layers.peak < 4 * one_map
     assert whole.peak > 5 * one_map
+
+
+@torch.inference_mode()
+def test_a_tile_of_the_real_network_is_small_on_the_device():
+    """On the meta device, in float32: the step with the most memory, at its real size."""
+    with torch.device("meta"):
+        steps = find("cisrnet", 4).build().steps()
+
+    def tile(step, radius):
+        scale = getattr(step, "scale", 1)
+        size = (BAND // scale + 2 * radius, LENGTH // scale + 2 * radius)
+        return torch.empty(1, 96, *size, device="meta")
+
+    pooled = next(step for step in steps if isinstance(step, PooledStep))
+    enlarging = next(step for step in steps if isinstance(step, Local) and step.scale > 1)
+    with LiveMemory() as memory:
+        x = tile(pooled, pooled.radius + pooled.merge_radius)
+        pooled.merge(x, pooled.extract(x), torch.empty(1, 96, 1, 1, device="meta"))
+    assert memory.peak < 0.6 * 2**30
+    with LiveMemory() as memory:
+        enlarging.apply(tile(enlarging, enlarging.radius), tile(enlarging, enlarging.radius))
+    assert memory.peak < 0.6 * 2**30

@@ -1,0 +1,90 @@
+"""Host memory that a large picture needs above the arrays that go in and come out.
+
+    python benchmarks/memory.py --model cajnn-light --size 11547x8660 --every 60
+
+On a CPU, returned to input size. Memory of one tile is used again by the next, so only every n-th
+tile goes through the network, besides the last, and the others are passed on as they are: the peak
+is that of the whole, the picture is not. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from itertools import count
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # works in a checkout that is not installed
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from preproc import Enhancer
+from preproc.bench import parse_size
+
+
+def status(key: str) -> int:
+    """Bytes of this process: ``VmRSS`` now, ``VmHWM`` at the peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(key)).split()[1])
+
+
+def sampled(enhancer: Enhancer, every: int, last: int) -> None:
+    """Let the network see every n-th tile and the last one only."""
+    apply, numbers = enhancer._apply, count()
+
+    def some(batch: Tensor, inside: Tensor | None = None) -> Tensor:
+        number = next(numbers)
+        if number % every == 0 or number == last:
+            return apply(batch, inside)
+        return batch.clone()
+
+    enhancer._apply = some
+
+
+def main() -> None:
+    """Measure once; the peak of a process only ever rises."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--model", default="cajnn-light")
+    parser.add_argument("--weights")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--size", default="11547x8660", help="width x height in px")
+    parser.add_argument("--kind", choices=["uint8", "uint16", "float32", "pil"], default="uint8")
+    parser.add_argument("--every", type=int, default=60)
+    args = parser.parse_args()
+
+    torch.set_num_threads(1)
+    height, width = parse_size(args.size)
+    enhancer = Enhancer(
+        args.model, weights=args.weights, dtype=args.dtype, device="cpu", to_input_size=True
+    )
+    tiles = len(enhancer._policy.tiles(height, width))
+    sampled(enhancer, args.every, tiles - 1)
+    rows = np.arange(height, dtype=np.uint32)[:, None, None] * 7 % 251
+    img = np.empty((height, width, 3), np.uint8)
+    img[:] = rows
+    picture: object = img
+    if args.kind == "uint16":
+        picture = img.astype(np.uint16) * 257
+    elif args.kind == "float32":
+        picture = img.astype(np.float32)
+        picture /= 255
+    elif args.kind == "pil":
+        picture = Image.fromarray(img)
+    del img
+    # Pillow keeps RGB in four bytes a px.
+    size = picture.nbytes if isinstance(picture, np.ndarray) else 4 * height * width
+    before = status("VmRSS")
+    result = enhancer(picture)
+    above = status("VmHWM") - before - size
+    assert type(result) is type(picture)
+    sys.stdout.write(
+        f"{args.model} {args.dtype} {args.kind} {height * width / 1e6:.0f} Mpx, {tiles} tiles: "
+        f"input {size / 1e9:.2f} GB, output the same, {above / 1e9:.2f} GB above them\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""What regions save against the whole picture, and how near their answer is to the whole's.
+
+    python benchmarks/regions.py saved --data WIDERFACE
+    python benchmarks/regions.py error --model cajnn-light --pictures FOLDER
+
+``saved`` plans the faces of WIDER FACE val, without a network. ``error`` enhances ten random boxes
+of the size of words in each picture (halved, JPEG 40) for several margins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # works in a checkout that is not installed
+
+import numpy as np
+import torch
+from PIL import Image
+
+from preproc import Enhancer
+
+Boxes = list[tuple[int, int, int, int]]
+
+
+def faces(data: Path) -> Iterator[tuple[tuple[int, int], Boxes]]:
+    """Sizes (height, width) and faces of the pictures of WIDER FACE val that are there."""
+    files = {path.name: path for path in (data / "WIDER_val").rglob("*.jpg")}
+    split = next((data / "wider_face_split").rglob("*val*gt*.txt"))
+    lines = iter(split.read_text().splitlines())
+    for name in lines:
+        number = int(next(lines))
+        rows = [[int(v) for v in next(lines).split()[:4]] for _ in range(max(number, 1))]
+        path = files.get(Path(name).name)
+        if path is not None:
+            with Image.open(path) as image:
+                width, height = image.size
+            boxes = [(x, y, x + w, y + h) for x, y, w, h in rows if min(w, h) > 0]
+            yield (height, width), [b for b in boxes if b[0] < width and b[1] < height]
+
+
+def saved(enhancer: Enhancer, data: Path) -> Iterator[str]:
+    """A line for each margin."""
+    pictures = [(size, boxes) for size, boxes in faces(data) if boxes]
+    number = sum(len(boxes) for _, boxes in pictures)
+    for margin in (32, 16, 8):
+        plans = [enhancer.plan_regions(size, boxes, margin=margin) for size, boxes in pictures]
+        pixels, whole = (sum(getattr(p, k) for p in plans) for k in ("pixels", "whole_pixels"))
+        passes = sum(len(p.sheets) + len(p.alone) for p in plans)
+        median = np.median([p.saved for p in plans])
+        yield (
+            f"margin {margin}: {len(plans)} pictures, {number} boxes: {pixels / 1e6:.1f} of "
+            f"{whole / 1e6:.1f} Mpx computed, {1 - pixels / whole:.1%} saved (median picture "
+            f"{median:.1%}), {passes} passes"
+        )
+
+
+def error(enhancer: Enhancer, folder: Path, number: int) -> Iterator[str]:
+    """A line for each picture and margin."""
+    rng = np.random.default_rng(0)
+    for path in sorted(folder.glob("*.png"))[:number]:
+        with Image.open(path) as image:
+            halved = image.convert("RGB").reduce(2)
+        buffer = io.BytesIO()
+        halved.save(buffer, "JPEG", quality=40)
+        img = np.array(Image.open(buffer))
+        height, width = img.shape[:2]
+        boxes = []
+        for w, h in zip(rng.integers(20, 70, 10), rng.integers(10, 24, 10), strict=True):
+            left, top = int(rng.integers(0, width - w)), int(rng.integers(0, height - h))
+            boxes.append((left, top, left + int(w), top + int(h)))
+        whole, scale = enhancer(img).astype(int), enhancer.scale
+        for margin in (32, 16, 8, 4, 0):
+            crops = enhancer.regions(img, boxes, margin=margin)
+            off = np.concatenate(
+                [
+                    np.abs(crop - whole[scale * t : scale * b, scale * x : scale * r]).ravel()
+                    for crop, (x, t, r, b) in zip(crops, boxes, strict=True)
+                ]
+            )
+            share = enhancer.plan_regions((height, width), boxes, margin=margin).saved
+            yield (
+                f"{path.name} margin {margin}: worst {off.max()}, {(off > 0).mean():.3%} of values "
+                f"differ, {share:.0%} of px saved"
+            )
+
+
+def main() -> None:
+    """Print what is asked for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("what", choices=["saved", "error"])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/widerface"))
+    parser.add_argument("--pictures", type=Path, default=Path("../shared/data/sr_val/Kodak24"))
+    parser.add_argument("--number", type=int, default=2)
+    parser.add_argument("--model", default="cajnn-light")
+    parser.add_argument("--dtype", default="float32")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    enhancer = Enhancer(args.model, dtype=args.dtype, device="cpu")
+    lines = (
+        saved(enhancer, args.data)
+        if args.what == "saved"
+        else error(enhancer, args.pictures, args.number)
+    )
+    for line in lines:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
