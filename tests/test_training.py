@@ -265,6 +265,19 @@ def test_a_grown_network_computes_the_same(features, growth, blocks, context):
     torch.testing.assert_close(large(x), small(x), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(8, 4, 1), (8, 4, 3), (12, 6, 2)])
+def test_initial_weights_compute_the_same_whatever_they_are_loaded_into(shape):
+    """Even where every key of the shallower network fits the deeper one as it is."""
+    torch.manual_seed(0)
+    trained = CAJNN(4, 8, 4, 1)
+    for parameter in trained.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    network = CAJNN(4, *shape)
+    load_into(network, trained.state_dict(), CAJNN(4, 8, 4, 1))
+    x = torch.rand(1, 3, 12, 12)
+    torch.testing.assert_close(network(x), trained(x), rtol=1e-4, atol=1e-4)
+
+
 def test_a_grown_network_trains_everywhere():
     torch.manual_seed(0)
     small, large = CAJNN(4, 8, 4, 1), CAJNN(4, 12, 6, 3)

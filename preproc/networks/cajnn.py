@@ -27,7 +27,7 @@ Upsampling = Literal["pixelshuffle", "upconvolution"]
 Tail = Literal["msr", "literal"]
 
 _DILATIONS = (1, 3, 4)
-_RESIDUAL_SCALE = 0.2
+RESIDUAL_SCALE = 0.2
 _DENSE_SLOPE = 0.2
 _SLOPE = 0.1
 
@@ -148,7 +148,7 @@ class Stacks:
 def _scaled_sum(x: Tensor, residual: Tensor, *, in_place: bool) -> Tensor:
     """``x + 0.2 * residual``, where it may be in the residual's memory."""
     out = residual if in_place else None
-    return torch.add(x, residual, alpha=_RESIDUAL_SCALE, out=out)
+    return torch.add(x, residual, alpha=RESIDUAL_SCALE, out=out)
 
 
 class UpConv(nn.Module):

@@ -7,10 +7,11 @@ into the corner of the large one, starts where the small one ended:
 * Wider: the old channels keep their weights and read nothing from the new ones, which start at
   their random features, so that training can use them from its first step (Net2Net's idea, with
   zero instead of copied weights).
-* Deeper: a new block's dense blocks end in zero convolutions and are spread among the old ones. An
-  RRDB is then ``x + 0.2 * x``, so the features grow by 1.2 a new block; every layer of the trunk is
-  positively homogeneous, so scaling the biases with the features keeps the function exact, and the
-  layers around the trunk share the total factor.
+* Deeper: new blocks are spread among the old ones and start as the identity. Their dense blocks
+  end in zero convolutions, which alone would make an RRDB ``x + 0.2 * x``, so the last of the three
+  also subtracts what it was given: ``x + 0.2 * (x - 0.2 * 5 * x) = x``. Rescaling the features
+  instead would be exact too, but it leaves layers with small weights on large features, which
+  Adam's first steps, all of one size, throw off.
 """
 
 from __future__ import annotations
@@ -21,9 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from preproc.errors import RecipeError
-from preproc.networks.cajnn import CAJNN, DenseBlock
-
-_IDENTITY_GAIN = 1.2  # what an RRDB of zero residuals multiplies by
+from preproc.networks.cajnn import CAJNN, RESIDUAL_SCALE, DenseBlock
 
 
 def grow(small: CAJNN, large: CAJNN) -> None:
@@ -41,23 +40,18 @@ def grow(small: CAJNN, large: CAJNN) -> None:
     if blocks > more or blocks == 0:
         raise RecipeError(f"A network of {blocks} blocks does not grow into one of {more}.")
     homes = {(k + 1) * more // blocks - 1: k for k in range(blocks)}
-    gain = float(_IDENTITY_GAIN ** (-(more - blocks) / 2))
     with torch.no_grad():
         for name in (n for n in new if not n.startswith("trunk")):
             if name not in old:
                 raise RecipeError(f"The smaller network has no {name}, so it cannot be grown.")
             _embed(old[name], new[name], _segments(name, small), _segments(name, large))
-        _scale(_last_before_trunk(large), gain)
         for at in range(more):
             if at in homes:
                 pairs = zip(_dense(small, homes[at]), _dense(large, at), strict=True)
                 for one, other in pairs:
-                    _embed_dense(one, other, gain)
+                    _embed_dense(one, other)
             else:
-                for dense in _dense(large, at):
-                    _zero(dense.convs[4])
-                gain *= _IDENTITY_GAIN
-        new["upsampler.0.conv"].weight.div_(gain)
+                _make_identity(_dense(large, at))
 
 
 def load_into(network: nn.Module, state: Mapping[str, Tensor], small: nn.Module | None) -> None:
@@ -72,18 +66,18 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], small: nn.Module 
         RecipeError: the weights fit neither.
     """
     own = network.state_dict()
-    same = {key for key in state if key in own and state[key].shape == own[key].shape}
-    if len(same) == len(state):
-        network.load_state_dict(dict(state), strict=False)
-        return
-    if not (isinstance(small, CAJNN) and isinstance(network, CAJNN)):
-        odd = sorted(set(state) - same)[:3]
+    odd = [key for key in state if key not in own or state[key].shape != own[key].shape]
+    # A shallower network's keys are all known here, so that fitting keys alone say nothing.
+    if isinstance(small, CAJNN) and isinstance(network, CAJNN) and (odd or len(state) < len(own)):
+        small.load_state_dict(dict(state))
+        grow(small, network)
+    elif odd:
         raise RecipeError(
-            f"The initial weights do not fit the network: {', '.join(odd)} and {len(state)} keys "
-            "in all; check model, scale and network of the recipe."
+            f"The initial weights do not fit the network: {', '.join(odd[:3])} and others; check "
+            "model, scale and network of the recipe."
         )
-    small.load_state_dict(dict(state))
-    grow(small, network)
+    else:
+        network.load_state_dict(dict(state), strict=False)
 
 
 def shape_of(state: Mapping[str, Tensor]) -> tuple[int, int, int]:
@@ -111,7 +105,7 @@ def _segments(name: str, network: CAJNN) -> list[int]:
     return [channels]
 
 
-def _embed_dense(small: DenseBlock, large: DenseBlock, gain: float) -> None:
+def _embed_dense(small: DenseBlock, large: DenseBlock) -> None:
     for k, (one, other) in enumerate(zip(small.convs, large.convs, strict=True)):
         parts = []
         for block in (small, large):
@@ -119,9 +113,6 @@ def _embed_dense(small: DenseBlock, large: DenseBlock, gain: float) -> None:
             assert isinstance(first, nn.Conv2d)
             parts.append([first.in_channels] + [first.out_channels] * k)
         _embed(one, other, *parts)
-        assert isinstance(other, nn.Conv2d)
-        assert other.bias is not None
-        other.bias.mul_(gain)
 
 
 def _embed(small: nn.Module, large: nn.Module, old: list[int], new: list[int]) -> None:
@@ -140,17 +131,12 @@ def _embed(small: nn.Module, large: nn.Module, old: list[int], new: list[int]) -
         large.bias[:rows] = small.bias
 
 
-def _last_before_trunk(network: CAJNN) -> nn.Conv2d:
-    convs = [m for m in network.context.modules() if isinstance(m, nn.Conv2d)]
-    return convs[-1] if convs else network.conv_first
-
-
-def _zero(conv: nn.Module) -> None:
-    for parameter in conv.parameters():
-        parameter.zero_()
-
-
-def _scale(conv: nn.Conv2d, factor: float) -> None:
-    conv.weight.mul_(factor)
-    if conv.bias is not None:
-        conv.bias.mul_(factor)
+def _make_identity(blocks: list[DenseBlock]) -> None:
+    """Let an RRDB, given as its dense blocks, return its input."""
+    for block in blocks:
+        for parameter in block.convs[4].parameters():
+            parameter.zero_()
+    last = blocks[-1].convs[4]
+    assert isinstance(last, nn.Conv2d)
+    own = torch.arange(last.out_channels)
+    last.weight[own, own, 1, 1] = -1 / RESIDUAL_SCALE
