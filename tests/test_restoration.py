@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,7 @@ def test_a_model_and_its_ensemble_stand_beside_bicubic_and_the_paper(data, capsy
             assert img.dtype == np.uint8
             return img.repeat(self.scale, 0).repeat(self.scale, 1)
 
-    monkeypatch.setattr("preproc.enhancer.Enhancer", Fake)
+    monkeypatch.setattr(import_module("preproc.enhancer"), "Enhancer", Fake)
     report, flat = data / "out" / "r.json", data / "out" / "r.csv"
     command = ["--data", data, "--set", "Set5", "mine", "--quality", 10, 40, "--model", "cajnn"]
     code, out, _ = run(
