@@ -239,7 +239,10 @@ def _table(entry: WeightsEntry, rows: list[dict[str, Any]]) -> list[str]:
 
 def _stage_line(record: dict[str, Any]) -> str:
     stage = record["stage"]
-    started = f", starting from {Path(record['init_from']).stem}" if record["init_from"] else ""
+    origin = Path(record["init_from"])
+    # A run's weights are named by their stage, a shipped or foreign file by itself.
+    name = origin.parent.name if origin.name == WEIGHTS else origin.stem
+    started = f", starting from {name}" if record["init_from"] else ""
     return (
         f"- {stage['name']}: {record['steps']:,} steps of {stage['data']['batch']} patches of "
         f"{stage['data']['patch']} LR px in {record['minutes']:.0f} minutes on {record['device']} "
