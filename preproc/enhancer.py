@@ -98,7 +98,8 @@ class Enhancer:
             tile: longest side of a tile in LR px, overlap included; 0 never cuts. By default 512,
                 or 0 for networks that pool over the whole picture.
             overlap: LR px of real neighbours a tile gets on its inner sides; by default the
-                model's, measured so that tiled and whole differ by at most 1/255.
+                model's. With the shipped weights tiles of 96 px differ from the whole picture by at
+                most 0.00005/255 at the default of 32 px, 0.016/255 at 16 and 1.9/255 at 8.
             self_ensemble: whether to average over the eight flips and transposes; eight times the
                 cost.
             batch_size: most small pictures or tiles at a time.
