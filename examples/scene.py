@@ -6,8 +6,8 @@ board is drawn beside her at full resolution, in perspective, under uneven light
 goes over all of it. Only then is the scene degraded, as the papers do it: bicubic to a quarter,
 JPEG.
 
-One picture proves nothing: a line moved by a few px moves the JPEG grid against its letters, and any
-arm reads a word or two more or fewer. What enhancement does on average is in the README.
+One picture proves nothing: a line moved by a few px moves the JPEG grid against its letters, and
+any arm reads a word or two more or fewer. What enhancement does on average is in the README.
 """
 
 from __future__ import annotations
