@@ -15,7 +15,7 @@ pytest.importorskip("lightning", reason='training needs the extra "train"')
 from safetensors.torch import load_file
 
 from preproc.degrade import Degradation, bicubic_down, jpeg
-from preproc.errors import RecipeError
+from preproc.errors import RecipeError, WeightsError
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.training.curve import read_curve
@@ -276,6 +276,15 @@ def test_initial_weights_compute_the_same_whatever_they_are_loaded_into(shape):
     load_into(network, trained.state_dict(), CAJNN(4, 8, 4, 1))
     x = torch.rand(1, 3, 12, 12)
     torch.testing.assert_close(network(x), trained(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["absent.safetensors", "bad.safetensors", "bad.ckpt"])
+def test_unreadable_initial_weights_are_a_sentence(name, tmp_path):
+    for bad in ("bad.safetensors", "bad.ckpt"):
+        (tmp_path / bad).write_bytes(b"nothing of the kind")
+    (stage,) = load_recipe(recipe_file(tmp_path))
+    with pytest.raises(WeightsError, match=f"{name} cannot be read"):
+        make_network(stage, str(tmp_path / name))
 
 
 def test_a_grown_network_trains_everywhere():

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning.pytorch as pl
@@ -20,6 +21,8 @@ import PIL
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
@@ -210,18 +213,19 @@ def _callbacks(stage: Stage, folder: Path, seconds: float | None) -> list[pl.Cal
 
 def _initial_state(source: str, scale: int) -> dict[str, Tensor]:
     path = Path(source)
-    if path.suffix == ".ckpt":
-        # Our own checkpoint; weights_only keeps a foreign one from running code.
-        saved = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        prefix = "network."
-        return {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file  # noqa: PLC0415
-
-        try:
+    try:
+        if path.suffix == ".ckpt":
+            # Our own checkpoint; weights_only keeps a foreign one from running code.
+            saved = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+            prefix = "network."
+            return {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
+        if path.suffix == ".safetensors":
             return {k: v.float() for k, v in load_file(path).items()}
-        except (OSError, ValueError) as error:
-            raise WeightsError(f"The initial weights {path} cannot be read: {error}.") from error
+    except (OSError, KeyError, UnpicklingError, RuntimeError, SafetensorError) as error:
+        raise WeightsError(
+            f"The initial weights {path} cannot be read ({error}); give a safetensors file, a "
+            "checkpoint of `preproc train`, or the name of a shipped model."
+        ) from error
     return load_state(find(source, scale))
 
 
