@@ -18,6 +18,7 @@ from preproc.degrade import Degradation, bicubic_down, jpeg
 from preproc.errors import RecipeError, WeightsError
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
+from preproc.networks.cisrnet import CISRNet
 from preproc.training.curve import read_curve
 from preproc.training.data import Folder, Patches, Text, cut_patch
 from preproc.training.grow import grow, load_into
@@ -297,6 +298,18 @@ def test_a_grown_network_trains_everywhere():
         pixel_loss("l1", large(torch.rand(1, 3, 8, 8)), torch.rand(1, 3, 32, 32)).backward()
         optimizer.step()
     assert all(p.grad.abs().sum() > 0 for p in large.parameters())
+
+
+def test_weights_with_a_hole_are_refused_but_a_coarse_half_is_taken():
+    whole = CISRNet(2, 8, 2, 1, coarse_groups=1, fine_groups=1)
+    coarse = CISRNet(2, 8, 2, 1, coarse_groups=1, fine_groups=1, coarse_only=True).state_dict()
+    load_into(whole, coarse, None)
+    key = next(iter(coarse))
+    torch.testing.assert_close(whole.state_dict()[key], coarse.pop(key))
+    with pytest.raises(RecipeError, match=key):
+        load_into(whole, coarse, None)
+    with pytest.raises(RecipeError, match="do not fit"):
+        load_into(whole, {}, None)
 
 
 def test_weights_of_another_kind_are_refused():

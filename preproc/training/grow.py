@@ -71,13 +71,16 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], small: nn.Module 
     if isinstance(small, CAJNN) and isinstance(network, CAJNN) and (odd or len(state) < len(own)):
         small.load_state_dict(dict(state))
         grow(small, network)
-    elif odd:
+        return
+    # A part that is missing whole, as CISRNet's fine stage is, keeps its own initial weights.
+    parts = {key.partition(".")[0] for key in state}
+    odd += [key for key in own if key not in state and key.partition(".")[0] in parts]
+    if odd or not state:
         raise RecipeError(
             f"The initial weights do not fit the network: {', '.join(odd[:3])} and others; check "
             "model, scale and network of the recipe."
         )
-    else:
-        network.load_state_dict(dict(state), strict=False)
+    network.load_state_dict(dict(state), strict=False)
 
 
 def shape_of(state: Mapping[str, Tensor]) -> tuple[int, int, int]:

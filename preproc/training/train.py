@@ -90,22 +90,20 @@ def run(
     start = init_from
     for stage in stages:
         folder = output / stage.name
-        weights = folder / WEIGHTS
         finished = (folder / RECORD).exists() and _record(folder)["finished"]
         if (folder / CHECKPOINT).exists() and not resume:
             raise RecipeError(
                 f"{folder} holds a run already; resume it, or choose another output folder."
             )
-        if not finished:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                break
-            trained = _run_stage(
-                stage, folder, data, left, start or stage.init_from,
-                {"devices": devices, "num_nodes": nodes, "precision": precision}, compiled,
-            )  # fmt: skip
-            if not trained:
-                break
+        left = None if deadline is None else deadline - time.monotonic()
+        if not finished and left is not None and left <= 0:
+            break
+        weights = folder / WEIGHTS
+        if not finished and not _run_stage(
+            stage, folder, data, left, start or stage.init_from,
+            {"devices": devices, "num_nodes": nodes, "precision": precision}, compiled,
+        ):  # fmt: skip
+            break
         start = str(weights)
     return weights
 
