@@ -136,7 +136,9 @@ class Degradation:
 
     Attributes:
         scale: HR px per LR px.
-        quality: lowest and highest quality, drawn uniformly, both included.
+        quality: lowest and highest quality, both included.
+        quality_skew: the quality is ``low + (high - low) * u ** quality_skew`` with u uniform in
+            [0, 1): 1 draws it uniformly; 2 puts a third of the draws from 10 to 100 below 20.
         uncompressed: probability of no coding.
         double_jpeg: probability of two passes, the first on a grid shifted at random.
         resave: probability of two passes with a resize between.
@@ -149,6 +151,7 @@ class Degradation:
 
     scale: int = 4
     quality: tuple[int, int] = (10, 100)
+    quality_skew: float = 1.0
     uncompressed: float = 0.0
     double_jpeg: float = 0.0
     resave: float = 0.0
@@ -165,6 +168,8 @@ class Degradation:
                 raise RecipeError(f"{name} runs from low to high above 0, but is {low} to {high}.")
         if self.quality[1] > 100:
             raise RecipeError(f"quality goes up to 100, but is {self.quality[1]}.")
+        if not self.quality_skew > 0:
+            raise RecipeError(f"quality_skew must be above 0, but is {self.quality_skew}.")
         if self.scale < 1:
             raise RecipeError(f"scale must be 1 or more, but is {self.scale}.")
         coders = (self.uncompressed, self.double_jpeg, self.resave, self.webp)
@@ -209,7 +214,8 @@ class Degradation:
         return jpeg(lr, self._quality(rng), subsampling)
 
     def _quality(self, rng: np.random.Generator) -> int:
-        return int(rng.integers(*self.quality, endpoint=True))
+        low, high = self.quality
+        return low + int((high - low + 1) * rng.random() ** self.quality_skew)
 
 
 def _resized(img: Pixels, rows: float, columns: float) -> Pixels:

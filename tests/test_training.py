@@ -21,7 +21,9 @@ from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.training.curve import read_curve
 from preproc.training.data import Folder, Patches, Text, cut_patch
-from preproc.training.grow import grow, load_into
+from preproc.training.grow_cajnn import grow_cajnn
+from preproc.training.grow_cisrnet import grow_cisrnet
+from preproc.training.initial import load_into
 from preproc.training.losses import Perceptual, make_perceptual, pixel_loss
 from preproc.training.module import Restoration
 from preproc.training.recipe import Loss, Schedule, load_recipe
@@ -261,7 +263,7 @@ def test_a_grown_network_computes_the_same(features, growth, blocks, context):
     for parameter in small.parameters():  # biases and the last layer too
         torch.nn.init.normal_(parameter, std=0.1)
     large = CAJNN(4, features, growth, blocks, context=context)
-    grow(small, large)
+    grow_cajnn(small, large)
     x = torch.rand(1, 3, 12, 12)
     torch.testing.assert_close(large(x), small(x), rtol=1e-4, atol=1e-4)
 
@@ -274,7 +276,7 @@ def test_initial_weights_compute_the_same_whatever_they_are_loaded_into(shape):
     for parameter in trained.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     network = CAJNN(4, *shape)
-    load_into(network, trained.state_dict(), CAJNN(4, 8, 4, 1))
+    load_into(network, trained.state_dict())
     x = torch.rand(1, 3, 12, 12)
     torch.testing.assert_close(network(x), trained(x), rtol=1e-4, atol=1e-4)
 
@@ -291,7 +293,7 @@ def test_unreadable_initial_weights_are_a_sentence(name, tmp_path):
 def test_a_grown_network_trains_everywhere():
     torch.manual_seed(0)
     small, large = CAJNN(4, 8, 4, 1), CAJNN(4, 12, 6, 3)
-    grow(small, large)
+    grow_cajnn(small, large)
     optimizer = torch.optim.SGD(large.parameters(), lr=0.1)
     for _ in range(3):  # the zeros between old and new have to move first
         optimizer.zero_grad()
@@ -302,21 +304,53 @@ def test_a_grown_network_trains_everywhere():
 
 def test_weights_with_a_hole_are_refused_but_a_coarse_half_is_taken():
     whole = CISRNet(2, 8, 2, 1, coarse_groups=1, fine_groups=1)
-    coarse = CISRNet(2, 8, 2, 1, coarse_groups=1, fine_groups=1, coarse_only=True).state_dict()
-    load_into(whole, coarse, None)
-    key = next(iter(coarse))
+    coarse = CISRNet(2, 8, 2, 1, coarse_groups=1, coarse_only=True).state_dict()
+    load_into(whole, coarse)
+    key = "coarse.groups.0.conv.bias"
     torch.testing.assert_close(whole.state_dict()[key], coarse.pop(key))
     with pytest.raises(RecipeError, match=key):
-        load_into(whole, coarse, None)
+        load_into(whole, coarse)
     with pytest.raises(RecipeError, match="do not fit"):
-        load_into(whole, {}, None)
+        load_into(whole, {})
+
+
+@pytest.mark.parametrize("attention", ["pdab", "sdab"])
+@pytest.mark.parametrize("coarse_only", [True, False])
+def test_a_grown_cisrnet_computes_the_same(attention, coarse_only):
+    torch.manual_seed(0)
+    options = {"coarse_attention": attention, "coarse_only": coarse_only}
+    small = CISRNet(2, 8, 2, 1, coarse_groups=1, fine_groups=1, **options)
+    for parameter in small.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    large = CISRNet(2, 8, 2, 3, coarse_groups=3, fine_groups=2, coarse_attention=attention)
+    load_into(large, small.state_dict())
+    x = torch.rand(1, 3, 12, 12)
+    torch.testing.assert_close(large(x), small(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_a_cisrnet_of_another_scale_takes_all_but_the_upsampler(scale):
+    small, large = (CISRNet(s, 8, 2, 1, coarse_groups=1, fine_groups=1) for s in (4, scale))
+    own = {k: v.clone() for k, v in large.state_dict().items()}
+    load_into(large, small.state_dict())
+    for key, value in large.state_dict().items():
+        origin = own if "upsampler" in key else small.state_dict()
+        torch.testing.assert_close(value, origin[key], rtol=0, atol=0)
+
+
+def test_a_cisrnet_grows_in_depth_only():
+    small = CISRNet(2, 8, 2, 2, coarse_groups=1, coarse_only=True)
+    for wider in ({"features": 16}, {"blocks": 1}, {"coarse_attention": "sdab"}):
+        options = {"features": 8, "reduction": 2, "blocks": 2, "coarse_groups": 1, **wider}
+        with pytest.raises(RecipeError, match="grow"):
+            grow_cisrnet(small, CISRNet(2, **options))
 
 
 def test_weights_of_another_kind_are_refused():
     with pytest.raises(RecipeError, match="do not fit"):
-        load_into(CAJNN(4, 8, 4, 1), {"foreign": torch.zeros(1)}, None)
+        load_into(CAJNN(4, 8, 4, 1), {"foreign": torch.zeros(1)})
     with pytest.raises(RecipeError, match="grow"):
-        grow(CAJNN(4, 8, 4, 3), CAJNN(4, 8, 4, 2))
+        grow_cajnn(CAJNN(4, 8, 4, 3), CAJNN(4, 8, 4, 2))
 
 
 # Runs

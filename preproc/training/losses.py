@@ -19,10 +19,12 @@ _VGG19_LAYERS = 35  # features[:35] ends with conv5_4, before its ReLU
 
 
 def pixel_loss(kind: str, output: Tensor, target: Tensor) -> Tensor:
-    """Mean L1, or mean Charbonnier ``sqrt(d*d + 1e-6)``, of two float tensors of one shape."""
+    """Mean L1, mean square or Charbonnier mean ``sqrt(d*d + 1e-6)`` of two tensors of one shape."""
     difference = output - target
     if kind == "l1":
         return difference.abs().mean()
+    if kind == "l2":
+        return difference.square().mean()
     return (difference.square() + _CHARBONNIER_EPS**2).sqrt().mean()
 
 

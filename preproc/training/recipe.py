@@ -111,7 +111,7 @@ class Loss:
     """What is minimised; pictures are in [0, 1].
 
     Attributes:
-        pixel: ``"l1"`` (mean) or ``"charbonnier"`` (mean, epsilon 1e-3).
+        pixel: ``"l1"`` (mean), ``"charbonnier"`` (mean, epsilon 1e-3) or ``"l2"`` (mean square).
         pixel_weight: its weight.
         perceptual: ``"vgg19"`` compares phi5,4 (conv5_4 before its ReLU) by mean squared error;
             ``"craft"`` the same on the VGG16-BN trunk of EasyOCR's text detector.
@@ -123,7 +123,7 @@ class Loss:
         part: ``"coarse"`` trains and supervises CISRNet's coarse half alone.
     """
 
-    pixel: Literal["l1", "charbonnier"] = "l1"
+    pixel: Literal["l1", "l2", "charbonnier"] = "l1"
     pixel_weight: float = 1.0
     perceptual: Literal["none", "vgg19", "craft"] = "none"
     perceptual_weight: float = 0.0

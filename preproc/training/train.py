@@ -33,7 +33,7 @@ from preproc.networks.cajnn import CAJNN
 from preproc.training.callbacks import Deadline, SamplePictures, SaveAtEnd
 from preproc.training.curve import read_curve, write_curve
 from preproc.training.data import Held, Patches, make_loader
-from preproc.training.grow import load_into, shape_of
+from preproc.training.initial import cajnn_shape, load_into
 from preproc.training.module import Restoration
 from preproc.training.recipe import Stage, load_recipe
 from preproc.weights import load_state, save_state
@@ -114,11 +114,11 @@ def make_network(stage: Stage, init_from: str = "") -> nn.Module:
     torch.manual_seed(stage.seed)
     network = descriptor.build()
     if stage.network:
-        base = _shape(network) if isinstance(network, CAJNN) else {}
+        base = cajnn_shape(network.state_dict()) if isinstance(network, CAJNN) else {}
         network = type(network)(**{"scale": stage.scale, **base, **stage.network})
     if init_from:
         state = _initial_state(init_from, stage.scale)
-        load_into(network, state, _smaller(network, stage, state))
+        load_into(network, state, stage.network)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -225,18 +225,6 @@ def _initial_state(source: str, scale: int) -> dict[str, Tensor]:
             "checkpoint of `preproc train`, or the name of a shipped model."
         ) from error
     return load_state(find(source, scale))
-
-
-def _smaller(network: nn.Module, stage: Stage, state: Mapping[str, Tensor]) -> CAJNN | None:
-    """An untrained CAJNN of the size that ``state`` belongs to, with the network's options."""
-    if not isinstance(network, CAJNN) or "trunk.0.dense.0.convs.0.weight" not in state:
-        return None
-    options = {k: v for k, v in stage.network.items() if k not in _shape(network)}
-    return CAJNN(stage.scale, *shape_of(state), **options)
-
-
-def _shape(network: CAJNN) -> dict[str, int]:
-    return dict(zip(("features", "growth", "blocks"), shape_of(network.state_dict()), strict=True))
 
 
 def _steps_in(checkpoint: Path) -> int:

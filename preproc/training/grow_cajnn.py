@@ -16,16 +16,14 @@ into the corner of the large one, starts where the small one ended:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from preproc.errors import RecipeError
 from preproc.networks.cajnn import CAJNN, RESIDUAL_SCALE, DenseBlock
 
 
-def grow(small: CAJNN, large: CAJNN) -> None:
+def grow_cajnn(small: CAJNN, large: CAJNN) -> None:
     """Overwrite ``large`` so that it computes what ``small`` does.
 
     Args:
@@ -52,43 +50,6 @@ def grow(small: CAJNN, large: CAJNN) -> None:
                     _embed_dense(one, other)
             else:
                 _make_identity(_dense(large, at))
-
-
-def load_into(network: nn.Module, state: Mapping[str, Tensor], small: nn.Module | None) -> None:
-    """Load weights, growing them when they belong to a smaller network of the family.
-
-    Args:
-        network: receives the weights.
-        state: of ``network``, of its coarse half, or of ``small``.
-        small: an untrained network of the size ``state`` belongs to, or None.
-
-    Raises:
-        RecipeError: the weights fit neither.
-    """
-    own = network.state_dict()
-    odd = [key for key in state if key not in own or state[key].shape != own[key].shape]
-    # A shallower network's keys are all known here, so that fitting keys alone say nothing.
-    if isinstance(small, CAJNN) and isinstance(network, CAJNN) and (odd or len(state) < len(own)):
-        small.load_state_dict(dict(state))
-        grow(small, network)
-        return
-    # A part that is missing whole, as CISRNet's fine stage is, keeps its own initial weights.
-    parts = {key.partition(".")[0] for key in state}
-    odd += [key for key in own if key not in state and key.partition(".")[0] in parts]
-    if odd or not state:
-        raise RecipeError(
-            f"The initial weights do not fit the network: {', '.join(odd[:3])} and others; check "
-            "model, scale and network of the recipe."
-        )
-    network.load_state_dict(dict(state), strict=False)
-
-
-def shape_of(state: Mapping[str, Tensor]) -> tuple[int, int, int]:
-    """Features, growth and blocks of a CAJNN from its state dict."""
-    features = state["conv_first.weight"].shape[0]
-    growth = state["trunk.0.dense.0.convs.0.weight"].shape[0]
-    blocks = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("trunk."))
-    return features, growth, blocks
 
 
 def _convs(network: CAJNN) -> dict[str, nn.Conv2d]:

@@ -1,0 +1,85 @@
+"""Growing a trained CISRNet into a deeper one, or one of another scale.
+
+A residual group whose last convolution is zero is the identity, and so is a block whose fusion
+(PDAB) or last convolution (SDAB) is; new groups and blocks start that way, spread among the old
+ones. A fine stage that starts with a zero last convolution hands on the coarse stage's picture.
+The trunk works at LR and knows nothing of the scale, so that a network of another scale takes all
+but the upsampler, which keeps its own initial weights.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from preproc.errors import RecipeError
+from preproc.networks.cisrnet import PDAB, CISRNet, Coarse, Fine, ResidualGroup
+
+
+def grow_cisrnet(small: CISRNet, large: CISRNet) -> None:
+    """Overwrite ``large`` so that, at the scale of ``small``, it computes what ``small`` does.
+
+    Args:
+        small: the trained network, whole or its coarse half.
+        large: a network with the same features and attention, no shallower.
+
+    Raises:
+        RecipeError: ``large`` is smaller, or narrower or wider.
+    """
+    with torch.no_grad():
+        _grow_stage(small.coarse, large.coarse)
+        if small.scale == large.scale:
+            _copy(small.coarse.upsampler, large.coarse.upsampler)
+        if not isinstance(large.fine, Fine):
+            return
+        if isinstance(small.fine, Fine):
+            _grow_stage(small.fine, large.fine)
+        else:
+            _silence(large.fine.conv_last)
+
+
+def _grow_stage(small: nn.Module, large: nn.Module) -> None:
+    """Grow a coarse or a fine stage, upsampler apart."""
+    assert isinstance(small, (Coarse, Fine))
+    assert isinstance(large, (Coarse, Fine))
+    for name, part in small.named_children():
+        if name not in ("groups", "upsampler"):
+            _copy(part, large.get_submodule(name))
+    for group, old in _spread(small.groups, large.groups):
+        assert isinstance(group, ResidualGroup)
+        if old is None:
+            _silence(group.conv)
+            continue
+        assert isinstance(old, ResidualGroup)
+        _copy(old.conv, group.conv)
+        for block, trained in _spread(old.blocks, group.blocks):
+            if trained is not None:
+                _copy(trained, block)
+            else:
+                last = block.fuse if isinstance(block, PDAB) else block.conv2
+                assert isinstance(last, nn.Conv2d)
+                _silence(last)
+
+
+def _spread(small: nn.Sequential, large: nn.Sequential) -> list[tuple[nn.Module, nn.Module | None]]:
+    """Each part of the large sequence with the part of the small one that moves in, or None."""
+    few, many = len(small), len(large)
+    if few > many:
+        raise RecipeError(f"A stage of {few} groups or blocks does not grow into one of {many}.")
+    homes = {(k + 1) * many // few - 1: k for k in range(few)}
+    return [(part, small[homes[n]] if n in homes else None) for n, part in enumerate(large)]
+
+
+def _copy(old: nn.Module, new: nn.Module) -> None:
+    state, own = old.state_dict(), new.state_dict()
+    if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in own.items()}:
+        raise RecipeError(
+            "The initial weights have other features or another attention than the network; a "
+            "CISRNet grows in groups and blocks only."
+        )
+    new.load_state_dict(state)
+
+
+def _silence(conv: nn.Conv2d) -> None:
+    for parameter in conv.parameters():
+        parameter.zero_()
