@@ -60,9 +60,7 @@ def _smaller(network: nn.Module, state: State, options: Mapping[str, Any]) -> nn
     """An untrained network of the size that ``state`` belongs to, or None if it is no relative."""
     try:
         if isinstance(network, CAJNN):
-            shape = cajnn_shape(state)
-            rest = {k: v for k, v in options.items() if k not in shape}
-            return CAJNN(network.scale, **shape, **rest)
+            return CAJNN(**{"scale": network.scale, **options, **cajnn_shape(state)})
         if isinstance(network, CISRNet):
             return CISRNet(**_cisrnet_shape(state))
     except KeyError:  # the keys that tell the size are missing
