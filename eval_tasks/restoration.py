@@ -32,6 +32,7 @@ from preproc import __version__
 from preproc.degrade import Pixels, bicubic_down, bicubic_up, jpeg, mod_crop
 from preproc.errors import ImageError, ModelError
 from preproc.metrics import PROTOCOLS, Protocol
+from preproc.networks import find
 from preproc.saving import require_writable
 
 if TYPE_CHECKING:
@@ -143,7 +144,8 @@ def _run(options: argparse.Namespace) -> None:
 def _methods(options: argparse.Namespace) -> tuple[list[Method], str]:
     """Bicubic, each model and its self-ensemble, and the device that the models run on."""
     models = list(dict.fromkeys(options.model))
-    if options.weights and len(models) != 1:
+    families = {find(name).family for name in models}
+    if options.weights and len(families) != 1:
         raise ModelError(f"--weights belongs to one model, but --model names {len(models)}.")
     scale = options.scale
     methods = [Method("bicubic", lambda lr: bicubic_up(lr, scale))]

@@ -25,7 +25,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from preproc import __version__
@@ -343,7 +343,7 @@ def models(
     find(shown)  # a sentence for a name nobody knows
     for descriptor in list_models():
         if descriptor.name == shown:
-            _print_model(descriptor, shipped.get((descriptor.name, descriptor.scale)))
+            _print_model(descriptor, shipped.get((descriptor.family, descriptor.scale)))
 
 
 @app.command(no_args_is_help=True)
@@ -439,9 +439,7 @@ def export(
     ] = None,
     quality: Annotated[
         list[int] | None,
-        typer.Option(
-            min=1, max=100, help="JPEG quality to measure at; 10, 20 and 40 if not given."
-        ),
+        typer.Option(min=1, max=100, help="JPEG quality to measure at; the paper's if not given."),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace weights even if these are no better.")
@@ -461,7 +459,7 @@ def export(
             licence=licence,
             notes=notes,
             folder=output,
-            quality=quality or (10, 20, 40),
+            quality=quality or (),
             force=force,
         )
     typer.echo(f"Weights: {weights}")
@@ -686,13 +684,15 @@ def _report(summary: Summary, skipped: int, seconds: float, console: Console) ->
         )
 
 
+_MODEL_COLUMNS = ("Scale", "Parameters", "MAC/px", "Large pictures", "Weights")
 _Shipped = Mapping[tuple[str, int], "WeightsEntry"]
 
 
 def _model_table(known: Iterable[ModelDescriptor], shipped: _Shipped) -> Table:
-    table = Table("Model", "Scale", "Parameters", "MAC/px", "Large pictures", "Weights")
+    # The licence may fold on a narrow terminal, the name to be typed may not.
+    table = Table(Column("Model", no_wrap=True), *_MODEL_COLUMNS)
     for descriptor in known:
-        entry = shipped.get((descriptor.name, descriptor.scale))
+        entry = shipped.get((descriptor.family, descriptor.scale))
         table.add_row(
             descriptor.name,
             f"x{descriptor.scale}",

@@ -63,6 +63,7 @@ class WeightsEntry:
         perceptual_loss: the features a perceptual loss compared, or None where there was none.
         licence: of the weights, which may be narrower than the code's.
         card: name of the markdown file that tells the rest, in the manifest's folder.
+        protocol: name of the `preproc.metrics.Protocol` that the results follow.
     """
 
     model: str
@@ -79,6 +80,7 @@ class WeightsEntry:
     perceptual_loss: str | None
     licence: str
     card: str
+    protocol: str = "cajnn"
 
     def __post_init__(self) -> None:
         for name in (self.file, self.card):
@@ -324,11 +326,15 @@ def _state_for(
 ) -> dict[str, Tensor]:
     if weights is None:
         folder = folder or shipped_folder()
-        path = _verify(entry_for(descriptor.name, descriptor.scale, folder=folder), folder)
+        entry = entry_for(descriptor.family, descriptor.scale, folder=folder)
+        path = _verify(entry, folder)
     else:
         path = Path(weights).expanduser()
     state = _read(path)
-    _require_fit(state, network.state_dict(), f"{path} does not fit {descriptor}")
+    wanted = network.state_dict()
+    if descriptor.part_of:
+        state = {key: value for key, value in state.items() if key in wanted}
+    _require_fit(state, wanted, f"{path} does not fit {descriptor}")
     _require_finite(state, f"{path} cannot be used")
     return {
         key: value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)

@@ -58,6 +58,7 @@ def test_a_network_takes_every_size_that_its_rule_allows(descriptor: ModelDescri
 
 def test_the_papers_networks_are_known_with_their_policies() -> None:
     known = ["cajnn x4", "cajnn-light x4", "cisrnet x2", "cisrnet x3", "cisrnet x4"]
+    known += ["cisrnet-coarse x2", "cisrnet-coarse x3", "cisrnet-coarse x4"]
     assert set(known) <= set(map(str, SHIPPED))
     assert find("cajnn").parameters == 14_847_491
     assert find("cajnn").tiling is Tiling.TILES

@@ -26,8 +26,9 @@ from preproc.training.grow_cisrnet import grow_cisrnet
 from preproc.training.initial import load_into
 from preproc.training.losses import Perceptual, make_perceptual, pixel_loss
 from preproc.training.module import Restoration
-from preproc.training.recipe import Loss, Schedule, load_recipe
+from preproc.training.recipe import Loss, Schedule, Stage, load_recipe
 from preproc.training.schedule import learning_rate
+from preproc.training.start_nearest import start_nearest
 from preproc.training.text import text_picture
 from preproc.training.train import CHECKPOINT, CURVE, RECORD, WEIGHTS, make_network, run
 
@@ -336,6 +337,18 @@ def test_a_cisrnet_of_another_scale_takes_all_but_the_upsampler(scale):
     for key, value in large.state_dict().items():
         origin = own if "upsampler" in key else small.state_dict()
         torch.testing.assert_close(value, origin[key], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_cisrnet_can_start_as_nearest_neighbour_enlargement(scale):
+    torch.manual_seed(0)
+    network = CISRNet(scale, 16, 2, 2, coarse_groups=2, fine_groups=1)
+    start_nearest(network)
+    x = torch.rand(1, 3, 9, 12)
+    nearest = torch.nn.functional.interpolate(x, scale_factor=scale, mode="nearest")
+    assert (network(x) - nearest).abs().max() < 0.1
+    with pytest.raises(RecipeError, match="is for CISRNet"):
+        make_network(Stage("cajnn"), "nearest")
 
 
 def test_a_cisrnet_grows_in_depth_only():

@@ -92,6 +92,19 @@ def test_the_network_answers_with_the_weights_and_can_be_trained_on(
     assert all(p.requires_grad and isinstance(p, nn.Parameter) for p in network.parameters())
 
 
+def test_a_part_takes_its_share_of_the_whole_networks_file(tmp_path: Path) -> None:
+    whole, part = find("cisrnet", 2), find("cisrnet-coarse", 2)
+    assert (part.family, whole.family) == ("cisrnet", "cisrnet")
+    network = whole.build()
+    save_state(tmp_path / "whole.safetensors", network.state_dict(), torch.float32)
+    coarse = load_network(part, tmp_path / "whole.safetensors")
+    x = torch.rand(1, 3, 6, 5)
+    torch.testing.assert_close(coarse(x), network.coarse(x))
+    save_state(tmp_path / "part.safetensors", part.build().state_dict())
+    with pytest.raises(WeightsError, match="missing"):
+        load_network(whole, tmp_path / "part.safetensors")
+
+
 def test_the_network_is_built_once_and_on_the_meta_device(folder: Path) -> None:
     built = []
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -288,32 +289,49 @@ class CISRNet(nn.Module):
 
 
 def radius(scale: int, blocks: int = 8, coarse_groups: int = 4, fine_groups: int = 2) -> int:
-    """LR px that an output px sees to each side through convolutions, apart from pooled means."""
+    """LR px that an output px sees to each side through convolutions, apart from pooled means.
+
+    Without groups in the fine stage there is no such stage.
+    """
     steps = upsampling_steps(scale)
     group = 3 * blocks + 1
     upsampler = sum(1 / math.prod(steps[:k]) for k in range(len(steps)))
     at_lr = 1 + coarse_groups * group + 1 + upsampler
-    at_hr = 1 + 1 + fine_groups * group + 1
+    at_hr = 1 + (1 + fine_groups * group + 1 if fine_groups else 0)
     return math.ceil(at_lr + at_hr / scale)
 
 
-def _descriptor(scale: int, parameters: int, macs_per_pixel: int) -> ModelDescriptor:
-    return ModelDescriptor(
+def _descriptors(
+    scale: int, parameters: tuple[int, int], macs_per_pixel: tuple[int, int]
+) -> tuple[ModelDescriptor, ModelDescriptor]:
+    """The whole network and its coarse stage; counts in that order."""
+    whole = ModelDescriptor(
         name="cisrnet",
         scale=scale,
         build=lambda: CISRNet(scale),
-        parameters=parameters,
-        macs_per_pixel=macs_per_pixel,
+        parameters=parameters[0],
+        macs_per_pixel=macs_per_pixel[0],
         radius=radius(scale),
         tiling=Tiling.WHOLE,
         overlap=32,
         dtypes=(torch.bfloat16,),
         title="CISRNet as in the paper: coarse and fine stage, gated by the whole image",
     )
+    coarse = replace(
+        whole,
+        name="cisrnet-coarse",
+        build=lambda: CISRNet(scale, coarse_only=True),
+        parameters=parameters[1],
+        macs_per_pixel=macs_per_pixel[1],
+        radius=radius(scale, fine_groups=0),
+        title="CISRNet's coarse stage alone, from the same weights",
+        part_of=whole.name,
+    )
+    return whole, coarse
 
 
 register(
-    _descriptor(2, parameters=9_600_198, macs_per_pixel=17_960_544),
-    _descriptor(3, parameters=10_015_398, macs_per_pixel=32_516_064),
-    _descriptor(4, parameters=9_932_358, macs_per_pixel=53_225_568),
+    *_descriptors(2, (9_600_198, 6_734_403), (17_960_544, 6_658_272)),
+    *_descriptors(3, (10_015_398, 7_149_603), (32_516_064, 7_085_952)),
+    *_descriptors(4, (9_932_358, 7_066_563), (53_225_568, 8_016_480)),
 )

@@ -67,6 +67,8 @@ class ModelDescriptor:
         dtypes: dtypes that are safe besides float32.
         size: which input sizes are allowed.
         title: one line for people: architecture and paper.
+        part_of: name of the model whose weights it shares, of which it takes those it has keys
+            for; empty for a model with weights of its own.
     """
 
     name: str
@@ -80,6 +82,7 @@ class ModelDescriptor:
     dtypes: tuple[torch.dtype, ...] = (torch.bfloat16,)
     size: SizeRule = SizeRule()
     title: str = ""
+    part_of: str = ""
 
     def __post_init__(self) -> None:
         if not self.name or self.name != self.name.lower() or " " in self.name:
@@ -91,6 +94,11 @@ class ModelDescriptor:
 
     def __str__(self) -> str:
         return f"{self.name} x{self.scale}"
+
+    @property
+    def family(self) -> str:
+        """Name of the model whose weights it takes: its own, or that of which it is a part."""
+        return self.part_of or self.name
 
 
 _registry: dict[tuple[str, int], ModelDescriptor] = {}

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from eval_tasks import restoration
 from preproc.errors import RecipeError, WeightsError
-from preproc.networks import ModelDescriptor, find
+from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL, Protocol
+from preproc.networks import ModelDescriptor, find, list_models
 from preproc.training.curve import Point, read_curve, write_curve
 from preproc.training.train import RECORD, WEIGHTS
 from preproc.weights import (
@@ -30,6 +31,8 @@ from preproc.weights import (
 CHOOSING_SET = "Kodak24"
 MARGIN = 0.05  # dB that new weights must gain on the choosing set
 _PAPER_SETS = ("Set5", "Set14", "BSD100")
+# CISRNet's paper measures at one quality, by a protocol of its own.
+_QUALITIES = {CAJNN_PROTOCOL: (10, 20, 40), CISRNET_PROTOCOL: (10,)}
 
 Results = dict[str, dict[str, dict[str, float]]]
 
@@ -42,7 +45,7 @@ def export(
     licence: str,
     notes: str = "",
     folder: Path | None = None,
-    quality: Sequence[int] = (10, 20, 40),
+    quality: Sequence[int] = (),
     force: bool = False,
 ) -> Path:
     """Measure a run's weights and add them to the shipped ones.
@@ -54,7 +57,7 @@ def export(
         licence: of the weights.
         notes: text (markdown) for the card: what they are and are not good for.
         folder: of the manifest; by default the shipped one.
-        quality: JPEG qualities measured.
+        quality: JPEG qualities measured; by default those of the network's paper.
         force: replace weights that are not ``MARGIN`` dB worse on Kodak24, the set for choosing.
 
     Returns:
@@ -69,10 +72,11 @@ def export(
     last = records[-1]["stage"]
     descriptor = find(last["model"], last["scale"])
     stem = f"{descriptor.name}-x{descriptor.scale}"
+    protocol = _protocol(descriptor)
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch) / f"{stem}.safetensors"
         save_state(draft, load_file(stages[-1] / WEIGHTS), dtype=torch.float16)
-        rows = _measure(descriptor, draft, data, quality)
+        rows = _measure(descriptor, draft, data, protocol, quality or _QUALITIES[protocol])
         results = _results(rows, descriptor.name)
         if not force:
             _require_better(descriptor, results, folder)
@@ -97,6 +101,7 @@ def export(
         perceptual_loss=_perceptual(last["loss"]),
         licence=licence,
         card=f"{stem}.md",
+        protocol=protocol.name,
     )
     card = _card(entry, records, rows, notes, curve, picture)
     (folder / entry.card).write_text(card, "utf-8")
@@ -118,10 +123,21 @@ def _record(stage: Path) -> dict[str, Any]:
     return record
 
 
+def _protocol(descriptor: ModelDescriptor) -> Protocol:
+    return CISRNET_PROTOCOL if descriptor.name == "cisrnet" else CAJNN_PROTOCOL
+
+
 def _measure(
-    descriptor: ModelDescriptor, weights: Path, data: Path, quality: Sequence[int]
+    descriptor: ModelDescriptor,
+    weights: Path,
+    data: Path,
+    protocol: Protocol,
+    quality: Sequence[int],
 ) -> list[dict[str, Any]]:
-    """Rows of the restoration table on the choosing set and the papers' sets."""
+    """Rows of the restoration table, of the network and its parts, on all sets."""
+    parts = [
+        d.name for d in list_models() if (d.part_of, d.scale) == (descriptor.name, descriptor.scale)
+    ]
     rows: list[dict[str, Any]] = []
     for home, sets in (("sr_val", (CHOOSING_SET,)), ("sr_test", _PAPER_SETS)):
         report = weights.parent / f"{home}.json"
@@ -129,7 +145,8 @@ def _measure(
             [
                 *("--data", str(data / home), "--set", *sets),
                 *("--quality", *map(str, quality), "--scale", str(descriptor.scale)),
-                *("--model", descriptor.name, "--weights", str(weights), "--json", str(report)),
+                *("--protocol", protocol.name, "--model", *parts, descriptor.name),
+                *("--weights", str(weights), "--json", str(report)),
             ]
         )
         if code:
@@ -197,10 +214,11 @@ def _card(
         *([notes.strip(), ""] if notes.strip() else []),
         "## Results",
         "",
-        "Mean PSNR in dB / SSIM on Y by CAJNN's protocol; input reduced by MATLAB's bicubic and "
-        "saved as JPEG 4:2:0. Kodak24 chose between runs; the other sets were only measured.",
+        f"Mean PSNR in dB / SSIM on Y by the {entry.protocol} protocol; input reduced by MATLAB's "
+        "bicubic and saved as JPEG 4:2:0. Kodak24 chose between runs; the other sets were only "
+        "measured.",
         "",
-        *_table(entry, rows),
+        *_table(rows),
         "",
         "## Training",
         "",
@@ -219,7 +237,7 @@ def _card(
     return "\n".join(lines)
 
 
-def _table(entry: WeightsEntry, rows: list[dict[str, Any]]) -> list[str]:
+def _table(rows: list[dict[str, Any]]) -> list[str]:
     sizes = {row["dataset"]: row["images"] for row in rows}
     qualities = sorted({row["quality"] for row in rows})
     lines = [
@@ -227,7 +245,7 @@ def _table(entry: WeightsEntry, rows: list[dict[str, Any]]) -> list[str]:
         "|---|---|" + "---|" * len(sizes),
     ]
     for quality in qualities:
-        for method in ("bicubic", entry.model):
+        for method in dict.fromkeys(row["method"] for row in rows):
             cells = {
                 row["dataset"]: f"{row['psnr']:.2f} / {row['ssim']:.4f}"
                 for row in rows

@@ -35,7 +35,7 @@ def grow_cisrnet(small: CISRNet, large: CISRNet) -> None:
         if isinstance(small.fine, Fine):
             _grow_stage(small.fine, large.fine)
         else:
-            _silence(large.fine.conv_last)
+            silence(large.fine.conv_last)
 
 
 def _grow_stage(small: nn.Module, large: nn.Module) -> None:
@@ -48,7 +48,7 @@ def _grow_stage(small: nn.Module, large: nn.Module) -> None:
     for group, old in _spread(small.groups, large.groups):
         assert isinstance(group, ResidualGroup)
         if old is None:
-            _silence(group.conv)
+            silence(group.conv)
             continue
         assert isinstance(old, ResidualGroup)
         _copy(old.conv, group.conv)
@@ -58,7 +58,7 @@ def _grow_stage(small: nn.Module, large: nn.Module) -> None:
             else:
                 last = block.fuse if isinstance(block, PDAB) else block.conv2
                 assert isinstance(last, nn.Conv2d)
-                _silence(last)
+                silence(last)
 
 
 def _spread(small: nn.Sequential, large: nn.Sequential) -> list[tuple[nn.Module, nn.Module | None]]:
@@ -80,6 +80,7 @@ def _copy(old: nn.Module, new: nn.Module) -> None:
     new.load_state_dict(state)
 
 
-def _silence(conv: nn.Conv2d) -> None:
+def silence(conv: nn.Conv2d) -> None:
+    """Let a convolution give zero everywhere."""
     for parameter in conv.parameters():
         parameter.zero_()

@@ -159,8 +159,9 @@ class Stage:
         scale: output px per input px.
         network: constructor options that differ from the registered network's.
         init_from: weights to start from (a safetensors file, a checkpoint, or the name of a
-            shipped model); a smaller network of the family is grown into this one. The stage
-            before takes precedence, the command line over both.
+            shipped model); a smaller network of the family is grown into this one. ``"nearest"``
+            lets a CISRNet start as nearest-neighbour enlargement. The stage before takes
+            precedence, the command line over both.
         seed: of weights, order and degradation.
         ema: decay of the averaged weights, which are what is validated and exported.
         data, degrade, optimizer, schedule, loss, validation: the tables of the same names.

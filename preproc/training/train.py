@@ -30,18 +30,21 @@ from torch.utils.data import DataLoader
 from preproc.errors import RecipeError, WeightsError
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
+from preproc.networks.cisrnet import CISRNet
 from preproc.training.callbacks import Deadline, SamplePictures, SaveAtEnd
 from preproc.training.curve import read_curve, write_curve
 from preproc.training.data import Held, Patches, make_loader
 from preproc.training.initial import cajnn_shape, load_into
 from preproc.training.module import Restoration
 from preproc.training.recipe import Stage, load_recipe
+from preproc.training.start_nearest import start_nearest
 from preproc.weights import load_state, save_state
 
 CHECKPOINT = "last.ckpt"
 WEIGHTS = "ema.safetensors"
 RECORD = "run.json"
 CURVE = "curve.png"
+NEAREST = "nearest"
 
 _MOST_WAITING = 0.1  # share of the time that loading may hold training up unremarked
 
@@ -116,7 +119,11 @@ def make_network(stage: Stage, init_from: str = "") -> nn.Module:
     if stage.network:
         base = cajnn_shape(network.state_dict()) if isinstance(network, CAJNN) else {}
         network = type(network)(**{"scale": stage.scale, **base, **stage.network})
-    if init_from:
+    if init_from == NEAREST:
+        if not isinstance(network, CISRNet):
+            raise RecipeError(f'init_from = "{NEAREST}" is for CISRNet, not for {stage.model}.')
+        start_nearest(network)
+    elif init_from:
         state = _initial_state(init_from, stage.scale)
         load_into(network, state, stage.network)
     return network.to(memory_format=torch.channels_last)
