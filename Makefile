@@ -9,7 +9,7 @@ RECIPE ?= preproc/training/recipes/cajnn-light.toml
 export UV_HTTP_TIMEOUT ?= 180
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint train requirements
+.PHONY: help setup demo test lint train report requirements
 
 help:
 	@echo "make demo    leave out/demo.png: what OCR and face detection make of a poor photograph,"
@@ -17,6 +17,7 @@ help:
 	@echo "make test    run the tests (ARGS='-k tiles')"
 	@echo "make lint    check style, formatting and types"
 	@echo "make train   train a model (RECIPE=recipe.toml ARGS='--data folder --minutes 60')"
+	@echo "make report  rebuild weights/README.md and its pictures (ARGS='--data folder')"
 	@echo "make requirements   pin the newest versions of everything"
 
 setup: $(READY)
@@ -43,6 +44,9 @@ lint: $(READY)
 
 train: $(READY)
 	$(BIN)/preproc train $(RECIPE) --output runs/$(basename $(notdir $(RECIPE))) $(ARGS)
+
+report: $(READY)
+	$(BIN)/python eval_tasks/report.py $(ARGS)
 
 # Hashes pin the content; what builds the package itself is in too, so that it is pinned as well.
 requirements: $(READY)

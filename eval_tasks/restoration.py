@@ -99,7 +99,7 @@ def _quality(text: str) -> int:
 def _run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     protocol = PROTOCOLS[options.protocol]
-    sets = {name: _images_in(options.data / name) for name in dict.fromkeys(options.sets)}
+    sets = {name: images_in(options.data / name) for name in dict.fromkeys(options.sets)}
     qualities = list(dict.fromkeys(options.quality))
     for report in filter(None, (options.json, options.csv)):
         require_writable(report.parent)  # rather now than after the work
@@ -114,7 +114,7 @@ def _run(options: argparse.Namespace) -> None:
                 progress.update(task, description=f"{escape(name)}, JPEG {quality}")
                 measured += evaluate(
                     methods,
-                    _pairs(paths, options.scale, quality),
+                    pairs(paths, options.scale, quality),
                     dataset=name,
                     quality=quality,
                     scale=options.scale,
@@ -181,7 +181,12 @@ def _device_name(enhancer: Enhancer) -> str:
     return str(enhancer.device)
 
 
-def _images_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """The images right below a folder, by name.
+
+    Raises:
+        ImageError: there is no such folder, or no image in it.
+    """
     if not folder.is_dir():
         raise ImageError(f"There is no folder {folder}; --set names folders under --data.")
     known = Image.registered_extensions()
@@ -191,8 +196,12 @@ def _images_in(folder: Path) -> list[Path]:
     return paths
 
 
-def _pairs(paths: list[Path], scale: int, quality: int) -> Iterator[tuple[Pixels, Pixels]]:
-    """Degraded image and reference of each file."""
+def pairs(paths: list[Path], scale: int, quality: int) -> Iterator[tuple[Pixels, Pixels]]:
+    """Degraded image and reference of each file, uint8 RGB.
+
+    Raises:
+        ImageError: a file cannot be read.
+    """
     for path in paths:
         try:
             with Image.open(path) as image:

@@ -44,6 +44,7 @@ _EVAL_TASKS = {
     "restoration": "PSNR and SSIM on Set5, Set14 and BSD100, beside the papers' rows",
     "icdar2013": "words of ICDAR2013 that EasyOCR or RapidOCR reads right, before and after",
     "wider": "faces of WIDER FACE val that MTCNN finds, before and after, by the official rules",
+    "report": "weights/README.md: the shipped weights beside the papers' rows, with crops",
 }
 
 
@@ -588,6 +589,8 @@ def evaluate(
         icdar2013        words of ICDAR2013 that EasyOCR or RapidOCR reads right, before and after
 
         wider            faces of WIDER FACE val that MTCNN finds, before and after
+
+        report           weights/README.md: the shipped weights beside the papers' rows, with crops
 
     **Examples**
 

@@ -212,7 +212,7 @@ def test_a_method_of_the_wrong_size_is_an_error():
         (["--set", "Set6"], "There is no folder"),
         (["--set", "empty"], "There are no images in"),
         (["--set", "broken"], "broken.png"),
-        (["--set", "Set5", "--model", "a", "b", "--weights", "f"], "--model names 2"),
+        (["--set", "Set5", "--model", "cajnn", "cajnn-light", "--weights", "f"], "--model names 2"),
         (["--set", "Set5", "--model", "no-such-model"], "no-such-model"),
         (["--set", "Set5", "--json", "Set5/a.png/r.json"], "a.png"),
     ],

@@ -37,7 +37,7 @@ def write_json(path: Path, report: Mapping[str, object]) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    _write(path, json.dumps(_finite(report), indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(_finite(report), indent=2, allow_nan=False) + "\n")
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Value]]) -> None:
@@ -50,7 +50,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Value]]) -> None:
         writer = csv.DictWriter(text, list(rows[0]) if rows else [])
         writer.writeheader()
         writer.writerows(rows)
-        _write(path, text.getvalue())
+        write_text(path, text.getvalue())
 
 
 def _finite(value: object) -> object:
@@ -63,7 +63,12 @@ def _finite(value: object) -> object:
     return value
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a text file; it appears whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     temporary = path.with_name(f".{path.name}-{uuid4().hex[:12]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

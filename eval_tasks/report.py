@@ -1,0 +1,258 @@
+"""Rebuilds the page about the shipped weights: tables beside the papers' rows, curves, crops.
+
+The networks' figures are the manifest's, which `preproc export` measured on the very files
+(``--measure`` measures them again); bicubic is measured here, and the crops are made here. They
+are not picked: of all squares of the choosing set, those in which a network gains most over
+bicubic, as usual, and least.
+
+    python eval_tasks/report.py --data DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from eval_tasks import crop_sheet
+from eval_tasks.evaluators.crops import SIDE, Gains, gains
+from eval_tasks.evaluators.paper_rows import paper_rows
+from eval_tasks.evaluators.reports import versions, write_text
+from eval_tasks.evaluators.restoration import HERE, Method, Row, evaluate
+from eval_tasks.exit_codes import exit_code
+from eval_tasks.progress import progress_bar
+from eval_tasks.restoration import images_in, pairs
+from preproc import Enhancer, __version__
+from preproc.degrade import Pixels, bicubic_up
+from preproc.metrics import PROTOCOLS
+from preproc.networks import find, list_models
+from preproc.saving import require_writable
+from preproc.weights import WeightsEntry, entries, shipped_folder
+
+_CHOOSING = "Kodak24"
+_SETS = {_CHOOSING: "sr_val", "Set5": "sr_test", "Set14": "sr_test", "BSD100": "sr_test"}
+_CROPPED_AT = (10, 40)
+_INTRODUCTION = """# Weights
+
+What is shipped, measured. This page is rebuilt by
+
+```sh
+python eval_tasks/report.py --data DIR
+```
+
+where `DIR` holds `sr_val/Kodak24` and `sr_test/Set5`, `Set14` and `BSD100`. Kodak24 chose between
+weights, the other sets were only measured. The two papers measure by different protocols, so
+figures are compared within one table only. Each card tells the training run.
+"""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Shipped weights of one scale that are measured by one protocol."""
+
+    protocol: str
+    scale: int
+    entries: tuple[WeightsEntry, ...]
+
+    @property
+    def qualities(self) -> list[int]:
+        """JPEG qualities that all of them were measured at."""
+        measured = [set(map(int, entry.results[_CHOOSING])) for entry in self.entries]
+        return sorted(set.intersection(*measured))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the page; ``argv`` is the command line without the program's name.
+
+    Returns:
+        The exit code: 0, or 1 after an error message on stderr.
+    """
+    options = _parser().parse_args(argv)
+    return exit_code(lambda: _run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="report", description="Rebuild the page about the shipped weights, with its pictures."
+    )
+    add = parser.add_argument
+    add("--data", type=Path, required=True, metavar="DIR", help="holds sr_val and sr_test")
+    add("--output", type=Path, metavar="DIR", help="for README.md and pictures (default: weights)")
+    add("--measure", action="store_true", help="measure the networks again (minutes to an hour)")
+    add("--device", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    folder = options.output or shipped_folder()
+    require_writable(folder)  # rather now than after the work
+    sets = {name: images_in(options.data / home / name) for name, home in _SETS.items()}
+    about = {"preproc": __version__, **versions("torch", "numpy", "pillow")}
+    shipped = entries()
+    lines = [_INTRODUCTION, *_files(shipped), ""]
+    with progress_bar() as progress:
+        task = progress.add_task("", total=None)
+
+        def tell(what: str) -> None:
+            progress.update(task, description=what)
+
+        for group in _groups(shipped):
+            lines += [f"## x{group.scale}, {group.protocol} protocol", ""]
+            for quality in group.qualities:
+                tell(f"x{group.scale}, JPEG {quality}: tables")
+                rows = _rows(group, quality, sets, options.measure, options.device)
+                lines += [*_table(rows, group, quality), ""]
+            tell(f"x{group.scale}: crops")
+            lines += [*_crops(group, sets[_CHOOSING], folder, options.device), ""]
+    lines += ["## Training curves", ""]
+    for entry in shipped:
+        curve = folder / f"{Path(entry.file).stem}.curve.png"
+        if curve.is_file():
+            lines += [f"![{entry}: PSNR against minutes of training]({curve.name})", ""]
+    lines.append("Bicubic and crops: " + ", ".join(f"{k} {v}" for k, v in about.items()) + ".")
+    write_text(folder / "README.md", "\n".join(lines) + "\n")
+
+
+def _groups(shipped: Sequence[WeightsEntry]) -> list[Group]:
+    keys = dict.fromkeys((entry.protocol, entry.scale) for entry in shipped)
+    return [
+        Group(*key, tuple(e for e in shipped if (e.protocol, e.scale) == key))
+        for key in sorted(keys, key=lambda key: (key[0], -key[1]))
+    ]
+
+
+def _files(shipped: Sequence[WeightsEntry]) -> list[str]:
+    lines = [
+        "| weights | parameters | MB | MAC/px | training | perceptual loss | licence |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for entry in shipped:
+        cells = (
+            f"[{entry}]({entry.card})",
+            f"{entry.parameters / 1e6:.1f} M",
+            f"{entry.bytes / 1e6:.1f}",
+            f"{find(entry.model, entry.scale).macs_per_pixel / 1e6:.1f} M",
+            f"{entry.steps:,} steps, {entry.train_time / 60:.0f} min",
+            entry.perceptual_loss or "none",
+            entry.licence,
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _rows(
+    group: Group, quality: int, sets: dict[str, list[Path]], measure: bool, device: str | None
+) -> list[Row]:
+    """The papers' rows, bicubic's, and the networks'."""
+    scale, protocol = group.scale, PROTOCOLS[group.protocol]
+    methods = [Method("bicubic", lambda lr: bicubic_up(lr, scale))]
+    if measure:
+        methods += [
+            Method(entry.model, _restorer(entry.model, scale, device)) for entry in group.entries
+        ]
+    rows = [
+        row
+        for row in paper_rows()[group.protocol]
+        if (row.scale, row.quality) == (scale, quality) and row.dataset in sets and not row.note
+    ]
+    for name, paths in sets.items():
+        rows += evaluate(
+            methods,
+            pairs(paths, scale, quality),
+            dataset=name,
+            quality=quality,
+            scale=scale,
+            protocol=protocol,
+        )
+        if not measure:
+            rows += [
+                Row(HERE, entry.model, name, scale, quality, len(paths), **figures)
+                for entry in group.entries
+                if (figures := entry.results.get(name, {}).get(str(quality)))
+            ]
+    return rows
+
+
+def _table(rows: Sequence[Row], group: Group, quality: int) -> list[str]:
+    digits = PROTOCOLS[group.protocol].digits
+    sizes = {row.dataset: row.images for row in rows if row.source == HERE}
+    lines = [
+        f"JPEG {quality}: PSNR of Y in dB / SSIM.",
+        "",
+        "| method | " + " | ".join(f"{name} (N={n})" for name, n in sizes.items()) + " |",
+        "|---|" + "---|" * len(sizes),
+    ]
+    for source, method in dict.fromkeys((row.source, row.method) for row in rows):
+        its = {r.dataset: r for r in rows if (r.source, r.method) == (source, method)}
+        cells = [
+            f"{row.psnr:.{digits[0]}f} / {row.ssim:.{digits[1]}f}"
+            if (row := its.get(name)) and row.psnr is not None and row.ssim is not None
+            else "-"
+            for name in sizes
+        ]
+        shown = f"**{method}**" if source == HERE else f"{method} ({source})"
+        lines.append(f"| {shown} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _crops(group: Group, paths: list[Path], folder: Path, device: str | None) -> list[str]:
+    """Draw a sheet of squares and tell what it shows."""
+    scale = group.scale
+    families = {entry.model for entry in group.entries}
+    models = sorted(
+        (d for d in list_models() if d.family in families and d.scale == scale),
+        key=lambda d: d.macs_per_pixel,
+    )
+    restorers = {d.name: _restorer(d.name, scale, device) for d in models}
+    judge = models[0].name  # the cheapest, because it goes over the whole set
+    rows, told = [], []
+    for quality in _CROPPED_AT:
+        found = gains(_compared(paths, scale, quality, restorers[judge]))
+        told.append(_told(found, judge, quality))
+        for what, crop in found.shown().items():
+            path = next(path for path in paths if path.stem == crop.picture)
+            ((degraded, reference),) = pairs([path], scale, quality)
+            versions_ = {
+                "input": degraded.repeat(scale, axis=0).repeat(scale, axis=1),
+                "bicubic": bicubic_up(degraded, scale),
+                **{name: restore(degraded) for name, restore in restorers.items()},
+                "original": reference,
+            }
+            caption = f"JPEG {quality}, {what} gain of {judge}: {crop.gain:+.2f} dB, {crop.picture}"
+            rows.append((caption, {name: crop.cut(px) for name, px in versions_.items()}))
+    sheet = crop_sheet.draw(rows, SIDE)
+    file = folder / f"crops-{group.protocol}-x{scale}.jpg"
+    part = file.with_suffix(".part")
+    sheet.save(part, "JPEG", quality=88, subsampling=0, optimize=True)
+    part.replace(file)
+    return [f"![Input, bicubic, networks and original, side by side]({file.name})", "", *told]
+
+
+def _told(found: Gains, judge: str, quality: int) -> str:
+    worst = found.crops[-1]
+    return (
+        f"At JPEG {quality}, {judge} is nearer to the original than bicubic in {found.better} of "
+        f"{len(found.crops)} squares of {SIDE} px of {_CHOOSING} (median gain {found.median:+.2f} "
+        f"dB). It does worst in {worst.picture} ({worst.gain:+.2f} dB), shown above."
+    )
+
+
+def _compared(
+    paths: list[Path], scale: int, quality: int, restore: Callable[[Pixels], Pixels]
+) -> Iterator[tuple[str, Pixels, Pixels, Pixels]]:
+    for path in paths:
+        ((degraded, reference),) = pairs([path], scale, quality)
+        yield path.stem, reference, bicubic_up(degraded, scale), restore(degraded)
+
+
+def _restorer(model: str, scale: int, device: str | None) -> Callable[[Pixels], Pixels]:
+    enhancer = Enhancer(model, scale=scale, device=device)
+    return lambda lr: np.asarray(enhancer(lr))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""The page about the shipped weights, rebuilt from data the test makes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eval_tasks import report
+from eval_tasks.evaluators.crops import SIDE, gains
+from preproc.weights import entries
+
+data = pytest.importorskip("skimage.data", reason="the photograph comes with scikit-image")
+
+
+def grey(level, shape=(SIDE, 2 * SIDE, 3)):
+    return np.full(shape, level, np.uint8)
+
+
+def test_squares_are_ranked_by_what_they_gain():
+    reference, plain, restored = grey(100), grey(110), grey(101)
+    restored[:, SIDE:] = 120  # 10 grey levels off become 1 on the left, and 20 on the right
+    found = gains([("a", reference, plain, restored)])
+    left, right = found.crops
+    assert (left.left, right.left) == (0, SIDE)
+    assert left.gain == pytest.approx(20)
+    assert right.gain == pytest.approx(-20 * np.log10(2))
+    assert found.better == 1
+    assert found.shown()["most"] == left
+    assert found.shown()["least"] == right
+    np.testing.assert_array_equal(right.cut(restored), grey(120, (SIDE, SIDE, 3)))
+
+
+def test_squares_without_error_are_left_out():
+    assert gains([("a", grey(9), grey(9), grey(9))]).crops == ()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, home in report._SETS.items():
+        (tmp_path / home / name).mkdir(parents=True)
+        Image.fromarray(data.astronaut()[:192, 96:288]).save(tmp_path / home / name / "face.png")
+    return tmp_path
+
+
+def test_the_page_shows_every_weight_with_its_figures_and_pictures(folder, monkeypatch):
+    light = [entry for entry in entries() if entry.model == "cajnn-light"]
+    monkeypatch.setattr(report, "entries", lambda: light)
+    monkeypatch.setattr(report, "list_models", lambda: [report.find("cajnn-light")])
+    out = folder / "out"
+    assert report.main(["--data", str(folder), "--output", str(out), "--device", "cpu"]) == 0
+    page = (out / "README.md").read_text("utf-8")
+    assert f"[cajnn-light x4]({light[0].card})" in page
+    for quality, figures in light[0].results["BSD100"].items():
+        assert f"JPEG {quality}" in page
+        assert f"{figures['psnr']:.2f} / {figures['ssim']:.4f}" in page
+    assert "ARCNN" in page, "the papers' rows stand beside ours"
+    assert "face" in page
+    sheet = Image.open(out / "crops-cajnn-x4.jpg")
+    assert sheet.width > 4 * SIDE
+    assert sheet.height > 6 * SIDE
+    assert not list(out.glob("*.part"))
+
+
+def test_a_missing_set_is_a_sentence(tmp_path, capfd):
+    assert report.main(["--data", str(tmp_path), "--output", str(tmp_path / "out")]) == 1
+    assert "There is no folder" in capfd.readouterr().err
