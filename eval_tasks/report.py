@@ -170,9 +170,9 @@ def _rows(
         )
         if not measure:
             rows += [
-                Row(HERE, entry.model, name, scale, quality, len(paths), **figures)
+                Row(HERE, entry.model, name, scale, quality, len(paths), known["psnr"], known["ssim"])
                 for entry in group.entries
-                if (figures := entry.results.get(name, {}).get(str(quality)))
+                if (known := entry.results.get(name, {}).get(str(quality)))
             ]
     return rows
 
