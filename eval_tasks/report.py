@@ -170,7 +170,16 @@ def _rows(
         )
         if not measure:
             rows += [
-                Row(HERE, entry.model, name, scale, quality, len(paths), known["psnr"], known["ssim"])
+                Row(
+                    HERE,
+                    entry.model,
+                    name,
+                    scale,
+                    quality,
+                    len(paths),
+                    known["psnr"],
+                    known["ssim"],
+                )
                 for entry in group.entries
                 if (known := entry.results.get(name, {}).get(str(quality)))
             ]
