@@ -82,7 +82,7 @@ def recipe_file(tmp_path, text=SMALL):
 # Recipes
 
 
-@pytest.mark.parametrize("name", ["cajnn", "cajnn-light", "cajnn-paper", "cisrnet-paper"])
+@pytest.mark.parametrize("name", ["cajnn", "cajnn-light", "cajnn-paper", "cisrnet", "cisrnet-paper"])
 def test_shipped_recipes_are_valid(name):
     for stage in load_recipe(name):
         assert find(stage.model, stage.scale)
@@ -251,6 +251,12 @@ def test_lr_reconstruction_reaches_the_trunk(tmp_path):
     module.training_step(batch, 0).backward()
     assert module.network.conv_first.weight.grad.abs().sum() > 0
     assert module.network.conv_hr.weight.grad.abs().sum() == 0
+
+
+def test_a_loss_that_is_no_number_stops_the_run(data, tmp_path):
+    recipe = recipe_file(tmp_path)
+    with pytest.raises(RecipeError, match=r"not finite at step 1\. Lower optimizer\.lr"):
+        run(recipe, output=tmp_path / "run", data=data, overrides=["loss.pixel_weight=inf"])
 
 
 # Growing

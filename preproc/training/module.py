@@ -17,6 +17,8 @@ from preproc.training.losses import LRHead, make_perceptual, pixel_loss
 from preproc.training.recipe import Stage
 from preproc.training.schedule import learning_rate
 
+_LOOK_EVERY = 50  # steps between looks at the loss
+
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
@@ -78,9 +80,20 @@ class Restoration(pl.LightningModule):
         return None
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ANN401
-        """Advance the clock."""
+        """Advance the clock.
+
+        Raises:
+            RecipeError: the loss is no longer finite, and hours more would not mend it.
+        """
         self._ended = time.perf_counter()
         self.clock += (self._ended - self._began) / 60
+        # Not every step, because asking makes a GPU wait.
+        if self.global_step % _LOOK_EVERY == 1 and not outputs["loss"].isfinite():
+            raise RecipeError(
+                f"{self.stage.name}: the loss is not finite at step {self.global_step}. Lower "
+                "optimizer.lr, set optimizer.clip, or train with --precision 32; some bfloat16 "
+                "kernels fail at odd numbers of channels."
+            )
 
     def on_validation_end(self) -> None:
         """Measuring is no waiting."""
