@@ -82,7 +82,9 @@ def recipe_file(tmp_path, text=SMALL):
 # Recipes
 
 
-@pytest.mark.parametrize("name", ["cajnn", "cajnn-light", "cajnn-paper", "cisrnet", "cisrnet-paper"])
+@pytest.mark.parametrize(
+    "name", ["cajnn", "cajnn-light", "cajnn-paper", "cisrnet", "cisrnet-paper"]
+)
 def test_shipped_recipes_are_valid(name):
     for stage in load_recipe(name):
         assert find(stage.model, stage.scale)
