@@ -83,7 +83,16 @@ def recipe_file(tmp_path, text=SMALL):
 
 
 @pytest.mark.parametrize(
-    "name", ["cajnn", "cajnn-light", "cajnn-paper", "cisrnet", "cisrnet-rescaled", "cisrnet-paper"]
+    "name",
+    [
+        "cajnn",
+        "cajnn-light",
+        "cajnn-light-continued",
+        "cajnn-paper",
+        "cisrnet",
+        "cisrnet-rescaled",
+        "cisrnet-paper",
+    ],
 )
 def test_shipped_recipes_are_valid(name):
     for stage in load_recipe(name):
