@@ -6,8 +6,10 @@ Composes what has its own file and decides nothing of it: ``images`` -> ``tiles`
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -24,9 +26,10 @@ from preproc.mixing import reach
 from preproc.networks import ModelDescriptor, SizeRule, Tiling, find
 from preproc.networks.steps import Stepwise
 from preproc.packing import RegionPlan, plan_regions
+from preproc.progress import Progress, Tally
 from preproc.regions import LEAST_GAP, cut_out, run_sheets, size_of, stand_up
 from preproc.resize import imresize
-from preproc.runtime import Runtime, choose_device, choose_dtype
+from preproc.runtime import Runtime, choose_device, choose_dtype, main_memory_says
 from preproc.samples import from_float
 from preproc.strips import Splittable, Strips, strip_pixels
 from preproc.tiles import CONTEXT, Apply, TilePolicy, run_tiles
@@ -138,7 +141,8 @@ class Enhancer:
                 network, shrink=self._shrinks and unpadded, pixels=strip_pixels(self.device)
             )
         runtime = Runtime(network, self.device, self.dtype, str(self.descriptor), fast=fast)
-        apply = self._by_layers(network, runtime, layerwise, fast=fast)
+        share = 1 / 8 if self_ensemble else 1.0
+        apply = self._by_layers(network, runtime, layerwise, share, fast=fast)
         self._apply: Apply = averaged(apply) if self_ensemble else apply
         if self.descriptor.tiling is Tiling.TILES and runtime.mixes:
             self._policy = replace(self._policy, bucket=BUCKET)
@@ -146,16 +150,23 @@ class Enhancer:
                 self._gap = max(reach(network), LEAST_GAP)
 
     @overload
-    def __call__(self, img: str | os.PathLike[str]) -> Image.Image: ...
+    def __call__(
+        self, img: str | os.PathLike[str], *, progress: Progress | None = None
+    ) -> Image.Image: ...
     @overload
-    def __call__(self, img: list[Any] | tuple[Any, ...]) -> list[Any]: ...
+    def __call__(
+        self, img: list[Any] | tuple[Any, ...], *, progress: Progress | None = None
+    ) -> list[Any]: ...
     @overload
-    def __call__(self, img: Kind) -> Kind: ...
-    def __call__(self, img: object) -> object:
+    def __call__(self, img: Kind, *, progress: Progress | None = None) -> Kind: ...
+    def __call__(self, img: object, *, progress: Progress | None = None) -> object:
         """Enhance a picture, or a list of them.
 
         Args:
             img: a picture of any kind the class names, or a list.
+            progress: called after each batch of tiles, and within one where a picture goes layer
+                by layer, with the px of ``img`` that are done and all it has; of a list, those of
+                all its pictures. The last call has both equal. What it raises ends the call.
 
         Returns:
             The same kind; a PIL image for a path, a list for a list.
@@ -163,14 +174,20 @@ class Enhancer:
         Raises:
             ImageError: it cannot be read; for a list, the message says which one.
             ModelError: the network gives values that are not finite, even in float32.
-            DeviceMemoryError: not even the smallest tile fits the memory.
+            DeviceMemoryError: not even the smallest tile fits the memory, or the main memory has
+                no room for the result.
         """
         if isinstance(img, (list, tuple)):
-            return self._enhanced([self._nth(n, item) for n, item in enumerate(img)])
-        return self._enhanced([decode(img, self._channel_order)])[0]
+            return self._enhanced([self._nth(n, item) for n, item in enumerate(img)], progress)
+        return self._enhanced([decode(img, self._channel_order)], progress)[0]
 
     def regions(
-        self, img: object, boxes: Sequence[Sequence[float]], *, margin: int | None = None
+        self,
+        img: object,
+        boxes: Sequence[Sequence[float]],
+        *,
+        margin: int | None = None,
+        progress: Progress | None = None,
     ) -> list[Any]:
         """Enhance parts of a picture, such as text boxes or face candidates, and nothing else.
 
@@ -185,6 +202,7 @@ class Enhancer:
                 outwards, and what is beyond the picture is cut off.
             margin: px of real neighbours; by default as many as tiles get. A network that pools
                 over the whole picture gets the whole picture unless ``margin`` is given.
+            progress: as for the whole picture; the px are those cut from it, neighbours included.
 
         Returns:
             For each box its crop, of the same kind as ``img``, ``scale`` times as large as the box.
@@ -200,15 +218,17 @@ class Enhancer:
             return []
         pictures = [decode(cut_out(img, window), self._channel_order) for window in plan.windows]
         canvases = [self._canvas(picture.color) for picture in pictures]
+        tally = Tally(progress, sum(picture.color[:, 0].numel() for picture in pictures))
         for n in range(len(pictures[0].color)):
             colors, places = [p.color[n] for p in pictures], [c[n] for c in canvases]
-            run_sheets(colors, places, plan.sheets, self._apply, self._policy)
+            run_sheets(colors, places, plan.sheets, self._apply, self._policy, tally.part())
             run_tiles(
                 [colors[k] for k in plan.alone],
                 [places[k] for k in plan.alone],
                 self._apply,
                 self._policy,
                 batch_size=self._batch_size,
+                progress=tally.part(),
             )
         results = [
             self._finished(canvas, picture.color)
@@ -239,13 +259,22 @@ class Enhancer:
         return plan_regions(size, boxes, self._policy, margin=margin, gap=self._gap, side=side)
 
     def _by_layers(
-        self, network: nn.Module, whole: Runtime, layerwise: bool | None, *, fast: bool
+        self,
+        network: nn.Module,
+        whole: Runtime,
+        layerwise: bool | None,
+        share: float,
+        *,
+        fast: bool,
     ) -> Apply:
-        """The network as it is, or layer by layer where that is wanted and it can."""
+        """The network as it is, or layer by layer where that is wanted and it can.
+
+        One call is ``share`` of what a picture takes.
+        """
         if layerwise is False or not isinstance(network, Stepwise):
             return whole
         runtime = Runtime(
-            Layerwise(network),
+            Layerwise(network, share=share),
             self.device,
             self.dtype,
             str(self.descriptor),
@@ -260,7 +289,7 @@ class Enhancer:
         except ImageError as error:
             raise ImageError(f"Picture {number} of the list: {error}") from error
 
-    def _enhanced(self, pictures: Sequence[Picture]) -> list[Any]:
+    def _enhanced(self, pictures: Sequence[Picture], progress: Progress | None) -> list[Any]:
         canvases = [self._canvas(picture.color) for picture in pictures]
         run_tiles(
             [image for picture in pictures for image in picture.color],
@@ -268,9 +297,10 @@ class Enhancer:
             self._apply,
             self._policy,
             batch_size=self._batch_size,
+            progress=progress,
         )
         return [
-            picture.pack(self._finished(canvas, picture.color))
+            self._packed(picture, canvas)
             for picture, canvas in zip(pictures, canvases, strict=True)
         ]
 
@@ -281,9 +311,25 @@ class Enhancer:
         dtype = torch.float32 if self.scale < scale else color.dtype
         # Laid out as the picture is, so that it is packed without a copy.
         layout = torch.contiguous_format if color.is_contiguous() else torch.channels_last
-        return torch.empty(
-            (count, channels, scale * height, scale * width), dtype=dtype, memory_format=layout
+        size = (count, channels, scale * height, scale * width)
+        with self._room_for(math.prod(size) * dtype.itemsize, color):
+            return torch.empty(size, dtype=dtype, memory_format=layout)
+
+    def _room_for(self, needed: int, color: Tensor) -> AbstractContextManager[None]:
+        """Where ``needed`` bytes for the result of a picture may not be there."""
+        count, _, height, width = color.shape
+        size = f"{self.scale * height}x{self.scale * width} px"
+        cut = "cut the picture" if count == 1 else "give fewer pictures at once"
+        return main_memory_says(
+            f"The result of {size if count == 1 else f'{count} times {size}'} needs "
+            f"{needed / 1e9:,.1f} GB of main memory; "
+            + (f"use to_input_size=True, or {cut}." if self.scale > 1 else f"{cut}.")
         )
+
+    def _packed(self, picture: Picture, canvas: Tensor) -> object:
+        # In its own kind the result lies there once more.
+        with self._room_for(2 * canvas.nbytes, picture.color):
+            return picture.pack(self._finished(canvas, picture.color))
 
     def _finished(self, canvas: Tensor, color: Tensor) -> Tensor:
         if canvas.shape[-2:] != (self.scale * color.shape[-2], self.scale * color.shape[-1]):

@@ -13,12 +13,13 @@ one and the skip around a residual group), that is 6.1 kB of host memory per LR 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from preproc.networks.steps import Keep, Local, Pooled, Step, Stepwise
+from preproc.progress import advance
 from preproc.tiles import Apply, Span
 
 LIMIT = 2**21
@@ -39,42 +40,62 @@ class Layerwise(nn.Module):
         network: a module that is `Stepwise`.
         band: rows of a tile, in px of the map it becomes.
         length: columns of a tile, likewise.
+        share: how much of a pass one call is, for `progress.advance`: less than 1 where several
+            calls make one result.
     """
 
-    def __init__(self, network: Stepwise, *, band: int = BAND, length: int = LENGTH) -> None:
+    def __init__(
+        self,
+        network: Stepwise,
+        *,
+        band: int = BAND,
+        length: int = LENGTH,
+        share: float = 1.0,
+    ) -> None:
         super().__init__()
         self.network = network
-        self.band, self.length = band, length
+        self.band, self.length, self.share = band, length, share
 
     def forward(self, x: Tensor) -> Tensor:
         """Enhance a batch, picture by picture."""
-        return torch.cat([self._picture(x[n : n + 1].cpu()) for n in range(len(x))])
+        steps = list(self.network.steps())
+        px = len(x) * _swept(steps, x.shape[-2] * x.shape[-1])
+        return torch.cat(
+            [self._picture(steps, x[n : n + 1].cpu(), self.share / px) for n in range(len(x))]
+        )
 
-    def _picture(self, x: Tensor) -> Tensor:
+    def _picture(self, steps: Sequence[Step], x: Tensor, share: float) -> Tensor:
         current = x.clone(memory_format=torch.channels_last)
         stack: list[Tensor] = []
-        for step in self.network.steps():
-            current = self._taken(step, current, stack)
+        for step in steps:
+            current = self._taken(step, current, stack, share)
         return current
 
-    def _taken(self, step: Step, current: Tensor, stack: list[Tensor]) -> Tensor:
-        """The map after a step; may be the map before it, overwritten."""
+    def _taken(self, step: Step, current: Tensor, stack: list[Tensor], share: float) -> Tensor:
+        """The map after a step; may be the map before it, overwritten.
+
+        Each px swept is ``share`` of the pass.
+        """
         match step:
             case Keep():
                 stack.append(current.clone())
                 return current
             case Local(apply, radius, scale, skip):
-                return self._sweep(apply, current, stack.pop() if skip else None, radius, scale)
+                beside = stack.pop() if skip else None
+                return self._sweep(apply, current, beside, radius, share, scale)
             case Pooled(extract, gates, merge, radius, merge_radius):
-                factors = gates(self._mean(extract, current, radius))
+                factors = gates(self._mean(extract, current, radius, share))
                 return self._sweep(
                     lambda tile: merge(tile, extract(tile), factors),
                     current,
                     None,
                     radius + merge_radius,
+                    share,
                 )
 
-    def _mean(self, apply: Callable[[Tensor], Tensor], x: Tensor, radius: int) -> Tensor:
+    def _mean(
+        self, apply: Callable[[Tensor], Tensor], x: Tensor, radius: int, share: float
+    ) -> Tensor:
         """Means (1, C, 1, 1), on the device, of ``apply(x)`` over the image."""
         total: Tensor | None = None
         dtype = x.dtype
@@ -85,6 +106,7 @@ class Layerwise(nn.Module):
                 part = core.sum((-2, -1), keepdim=True, dtype=torch.float32).cpu().double()
                 total = part if total is None else total + part
                 dtype = core.dtype
+                advance(share * core[0, 0].numel())
         assert total is not None
         return (total / (x.shape[-2] * x.shape[-1])).to(self._device, dtype)
 
@@ -94,6 +116,7 @@ class Layerwise(nn.Module):
         x: Tensor,
         skip: Tensor | None,
         radius: int,
+        share: float,
         scale: int = 1,
     ) -> Tensor:
         """``apply(x)`` or ``apply(x, skip)`` tile by tile, into ``x`` where it has the room."""
@@ -111,6 +134,7 @@ class Layerwise(nn.Module):
                     scale * rows.core_start : scale * rows.core_stop,
                     scale * columns.core_start : scale * columns.core_stop,
                 ].copy_(core)
+                advance(share * core[0, 0].numel())
         assert out is not None
         return out
 
@@ -150,6 +174,19 @@ def large_layerwise(whole: Apply, layerwise: Apply, scale: int, limit: int | Non
         return layerwise(batch, inside)
 
     return apply
+
+
+def _swept(steps: Sequence[Step], px: int) -> int:
+    """Px of the results of all sweeps over an image of ``px``; each takes nearly the same time."""
+    total = 0
+    for step in steps:
+        match step:
+            case Local(scale=scale):
+                px *= scale**2
+                total += px
+            case Pooled():
+                total += 2 * px
+    return total
 
 
 def _rows(x: Tensor, rows: Span) -> Tensor:

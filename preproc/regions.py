@@ -18,6 +18,8 @@ from torch import Tensor
 from preproc.errors import ImageError
 from preproc.images import upright
 from preproc.packing import Box, Sheet
+from preproc.progress import Progress, Tally
+from preproc.runtime import main_memory_says
 from preproc.samples import to_float
 from preproc.tiles import Apply, Job, Span, Tile, TilePolicy, paste, run_tiles
 
@@ -66,6 +68,7 @@ def run_sheets(
     sheets: Sequence[Sheet],
     apply: Apply,
     policy: TilePolicy,
+    progress: Progress | None = None,
 ) -> None:
     """Put windows through ``apply`` sheet by sheet; where memory is full, one by one.
 
@@ -75,16 +78,25 @@ def run_sheets(
         sheets: which pictures lie where.
         apply: as in `tiles.run_tiles`.
         policy: for windows that go one by one.
+        progress: as in `tiles.run_tiles`; the px are those of the windows on the sheets.
 
     Raises:
-        MemoryError: as ``apply`` raised it, when tiles cannot be made smaller.
+        MemoryError: as in `tiles.run_tiles`.
     """
-    for sheet in sheets:
+    px = [sum(pictures[n][0].numel() for n, _, _ in sheet.places) for sheet in sheets]
+    tally = Tally(progress, sum(px))
+    for sheet, of_sheet in zip(sheets, px, strict=True):
         try:
             results = apply(*_filled(sheet, pictures))
         except MemoryError:
             numbers = [number for number, _, _ in sheet.places]
-            run_tiles([pictures[n] for n in numbers], [canvases[n] for n in numbers], apply, policy)
+            run_tiles(
+                [pictures[n] for n in numbers],
+                [canvases[n] for n in numbers],
+                apply,
+                policy,
+                progress=tally.part(),
+            )
             continue
         made = results.shape[-1] // sheet.width
         for number, top, left in sheet.places:
@@ -95,10 +107,19 @@ def run_sheets(
                 0, :, made * top : made * (top + height), made * left : made * (left + width)
             ]
             paste(Job(picture, canvases[number], whole), result, made)
+        tally.add(of_sheet)
 
 
 def _filled(sheet: Sheet, pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """The sheet as a batch (1, 3, H, W), and which of its px are windows (1, 1, H, W)."""
+    with main_memory_says(
+        f"The main memory has no room for a sheet of {sheet.height}x{sheet.width} px; choose a "
+        "smaller tile=."
+    ):
+        return _drawn(sheet, pictures)
+
+
+def _drawn(sheet: Sheet, pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     batch = torch.zeros(1, 3, sheet.height, sheet.width)
     inside = torch.zeros(1, 1, sheet.height, sheet.width)
     for number, top, left in sheet.places:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ _BF16_UNITS = {"amx_bf16", "avx512_bf16"}
 _FULL_MEMORY = (  # how allocators below Python say it; CUDA's own error has a class
     "not enough memory",
     "can't allocate memory",
+    "Storage size calculation overflowed",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
@@ -36,7 +38,7 @@ class PrecisionWarning(UserWarning):
 
 
 class DeviceMemoryError(PreprocError, MemoryError):
-    """The device's memory is too small for what was asked at once."""
+    """The device's memory, or the host's, is too small for what was asked at once."""
 
 
 class Runtime:
@@ -200,6 +202,23 @@ def _cpu_features() -> set[str]:
         return {name for name, present in capabilities().items() if present is True}
     cpuinfo = Path("/proc/cpuinfo")  # torch before 2.10 has no public way, Linux has
     return set(cpuinfo.read_text().split()) if cpuinfo.is_file() else set()
+
+
+@contextmanager
+def main_memory_says(message: str) -> Iterator[None]:
+    """Give a full main memory a sentence of its own, whatever its allocator says.
+
+    Raises:
+        DeviceMemoryError: what is done inside ran out of main memory.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        # Accelerators have an error class of their own.
+        known = isinstance(error, (PreprocError, torch.OutOfMemoryError))
+        if known or not is_full_memory(error):
+            raise
+        raise DeviceMemoryError(message) from error
 
 
 def is_full_memory(error: BaseException) -> bool:

@@ -28,7 +28,9 @@ from torch import Tensor
 
 from preproc.errors import ModelError
 from preproc.mixing import stack
+from preproc.progress import Progress, Tally
 from preproc.resize import imresize
+from preproc.runtime import main_memory_says
 from preproc.samples import from_float, luma, to_float
 
 Apply: TypeAlias = Callable[[Tensor, Tensor | None], Tensor]
@@ -158,6 +160,11 @@ class Tile:
         """Height and width of the window in LR px."""
         return self.y.length, self.x.length
 
+    @property
+    def kept(self) -> int:
+        """LR px of the core."""
+        return (self.y.core_stop - self.y.core_start) * (self.x.core_stop - self.x.core_start)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -175,11 +182,12 @@ def run_tiles(
     policy: TilePolicy,
     *,
     batch_size: int = 1,
+    progress: Progress | None = None,
 ) -> None:
     """Put pictures through ``apply`` tile by tile, several tiles of a shape at a time.
 
-    Tiles of different pictures share batches. When ``apply`` runs out of memory, the batch is
-    halved; when it held one tile only, the tiles still to do are halved. Finished ones are kept.
+    Tiles of different pictures share batches. When memory runs out, the batch is halved; when it
+    held one tile only, the tiles still to do are halved. Finished ones are kept.
 
     Args:
         pictures: host tensors (1 or 3, H, W), uint8, uint16 or float in [0, 1].
@@ -191,20 +199,25 @@ def run_tiles(
             its memory is full.
         policy: how to cut.
         batch_size: most tiles at a time; large tiles go one by one (`BATCH_PIXELS`).
+        progress: called after each batch, and during one where ``apply`` says `progress.advance`,
+            with the LR px done and those of all pictures.
 
     Raises:
-        MemoryError: as ``apply`` raised it, when the tiles cannot be made smaller.
+        MemoryError: as ``apply`` raised it, or a `DeviceMemoryError` if the host's memory is full,
+            when the tiles cannot be made smaller.
     """
     jobs = deque(
         Job(picture, canvas, tile)
         for picture, canvas in zip(pictures, canvases, strict=True)
         for tile in policy.tiles(*picture.shape[-2:])
     )
+    tally = Tally(progress, sum(job.tile.kept for job in jobs))
     while jobs:
         batch = _next_batch(jobs, policy, batch_size)
+        kept = sum(job.tile.kept for job in batch)
         try:
-            windows, inside = stack([cut(job) for job in batch])
-            results = apply(windows, inside)
+            with tally.during(kept):
+                _enhance(batch, apply)
         except MemoryError:
             jobs.extendleft(reversed(batch))
             longest = max(batch[0].tile.shape)
@@ -214,10 +227,8 @@ def run_tiles(
                 jobs = _cut_finer(jobs, policy, max(longest // 2, policy.least_size))
             else:
                 raise
-            continue
-        made = results.shape[-1] // windows.shape[-1]
-        for job, result in zip(batch, results, strict=True):
-            paste(job, result, made)
+        else:
+            tally.add(kept)
 
 
 def pad(x: Tensor, height: int, width: int) -> Tensor:
@@ -226,6 +237,19 @@ def pad(x: Tensor, height: int, width: int) -> Tensor:
         if extent > x.shape[axis]:
             x = x.index_select(axis, _reflected(0, extent, x.shape[axis]).to(x.device))
     return x
+
+
+def _enhance(batch: Sequence[Job], apply: Apply) -> None:
+    """Put a batch of tiles through ``apply``, and their cores in their places."""
+    height, width = batch[0].tile.shape
+    full = f"The main memory has no room for {len(batch)} tile(s) of about {height}x{width} px"
+    with main_memory_says(f"{full}; choose a smaller tile=."):
+        windows, inside = stack([cut(job) for job in batch])
+    results = apply(windows, inside)
+    made = results.shape[-1] // windows.shape[-1]
+    with main_memory_says(f"{full} once they are computed; choose a smaller tile=."):
+        for job, result in zip(batch, results, strict=True):
+            paste(job, result, made)
 
 
 def _next_batch(jobs: deque[Job], policy: TilePolicy, batch_size: int) -> list[Job]:

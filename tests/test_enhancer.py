@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from torch import nn
 from preproc import Enhancer, EnhancerModule
 from preproc.errors import ImageError, ModelError
 from preproc.mixing import can_mix, stack
-from preproc.networks import find
+from preproc.networks import ModelDescriptor, Tiling, find, register
 from preproc.networks.cajnn import CAJNN
+from preproc.networks.cisrnet import CISRNet
 from preproc.resize import imresize
 from preproc.runtime import DeviceMemoryError, PrecisionWarning, Runtime
-from preproc.weights import load_network
+from preproc.weights import load_network, save_state
 
 
 def photo(rng, *shape):
@@ -274,6 +276,94 @@ def test_memory_that_is_always_full_is_one_sentence(make, monkeypatch):
     monkeypatch.setattr(Tiny, "forward", no_memory)
     with pytest.raises(DeviceMemoryError, match="tiny x4 ran out of memory on cpu with 1 picture"):
         make()(np.zeros((100, 100, 3), np.uint8))
+
+
+@pytest.mark.parametrize(("to_input_size", "advice"), [(False, "use to_input_size"), (True, "cut")])
+@pytest.mark.parametrize("side", [10**7, 10**9])  # more than can be addressed, even uncommitted
+def test_a_result_that_no_memory_holds_is_one_sentence(make, side, to_input_size, advice):
+    enhancer = make(to_input_size=to_input_size)
+    huge = torch.zeros(3, 1, 1, dtype=torch.uint8).expand(3, side, side)
+    size = enhancer.scale * side
+    sentence = (
+        rf"The result of {size}x{size} px needs {3 * size**2 / 1e9:,.1f} GB of main memory; "
+        rf"{advice}.*the picture\.$"
+    )
+    with pytest.raises(DeviceMemoryError, match=sentence):
+        enhancer(huge)
+
+
+def test_memory_that_runs_out_while_a_result_is_packed_is_one_sentence(make, monkeypatch):
+    def no_memory(*_):
+        raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes")
+
+    monkeypatch.setattr(Enhancer, "_finished", no_memory)
+    with pytest.raises(
+        DeviceMemoryError, match=r"2 times 40x40 px needs .* fewer pictures at once"
+    ):
+        make()(torch.zeros(2, 3, 10, 10))
+
+
+def progress_of(call):
+    """What a call tells; that it rises, stays in this thread and ends at its total is checked."""
+    told, here = [], threading.get_ident()
+
+    def progress(done, total):
+        assert threading.get_ident() == here
+        told.append((done, total))
+
+    call(progress)
+    done = [d for d, _ in told]
+    assert done == sorted(set(done))
+    assert len({t for _, t in told}) == 1
+    assert told[-1][0] == told[-1][1]
+    return told
+
+
+@pytest.mark.parametrize("options", [{}, {"to_input_size": True}, {"self_ensemble": True}], ids=str)
+def test_progress_is_told_within_a_picture(make, rng, options):
+    enhancer, array = make(tile=64, batch_size=1, **options), photo(rng, 150, 131)
+    told = progress_of(lambda progress: enhancer(array, progress=progress))
+    assert told[-1][1] == 150 * 131
+    assert len(told) > 5
+
+
+@pytest.mark.parametrize("self_ensemble", [False, True])
+def test_progress_is_told_of_a_picture_that_goes_layer_by_layer(tmp_path, rng, self_ensemble):
+    def build():
+        return CISRNet(4, 8, 2, 2, coarse_groups=1, fine_groups=1)
+
+    descriptor = ModelDescriptor("told-cisrnet", 4, build, 0, 1, 99, tiling=Tiling.WHOLE)
+    register(descriptor, replace=True)
+    weights = tmp_path / "w.safetensors"
+    save_state(weights, build().state_dict(), torch.float32)
+    enhancer = Enhancer(
+        "told-cisrnet",
+        weights=weights,
+        device="cpu",
+        dtype="float32",
+        layerwise=True,
+        self_ensemble=self_ensemble,
+    )
+    array = photo(rng, 24, 36)
+    told = progress_of(lambda progress: enhancer(array, progress=progress))
+    assert told[-1][1] == 24 * 36
+    assert len(told) > (40 if self_ensemble else 10)
+    steps = np.diff([0, *(done for done, _ in told)])
+    assert steps.max() < 24 * 36 / 4, "no long silence, and none because all was told too early"
+
+
+def test_progress_of_a_list_is_that_of_all_its_pictures(make, rng):
+    pictures = [photo(rng, 30, 40), photo(rng, 50, 20)]
+    told = progress_of(lambda progress: make(batch_size=1)(pictures, progress=progress))
+    assert [done for done, _ in told] == [1200, 2200]
+
+
+def test_what_progress_raises_ends_the_call(make, rng):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make()(photo(rng, 20, 20), progress=stop)
 
 
 def test_a_black_hole_in_half_precision_is_filled_in_float32(make, rng, monkeypatch):

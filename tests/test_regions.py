@@ -194,6 +194,31 @@ def test_full_memory_gives_the_same_crops_one_by_one(make, rng, monkeypatch):
     assert worst(enhancer.regions(img, BOXES[:3]), wanted) == 0
 
 
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("count", [1, 2])
+def test_progress_counts_the_windows_px(make, rng, monkeypatch, full, count):
+    img = torch.from_numpy(picture(rng, 300, 131)).permute(2, 0, 1)[None].repeat(count, 1, 1, 1)
+    enhancer, forward, told = make(tile=100), Tiny.forward, []
+    boxes = [*BOXES, (0, 170, 131, 300)]
+
+    def small_memory(self, x):
+        if full and x.shape[-1] * x.shape[-2] > 50 * 60:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(self, x)
+
+    monkeypatch.setattr(Tiny, "forward", small_memory)
+    enhancer.regions(img, boxes, progress=lambda *counts: told.append(counts))
+    plan = enhancer.plan_regions((300, 131), boxes)
+    assert plan.sheets
+    assert plan.alone
+    total = count * sum(w.width * w.height for w in plan.windows)
+    assert {t for _, t in told} == {total}
+    done = [d for d, _ in told]
+    assert done == sorted(set(done))
+    assert done[-1] == total
+    assert len(done) >= 2 * count
+
+
 def test_boxes_all_over_the_picture_never_cost_more_than_the_picture(make):
     boxes = [(x, y, x + 20, y + 10) for x in range(0, 480, 24) for y in range(0, 480, 14)]
     for margin in (0, 3, 40):

@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from preproc import tiles
 from preproc.errors import ModelError
+from preproc.progress import advance
+from preproc.runtime import DeviceMemoryError
 from preproc.tiles import Span, TilePolicy, pad, run_tiles
 
 
@@ -155,3 +158,101 @@ def test_memory_that_stays_full_ends_in_its_error():
     for policy in (TilePolicy(64, 4), TilePolicy(None, 4)):
         with pytest.raises(MemoryError, match="full"):
             run_tiles([picture], [canvas_of(picture)], Recorder(limit=10), policy)
+
+
+# ------------------------------------------------------------------- progress
+
+
+class Told(list):
+    """Keeps what a progress function is told, and checks what is promised of it."""
+
+    def __call__(self, done, total):
+        self.append((done, total))
+
+    def check(self, total):
+        done = [d for d, _ in self]
+        assert {t for _, t in self} == {total}
+        assert done == sorted(set(done)), "it rises with each call"
+        assert done[-1] == total
+
+
+def test_progress_counts_px_of_all_pictures_and_ends_at_their_sum():
+    pictures, told = [torch.rand(3, 200, 150), torch.rand(1, 40, 90)], Told()
+    canvases = [canvas_of(p) for p in pictures]
+    policy = TilePolicy(64, 4, multiple_of=4)
+    run_tiles(pictures, canvases, nearest, policy, batch_size=2, progress=told)
+    told.check(200 * 150 + 40 * 90)
+    assert len(told) == 7
+
+
+def test_progress_never_falls_where_memory_runs_out():
+    picture, told = torch.rand(3, 200, 180), Told()
+    full = Recorder(limit=40 * 40)
+
+    def halfway(x, inside):
+        advance(0.5)
+        return full(x, inside)
+
+    canvas = canvas_of(picture)
+    run_tiles([picture], [canvas], halfway, TilePolicy(128, 4), batch_size=8, progress=told)
+    told.check(200 * 180)
+
+
+def test_progress_tells_of_parts_of_a_pass():
+    picture, told = torch.rand(3, 10, 10), Told()
+
+    def slow(x, _):
+        for _ in range(6):  # two more than all of it: made twice in part
+            advance(0.25)
+        return nearest(x)
+
+    run_tiles([picture], [canvas_of(picture)], slow, TilePolicy(None, 0), progress=told)
+    assert told == [(25, 100), (50, 100), (75, 100), (100, 100)]
+    advance(0.5)  # of nothing that anybody asked for
+
+
+# ------------------------------------------------------------------- the host's memory
+
+
+FULL = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+
+@pytest.mark.parametrize("step", ["stack", "cut", "paste"])
+def test_a_full_host_memory_halves_as_a_full_device_does(monkeypatch, step):
+    made, picture = getattr(tiles, step), torch.rand(3, 200, 180)
+
+    def small(*args):
+        windows = [a for a in args if isinstance(a, tiles.Job)]
+        if step == "stack" and len(args[0]) * args[0][0][0].numel() > 40 * 40:
+            raise FULL
+        if windows and max(windows[0].tile.shape) > 40:
+            raise FULL
+        return made(*args)
+
+    monkeypatch.setattr(tiles, step, small)
+    canvas, told = torch.full_like(canvas_of(picture), float("nan")), Told()
+    run_tiles([picture], [canvas], nearest, TilePolicy(128, 4), batch_size=8, progress=told)
+    assert torch.equal(canvas, nearest(picture))
+    told.check(200 * 180)
+
+
+def test_a_host_memory_that_stays_full_is_one_sentence(monkeypatch):
+    def full(_):
+        raise FULL
+
+    monkeypatch.setattr(tiles, "stack", full)
+    picture = torch.rand(3, 100, 90)
+    with pytest.raises(
+        DeviceMemoryError, match=r"no room for 1 tile.* 100x90 px; choose a smaller"
+    ):
+        run_tiles([picture], [canvas_of(picture)], nearest, TilePolicy(None, 0))
+
+
+def test_other_errors_while_cutting_pass_through(monkeypatch):
+    def broken(_):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(tiles, "stack", broken)
+    picture = torch.rand(3, 9, 9)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        run_tiles([picture], [canvas_of(picture)], nearest, TilePolicy(None, 0))

@@ -1,0 +1,71 @@
+"""How far a call has come: LR px counted where they are made, and told to whoever asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeAlias
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with the LR px that are done and those of the whole call; the first never falls, and at
+the end both are equal. The call comes from the thread that computes, which it keeps waiting."""
+
+_advance: ContextVar[Callable[[float], None] | None] = ContextVar("advance", default=None)
+
+
+class Tally:
+    """Counts LR px over the passes of a call.
+
+    Args:
+        progress: who is told; None tells nobody.
+        total: LR px of the whole call.
+    """
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self._total = progress, total
+        self._done = self._told = 0
+
+    def add(self, px: int) -> None:
+        """Count px that are done."""
+        self._done += px
+        self._tell(self._done)
+
+    def part(self) -> Progress:
+        """What to give to the next part of the call, which counts its own px from 0."""
+        start = self._done
+
+        def tell(done: int, _: int) -> None:
+            self._done = start + done
+            self._tell(self._done)
+
+        return tell
+
+    @contextmanager
+    def during(self, px: int) -> Iterator[None]:
+        """While a pass that will make ``px`` is computed, tell what `advance` says of it."""
+        share = 0.0
+
+        def further(more: float) -> None:
+            nonlocal share
+            share = min(share + more, 1.0)  # more than all where a pass had to be made twice
+            self._tell(self._done + int(share * px))
+
+        token = _advance.set(further)
+        try:
+            yield
+        finally:
+            _advance.reset(token)
+
+    def _tell(self, done: int) -> None:
+        """Tell, unless as much was told before a pass ran out of memory and began again."""
+        if self._progress is not None and done > self._told:
+            self._told = done
+            self._progress(done, self._total)
+
+
+def advance(share: float) -> None:
+    """Say that a further share of the pass being computed is done; 1 is all of it."""
+    further = _advance.get()
+    if further is not None:
+        further(share)
