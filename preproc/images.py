@@ -51,8 +51,9 @@ class Picture:
     Attributes:
         color: host tensor (N, C, H, W), C = 1 for grey and 3 for RGB, of dtype uint8, uint16 or
             float32 in [0, 1] (a little overshoot allowed).
-        pack: takes (N, C, H', W') of the same C and dtype, float ones clamped to [0, 1], and gives
-            what the user gets; brings along alpha and metadata.
+        pack: takes (N, C, H', W') of the same C (or 3, where grey was stored as RGB) and dtype,
+            float ones clamped to [0, 1], and gives what the user gets; brings along alpha and
+            metadata.
     """
 
     color: Tensor
@@ -72,7 +73,8 @@ def decode(img: object, channel_order: ChannelOrder = "rgb") -> Picture:
     tensor (C, H, W), (N, C, H, W)        tensor on the same device; the same dtypes
     ====================================  =============================================
 
-    Two channels are grey and alpha, four are RGB and alpha. Alpha does not go through the network:
+    Two channels are grey and alpha, four are RGB and alpha; RGB of three equal planes is taken as
+    grey, and comes out with three equal planes. Alpha does not go through the network:
     it is resized by itself (bicubic), and px it hides take over the colour of visible neighbours,
     so that no hidden colour seeps into what is seen.
 
@@ -160,8 +162,14 @@ def _from_samples(
         color = color.flip(1)
     if has_alpha:
         color = _spread(color, alpha)
+    planes = color.shape[1]
+    # Three equal planes are grey, however they are stored; a network would tint them.
+    if planes == 3 and torch.equal(color[:, :2], color[:, 1:]):
+        color = color[:, :1]
 
     def repack(result: Tensor) -> object:
+        if result.shape[1] != planes:
+            result = result.repeat(1, planes, 1, 1)
         if channel_order == "bgr":
             result = result.flip(1)
         if has_alpha:

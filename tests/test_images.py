@@ -75,6 +75,33 @@ def test_grey_modes_go_in_as_grey(photo, mode):
     assert decode(in_mode(photo, mode)).color.shape[1] == 1
 
 
+@pytest.mark.parametrize("kind", ["array", "bgr", "float", "alpha", "tensor", "PIL", "JPEG"])
+def test_grey_stored_as_rgb_goes_in_as_grey_and_comes_out_as_rgb(photo, kind):
+    grey = np.asarray(photo.convert("L"))
+    rgb = np.stack([grey] * 3, axis=-1)
+    file = io.BytesIO()
+    Image.fromarray(rgb).save(file, "JPEG", quality=40)
+    given = {
+        "array": rgb,
+        "bgr": rgb,
+        "float": rgb.astype(np.float32) / 255,
+        "alpha": np.concatenate([rgb, np.full_like(rgb[..., :1], 90)], axis=-1),
+        "tensor": torch.from_numpy(rgb).permute(2, 0, 1),
+        "PIL": Image.fromarray(rgb),
+        "JPEG": file.getvalue(),
+    }[kind]
+    picture = decode(given, "bgr" if kind == "bgr" else "rgb")
+    assert picture.color.shape[1] == 1
+    packed = picture.pack(picture.color.repeat(1, 1, 2, 2))
+    assert type(packed) is type(given)
+    back = decode(packed)
+    assert back.color.shape[1] == 1, "three equal planes came out"
+    shape = np.asarray(Image.open(io.BytesIO(packed)) if kind == "JPEG" else packed).shape
+    assert sorted(shape)[0] == (4 if kind == "alpha" else 3)
+    # A crop of a coloured picture may be grey by chance; the result of the whole is not.
+    assert decode(packed).pack(torch.cat([back.color] * 3, 1)) is not None
+
+
 def test_a_palette_of_greys_is_grey():
     image = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).convert("P")
     assert decode(image).color.shape[1] == 1
