@@ -7,7 +7,9 @@ antialias, has nothing left to shrink.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from math import sqrt
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +22,10 @@ from preproc.errors import PreprocError
 
 LINE_HEIGHT = 64
 """Height in px at which EasyOCR's recognisers read a line."""
+
+
+class DetectionSizeWarning(UserWarning):
+    """Text is looked for in a smaller picture than the enhancer made, to save memory."""
 
 
 class Engine(Protocol):
@@ -112,6 +118,8 @@ class Reader:
         bbox_min_size: float = 3,
         max_candidates: int = 0,
         output_format: str = "standard",
+        *,
+        most_pixels: float = 12e6,
     ) -> list[Any]:
         """Find and read the text in a picture; ``easyocr.Reader.readtext`` has all the options.
 
@@ -135,9 +143,7 @@ class Reader:
             text_threshold: least confidence of text, 0 to 1.
             low_text: least score of what belongs to text, 0 to 1.
             link_threshold: least score of a link between characters, 0 to 1.
-            canvas_size: longest side at which text is looked for, in source px. The detector needs
-                about 0.4 GB per megapixel it is shown, which is enlarged; lower this for large
-                pictures, or use `Regions`.
+            canvas_size: longest side at which text is looked for, in source px.
             mag_ratio: enlargement before text is looked for, on top of the enhancer's.
             slope_ths: most slope of what counts as upright.
             ycenter_ths: most shift along y between the boxes of a line, in heights.
@@ -151,6 +157,9 @@ class Reader:
             bbox_min_size: least size of DBNet's boxes, in px of its map.
             max_candidates: most boxes of DBNet; 0 for no limit.
             output_format: ``"standard"``, ``"dict"``, ``"json"`` or ``"free_merge"``.
+            most_pixels: px of the largest picture, enlarged as it is, that the detector is shown;
+                it needs about 0.4 GB for a million. Larger ones are shown smaller, with a warning;
+                their text is still read from the enlarged picture. Not EasyOCR's.
 
         Returns:
             `Word`s, upright ones from top to bottom, then tilted ones; or as ``detail``,
@@ -165,6 +174,7 @@ class Reader:
             image,
             min_size=min_size or 0,
             canvas_size=canvas_size,
+            most_pixels=most_pixels,
             mag_ratio=mag_ratio,
             text_threshold=text_threshold,
             low_text=low_text,
@@ -227,6 +237,7 @@ class Reader:
         *,
         min_size: float,
         canvas_size: float,
+        most_pixels: float,
         mag_ratio: float,
         **options: object,
     ) -> tuple[list[View], list[Points]]:
@@ -236,6 +247,7 @@ class Reader:
             whole.rgb,
             min_size=min_size * whole.scale,
             canvas_size=canvas_size * whole.scale,
+            most_pixels=most_pixels,
             mag_ratio=mag_ratio,
             **options,
         )
@@ -250,12 +262,23 @@ class Reader:
         *,
         min_size: float,
         canvas_size: float,
+        most_pixels: float,
         mag_ratio: float,
         **options: object,
     ) -> list[Points]:
         """Text as (4, 2) corners in px of ``rgb``, upright boxes first."""
         longest = max(rgb.shape[:2])
         target = min(mag_ratio * longest, canvas_size)
+        largest = longest * sqrt(most_pixels / (rgb.shape[0] * rgb.shape[1]))
+        if target > largest:
+            warnings.warn(
+                f"Text is looked for at {largest / longest:.2f} of the enlarged size, because the "
+                f"detector would need more memory than for {most_pixels / 1e6:.3g} million px; "
+                "raise most_pixels=, or enhance only where text is, with enhancer=Regions(...).",
+                DetectionSizeWarning,
+                stacklevel=2,
+            )
+            target = largest
         shrunk = shrink(rgb, target / longest)
         ratio = np.array([shrunk.shape[1] / rgb.shape[1], shrunk.shape[0] / rgb.shape[0]])
         upright, free = self.engine.detect(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from integrations.protocols import ArrayEnhancer, ListEnhancer, RgbArray
 from preproc.errors import ImageError, ModelError, PreprocError
@@ -46,11 +47,13 @@ def look(image: object, enhancer: ArrayEnhancer | None) -> View:
 
     Raises:
         ImageError: the input is no image, or a batch of several.
-        ModelError: the enhancer's answer is not ``scale`` times as large as its input.
+        ModelError: the enhancer's answer is not ``scale`` times as large as its input, or it takes
+            BGR.
     """
     rgb = _rgb(image)
     if enhancer is None:
         return View(rgb, 1)
+    _require_rgb(enhancer)
     enhanced = enhancer(rgb)
     _require_scale(rgb, enhanced, enhancer.scale)
     return View(enhanced, enhancer.scale)
@@ -84,10 +87,12 @@ class Regions:
             quads: (4, 2) corners each, in px of it.
 
         Raises:
-            ModelError: the enhancer's answers are not ``scale`` times as large as its inputs.
+            ModelError: the enhancer's answers are not ``scale`` times as large as its inputs, or
+                it takes BGR.
         """
         if not quads:
             return []
+        _require_rgb(self.enhancer)
         boxes = [bounds(quad, rgb, self.margin) for quad in quads]
         crops = [rgb[top:bottom, left:right].copy() for left, top, right, bottom in boxes]
         scale, enhanced = self.enhancer.scale, self.enhancer(crops)
@@ -111,6 +116,15 @@ def bounds(quad: Points, rgb: RgbArray, margin: int) -> tuple[int, int, int, int
     return int(first[0]), int(first[1]), int(last[0]), int(last[1])
 
 
+def _require_rgb(enhancer: object) -> None:
+    order = getattr(enhancer, "channel_order", "rgb")
+    if order != "rgb":
+        raise ModelError(
+            f"The enhancer takes arrays as {order}, but engines' adapters hand it RGB; make one "
+            "with channel_order='rgb' for them."
+        )
+
+
 def _require_scale(given: RgbArray, enhanced: RgbArray, scale: int) -> None:
     height, width, _ = given.shape
     if enhanced.shape != (scale * height, scale * width, 3) or enhanced.dtype != given.dtype:
@@ -121,10 +135,25 @@ def _require_scale(given: RgbArray, enhanced: RgbArray, scale: int) -> None:
 
 
 def _rgb(image: object) -> RgbArray:
-    """One picture of any kind as 8-bit RGB; alpha is left out, grey is given three times."""
-    color = decode(image).color
+    """One picture of any kind as 8-bit RGB; grey is given three times."""
+    picture = decode(image)
+    color = picture.color
     if len(color) != 1:
         raise ImageError(f"This takes one picture at a time, but got a batch of {len(color)}.")
+    if picture.alpha is not None:
+        color = _on_ground(to_float(color), to_float(picture.alpha))
     samples = color if color.dtype == torch.uint8 else from_float(to_float(color), torch.uint8)
     # Copied, since engines need the usual memory layout, and may write where they read.
     return np.array(samples[0].expand(3, -1, -1).permute(1, 2, 0).numpy(), order="C")
+
+
+def _on_ground(color: Tensor, alpha: Tensor) -> Tensor:
+    """Transparent colours laid on what they stand out from: white, or black where they are light.
+
+    Both float (1, C, H, W) in [0, 1]; text is often drawn on nothing, and would vanish without.
+    """
+    if not alpha.any():
+        return torch.ones_like(color)
+    light = (color * alpha).sum() / (alpha.sum() * color.shape[1])
+    ground = 0.0 if light > 0.5 else 1.0
+    return color * alpha + ground * (1 - alpha)

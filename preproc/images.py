@@ -11,7 +11,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from preproc import pil_modes, png16
 from preproc.errors import ImageError
-from preproc.opening import open_picture
+from preproc.opening import DepthWarning, lost_depth, open_picture
 from preproc.resize import imresize
 from preproc.samples import from_float, to_float
 from preproc.saving import QUALITY
@@ -40,10 +40,6 @@ _LOSSY: dict[str | None, dict[str, Any]] = {
 }
 
 
-class DepthWarning(UserWarning):
-    """A file holds more bits than the kind of the result can."""
-
-
 @dataclass(frozen=True)
 class Picture:
     """Samples of one picture, or of a batch of equal size, and the way back to their kind.
@@ -54,10 +50,13 @@ class Picture:
         pack: takes (N, C, H', W') of the same C (or 3, where grey was stored as RGB) and dtype,
             float ones clamped to [0, 1], and gives what the user gets; brings along alpha and
             metadata.
+        alpha: opacity (N, 1, H, W) of the same dtype, or None where there is none; px that it
+            hides have borrowed colours.
     """
 
     color: Tensor
     pack: Callable[[Tensor], Any]
+    alpha: Tensor | None = None
 
 
 def decode(img: object, channel_order: ChannelOrder = "rgb") -> Picture:
@@ -176,7 +175,7 @@ def _from_samples(
             result = torch.cat([result, _resized_alpha(alpha, result.shape[-2:])], 1)
         return pack(result)
 
-    return Picture(color, repack)
+    return Picture(color, repack, alpha if has_alpha else None)
 
 
 def _from_pil(image: Image.Image) -> Picture:
@@ -187,9 +186,8 @@ def _from_pil(image: Image.Image) -> Picture:
     _require_px(image.size)
     turned = upright(image)
     picture = _from_array(pil_modes.to_array(turned))
-    return Picture(
-        picture.color,
-        lambda result: pil_modes.from_array(picture.pack(result), turned),
+    return replace(
+        picture, pack=lambda result: pil_modes.from_array(picture.pack(result), turned)
     )
 
 
@@ -209,6 +207,7 @@ def _from_path(path: Path) -> Picture:
         raise ImageError(f"There is no file {path}.") from None
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
+    image = open_picture(io.BytesIO(data), str(path))
     if png16.is_deep(data):
         warnings.warn(
             f"{path} has 16 bits a colour, but a PIL image holds 8; pass the file's bytes to keep "
@@ -216,14 +215,17 @@ def _from_path(path: Path) -> Picture:
             DepthWarning,
             stacklevel=2,
         )
-    return _from_pil(open_picture(io.BytesIO(data), str(path)))
+    else:
+        _warn_of_depth(data, str(path))
+    return _from_pil(image)
 
 
 def _from_bytes(data: bytes) -> Picture:
     image = open_picture(io.BytesIO(data), "The file in the bytes")
     if png16.is_deep(data):
         deep = _from_array(png16.read(data))
-        return Picture(deep.color, lambda result: png16.write(deep.pack(result), image.info))
+        return replace(deep, pack=lambda result: png16.write(deep.pack(result), image.info))
+    _warn_of_depth(data, "The file in the bytes")
     picture, form = _from_pil(image), "JPEG" if image.format == "MPO" else image.format
 
     def pack(result: Tensor) -> bytes:
@@ -242,7 +244,19 @@ def _from_bytes(data: bytes) -> Picture:
             ) from error
         return buffer.getvalue()
 
-    return Picture(picture.color, pack)
+    return replace(picture, pack=pack)
+
+
+def _warn_of_depth(data: bytes, name: str) -> None:
+    """Say so where Pillow has cut the depth of a file's colours."""
+    bits = lost_depth(io.BytesIO(data))
+    if bits is not None:
+        warnings.warn(
+            f"{name} has {bits} bits a colour, of which Pillow gives 8; to keep them, pass the "
+            "bytes of a 16-bit PNG, or an array.",
+            DepthWarning,
+            stacklevel=2,
+        )
 
 
 def _require_px(shape: tuple[int, ...]) -> None:

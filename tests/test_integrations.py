@@ -293,6 +293,20 @@ def test_what_is_larger_than_the_canvas_is_shrunk_without_aliasing():
     assert rectangle(words[0]) == [40, 0, 240, 200]
 
 
+def test_the_detector_is_spared_what_would_fill_the_memory():
+    engine = FixedText([[10, 60, 0, 50]])
+    reader = easyocr.Reader(engine, enhancer=Bicubic(4))
+    picture = np.zeros((50, 100, 3), np.uint8)
+    with pytest.warns(easyocr.DetectionSizeWarning, match="0.50 of the enlarged size"):
+        words = reader.readtext(picture, most_pixels=20_000)
+    assert engine.seen.shape == (100, 200, 3)
+    assert rectangle(words[0]) == [5, 0, 30, 25]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        reader.readtext(picture, most_pixels=80_000)
+    assert engine.seen.shape == (200, 400, 3)
+
+
 def test_tall_lines_are_read_from_antialiased_strips():
     stripes = np.zeros((256, 600, 3), np.uint8)
     stripes[:, ::2] = 255
@@ -313,8 +327,8 @@ def test_boxes_past_the_border_are_cut_and_those_outside_dropped():
 def test_readtext_is_called_as_easyocrs_own():
     theirs = inspect.signature(pytest.importorskip("easyocr").Reader.readtext).parameters
     ours = inspect.signature(easyocr.Reader.readtext).parameters
-    assert list(ours) == list(theirs)
-    for name in ours:
+    assert list(ours) == [*theirs, "most_pixels"]
+    for name in theirs:
         assert (ours[name].kind, ours[name].default) == (theirs[name].kind, theirs[name].default)
 
 
@@ -534,8 +548,33 @@ def test_grey_deep_and_transparent_pictures_become_rgb():
     expected = np.repeat(grey[..., None], 3, axis=2)
     for given in (grey, grey.astype(np.uint16) * 257, grey / np.float32(255)):
         np.testing.assert_array_equal(look(given, None).rgb, expected)
-    clear = np.dstack([expected, np.full_like(grey, 200)])
-    np.testing.assert_array_equal(look(clear, None).rgb, expected)
+    opaque = np.dstack([expected, np.full_like(grey, 255)])
+    np.testing.assert_array_equal(look(opaque, None).rgb, expected)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+@pytest.mark.parametrize(("ink", "hidden"), [(0, 255), (255, 0), (0, 0)])
+def test_what_is_drawn_on_nothing_stays_visible(mode, ink, hidden):
+    """Whatever colour the px around it were left in."""
+    drawn = np.zeros((20, 40), bool)
+    drawn[8:12, 5:35] = True
+    grey = np.where(drawn, ink, hidden).astype(np.uint8)
+    alpha = np.where(drawn, 255, 0).astype(np.uint8)
+    image = Image.merge("LA", [Image.fromarray(grey), Image.fromarray(alpha)])
+    seen = look(image.convert(mode) if mode != "LA" else image, None).rgb
+    assert (seen[drawn] == ink).all()
+    assert (seen[~drawn] == 255 - ink).all()
+
+
+def test_an_enhancer_of_bgr_arrays_is_refused():
+    enhancer = Bicubic(2)
+    enhancer.channel_order = "bgr"
+    with pytest.raises(ModelError, match="channel_order='rgb'"):
+        look(np.zeros((4, 5, 3), np.uint8), enhancer)
+
+
+def test_nothing_visible_is_a_blank_picture():
+    assert (look(np.zeros((4, 5, 4), np.uint8), None).rgb == 255).all()
 
 
 @pytest.mark.parametrize("given", [b"no image", 7, "/nowhere/at/all.png"])
