@@ -14,12 +14,15 @@ from PIL import Image
 
 from preproc import png16
 from preproc.errors import PreprocError
-from preproc.opening import open_picture
+from preproc.opening import DepthWarning, lost_depth, open_picture
 from preproc.plan import Failure, Job
-from preproc.saving import DiskFullError, format_named, holding_mode
+from preproc.saving import DiskFullError, format_named, holding_mode, require_size
 
 Loaded: TypeAlias = Image.Image | bytes
 """What is enhanced: a Pillow image, or a file's bytes where Pillow would lose depth."""
+
+
+_FULL_MEMORY = "The picture does not fit into memory; cut it, or use fewer --workers."
 
 
 @dataclass
@@ -44,6 +47,7 @@ def run(
     enhance: Callable[[Any], Any],
     save: Callable[[Any, Path], None],
     *,
+    scale: int = 1,
     workers: int = 2,
     progress: Callable[[Job], None] = lambda _: None,
 ) -> Summary:
@@ -58,34 +62,44 @@ def run(
         jobs: what to read and what to write.
         enhance: what `load` gives in, the same kind out.
         save: writes that to a path, wholly or not at all.
+        scale: how many times larger ``enhance`` makes pictures.
         workers: how many threads read, and how many write.
         progress: called in the calling thread after each picture, whether it worked or not.
     """
-    return _Run(enhance, save, progress, workers).over(deque(jobs))
+    return _Run(enhance, save, progress, workers, scale).over(deque(jobs))
 
 
-def load(job: Job) -> Loaded:
+def load(job: Job, scale: int = 1) -> Loaded:
     """Read a picture, and make sure that it can be written as planned before it is enhanced.
+
+    Args:
+        job: what to read, and what will be written.
+        scale: how many times larger the result will be.
 
     Returns:
         A Pillow image; with full colours in place of a palette, which the result would not fit.
-        For a PNG of 16-bit colour that becomes a PNG the file's bytes, since Pillow has no mode
-        that holds it.
+        For a PNG of 16-bit colour, or of 16-bit grey with alpha, that becomes a PNG the file's
+        bytes, since Pillow has no mode that holds it; other files of more than 8 bits that Pillow
+        cuts give a `DepthWarning`.
 
     Raises:
         ImageError: the file is empty, truncated, too large, or no picture that can be read.
-        OutputError: the planned format cannot hold it.
+        OutputError: the planned format cannot hold it, or nothing as large as its result.
         OSError: the system does not let the file be read.
     """
     with job.source.open("rb") as file:
         image = _without_palette(open_picture(file))
+        bits = lost_depth(file)
     target = format_named(job.target.suffix)
     holding_mode(image, target)
-    if image.mode.startswith("RGB") and _is_deep_png(job.source):
-        if target.name == "PNG":
+    require_size((scale * image.width, scale * image.height), target)
+    if bits is not None:
+        if target.name == "PNG" and _is_deep_png(job.source):
             return job.source.read_bytes()
         warnings.warn(
-            f"{job.source} has 16 bits a colour, but its result has 8; only PNG keeps them.",
+            f"{job.source} has {bits} bits a colour, but its result has 8; only from PNG to PNG "
+            "are they kept.",
+            DepthWarning,
             stacklevel=1,
         )
     return image
@@ -115,9 +129,10 @@ class _Run:
         save: Callable[[Any, Path], None],
         progress: Callable[[Job], None],
         workers: int,
+        scale: int,
     ) -> None:
         self.enhance, self.save, self.progress = enhance, save, progress
-        self.workers = workers
+        self.workers, self.scale = workers, scale
         self.reading: deque[tuple[Job, Future[Loaded]]] = deque()
         self.writing: deque[tuple[Job, Future[None]]] = deque()
         self.summary = Summary()
@@ -132,7 +147,7 @@ class _Run:
                 while jobs or self.reading:
                     while jobs and len(self.reading) < self.workers:
                         job = jobs.popleft()
-                        self.reading.append((job, readers.submit(load, job)))
+                        self.reading.append((job, readers.submit(load, job, self.scale)))
                     self._enhance_next(writers)
                 self._finish_writing()
             except KeyboardInterrupt:
@@ -179,7 +194,12 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, PreprocError):
         return str(error)
     if isinstance(error, MemoryError):
-        return "The picture does not fit into memory; cut it, or use fewer --workers."
+        return _FULL_MEMORY
     if isinstance(error, OSError) and error.strerror:
         return f"The file cannot be read: {error.strerror}."
+    # Imported here, for planning needs no torch; after an error of torch's own it is there.
+    from preproc.runtime import is_full_memory  # noqa: PLC0415
+
+    if is_full_memory(error):
+        return _FULL_MEMORY
     return f"Unexpected {type(error).__name__}: {error}"

@@ -179,12 +179,8 @@ def _from_samples(
 
 
 def _from_pil(image: Image.Image) -> Picture:
-    try:
-        image.load()
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # opened, but not yet decoded
-        raise ImageError(f"The PIL image is truncated or damaged ({error}).") from error
-    _require_px(image.size)
     turned = upright(image)
+    _require_px(turned.size)
     picture = _from_array(pil_modes.to_array(turned))
     return replace(
         picture, pack=lambda result: pil_modes.from_array(picture.pack(result), turned)
@@ -192,12 +188,25 @@ def _from_pil(image: Image.Image) -> Picture:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF says; damaged EXIF says nothing."""
+    """The image, loaded, turned as its EXIF says; damaged EXIF says nothing.
+
+    Raises:
+        ImageError: it is truncated or damaged.
+    """
+    _load(image)
     try:
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
         return ImageOps.exif_transpose(image) if turned else image
     except Exception:  # Pillow raises many kinds on damaged EXIF; the pixels are good without it
         return image
+
+
+def _load(image: Image.Image) -> None:
+    """Decode an image that may only be opened so far."""
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ImageError(f"The PIL image is truncated or damaged ({error}).") from error
 
 
 def _from_path(path: Path) -> Picture:

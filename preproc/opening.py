@@ -7,11 +7,20 @@ from contextlib import contextmanager
 from typing import IO
 
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from preproc.errors import ImageError
 
+_DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
+_BITS_PER_SAMPLE = 258  # a TIFF tag
 _STILLS = frozenset({"ICO", "ICNS", "MPO", "PSD"})
 """Formats whose further frames are sizes, previews or layers of the first."""
+
+
+class DepthWarning(UserWarning):
+    """A file holds more bits than the kind of the result can."""
 
 
 def open_picture(file: IO[bytes], name: str = "The file") -> Image.Image:
@@ -23,7 +32,8 @@ def open_picture(file: IO[bytes], name: str = "The file") -> Image.Image:
 
     Returns:
         The decoded picture, in the mode Pillow has for it, not yet turned as EXIF says; its EXIF
-        data, if any that is sound, in ``info["exif"]`` for all formats.
+        data, if any that is sound, in ``info["exif"]`` for all formats. A PNG of 16-bit grey with
+        alpha, which Pillow gives as RGBA, is LA.
 
     Raises:
         ImageError: it is empty, truncated, suspiciously large, an animation, or no picture.
@@ -41,7 +51,37 @@ def open_picture(file: IO[bytes], name: str = "The file") -> Image.Image:
             )
         image.load()
         _carry_exif(image)
+        file.seek(24)
+        if image.format == "PNG" and file.read(2) == bytes((16, 4)):  # bits, colour type
+            return image.convert("LA")
     return image
+
+
+def lost_depth(file: IO[bytes]) -> int | None:
+    """How many bits a colour a picture file has, where Pillow gives only 8 of them; else None.
+
+    Args:
+        file: what `open_picture` could read; it is left at its start.
+    """
+    file.seek(0)
+    with Image.open(file) as image:  # nothing is decoded
+        bits = _bits(image, file)
+        file.seek(0)
+        return bits if bits > 8 and image.mode not in _DEEP_MODES else None
+
+
+def _bits(image: Image.Image, file: IO[bytes]) -> int:
+    """Bits a colour in a file, as its header says; 8 for formats that Pillow reads whole."""
+    match image:
+        case PngImageFile():
+            file.seek(24)
+            return file.read(1)[0]
+        case TiffImageFile():
+            return max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,)))
+        case PpmImageFile():
+            args = image.tile[0].args  # with the value that means white, unless that is usual
+            return int(args[1]).bit_length() if isinstance(args, tuple) else 8
+    return 8
 
 
 def _carry_exif(image: Image.Image) -> None:

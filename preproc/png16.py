@@ -1,6 +1,6 @@
 """PNG files with 16 bits a colour: Pillow's decoder gives 8 of them, and its encoder takes 8.
 
-Grey 16-bit files need none of this: Pillow has a mode for them.
+Grey 16-bit files without alpha need none of this: Pillow has a mode for them.
 """
 
 from __future__ import annotations
@@ -15,22 +15,34 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from preproc.saving import png_texts
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_RGB, _RGBA = 2, 6  # colour types of the PNG specification, 11.2.2
+_GREY_ALPHA = 4  # colour types of the PNG specification, 11.2.2
+_COLOR_TYPES = {2: _GREY_ALPHA, 3: 2, 4: 6}
+"""The colour type of so many channels: grey with alpha, RGB, RGB with alpha."""
+
 _INCH = 0.0254  # m
 
 
 def is_deep(data: bytes) -> bool:
-    """Whether a file's content is a PNG of 16-bit RGB, with or without alpha."""
-    return data.startswith(_SIGNATURE) and data[24:26] in (bytes((16, _RGB)), bytes((16, _RGBA)))
+    """Whether a file's content is a PNG of 16-bit RGB, or of 16-bit grey or RGB with alpha."""
+    return (
+        data.startswith(_SIGNATURE) and data[24:25] == b"\x10" and data[25] in _COLOR_TYPES.values()
+    )
 
 
 def read(data: bytes) -> NDArray[Any]:
-    """Decode a file that `is_deep` as uint16 (H, W, 3) or (H, W, 4).
+    """Decode a file that `is_deep` as uint16 (H, W, C): grey and alpha, RGB, or RGB and alpha.
 
     The upper bytes are what Pillow gives; the lower ones are what it gives when told that samples
-    are little-endian.
+    are little-endian. Grey and alpha are four bytes, and come whole when it is told that these are
+    four channels.
     """
+    if data[25] == _GREY_ALPHA:
+        image = Image.open(io.BytesIO(data))
+        image.tile = [tile._replace(args="RGBA") for tile in image.tile]
+        return np.asarray(image).view(">u2").astype(np.uint16)
     upper = np.asarray(Image.open(io.BytesIO(data))).astype(np.uint16)
     image = Image.open(io.BytesIO(data))
     image.tile = [
@@ -42,9 +54,12 @@ def read(data: bytes) -> NDArray[Any]:
 
 
 def write(samples: NDArray[Any], info: Mapping[Any, Any]) -> bytes:
-    """Encode uint16 (H, W, 3) or (H, W, 4), with the ICC profile, DPI and EXIF of ``info``."""
+    """Encode uint16 (H, W, C) as `read` gives it, with what ``info`` says beside the pixels.
+
+    That is the ICC profile, DPI, EXIF, XMP and texts.
+    """
     height, width, channels = samples.shape
-    color_type = _RGB if channels == 3 else _RGBA
+    color_type = _COLOR_TYPES[channels]
     chunks = [(b"IHDR", struct.pack(">2I5B", width, height, 16, color_type, 0, 0, 0))]
     if profile := info.get("icc_profile"):
         chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile)))
@@ -53,6 +68,7 @@ def write(samples: NDArray[Any], info: Mapping[Any, Any]) -> bytes:
         chunks.append((b"pHYs", struct.pack(">2IB", *per_metre, 1)))
     if exif := info.get("exif"):
         chunks.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
+    chunks += [(kind, body) for kind, body, *_ in png_texts(info, info.get("xmp")).chunks]
     rows = samples.astype(">u2").reshape(height, -1).view(np.uint8)
     # Filter 2 (up): the difference to the row above, which compresses and needs no loop.
     filtered = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))

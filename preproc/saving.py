@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import re
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from uuid import uuid4
 
 from PIL import ExifTags, Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from preproc.errors import OutputError
 
@@ -20,6 +23,10 @@ QUALITY = 95
 """Default quality of lossy formats: high, since the point of the result is its detail."""
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+class MetadataWarning(UserWarning):
+    """Something that belongs to a picture, but is not seen in it, does not fit into its file."""
 
 
 class DiskFullError(OutputError):
@@ -110,6 +117,14 @@ _OF_THE_FILE = {
 }
 """Tags that describe how the input's file was laid out, and so are wrong for another file."""
 
+_XMP_ORIENTATION = re.compile(
+    rb"""\s+tiff:Orientation\s*=\s*(["'])[^"']*\1|<tiff:Orientation>[^<]*</tiff:Orientation>"""
+)
+_LONGEST_JPEG_XMP = 65533 - len(b"http://ns.adobe.com/xap/1.0/\0")
+_PNG_XMP = "XML:com.adobe.xmp"
+_NO_TEXTS = (_PNG_XMP, "Raw profile type ", "compression")
+"""Strings in Pillow's ``info`` that are no texts: XMP, EXIF in the old way, and one of TIFF's."""
+
 _SPACE = {
     **dict.fromkeys(("1", "L", "LA", "I;16", "I", "F"), "GRAY"),
     **dict.fromkeys(("P", "RGB", "RGBA", "RGBX"), "RGB"),
@@ -167,6 +182,19 @@ def holding_mode(image: Image.Image, file_format: FileFormat) -> str:
     )
 
 
+def require_size(size: tuple[int, int], file_format: FileFormat) -> None:
+    """Make sure that a format holds a picture of so many px.
+
+    Raises:
+        OutputError: a side (of width, height) is too long.
+    """
+    if max(size) > file_format.max_side:
+        raise OutputError(
+            f"{file_format.name} holds at most {file_format.max_side} px a side, but the result "
+            f"has {size[0]}x{size[1]}; write it with --format png."
+        )
+
+
 def save(
     image: Image.Image | bytes,
     path: Path,
@@ -176,8 +204,10 @@ def save(
 ) -> None:
     """Write a picture so that the file is either whole or not there.
 
-    The format is the one the name asks for. EXIF (with the orientation removed: the pixels are
-    upright), DPI and, unless the colour space has to change, the ICC profile go with it.
+    The format is the one the name asks for. EXIF and XMP (with the orientation removed: the pixels
+    are upright), DPI and, unless the colour space has to change, the ICC profile go with it where
+    the format has a place for them, and a PNG's texts into PNG. XMP too long for JPEG is left out,
+    with a `MetadataWarning`.
 
     Args:
         image: the picture, of any mode; metadata is taken from its ``info`` and ``getexif()``. Or
@@ -196,12 +226,8 @@ def save(
         return
     file_format = format_named(path.suffix)
     mode = holding_mode(image, file_format)
-    if max(image.size) > file_format.max_side:
-        raise OutputError(
-            f"{file_format.name} holds at most {file_format.max_side} px a side, but the result "
-            f"has {image.width}x{image.height}; write it with --format png."
-        )
-    metadata = _metadata(image)
+    require_size(image.size, file_format)
+    metadata = _metadata(image, file_format)
     image = _converted(image, mode)
     metadata["icc_profile"] = image.info.get("icc_profile")
     with _replacing(path, overwrite=overwrite) as file:
@@ -221,8 +247,20 @@ def require_writable(folder: Path) -> None:
         probe.unlink()
 
 
-def _metadata(image: Image.Image) -> dict[str, object]:
-    """EXIF and DPI to be saved with a picture whose pixels are upright."""
+def png_texts(info: Mapping[Any, Any], xmp: bytes | None = None) -> PngInfo:
+    """The chunks of a PNG file that hold XMP and the texts that Pillow read from one."""
+    chunks = PngInfo()
+    if xmp:
+        # Not compressed, and in no language; as it is, for it may be damaged.
+        chunks.add(b"iTXt", _PNG_XMP.encode() + bytes(5) + xmp)
+    for name, text in info.items():
+        if isinstance(name, str) and isinstance(text, str) and not name.startswith(_NO_TEXTS):
+            chunks.add_text(name, text)
+    return chunks
+
+
+def _metadata(image: Image.Image, file_format: FileFormat) -> dict[str, object]:
+    """What is to be saved with a picture whose pixels are upright: EXIF, DPI, XMP and texts."""
     metadata: dict[str, object] = {}
     exif = image.getexif()
     for tag in _OF_THE_FILE:
@@ -233,11 +271,35 @@ def _metadata(image: Image.Image) -> dict[str, object]:
     ):
         if tag in details:
             details[tag] = value
+    xmp = _xmp(image, file_format)
+    if file_format.name == "PNG":
+        metadata["pnginfo"] = png_texts(image.info, xmp)
+    elif xmp and file_format.name == "TIFF":
+        exif[ExifTags.Base.XMLPacket] = xmp
+    elif xmp:
+        metadata["xmp"] = xmp
     if exif:
         metadata["exif"] = exif
     if "dpi" in image.info:
         metadata["dpi"] = tuple(float(value) for value in image.info["dpi"])
     return metadata
+
+
+def _xmp(image: Image.Image, file_format: FileFormat) -> bytes | None:
+    """The XMP of a picture without its orientation, or None where there is none or no room."""
+    xmp = image.info.get("xmp")
+    if not isinstance(xmp, bytes):
+        return None
+    xmp = _XMP_ORIENTATION.sub(b"", xmp)
+    if file_format.name == "JPEG" and len(xmp) > _LONGEST_JPEG_XMP:
+        warnings.warn(
+            f"A result's XMP of {len(xmp)} bytes is left out, because JPEG holds at most "
+            f"{_LONGEST_JPEG_XMP}; write it with --format png to keep it.",
+            MetadataWarning,
+            stacklevel=2,
+        )
+        return None
+    return xmp
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
