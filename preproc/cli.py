@@ -33,8 +33,9 @@ from preproc.errors import PreprocError
 
 if TYPE_CHECKING:
     from preproc.batch import Summary
+    from preproc.enhancer import Enhancer
     from preproc.networks import ModelDescriptor
-    from preproc.plan import Job
+    from preproc.plan import Job, Plan
     from preproc.weights import WeightsEntry
 
 INTERRUPTED = 130
@@ -251,9 +252,12 @@ def enhance(
 ) -> None:
     """Enhance pictures: single files, whole folders, or everything a pattern matches.
 
-    Results keep format, EXIF, ICC profile, DPI, transparency and 16-bit depth, and are written
-    whole or not at all. A bad picture is reported at the end and never stops the others; the exit
-    code is then 1.
+    Results keep format, transparency, EXIF, XMP, ICC profile and DPI, as far as the format written
+    has a place for them; texts go from PNG to PNG, and IPTC, comments and thumbnails are left
+    out. Grey of 16 bits stays so, and so does colour from PNG to PNG; elsewhere colour has 8. Every
+    result is written whole or not at all. A bad picture is reported at the end and never stops the
+    others; the exit code is then 1. Files such as .heic, which Pillow cannot open, are left out of
+    folders and counted at the end.
 
     **Examples**
 
@@ -308,7 +312,7 @@ def enhance(
         write = partial(save, quality=quality, overwrite=overwrite)
         summary = _run_with_progress(plan.jobs, enhancer, write, workers, console)
     summary.failures[:0] = plan.failures
-    _report(summary, len(plan.skipped), time.monotonic() - started, console)
+    _report(summary, plan, time.monotonic() - started, console)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
     if summary.failures or summary.left:
@@ -628,7 +632,7 @@ def main() -> None:
 
 def _run_with_progress(
     jobs: Sequence[Job],
-    enhance: Callable[[Any], Any],
+    enhancer: Enhancer,
     save: Callable[[Any, Path], None],
     workers: int,
     console: Console,
@@ -641,7 +645,14 @@ def _run_with_progress(
     with _terminate_like_interrupt(), warnings.catch_warnings(), _progress(console) as progress:
         warnings.showwarning = note
         task = progress.add_task("Enhancing", total=len(jobs))
-        return run(jobs, enhance, save, workers=workers, progress=lambda _: progress.advance(task))
+        return run(
+            jobs,
+            enhancer,
+            save,
+            scale=enhancer.scale,
+            workers=workers,
+            progress=lambda _: progress.advance(task),
+        )
 
 
 def _progress(console: Console) -> Progress:
@@ -669,17 +680,23 @@ def _terminate_like_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _report(summary: Summary, skipped: int, seconds: float, console: Console) -> None:
+def _report(summary: Summary, plan: Plan, seconds: float, console: Console) -> None:
     for failure in summary.failures:
         console.print(Text.assemble(("Failed", "red"), f" {failure.source}: {failure.reason}"))
     parts = [f"{len(summary.done)} enhanced"]
-    if skipped:
-        parts.append(f"{skipped} skipped because their result is there")
+    if plan.skipped:
+        parts.append(f"{len(plan.skipped)} skipped because their result is there")
     if summary.failures:
         parts.append(f"{len(summary.failures)} failed")
     if summary.left:
         parts.append(f"{summary.left} not tried")
     console.print(Text(f"{', '.join(parts)}, in {seconds:.1f} s."))
+    if plan.unopened:
+        endings = ", ".join(sorted({path.suffix.lower() for path in plan.unopened}))
+        files = "1 file was" if len(plan.unopened) == 1 else f"{len(plan.unopened)} files were"
+        console.print(
+            f"{files} left out: Pillow cannot open {endings}; convert to PNG, JPEG or TIFF first."
+        )
     if summary.interrupted:
         console.print(
             "Interrupted. Every result that was written is whole; run the same command again with "

@@ -11,10 +11,16 @@ from pathlib import Path
 from PIL import Image
 
 from preproc.errors import OutputError
-from preproc.saving import FileFormat, format_named, writable_format
+from preproc.saving import FileFormat, format_named, format_names, writable_format
 
 _NOT_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
 """Formats Pillow recognises but cannot draw without another program or a plug-in."""
+
+_FOREIGN = frozenset(
+    {".heic", ".heif", ".hif", ".jxl"}
+    | {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"}
+)
+"""Endings of pictures, the second row cameras' raw data, that Pillow by itself cannot open."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +47,13 @@ class Plan:
         jobs: pictures to be enhanced, in a stable order.
         skipped: pictures whose output is there already.
         failures: paths that led to no picture.
+        unopened: pictures in folders and patterns that Pillow cannot open, and so left out.
     """
 
     jobs: tuple[Job, ...]
     skipped: tuple[Job, ...]
     failures: tuple[Failure, ...]
+    unopened: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,11 +95,13 @@ def make_plan(
         skip_existing: whether inputs whose output exists are left out.
 
     Raises:
-        OutputError: two inputs have one output, an output is also an input, or an output exists
-            and neither ``overwrite`` nor ``skip_existing`` is set.
+        OutputError: two inputs have one output, an output is also an input, an output exists and
+            neither ``overwrite`` nor ``skip_existing`` is set, or ``out`` is a new file's name in
+            no format that can be written.
     """
     failures: list[Failure] = []
-    found = _distinct(_find(paths, out, lambda path, why: failures.append(Failure(path, why))))
+    every = _distinct(_find(paths, out, lambda path, why: failures.append(Failure(path, why))))
+    found = [f for f in every if f.named or not _is_foreign(f.path)]
     target = _single_target(paths, out, file_format, suffix)
     if target:
         jobs = [Job(f.path, target) for f in found]
@@ -118,7 +128,8 @@ def make_plan(
     skipped = existing if skip_existing else []
     done = set(skipped)
     todo = [job for job in jobs if job not in done]
-    return Plan(tuple(todo), tuple(skipped), tuple(failures))
+    unopened = tuple(f.path for f in every if not f.named and _is_foreign(f.path))
+    return Plan(tuple(todo), tuple(skipped), tuple(failures), unopened)
 
 
 def _find(
@@ -128,14 +139,14 @@ def _find(
         path = Path(name)
         if path.is_dir():
             hits = list(_walk(path, out, complain))
-            if not hits:
+            if all(_is_foreign(hit.path) for hit in hits):
                 complain(path, "The folder holds no picture files (hidden ones are not counted).")
             yield from hits
         elif path.exists():
             yield _Found(path, Path(path.name), named=True)
         elif glob.has_magic(name):
             hits = list(_glob(name, out))
-            if not hits:
+            if all(_is_foreign(hit.path) for hit in hits):
                 complain(path, "No picture file matches this pattern.")
             yield from hits
         else:
@@ -146,7 +157,7 @@ def _walk(folder: Path, out: Path, complain: Callable[[Path, str], None]) -> Ite
     def unreadable(error: OSError) -> None:
         complain(Path(error.filename), f"The folder cannot be read: {error.strerror}.")
 
-    extensions, own = picture_extensions(), out.resolve()
+    extensions, own = picture_extensions() | _FOREIGN, out.resolve()
     for root, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(
             name
@@ -161,7 +172,7 @@ def _walk(folder: Path, out: Path, complain: Callable[[Path, str], None]) -> Ite
 
 def _glob(pattern: str, out: Path) -> Iterator[_Found]:
     fixed = Path(*_before_magic(Path(pattern).parts))
-    extensions, own = picture_extensions(), out.resolve()
+    extensions, own = picture_extensions() | _FOREIGN, out.resolve()
     # Path.glob leaves nothing hidden out, and takes no absolute pattern.
     for path in map(Path, sorted(glob.glob(pattern, recursive=True))):  # noqa: PTH207
         inside = own in path.resolve().parents and own != fixed.resolve()
@@ -179,6 +190,12 @@ def _before_magic(parts: Sequence[str]) -> list[str]:
     return fixed
 
 
+def _is_foreign(path: Path) -> bool:
+    """Whether a picture's name says that Pillow cannot open it, as no plug-in is there to help."""
+    extension = path.suffix.lower()
+    return extension in _FOREIGN and extension not in picture_extensions()
+
+
 def _distinct(found: Iterable[_Found]) -> list[_Found]:
     """Each file once, however many paths led to it."""
     first: dict[Path, _Found] = {}
@@ -191,10 +208,18 @@ def _single_target(
     paths: Sequence[str], out: Path, file_format: FileFormat | None, suffix: str
 ) -> Path | None:
     """``out`` itself if it is meant as the name of a picture, else None for a folder."""
-    named = writable_format(out)
-    if named is None or out.is_dir():
+    if out.is_dir():
         return None
-    if len(paths) != 1 or not Path(paths[0]).is_file():
+    named, from_one = writable_format(out), len(paths) == 1 and Path(paths[0]).is_file()
+    if named is None:
+        if from_one and out.suffix:
+            raise OutputError(
+                f"{out} looks like the name of a picture, but results cannot be written as "
+                f"{out.suffix}; end it in one of {', '.join('.' + n for n in format_names())}, or "
+                "make the folder first if it is to be one."
+            )
+        return None
+    if not from_one:
         raise OutputError(
             f"{out} is the name of one picture, but the input is not one file; give a folder."
         )
