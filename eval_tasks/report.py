@@ -61,7 +61,9 @@ class Group:
     @property
     def qualities(self) -> list[int]:
         """JPEG qualities that all of them were measured at."""
-        measured = [set(map(int, entry.results[_CHOOSING])) for entry in self.entries]
+        measured = [
+            set(map(int, figures)) for entry in self.entries for figures in entry.results.values()
+        ]
         return sorted(set.intersection(*measured))
 
 
@@ -83,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", type=Path, required=True, metavar="DIR", help="holds sr_val and sr_test")
     add("--output", type=Path, metavar="DIR", help="for README.md and pictures (default: weights)")
     add("--measure", action="store_true", help="measure the networks again (minutes to an hour)")
+    add("--limit", type=int, metavar="N", help="take squares from the first N pictures of Kodak24")
     add("--device", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)")
     return parser
 
@@ -107,7 +110,8 @@ def _run(options: argparse.Namespace) -> None:
                 rows = _rows(group, quality, sets, options.measure, options.device)
                 lines += [*_table(rows, group, quality), ""]
             tell(f"x{group.scale}: crops")
-            lines += [*_crops(group, sets[_CHOOSING], folder, options.device), ""]
+            paths = sets[_CHOOSING][: options.limit]
+            lines += [*_crops(group, paths, folder, options.device), ""]
     lines += ["## Training curves", ""]
     for entry in shipped:
         curve = folder / f"{Path(entry.file).stem}.curve.png"
@@ -221,7 +225,7 @@ def _crops(group: Group, paths: list[Path], folder: Path, device: str | None) ->
     rows, told = [], []
     for quality in _CROPPED_AT:
         found = gains(_compared(paths, scale, quality, restorers[judge]))
-        told.append(_told(found, judge, quality))
+        told.append(_told(found, judge, quality, len(paths)))
         for what, crop in found.shown().items():
             path = next(path for path in paths if path.stem == crop.picture)
             ((degraded, reference),) = pairs([path], scale, quality)
@@ -241,12 +245,13 @@ def _crops(group: Group, paths: list[Path], folder: Path, device: str | None) ->
     return [f"![Input, bicubic, networks and original, side by side]({file.name})", "", *told]
 
 
-def _told(found: Gains, judge: str, quality: int) -> str:
+def _told(found: Gains, judge: str, quality: int, pictures: int) -> str:
     worst = found.crops[-1]
     return (
         f"At JPEG {quality}, {judge} is nearer to the original than bicubic in {found.better} of "
-        f"{len(found.crops)} squares of {SIDE} px of {_CHOOSING} (median gain {found.median:+.2f} "
-        f"dB). It does worst in {worst.picture} ({worst.gain:+.2f} dB), shown above."
+        f"{len(found.crops)} squares of {SIDE} px of {pictures} pictures of {_CHOOSING} (median gain "
+        f"{found.median:+.2f} dB). It does worst in {worst.picture} ({worst.gain:+.2f} dB), shown "
+        "above."
     )
 
 
