@@ -249,9 +249,9 @@ def _told(found: Gains, judge: str, quality: int, pictures: int) -> str:
     worst = found.crops[-1]
     return (
         f"At JPEG {quality}, {judge} is nearer to the original than bicubic in {found.better} of "
-        f"{len(found.crops)} squares of {SIDE} px of {pictures} pictures of {_CHOOSING} (median gain "
-        f"{found.median:+.2f} dB). It does worst in {worst.picture} ({worst.gain:+.2f} dB), shown "
-        "above."
+        f"{len(found.crops)} squares of {SIDE} px ({pictures} pictures of {_CHOOSING}); the median "
+        f"gain is {found.median:+.2f} dB. It does worst in {worst.picture} ({worst.gain:+.2f} dB), "
+        "shown above."
     )
 
 
