@@ -26,7 +26,7 @@ from preproc import pil_modes, png16
 from preproc.errors import ImageError
 from preproc.opening import DepthWarning, lost_depth, open_picture
 from preproc.resize import imresize
-from preproc.samples import from_float, to_float
+from preproc.samples import from_float, luma, to_float
 from preproc.saving import QUALITY
 
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
@@ -73,9 +73,11 @@ def decode(img: object, channel_order: ChannelOrder = "rgb") -> Picture:
     ====================================  =============================================
 
     Two channels are grey and alpha, four are RGB and alpha; RGB of three equal planes is taken as
-    grey, and comes out with three equal planes. Alpha does not go through the network:
-    it is resized by itself (bicubic), and px it hides take over the colour of visible neighbours,
-    so that no hidden colour seeps into what is seen.
+    grey, and comes out with three equal planes. Alpha does not go through the network: it is
+    resized by itself (bicubic), and px it hides take over the colour of visible neighbours, so that
+    no hidden colour seeps into what is seen. Of files with more than 8 bits a colour all are kept
+    for 16-bit grey, and for the bytes of any 16-bit PNG; else Pillow gives 8, and a `DepthWarning`
+    says so.
 
     Args:
         img: the picture.
@@ -163,12 +165,16 @@ def _from_samples(
         color = _spread(color, alpha)
     planes = color.shape[1]
     # Three equal planes are grey, however they are stored; a network would tint them.
-    if planes == 3 and torch.equal(color[:, :2], color[:, 1:]):
+    grey = [planes == 3 and torch.equal(one[:2], one[1:]) for one in color]
+    if all(grey):
         color = color[:, :1]
 
     def repack(result: Tensor) -> object:
         if result.shape[1] != planes:
             result = result.repeat(1, planes, 1, 1)
+        elif any(grey) and not all(grey):  # a batch with coloured ones, which share a tensor
+            ones = zip(result, grey, strict=True)
+            result = torch.stack([_in_grey(one) if is_grey else one for one, is_grey in ones])
         if channel_order == "bgr":
             result = result.flip(1)
         if has_alpha:
@@ -293,6 +299,11 @@ def _resized_alpha(alpha: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
     resized = imresize(values, size=(size[0], size[1]))
     # An overshoot beyond the values there were would be a halo; for a constant it is exact.
     return from_float(resized.clamp(low, high), alpha.dtype)
+
+
+def _in_grey(rgb: Tensor) -> Tensor:
+    """Colours (3, H, W) as three equal planes."""
+    return from_float(luma(to_float(rgb)), rgb.dtype).expand_as(rgb)
 
 
 def _spread(color: Tensor, alpha: Tensor) -> Tensor:

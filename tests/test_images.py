@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageDraw
 
 from preproc import png16
 from preproc.errors import ImageError
@@ -100,6 +101,50 @@ def test_grey_stored_as_rgb_goes_in_as_grey_and_comes_out_as_rgb(photo, kind):
     assert sorted(shape)[0] == (4 if kind == "alpha" else 3)
     # A crop of a coloured picture may be grey by chance; the result of the whole is not.
     assert decode(packed).pack(torch.cat([back.color] * 3, 1)) is not None
+
+
+def test_a_grey_picture_stays_grey_beside_coloured_ones(rng):
+    grey, coloured = rng.random((2, 3, 6, 8)).astype(np.float32)
+    grey[:] = grey[0]
+    picture = decode(torch.from_numpy(np.stack([grey, coloured])))
+    assert picture.color.shape == (2, 3, 6, 8)
+    tint = torch.tensor([0.0, 0.3, 0.1]).view(3, 1, 1)
+    tinted = (picture.color + tint).clamp(0, 1)
+    result = picture.pack(tinted)
+    assert torch.equal(result[0, 0], result[0, 1])
+    assert torch.equal(result[0, 1], result[0, 2])
+    assert torch.equal(result[1], tinted[1])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_grey_under_holes_of_any_colour_is_grey(rng, dtype):
+    peak = 1 if dtype is np.float32 else np.iinfo(dtype).max
+    array = (rng.random((37, 29, 4)) * peak).astype(dtype)
+    array[..., 1] = array[..., 2] = array[..., 0]
+    array[10:20, 5:25, 3], array[10:20, 5:25, 0] = 0, peak
+    assert decode(array).color.shape[1] == 1
+
+
+def test_a_network_that_tints_does_not_tint_grey(make):
+    paper = Image.new("RGB", (40, 24), "white")
+    ImageDraw.Draw(paper).text((2, 5), "Grey", fill="black")
+    scan = Image.open(io.BytesIO(encoded(paper, "JPEG", quality=40)))
+    assert scan.mode == "RGB"
+    for given in (scan, np.asarray(scan), [scan, np.asarray(scan).astype(np.uint16) * 257]):
+        results = make()(given)
+        for result in results if isinstance(given, list) else [results]:
+            samples = np.asarray(result).astype(int)
+            assert samples.shape == (96, 160, 3)
+            assert np.ptp(samples, axis=2).max() == 0
+
+
+def test_a_grey_region_of_a_coloured_picture_is_what_the_whole_has_there(make, rng):
+    img = rng.integers(0, 256, (40, 60, 3), np.uint8)
+    img[10:20, 20:40] = img[10:20, 20:40, :1]
+    enhancer = make()
+    [crop] = enhancer.regions(img, [(20, 10, 40, 20)])
+    np.testing.assert_array_equal(crop, enhancer(img)[40:80, 80:160])
+    assert np.ptp(crop.astype(int), axis=2).max() > 0, "its neighbours colour it"
 
 
 def test_a_palette_of_greys_is_grey():
@@ -251,6 +296,54 @@ def test_sixteen_bit_colour_as_pil_image_is_eight_bit_and_says_so(rng, tmp_path)
         assert enlarge(path).mode == "RGB"
 
 
+def test_sixteen_bit_grey_with_alpha_stays_so_in_bytes_and_grey_elsewhere(rng, tmp_path):
+    values = rng.integers(1, 65536, (6, 8, 2), np.uint16)
+    values[..., 1] = 40000
+    data = png16.write(values, {})
+    result = enlarge(data)
+    assert png16.is_deep(result)
+    np.testing.assert_array_equal(png16.read(result), values.repeat(2, 0).repeat(2, 1))
+    path = tmp_path / "deep.png"
+    path.write_bytes(data)
+    with pytest.warns(DepthWarning, match="deep.png has 16 bits"):
+        assert enlarge(path).mode == "LA"
+    assert decode(Image.open(path)).color.shape[1] == 1, "Pillow has it as RGBA"
+
+
+def deep_tiff(values):
+    """A TIFF of 16-bit RGB, which Pillow cannot write."""
+    height, width, _ = values.shape
+    entries = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, 122), (259, 3, 1, 1)]
+    entries += [(262, 3, 1, 2), (273, 4, 1, 128), (277, 3, 1, 3), (278, 3, 1, height)]
+    entries += [(279, 4, 1, values.nbytes)]
+    table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(4)
+    return head + struct.pack("<3H", 16, 16, 16) + values.astype("<u2").tobytes()
+
+
+def deep_ppm(values):
+    return b"P6\n# a comment\n%d %d\n65535\n" % values.shape[1::-1] + values.astype(">u2").tobytes()
+
+
+@pytest.mark.parametrize("make_file", [deep_tiff, deep_ppm])
+def test_depth_that_pillow_cuts_is_said(rng, tmp_path, make_file):
+    values = rng.integers(0, 65536, (6, 8, 3), np.uint16)
+    path = tmp_path / "deep"
+    path.write_bytes(make_file(values))
+    for given, name in ((path, "deep"), (path.read_bytes(), "The file in the bytes")):
+        with pytest.warns(DepthWarning, match=f"{name} has 16 bits a colour, of which Pillow"):
+            color = decode(given).color[0].permute(1, 2, 0).numpy()
+        assert np.abs(color - values / 257).max() <= 1
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM", "JPEG"])
+def test_depth_that_is_kept_is_not_warned_of(photo, form):
+    for mode in ("RGB", "L", "1", "I;16"):
+        if (form, mode) not in (("JPEG", "I;16"), ("JPEG", "1")):
+            decode(encoded(in_mode(photo, mode), form))
+
+
 @pytest.mark.parametrize("level", [0, 1, 77, 254, 255])
 def test_constant_alpha_stays_constant(rng, level):
     array = blocks((9, 7, 4), rng)
@@ -376,6 +469,11 @@ def test_bad_paths_name_the_path(tmp_path):
 def test_a_truncated_file_that_pillow_opened_lazily_is_a_sentence():
     with pytest.raises(ImageError, match="The PIL image is truncated or damaged"):
         decode(Image.open(io.BytesIO(truncated_jpeg())))
+
+
+def test_and_so_it_is_for_its_regions(make):
+    with pytest.raises(ImageError, match="The PIL image is truncated or damaged"):
+        make().regions(Image.open(io.BytesIO(truncated_jpeg())), [(0, 0, 8, 8)])
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
