@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import struct
 import threading
@@ -13,11 +14,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
-from preproc import batch, saving
+from preproc import batch, png16, saving
 from preproc.errors import OutputError
+from preproc.opening import DepthWarning
 from preproc.plan import Job, Plan, make_plan, picture_extensions
 from preproc.saving import format_named, save
+
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"'
+    b' xmlns:dc="http://purl.org/dc/elements/1.1/" dc:title="A sign"/></rdf:RDF></x:xmpmeta>'
+)
 
 
 def double(image: Image.Image) -> Image.Image:
@@ -164,6 +174,29 @@ class TestPlan:
             for path in (tmp_path / "out").glob("*"):
                 path.unlink()
 
+    def test_one_picture_into_a_name_of_no_format_is_refused(self, tmp_path: Path) -> None:
+        source = str(picture(tmp_path / "a.jpg"))
+        with pytest.raises(OutputError, match=r"cannot be written as \.jgp; end it in one of"):
+            make_plan([source], tmp_path / "res.jgp")
+        (tmp_path / "v1.2").mkdir()
+        (job,) = make_plan([source], tmp_path / "v1.2").jobs
+        assert job.target == tmp_path / "v1.2/a.jpg"
+        assert make_plan([str(tmp_path)], tmp_path / "v1.3").jobs, "many pictures go to a folder"
+
+    def test_pictures_that_pillow_cannot_open_are_named(self, tmp_path: Path) -> None:
+        picture(tmp_path / "in/a.png")
+        for name in ("raw/b.nef", "c.HEIC"):
+            (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+            (tmp_path / "in" / name).write_bytes(b"?")
+        plan = make_plan([str(tmp_path / "in")], tmp_path / "out")
+        assert [path.name for path in plan.unopened] == ["c.HEIC", "b.nef"]
+        assert [job.source.name for job in plan.jobs] == ["a.png"]
+        only = make_plan([str(tmp_path / "in/raw/*")], tmp_path / "out")
+        assert [path.name for path in only.unopened] == ["b.nef"]
+        assert [f.reason for f in only.failures] == ["No picture file matches this pattern."]
+        named = make_plan([str(tmp_path / "in/c.HEIC")], tmp_path / "out")
+        assert len(named.jobs) == 1, "what is named is tried, whatever its ending"
+
     def test_nothing_found_is_a_sentence_each(self, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         names = [str(tmp_path / name) for name in ("empty", "missing.png", "*.tif")]
@@ -218,12 +251,12 @@ class TestRun:
         lock, loaded, saved, most = threading.Lock(), 0, 0, 0
         load = batch.load
 
-        def counting_load(job: Job) -> Image.Image:
+        def counting_load(job: Job, scale: int) -> Image.Image:
             nonlocal loaded, most
             with lock:
                 loaded += 1
                 most = max(most, loaded - saved)
-            return load(job)
+            return load(job, scale)
 
         def counting_save(image: Image.Image, path: Path) -> None:
             nonlocal saved
@@ -253,6 +286,41 @@ class TestRun:
         summary = run(plan, failing(ZeroDivisionError("by zero"), at=1))
         assert summary.failures[0].reason == "Unexpected ZeroDivisionError: by zero"
         assert files(tmp_path / "out") == ["b.png"]
+
+    def test_full_memory_is_a_sentence_however_torch_says_it(self, tmp_path: Path) -> None:
+        picture(tmp_path / "in/a.png")
+        plan = make_plan([str(tmp_path / "in")], tmp_path / "out")
+        error = RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate "
+            "memory: you tried to allocate 4000000000000 bytes. Error code 12"
+        )
+        (failure,) = run(plan, failing(error, at=1)).failures
+        assert failure.reason.startswith("The picture does not fit into memory; ")
+
+    @pytest.mark.parametrize(("scale", "fits"), [(1, True), (4, False)])
+    def test_a_result_too_large_for_its_format_is_refused_before_the_work(
+        self, tmp_path: Path, scale: int, fits: bool
+    ) -> None:
+        source = picture(tmp_path / "a.png", "L", (4096, 1))
+        job = Job(source, tmp_path / "out/a.webp")
+        if fits:
+            assert batch.load(job, scale).size == (4096, 1)
+        else:
+            with pytest.raises(OutputError, match="16383 px a side, but the result has 16384x4"):
+                batch.load(job, scale)
+
+    def test_sixteen_bit_grey_with_alpha_goes_as_bytes_or_as_grey(self, tmp_path: Path) -> None:
+        values = np.full((6, 8, 2), 12345, np.uint16)
+        (tmp_path / "a.png").write_bytes(png16.write(values, {}))
+        data = batch.load(Job(tmp_path / "a.png", tmp_path / "out.png"))
+        assert np.array_equal(png16.read(data), values)
+        with pytest.warns(DepthWarning, match=r"a\.png has 16 bits a colour, but its result has 8"):
+            assert batch.load(Job(tmp_path / "a.png", tmp_path / "out.tif")).mode == "LA"
+
+    def test_depth_that_pillow_cuts_is_said(self, tmp_path: Path) -> None:
+        (tmp_path / "a.ppm").write_bytes(b"P6\n2 1\n1023\n" + bytes(12))
+        with pytest.warns(DepthWarning, match=r"a\.ppm has 10 bits a colour, but its result has 8"):
+            batch.load(Job(tmp_path / "a.ppm", tmp_path / "out.png"))
 
     def test_a_palette_does_not_bound_the_result(self, tmp_path: Path) -> None:
         for colour, mode in (("gray", "L"), ("red", "RGB")):
@@ -390,6 +458,54 @@ class TestSave:
         plan = make_plan([str(source)], tmp_path / "out", file_format=format_named(asked))
         with pytest.raises(OutputError, match=message):
             batch.load(plan.jobs[0])
+
+    @pytest.mark.parametrize("source", ["a.jpg", "a.png", "a.webp", "a.tif", "a.avif"])
+    def test_xmp_goes_along_without_its_orientation(self, tmp_path: Path, source: str) -> None:
+        exif = Image.Exif()
+        if source == "a.png":
+            chunks = PngInfo()
+            chunks.add_itxt("XML:com.adobe.xmp", XMP.decode())
+            picture(tmp_path / source, pnginfo=chunks)
+        elif source == "a.tif":
+            exif[700] = XMP
+            picture(tmp_path / source, exif=exif)
+        else:
+            picture(tmp_path / source, xmp=XMP)
+        for name in ("b.jpg", "b.png", "b.webp", "b.tif", "b.avif"):
+            job = Job(tmp_path / source, tmp_path / "out" / name)
+            save(double(batch.load(job)), job.target, overwrite=True)
+            result = Image.open(job.target)
+            wanted = XMP.replace(b' tiff:Orientation="6"', b"")
+            assert result.info["xmp"].split() == wanted.split(), name
+            assert result.getexif().get(0x0112, 1) == 1, "no viewer may turn it again"
+
+    def test_xmp_too_long_for_jpeg_is_left_out_with_a_warning(self, tmp_path: Path) -> None:
+        image = Image.new("RGB", (4, 4))
+        image.info["xmp"] = XMP + b" " * 65536
+        save(image, tmp_path / "a.png")
+        assert Image.open(tmp_path / "a.png").info["xmp"].startswith(b"<x:xmpmeta")
+        with pytest.warns(saving.MetadataWarning, match="JPEG holds at most 65504; write it with"):
+            save(image, tmp_path / "a.jpg")
+        assert "xmp" not in Image.open(tmp_path / "a.jpg").info
+
+    def test_texts_go_from_png_to_png(self, tmp_path: Path) -> None:
+        chunks = PngInfo()
+        chunks.add_text("Author", "Me")
+        chunks.add_text("Comment", "long " * 99, zip=True)
+        chunks.add_itxt("Title", "Schild \u4e2d", "de", "Titel")
+        chunks.add_text("Raw profile type exif", "of the old file")
+        source = picture(tmp_path / "a.png", pnginfo=chunks)
+        for name in ("b.png", "b.jpg"):
+            job = Job(source, tmp_path / name)
+            save(double(batch.load(job)), job.target)
+        with Image.open(tmp_path / "b.png") as result:
+            texts = {"Author": "Me", "Comment": "long " * 99, "Title": "Schild \u4e2d"}
+            assert result.text == texts
+            assert result.text["Title"].lang == "de"
+        kept = png16.write(np.zeros((4, 4, 3), np.uint16), {**texts, "xmp": XMP})
+        with Image.open(io.BytesIO(kept)) as deep:
+            assert {name: deep.text[name] for name in texts} == texts
+            assert deep.info["xmp"] == XMP
 
     def test_opaque_alpha_is_no_hindrance(self, tmp_path: Path) -> None:
         save(Image.new("RGBA", (4, 4), (200, 10, 10, 255)), tmp_path / "a.jpg")

@@ -24,6 +24,7 @@ class FakeEnhancer:
     """Doubles pictures, and remembers how it was made."""
 
     made: list[dict[str, object]]
+    scale = 2
 
     def __init__(self, model: str = "cajnn", **options: object) -> None:
         if model == "nosuch":
@@ -133,6 +134,43 @@ class TestEnhance:
         assert call("enhance", source, "-o", tmp_path / "out", "-m", "nosuch") == 1
         assert capfd.readouterr().err == "Error: There is no model 'nosuch'; known are cajnn.\n"
 
+    def test_a_name_in_no_format_makes_no_folder(
+        self, tmp_path: Path, made: list[dict[str, object]], capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        source = pictures(tmp_path / "in", "a.jpg") / "a.jpg"
+        assert call("enhance", source, "-o", tmp_path / "res.jgp") == 1
+        (line,) = capfd.readouterr().err.splitlines()
+        assert "results cannot be written as .jgp; end it in one of .png, .jpg," in line
+        assert made == []
+        assert not (tmp_path / "res.jgp").exists()
+
+    def test_pictures_that_pillow_cannot_open_are_counted(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        source = pictures(tmp_path / "in", "a.png")
+        for name in ("b.heic", "c.HEIC", "d.nef", "notes.txt", ".hidden.heic"):
+            (source / name).write_bytes(b"?")
+        assert call("enhance", source, "-o", tmp_path / "out") == 0
+        enhanced, left = capfd.readouterr().err.splitlines()
+        assert enhanced.startswith("1 enhanced, in ")
+        assert left.startswith("3 files were left out: Pillow cannot open .heic, .nef; convert ")
+
+    def test_a_result_too_large_for_its_format_is_refused_before_the_work(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        def work(*_: object) -> None:
+            pytest.fail("the picture was enhanced in vain")
+
+        monkeypatch.setattr(FakeEnhancer, "__call__", work)
+        Image.new("RGB", (8192, 1)).save(tmp_path / "a.webp")
+        assert call("enhance", tmp_path / "a.webp", "-o", tmp_path / "out") == 1
+        assert "WEBP holds at most 16383 px a side, but the result has 16384x2; write it with" in (
+            capfd.readouterr().err
+        )
+
     @pytest.mark.parametrize(
         "options",
         [
@@ -206,6 +244,7 @@ class TestEnhance:
             "def enhance(image):\n"
             "    time.sleep(0.2)\n"
             "    return image\n"
+            "enhance.scale = 1\n"
             "fake.Enhancer = lambda *a, **k: enhance\n"
             "sys.modules['preproc.enhancer'] = fake\n"
             "cli.main()\n"
