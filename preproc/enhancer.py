@@ -55,8 +55,9 @@ class Enhancer:
     Pictures are cut into tiles on the host and never lie on the device as a whole, and with
     ``to_input_size`` the enlarged picture lies nowhere as a whole. Networks that pool over the
     whole picture (CISRNet) get it whole, or layer by layer where it is large, unless ``tile`` is
-    given. When memory runs out, tiles are halved; when a short dtype gives NaN or infinity, float32
-    is tried, with a `preproc.runtime.PrecisionWarning`. May be called from several threads.
+    given. When memory runs out, tiles are halved; when a short dtype gives NaN or infinity, that
+    and all that follows is computed in float32, with a `preproc.runtime.PrecisionWarning`. May be
+    called from several threads.
 
     In a list, pictures of one size go through the network together, and so do small ones (up to
     128 px a side) of nearly the same size, unless the network pools over the whole picture. Either
@@ -66,7 +67,7 @@ class Enhancer:
         descriptor: what is known about the network.
         scale: output px per input px: the network's, or 1 with ``to_input_size``.
         device: where the network runs.
-        dtype: what its trunk is computed in.
+        dtype: what its trunk is computed in, until a warning says otherwise.
     """
 
     def __init__(

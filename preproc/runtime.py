@@ -34,7 +34,7 @@ _FULL_MEMORY = (  # how allocators below Python say it; CUDA's own error has a c
 
 
 class PrecisionWarning(UserWarning):
-    """A network's output was not finite in a short dtype and was computed again in float32."""
+    """A network's output was not finite in a short dtype; it runs in float32 from then on."""
 
 
 class DeviceMemoryError(PreprocError, MemoryError):
@@ -47,10 +47,11 @@ class Runtime:
     Autocast shortens what is safe to shorten: the network itself keeps its last convolution and its
     global skip in float32. The network proper stays in float32 for a retry; what runs is its form
     for inference (`preproc.networks.inference`), whose short parameters are half as large again.
+    After one retry that helped, everything runs in float32, for the next part would fail as well.
 
     Attributes:
         device: where the network lies.
-        dtype: what its trunk is computed in.
+        dtype: what its trunk is computed in, at present.
         mixes: whether one batch may hold pictures of different sizes, if the network is local.
     """
 
@@ -80,7 +81,8 @@ class Runtime:
         self.mixes = can_mix(network)
         network = network.to(device).requires_grad_(requires_grad=False).eval()
         self._network = network.to(memory_format=torch.channels_last)
-        self._form = inference_form(self._network, dtype) if fast else self._network
+        self._fast = fast
+        self._form = self._made_for(dtype)
 
     @torch.inference_mode()
     def __call__(self, batch: Tensor, inside: Tensor | None = None) -> Tensor:
@@ -114,25 +116,39 @@ class Runtime:
         )
 
     def _finite(self, batch: Tensor) -> Tensor:
-        """Run, and once more in float32 if the output holds NaN or infinity."""
+        """Run, and in float32 from now on if the output holds NaN or infinity that way only."""
         if not self._in_pieces:
             batch = batch.to(self.device, memory_format=torch.channels_last)
-        output = self._run(self._form, batch, self.dtype)
+        dtype = self.dtype  # read first: `_stay_in_float32`, maybe in another thread, sets it last
+        output = self._run(self._form, batch, dtype)
         if bool(output.isfinite().all()):
             return output
+        output = self._run(self._network, batch, torch.float32)
+        if not bool(output.isfinite().all()):
+            raise ModelError(
+                f"{self.name} gives NaN or infinite values even in float32; its weights do not "
+                "suit it, so use the shipped ones or train again."
+            )
+        self._stay_in_float32()
+        return output
+
+    def _stay_in_float32(self) -> None:
+        if self.dtype == torch.float32:  # another thread, or a run begun before, has seen to it
+            return
+        short = self.dtype
+        self._form = self._made_for(torch.float32)
+        self.dtype = torch.float32
         warnings.warn(
-            f"{self.name} gave NaN or infinite values in {_short(self.dtype)} on {self.device}; "
-            "that part is computed again in float32. Pass dtype='float32' to avoid the detour.",
+            f"{self.name} gave NaN or infinite values in {_short(short)} on {self.device}; that "
+            "part is computed again in float32, and all that follows in float32 at once. Pass "
+            "dtype='float32' to avoid the detour.",
             PrecisionWarning,
             stacklevel=2,
         )
-        output = self._run(self._network, batch, torch.float32)
-        if bool(output.isfinite().all()):
-            return output
-        raise ModelError(
-            f"{self.name} gives NaN or infinite values even in float32; its weights do not suit "
-            "it, so use the shipped ones or train again."
-        )
+
+    def _made_for(self, dtype: torch.dtype) -> nn.Module:
+        """What runs in a dtype."""
+        return inference_form(self._network, dtype) if self._fast else self._network
 
     def _run(self, network: nn.Module, batch: Tensor, dtype: torch.dtype) -> Tensor:
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
@@ -187,7 +203,10 @@ def choose_dtype(
 def _is_fast(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether the device has units for a dtype, rather than emulating it."""
     if device.type == "cuda":
-        # Tensor cores: half precision since compute capability 7.0 (Volta), bfloat16 since 8.0.
+        # Tensor cores: half precision since compute capability 7.0 (Volta), bfloat16 since 8.0;
+        # the GTX 16 cards are 7.5, have none, and are known for black pictures in half precision.
+        if "GTX 16" in torch.cuda.get_device_name(device):
+            return False
         least = {torch.float16: (7, 0), torch.bfloat16: (8, 0)}.get(dtype, (99, 0))
         return torch.cuda.get_device_capability(device) >= least
     if device.type == "cpu":

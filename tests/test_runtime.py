@@ -32,6 +32,18 @@ class Fails(nn.Module):
         return self.function(x)
 
 
+class Shortened(nn.Module):
+    """Infinite in a short form for inference, and nowhere else."""
+
+    prepared = None
+
+    def prepare(self, dtype):
+        self.prepared = dtype
+
+    def forward(self, x):
+        return x / 0 if self.prepared == torch.bfloat16 else x
+
+
 def test_infinite_output_in_a_short_dtype_is_computed_again_in_float32():
     network = Fails(lambda x: x / 0 if torch.is_autocast_enabled("cpu") else x)
     x = torch.rand(1, 3, 4, 4)
@@ -39,6 +51,28 @@ def test_infinite_output_in_a_short_dtype_is_computed_again_in_float32():
         y = Runtime(network, CPU, torch.bfloat16, "net")(x)
     assert torch.equal(y, x)
     assert network.autocast == [True, False]
+
+
+def test_after_one_failure_of_a_short_dtype_all_is_float32_with_one_warning():
+    network = Fails(lambda x: x / 0 if torch.is_autocast_enabled("cpu") else x)
+    runtime, x = Runtime(network, CPU, torch.bfloat16, "net"), torch.rand(1, 3, 4, 4)
+    with pytest.warns(PrecisionWarning, match="again in float32, and all that follows") as caught:
+        answers = [runtime(x) for _ in range(3)]
+    assert all(torch.equal(answer, x) for answer in answers)
+    assert len(caught) == 1
+    assert network.autocast == [True, False, False, False]
+    assert runtime.dtype == torch.float32
+
+
+def test_the_form_for_inference_is_made_anew_for_float32():
+    network = Shortened()
+    runtime, x = Runtime(network, CPU, torch.bfloat16, "net"), torch.rand(1, 3, 4, 4)
+    with pytest.warns(PrecisionWarning):
+        runtime(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(runtime(x), x)
+    assert runtime._form.prepared == torch.float32
 
 
 def test_finite_output_is_computed_once_without_a_warning():
@@ -50,12 +84,11 @@ def test_finite_output_is_computed_once_without_a_warning():
 
 
 def test_output_that_stays_infinite_is_an_error():
-    network = Fails(lambda x: x * float("nan"))
-    with (
-        pytest.warns(PrecisionWarning),
-        pytest.raises(ModelError, match="net gives NaN or infinite values even in float32"),
-    ):
-        Runtime(network, CPU, torch.bfloat16, "net")(torch.rand(1, 3, 4, 4))
+    runtime = Runtime(Fails(lambda x: x * float("nan")), CPU, torch.bfloat16, "net")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it would say that all that follows is in float32
+        with pytest.raises(ModelError, match="net gives NaN or infinite values even in float32"):
+            runtime(torch.rand(1, 3, 4, 4))
 
 
 @pytest.mark.parametrize(
@@ -123,6 +156,24 @@ def test_device_is_cuda_where_there_is_one():
 def test_a_cpu_gets_bfloat16_only_with_units_for_it(monkeypatch, features, safe, expected):
     monkeypatch.setattr(runtime, "_cpu_features", lambda: features)
     assert choose_dtype(CPU, None, safe) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "capability", "expected"),
+    [
+        ("NVIDIA GeForce GTX 1660 Ti", (7, 5), torch.float32),
+        ("GeForce GTX 1650", (7, 5), torch.float32),
+        ("NVIDIA GeForce RTX 2060", (7, 5), torch.float16),
+        ("Tesla T4", (7, 5), torch.float16),
+        ("NVIDIA GeForce GTX 1080", (6, 1), torch.float32),
+        ("NVIDIA H100 80GB HBM3", (9, 0), torch.bfloat16),
+    ],
+)
+def test_a_gpu_gets_half_precision_only_with_units_for_it(monkeypatch, name, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    safe = [torch.bfloat16, torch.float16]
+    assert choose_dtype(torch.device("cuda"), None, safe) == expected
 
 
 def test_cpu_features_are_those_the_system_names():
