@@ -139,8 +139,8 @@ def _model_arms(model: str, weights: str | Path | None, device: str | None) -> l
     arms = []
     for returned in (False, True):
         enhancer = Enhancer(model, weights=weights, to_input_size=returned, device=device)
-        scale = enhancer.descriptor.scale
-        digest = _digest(Path(weights)) if weights else entry_for(model, scale).sha256
+        family, scale = enhancer.descriptor.family, enhancer.descriptor.scale
+        digest = _digest(Path(weights)) if weights else entry_for(family, scale).sha256
         name = f"{model} returned" if returned else f"{model} x{scale}"
         arms.append(
             Arm(name, enhancer.scale, _enhancing(enhancer), digest, device_name(enhancer.device))

@@ -149,7 +149,7 @@ class DeferredEnhancer:
     def _weights_hash(self) -> str:
         weights = self._options.get("weights")
         if weights is None:
-            return entry_for(self._descriptor.name, self._descriptor.scale).sha256
+            return entry_for(self._descriptor.family, self._descriptor.scale).sha256
         path = Path(weights).expanduser()
         try:
             return sha256_of(path)

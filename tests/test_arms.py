@@ -6,6 +6,8 @@ import argparse
 import hashlib
 import importlib.util
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,6 +76,18 @@ class TestOwnArms:
         }
         assert digests[tiny_weights] == hashlib.sha256(tiny_weights.read_bytes()).hexdigest()
         assert digests[tiny_weights] != digests[skip_weights]
+
+    def test_a_part_of_a_network_has_the_digest_of_its_family(self, monkeypatch, tiny_weights):
+        def shipped(model, scale):
+            assert (model, scale) == ("tiny", 4), "a part has no entry of its own"
+            return SimpleNamespace(sha256="f" * 64)
+
+        enhancer = Enhancer("tiny", weights=tiny_weights, device="cpu")
+        enhancer.descriptor = replace(enhancer.descriptor, name="tiny-part", part_of="tiny")
+        monkeypatch.setattr("preproc.enhancer.Enhancer", lambda *_, **__: enhancer)
+        monkeypatch.setattr("preproc.weights.entry_for", shipped)
+        enlarged, returned = make_arms(["tiny-part"], device="cpu")[2:]
+        assert enlarged.weights == returned.weights == "f" * 64
 
     def test_enhance_means_the_default_model(self, monkeypatch):
         monkeypatch.setattr(arms, "make_arms", lambda models, *_: models)

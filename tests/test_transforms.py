@@ -5,8 +5,10 @@ from __future__ import annotations
 import pickle
 import sys
 import warnings
+from dataclasses import replace
 from functools import partial
 from inspect import signature
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ from preproc import Enhancer
 from preproc.cache import PictureCache
 from preproc.deferred import EnhancerOptions
 from preproc.errors import ImageError, ModelError, PreprocError, WeightsError
+from preproc.networks import find, register
+from preproc.weights import load_network
 
 tv_tensors = pytest.importorskip("torchvision.tv_tensors", reason="torchvision is not installed")
 v2 = pytest.importorskip("torchvision.transforms.v2")
@@ -362,6 +366,19 @@ def test_a_picture_is_enhanced_once_whatever_kind_it_comes_in(transform, tmp_pat
     assert np.array_equal(np.asarray(again(Image.fromarray(picture))), np.asarray(first))
     assert torch.equal(again(chw(picture)), chw(np.asarray(first)))
     assert calls == [1]
+
+
+def test_a_part_of_a_network_is_told_apart_by_the_weights_of_its_family(
+    monkeypatch, tmp_path, tiny_weights, picture
+):
+    part = replace(find("tiny"), name="tiny-part", part_of="tiny")
+    register(part, replace=True)
+    entries = {("tiny", 4): SimpleNamespace(sha256="f" * 64)}
+    monkeypatch.setattr("preproc.deferred.entry_for", lambda model, scale: entries[model, scale])
+    loaded = load_network(part, tiny_weights)
+    monkeypatch.setattr("preproc.enhancer.load_network", lambda *_: loaded)
+    enhance = preproc.EnhanceTransform("tiny-part", device="cpu", cache=tmp_path)
+    assert enhance(chw(picture)).shape == (3, 40, 56)
 
 
 def test_alpha_and_metadata_are_the_pictures_own_and_not_the_caches(transform, tmp_path, calls):
