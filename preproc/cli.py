@@ -254,7 +254,7 @@ def enhance(
 
     Results keep format, transparency, EXIF, XMP, ICC profile and DPI, as far as the format written
     has a place for them; texts go from PNG to PNG, and IPTC, comments and thumbnails are left
-    out. Grey of 16 bits stays so, and so does colour from PNG to PNG; elsewhere colour has 8. Every
+    out. 16 bits stay 16 in grey, and in colour from PNG to PNG; else it gets 8, with a note. Every
     result is written whole or not at all. A bad picture is reported at the end and never stops the
     others; the exit code is then 1. Files such as .heic, which Pillow cannot open, are left out of
     folders and counted at the end.

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import IO
 
 from PIL import Image, UnidentifiedImageError
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -15,6 +17,9 @@ from preproc.errors import ImageError
 
 _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 _BITS_PER_SAMPLE = 258  # a TIFF tag
+_HEADER = 2**16
+"""Bytes at the start of a file in which the facts about it lie, rather than its pixels."""
+
 _STILLS = frozenset({"ICO", "ICNS", "MPO", "PSD"})
 """Formats whose further frames are sizes, previews or layers of the first."""
 
@@ -81,6 +86,20 @@ def _bits(image: Image.Image, file: IO[bytes]) -> int:
         case PpmImageFile():
             args = image.tile[0].args  # with the value that means white, unless that is usual
             return int(args[1]).bit_length() if isinstance(args, tuple) else 8
+        case Jpeg2KImageFile() | AvifImageFile():
+            file.seek(0)
+            return _bits_in_header(file.read(_HEADER))
+    return 8
+
+
+def _bits_in_header(header: bytes) -> int:
+    """Bits a colour, as JPEG 2000's SIZ marker or AVIF's decoder configuration says."""
+    _, _, size = header.partition(b"\xff\x4f\xff\x51")
+    if len(size) > 38:
+        return (size[38] & 0x7F) + 1
+    _, _, configuration = header.partition(b"av1C")
+    if len(configuration) > 2 and configuration[2] & 0x40:  # high_bitdepth
+        return 12 if configuration[2] & 0x20 else 10  # twelve_bit
     return 8
 
 

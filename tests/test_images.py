@@ -11,6 +11,7 @@ from PIL import Image, ImageCms, ImageDraw
 from preproc import png16
 from preproc.errors import ImageError
 from preproc.images import DepthWarning, decode
+from preproc.opening import lost_depth
 
 MODES = ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"]
 MODES += ["LAB", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"]
@@ -334,6 +335,22 @@ def test_depth_that_pillow_cuts_is_said(rng, tmp_path, make_file):
         with pytest.warns(DepthWarning, match=f"{name} has 16 bits a colour, of which Pillow"):
             color = decode(given).color[0].permute(1, 2, 0).numpy()
         assert np.abs(color - values / 257).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("form", "before", "at", "value", "bits"),
+    [
+        ("JPEG2000", b"\xff\x4f\xff\x51", 38, 15, 16),
+        ("AVIF", b"av1C", 2, 0x40, 10),
+        ("AVIF", b"av1C", 2, 0x60, 12),
+    ],
+)
+def test_headers_of_formats_pillow_writes_in_8_bits_only(photo, form, before, at, value, bits):
+    data = bytearray(encoded(photo, form))
+    assert lost_depth(io.BytesIO(data)) is None
+    data[data.index(before) + len(before) + at] |= value
+    data = data.replace(b"\x03\x08\x08\x08", bytes([3, bits, bits, bits]))  # AVIF says it twice
+    assert lost_depth(io.BytesIO(data)) == bits
 
 
 @pytest.mark.filterwarnings("error")
