@@ -188,9 +188,7 @@ def _from_pil(image: Image.Image) -> Picture:
     turned = upright(image)
     _require_px(turned.size)
     picture = _from_array(pil_modes.to_array(turned))
-    return replace(
-        picture, pack=lambda result: pil_modes.from_array(picture.pack(result), turned)
-    )
+    return replace(picture, pack=lambda result: pil_modes.from_array(picture.pack(result), turned))
 
 
 def upright(image: Image.Image) -> Image.Image:
