@@ -283,7 +283,8 @@ def test_memory_that_is_always_full_is_one_sentence(make, monkeypatch):
 @pytest.mark.parametrize("side", [10**7, 10**9])  # more than can be addressed, even uncommitted
 def test_a_result_that_no_memory_holds_is_one_sentence(make, side, to_input_size, advice):
     enhancer = make(to_input_size=to_input_size)
-    huge = torch.zeros(3, 1, 1, dtype=torch.uint8).expand(3, side, side)
+    # Of three colours, for whether a picture is grey is seen by looking at all its px.
+    huge = torch.arange(3, dtype=torch.uint8)[:, None, None].expand(3, side, side)
     size = enhancer.scale * side
     sentence = (
         rf"The result of {size}x{size} px needs {3 * size**2 / 1e9:,.1f} GB of main memory; "
