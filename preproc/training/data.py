@@ -12,7 +12,8 @@ import hashlib
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -26,13 +27,20 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 
 from preproc.degrade import MCU, Degradation, bicubic_down, jpeg, mod_crop
 from preproc.errors import RecipeError
+from preproc.images import upright
 from preproc.training.recipe import Data, Stage
 from preproc.training.text import text_picture
 
 Pixels = NDArray[np.uint8]
 Pair = tuple[Pixels, Pixels]
 
+# What Pillow raises on files that are no pictures, cut short, damaged or suspiciously large.
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 _TEXT_SIDE = 384  # HR px; several lines of text, and cheap to render
+
+
+class PictureWarning(UserWarning):
+    """Files of a training set cannot be read and were left out."""
 
 
 class PairSource(Protocol):
@@ -43,7 +51,10 @@ class PairSource(Protocol):
 
 
 class Folder:
-    """Every picture below a folder, decoded and reduced once, then read from the cache.
+    """Every picture below a folder, upright, decoded and reduced once, then read from the cache.
+
+    Files that cannot be read are left out with a `PictureWarning`: those whose headers show it at
+    once, those cut short or damaged further on when they are first drawn.
 
     Args:
         folder: searched recursively for files Pillow can open.
@@ -60,7 +71,11 @@ class Folder:
         suffixes = {e for e, f in Image.registered_extensions().items() if f in Image.OPEN}
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes)
         self._scale, self._shrink, self._cache = scale, shrink, cache
-        self._paths = [p for p in paths if _lr_side(p, scale * shrink) >= smallest]
+        sides = {p: _shorter_side(p) for p in paths}
+        _warn_of([p for p, side in sides.items() if side is None])
+        self._paths = [
+            p for p, side in sides.items() if (side or 0) // (scale * shrink) >= smallest
+        ]
         if not self._paths:
             raise RecipeError(
                 f"There is no picture of at least {smallest * scale * shrink} px below {folder}; "
@@ -71,11 +86,26 @@ class Folder:
         return len(self._paths)
 
     def draw(self, rng: Generator) -> Pair:
-        """One random picture; the arrays are mapped from disk, so cut before you compute."""
-        return self.pair(int(rng.integers(len(self._paths))))
+        """One random picture; the arrays are mapped from disk, so cut before you compute.
+
+        Raises:
+            RecipeError: none can be read.
+        """
+        while True:
+            index = int(rng.integers(len(self._paths)))
+            try:
+                return self.pair(index)
+            except RecipeError:
+                if len(self._paths) == 1:
+                    raise
+                _warn_of([self._paths.pop(index)])
 
     def pair(self, index: int) -> Pair:
-        """The picture at an index and its reduction."""
+        """The picture at an index and its reduction.
+
+        Raises:
+            RecipeError: it cannot be read.
+        """
         path = self._paths[index]
         stat = path.stat()
         key = f"{path.resolve()} {stat.st_mtime_ns} {stat.st_size} {self._scale} {self._shrink}"
@@ -88,8 +118,14 @@ class Folder:
         return np.load(hr_file, mmap_mode="r"), np.load(lr_file, mmap_mode="r")
 
     def _decode(self, path: Path) -> Pixels:
-        with Image.open(path) as file:
-            picture = np.asarray(file.convert("RGB"))
+        try:
+            with Image.open(path) as file:
+                file.load()  # first, so that damage is not taken for damaged EXIF
+                picture = np.asarray(upright(file).convert("RGB"))
+        except _UNREADABLE as error:
+            raise RecipeError(
+                f"The picture {path} cannot be read ({error}); replace or delete it."
+            ) from error
         if self._shrink > 1:
             picture = bicubic_down(mod_crop(picture, self._shrink), self._shrink)
         return mod_crop(picture, self._scale)
@@ -260,9 +296,25 @@ def _tensor(pixels: Pixels) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
-def _lr_side(path: Path, factor: int) -> int:
-    with Image.open(path) as file:
-        return min(file.size) // factor
+def _shorter_side(path: Path) -> int | None:
+    """In px, as the header has it; None for a file that cannot be opened."""
+    try:
+        with Image.open(path) as file:
+            return min(file.size)
+    except _UNREADABLE:
+        return None
+
+
+def _warn_of(paths: Sequence[Path], named: int = 3) -> None:
+    """Name the first few files that are left out; the same files are told once a process."""
+    if paths:
+        more = f" and {len(paths) - named} more" if len(paths) > named else ""
+        warnings.warn(
+            f"{len(paths)} picture(s) cannot be read and are left out: "
+            f"{', '.join(map(str, paths[:named]))}{more}; replace or delete them.",
+            PictureWarning,
+            stacklevel=1,  # always this line: all sources of one folder warn of the same
+        )
 
 
 def _save(file: Path, array: Pixels) -> None:
