@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import errno
 import json
 import logging
 import time
@@ -12,15 +14,16 @@ from PIL import Image
 
 pytest.importorskip("lightning", reason='training needs the extra "train"')
 
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from preproc.degrade import Degradation, bicubic_down, jpeg
-from preproc.errors import RecipeError, WeightsError
+from preproc.errors import OutputError, RecipeError, WeightsError
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
-from preproc.training.curve import read_curve
-from preproc.training.data import Folder, Patches, Text, cut_patch
+from preproc.training import export
+from preproc.training.curve import Point, read_curve
+from preproc.training.data import Folder, Patches, PictureWarning, Text, cut_patch
 from preproc.training.grow_cajnn import grow_cajnn
 from preproc.training.grow_cisrnet import grow_cisrnet
 from preproc.training.initial import load_into
@@ -31,6 +34,7 @@ from preproc.training.schedule import learning_rate
 from preproc.training.start_nearest import start_nearest
 from preproc.training.text import text_picture
 from preproc.training.train import CHECKPOINT, CURVE, RECORD, WEIGHTS, make_network, run
+from preproc.weights import MANIFEST, entry_for, load_state, read_card
 
 SMALL = """
 model = "cajnn-light"
@@ -192,6 +196,49 @@ def test_folder_decodes_once_and_shrinks(data, tmp_path):
 def test_folder_without_pictures_is_a_sentence(tmp_path):
     with pytest.raises(RecipeError, match="no picture"):
         Folder(tmp_path, 4, 1, 8, tmp_path)
+
+
+def test_unreadable_files_are_left_out_with_one_warning(data, tmp_path):
+    photos = data / "photos"
+    for k in range(5):
+        (photos / f"broken{k}.jpg").write_bytes(b"no picture")
+    with pytest.warns(PictureWarning, match=r"5 picture.*broken0\.jpg.*broken2\.jpg and 2") as told:
+        folder = Folder(photos, 4, 1, 8, tmp_path)
+    assert len(told) == 1
+    assert len(folder) == 2
+    for path in photos.glob("*.png"):
+        path.unlink()
+    with pytest.warns(PictureWarning), pytest.raises(RecipeError, match="no picture"):
+        Folder(photos, 4, 1, 8, tmp_path)
+
+
+def test_a_file_cut_short_is_left_out_when_it_is_drawn(data, tmp_path):
+    photos, rng = data / "photos", np.random.default_rng(0)
+    whole = (photos / "0.png").read_bytes()
+    (photos / "0.png").write_bytes(whole[: len(whole) // 2])
+    folder = Folder(photos, 4, 1, 8, tmp_path)
+    with pytest.raises(RecipeError, match=r"0\.png cannot be read .* replace or delete it"):
+        folder.pair(0)
+    with pytest.warns(PictureWarning, match=r"1 picture.*0\.png") as told:
+        drawn = [folder.draw(rng)[0] for _ in range(8)]
+    assert len(told) == len(folder) == 1
+    assert all((one == drawn[0]).all() for one in drawn)
+    (photos / "1.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RecipeError, match=r"1\.png cannot be read"):
+        folder.draw(rng)
+
+
+def test_a_photograph_is_decoded_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: stored rows are the picture's columns
+    stored = np.zeros((40, 80, 3), np.uint8)
+    stored[:8] = 255
+    Image.fromarray(stored).save(tmp_path / "turned.png", exif=exif)
+    hr, lr = Folder(tmp_path, 4, 1, 8, tmp_path).pair(0)
+    assert hr.shape == (80, 40, 3)
+    assert lr.shape == (20, 10, 3)
+    assert (hr[:, -8:] == 255).all()
+    assert (hr[:, :-8] == 0).all()
 
 
 def test_text_is_reproducible_and_legible():
@@ -477,3 +524,114 @@ def test_missing_validation_set_is_a_sentence(data, tmp_path):
             data=data,
             overrides=['validation.path = "absent"'],
         )
+
+
+# Export
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A finished run's stage folder, as far as export reads it."""
+    folder = tmp_path / "run" / "train"
+    folder.mkdir(parents=True)
+    save_file(find("cajnn-light", 4).build().state_dict(), folder / WEIGHTS)
+    (stage,) = load_recipe(recipe_file(tmp_path))
+    facts = {"steps": 4, "minutes": 1.0, "init_from": "", "device": "cpu", "threads": 1}
+    facts |= {"finished": True, "versions": {"torch": "2"}, "stage": dataclasses.asdict(stage)}
+    (folder / RECORD).write_text(json.dumps(facts))
+    return folder
+
+
+@pytest.fixture
+def shipping(tmp_path, finished, monkeypatch):
+    """Export the run into a folder of its own: ``ship(psnr, ...)`` measures that many dB."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / MANIFEST).write_text('{"format": 1, "entries": []}')
+
+    def ship(psnr, quality=(10, 20), **options):
+        def measure(*_):
+            row = {"dataset": "Kodak24", "method": "cajnn-light", "psnr": psnr, "ssim": 0.5}
+            return [row | {"images": 24, "quality": q} for q in quality]
+
+        monkeypatch.setattr(export, "_measure", measure)
+        facts = {"data": tmp_path, "recipe": "r.toml", "licence": "MIT", "folder": folder}
+        return export.export([finished], quality=quality, **facts, **options)
+
+    return folder, ship
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_export_ships_weights_card_and_entry(shipping):
+    folder, ship = shipping
+    file = ship(25.0)
+    entry = entry_for("cajnn-light", 4, folder=folder)
+    assert file == folder / entry.file
+    assert entry.results["Kodak24"]["20"]["psnr"] == 25
+    load_state(find("cajnn-light", 4), folder=folder)
+    assert "25.00" in read_card(entry, folder=folder)
+    assert contents(folder).keys() == {MANIFEST, entry.file, entry.card}, "no drafts are left"
+    with pytest.raises(WeightsError, match=r"gain \+0.010 dB on Kodak24"):
+        ship(25.01)
+    ship(25.01, force=True)
+    assert entry_for("cajnn-light", 4, folder=folder).results["Kodak24"]["10"]["psnr"] == 25.01
+
+
+def test_qualities_that_cannot_be_compared_are_refused_before_measuring(shipping, monkeypatch):
+    folder, ship = shipping
+    ship(25.0)
+    before = contents(folder)
+    with pytest.raises(RecipeError, match="at quality 10, 20, and not at 30"):
+        ship(26.0, quality=(30,))
+    assert contents(folder) == before
+    ship(26.0, quality=(20, 30))
+    ship(20.0, quality=(40,), force=True)
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("step", ["_card", "add_entry", "write_curve"])
+def test_a_failure_leaves_the_shipped_folder_as_it_was(
+    shipping, finished, monkeypatch, step, first
+):
+    folder, ship = shipping
+    if not first:
+        ship(25.0)
+    state = {k: v + 1 for k, v in load_file(finished / WEIGHTS).items()}
+    save_file(state, finished / WEIGHTS)
+
+    def full(*_, **__):
+        raise OutputError("The disk is full.")
+
+    before = contents(folder)
+    monkeypatch.setattr(export, "read_curve", lambda _: [Point(1.0, 4, {"psnr_q10": 20.0})])
+    monkeypatch.setattr(export, step, full)
+    with pytest.raises(OutputError, match="disk is full"):
+        ship(26.0)
+    assert contents(folder) == before
+
+
+def test_a_folder_that_cannot_take_weights_is_told_before_measuring(shipping, monkeypatch):
+    folder, ship = shipping
+
+    def full(**_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as context:
+        context.setattr(export.tempfile, "TemporaryDirectory", full)
+        with pytest.raises(OutputError, match=r"Cannot write to .*: No space left"):
+            ship(25.0)
+    (folder / MANIFEST).unlink()
+    with pytest.raises(WeightsError, match=r"manifest .* is missing"):
+        ship(25.0, force=True)
+
+
+def test_a_part_of_a_network_is_not_exported(shipping, finished):
+    _, ship = shipping
+    record = json.loads((finished / RECORD).read_text())
+    record["stage"]["model"] = "cisrnet-coarse"
+    (finished / RECORD).write_text(json.dumps(record))
+    with pytest.raises(RecipeError, match="takes its weights from cisrnet; export a run of that"):
+        ship(25.0)

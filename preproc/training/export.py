@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from eval_tasks import restoration
-from preproc.errors import RecipeError, WeightsError
+from preproc.errors import OutputError, RecipeError, WeightsError
 from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL, Protocol
 from preproc.networks import ModelDescriptor, find, list_models
 from preproc.training.curve import Point, read_curve, write_curve
@@ -22,7 +24,6 @@ from preproc.weights import (
     WeightsEntry,
     add_entry,
     entries,
-    read_card,
     save_state,
     sha256_of,
     shipped_folder,
@@ -64,8 +65,12 @@ def export(
         The safetensors file, half precision.
 
     Raises:
-        RecipeError: the run has not finished, or a set is missing.
-        WeightsError: the shipped weights are as good, and ``force`` is off.
+        RecipeError: the run has not finished, its network has no weights of its own, a set is
+            missing, or the shipped weights were measured at other qualities and ``force`` is off.
+        WeightsError: the shipped weights are as good, and ``force`` is off; or the manifest is
+            missing or malformed.
+        OutputError: the folder cannot be written to. After this and any other error it holds what
+            it held.
     """
     folder = folder or shipped_folder()
     records = [_record(stage) for stage in stages]
@@ -73,41 +78,80 @@ def export(
     descriptor = find(last["model"], last["scale"])
     stem = f"{descriptor.name}-x{descriptor.scale}"
     protocol = _protocol(descriptor)
-    with tempfile.TemporaryDirectory() as scratch:
-        draft = Path(scratch) / f"{stem}.safetensors"
+    quality = quality or _QUALITIES[protocol]
+    if descriptor.part_of:
+        raise RecipeError(
+            f"{descriptor} takes its weights from {descriptor.part_of}; export a run of that."
+        )
+    shipped = _shipped(descriptor, folder)
+    if shipped and not force:
+        _require_common(shipped, quality)
+    with _scratch_in(folder) as scratch:
+        draft = scratch / f"{stem}.safetensors"
         save_state(draft, load_file(stages[-1] / WEIGHTS), dtype=torch.float16)
-        rows = _measure(descriptor, draft, data, protocol, quality or _QUALITIES[protocol])
+        rows = _measure(descriptor, draft, data, protocol, quality)
         results = _results(rows, descriptor.name)
-        if not force:
-            _require_better(descriptor, results, folder)
-        file = folder / draft.name
-        save_state(file, load_file(draft))
-    curve = read_curve(list(stages))
-    picture = folder / f"{stem}.curve.png"
-    if curve:
-        write_curve(curve, picture, f"{descriptor}: {last['validation']['path']}")
-    entry = WeightsEntry(
-        model=descriptor.name,
-        scale=descriptor.scale,
-        file=file.name,
-        sha256=sha256_of(file),
-        bytes=file.stat().st_size,
-        parameters=descriptor.parameters,
-        recipe=recipe,
-        data=_data(records),
-        steps=sum(r["steps"] for r in records),
-        train_time=round(60 * sum(r["minutes"] for r in records)),
-        results=results,
-        perceptual_loss=_perceptual(last["loss"]),
-        licence=licence,
-        card=f"{stem}.md",
-        protocol=protocol.name,
-    )
-    card = _card(entry, records, rows, notes, curve, picture)
-    (folder / entry.card).write_text(card, "utf-8")
-    add_entry(entry, folder=folder)
-    read_card(entry, folder=folder)
-    return file
+        if shipped and not force:
+            _require_better(shipped, results)
+        curve = read_curve(list(stages))
+        picture = scratch / f"{stem}.curve.png"
+        if curve:
+            write_curve(curve, picture, f"{descriptor}: {last['validation']['path']}")
+        entry = WeightsEntry(
+            model=descriptor.name,
+            scale=descriptor.scale,
+            file=draft.name,
+            sha256=sha256_of(draft),
+            bytes=draft.stat().st_size,
+            parameters=descriptor.parameters,
+            recipe=recipe,
+            data=_data(records),
+            steps=sum(r["steps"] for r in records),
+            train_time=round(60 * sum(r["minutes"] for r in records)),
+            results=results,
+            perceptual_loss=_perceptual(last["loss"]),
+            licence=licence,
+            card=f"{stem}.md",
+            protocol=protocol.name,
+        )
+        card = scratch / entry.card
+        card.write_text(_card(entry, records, rows, notes, curve, picture), "utf-8")
+        # The weights last, for the manifest has to follow them at once.
+        _ship([*([picture] if curve else []), card, draft], entry, folder)
+    return folder / entry.file
+
+
+@contextmanager
+def _scratch_in(folder: Path) -> Iterator[Path]:
+    """A folder for drafts that is on the same disk, so that they need only be renamed."""
+    try:
+        scratch = tempfile.TemporaryDirectory(prefix=".export-", dir=folder)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write to {folder}: {error.strerror or error}; choose another folder."
+        ) from error
+    with scratch as name:
+        yield Path(name)
+
+
+def _ship(files: Sequence[Path], entry: WeightsEntry, folder: Path) -> None:
+    """Put drafts in their places in order, then the entry into the manifest; or leave all as is."""
+    before = files[0].parent / "before"
+    before.mkdir()
+    for file in files:
+        if (folder / file.name).exists():
+            shutil.copy2(folder / file.name, before)
+    try:
+        for file in files:
+            file.replace(folder / file.name)
+        add_entry(entry, folder=folder)
+    except BaseException:
+        for file in files:
+            if (before / file.name).exists():
+                (before / file.name).replace(folder / file.name)
+            else:
+                (folder / file.name).unlink(missing_ok=True)
+        raise
 
 
 def _record(stage: Path) -> dict[str, Any]:
@@ -167,20 +211,34 @@ def _results(rows: list[dict[str, Any]], method: str) -> Results:
     return results
 
 
-def _require_better(descriptor: ModelDescriptor, results: Results, folder: Path) -> None:
-    for old in entries(folder=folder):
-        if (old.model, old.scale) == (descriptor.name, descriptor.scale):
-            gains = [
-                results[CHOOSING_SET][q]["psnr"] - measured["psnr"]
-                for q, measured in old.results[CHOOSING_SET].items()
-                if q in results[CHOOSING_SET]
-            ]
-            gain = sum(gains) / len(gains)
-            if gain < MARGIN:
-                raise WeightsError(
-                    f"The new weights of {descriptor} gain {gain:+.3f} dB on {CHOOSING_SET} over "
-                    f"the shipped ones, and {MARGIN} dB is asked for; train on, or use force."
-                )
+def _shipped(descriptor: ModelDescriptor, folder: Path) -> WeightsEntry | None:
+    """The entry that would be replaced, if any."""
+    wanted = (descriptor.name, descriptor.scale)
+    return next((e for e in entries(folder=folder) if (e.model, e.scale) == wanted), None)
+
+
+def _require_common(shipped: WeightsEntry, quality: Sequence[int]) -> None:
+    measured = shipped.results.get(CHOOSING_SET, {})
+    if not measured.keys() & {str(q) for q in quality}:
+        raise RecipeError(
+            f"The shipped weights of {shipped} were measured on {CHOOSING_SET} at quality "
+            f"{', '.join(measured) or 'none'}, and not at {', '.join(map(str, quality))}, so that "
+            "nothing can be compared; measure at one of theirs too, or use force."
+        )
+
+
+def _require_better(shipped: WeightsEntry, results: Results) -> None:
+    gains = [
+        results[CHOOSING_SET][q]["psnr"] - measured["psnr"]
+        for q, measured in shipped.results[CHOOSING_SET].items()
+        if q in results[CHOOSING_SET]
+    ]
+    gain = sum(gains) / len(gains)
+    if gain < MARGIN:
+        raise WeightsError(
+            f"The new weights of {shipped} gain {gain:+.3f} dB on {CHOOSING_SET} over the shipped "
+            f"ones, and {MARGIN} dB is asked for; train on, or use force."
+        )
 
 
 def _data(records: list[dict[str, Any]]) -> tuple[DataSource, ...]:
