@@ -63,7 +63,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="NAME",
-        help="models to measure; says --enhance too (default: cajnn)",
+        help="models to measure; says --enhance too (default: cajnn-light)",
     )
     add("--weights", metavar="FILE", help="safetensors for the one model, in place of its own")
     add(
@@ -81,7 +81,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def arms_from(options: argparse.Namespace) -> list[Arm]:
     """The arms that a command line asks for; see `make_arms` for the errors."""
-    models = options.model or (["cajnn"] if options.enhance else [])
+    models = options.model or (["cajnn-light"] if options.enhance else [])
     return make_arms(models, options.weights, options.peers, options.device)
 
 

@@ -179,7 +179,9 @@ def run(
 
 def main(
     image: Annotated[Path | None, typer.Option(help="A picture of yours, taken as it is.")] = None,
-    model: Annotated[str, typer.Option(help="Name of the model, see `preproc models`.")] = "cajnn",
+    model: Annotated[
+        str, typer.Option(help="Name of the model, see `preproc models`.")
+    ] = "cajnn-light",
     weights: Annotated[Path | None, typer.Option(help="Weights of yours, safetensors.")] = None,
     out: Annotated[Path, typer.Option(help="The picture to leave.")] = Path("out/demo.png"),
 ) -> None:

@@ -137,7 +137,7 @@ def enhance(
     model: Annotated[
         str,
         typer.Option("--model", "-m", help="Name of the model.", rich_help_panel=_WHAT),
-    ] = "cajnn",
+    ] = "cajnn-light",
     scale: Annotated[
         int | None,
         typer.Option(
@@ -645,14 +645,20 @@ def _run_with_progress(
     with _terminate_like_interrupt(), warnings.catch_warnings(), _progress(console) as progress:
         warnings.showwarning = note
         task = progress.add_task("Enhancing", total=len(jobs))
-        return run(
-            jobs,
-            enhancer,
-            save,
-            scale=enhancer.scale,
-            workers=workers,
-            progress=lambda _: progress.advance(task),
-        )
+        finished = 0
+
+        def enhance(picture: Any) -> Any:  # noqa: ANN401 - any kind in, the same kind out
+            def tell(done: int, total: int) -> None:
+                progress.update(task, completed=finished + done / total)
+
+            return enhancer(picture, progress=tell)
+
+        def count(_: Job) -> None:
+            nonlocal finished
+            finished += 1
+            progress.update(task, completed=finished)
+
+        return run(jobs, enhance, save, scale=enhancer.scale, workers=workers, progress=count)
 
 
 def _progress(console: Console) -> Progress:

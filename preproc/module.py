@@ -27,7 +27,7 @@ class EnhancerModule(nn.Module):
 
     def __init__(
         self,
-        model: str = "cajnn",
+        model: str = "cajnn-light",
         *,
         scale: int | None = None,
         weights: str | Path | None = None,

@@ -82,7 +82,7 @@ def _bits(image: Image.Image, file: IO[bytes]) -> int:
             file.seek(24)
             return file.read(1)[0]
         case TiffImageFile():
-            return max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,)))
+            return int(max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,))))
         case PpmImageFile():
             args = image.tile[0].args  # with the value that means white, unless that is usual
             return int(args[1]).bit_length() if isinstance(args, tuple) else 8

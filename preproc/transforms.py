@@ -51,7 +51,7 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
 
     def __init__(
         self,
-        model: str = "cajnn",
+        model: str = "cajnn-light",
         *,
         device: str | torch.device | None = None,
         in_worker: InWorker = "error",
@@ -109,7 +109,7 @@ class EnhanceBatch:
 
     def __init__(
         self,
-        model: str = "cajnn",
+        model: str = "cajnn-light",
         *,
         device: str | torch.device | None = None,
         in_worker: InWorker = "error",

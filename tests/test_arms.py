@@ -84,14 +84,15 @@ class TestOwnArms:
 
         enhancer = Enhancer("tiny", weights=tiny_weights, device="cpu")
         enhancer.descriptor = replace(enhancer.descriptor, name="tiny-part", part_of="tiny")
-        monkeypatch.setattr("preproc.enhancer.Enhancer", lambda *_, **__: enhancer)
+        # By object: another test may have left another module under the name.
+        monkeypatch.setattr(sys.modules[Enhancer.__module__], "Enhancer", lambda *_, **__: enhancer)
         monkeypatch.setattr("preproc.weights.entry_for", shipped)
         enlarged, returned = make_arms(["tiny-part"], device="cpu")[2:]
         assert enlarged.weights == returned.weights == "f" * 64
 
     def test_enhance_means_the_default_model(self, monkeypatch):
         monkeypatch.setattr(arms, "make_arms", lambda models, *_: models)
-        assert arms_from(options("--enhance")) == ["cajnn"]
+        assert arms_from(options("--enhance")) == ["cajnn-light"]
         assert arms_from(options("--enhance", "--model", "a", "b")) == ["a", "b"]
 
     def test_weights_belong_to_one_model(self, tiny_weights):

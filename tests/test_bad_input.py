@@ -17,7 +17,7 @@ from PIL import Image
 from preproc import cli, saving
 
 
-def same(image: object) -> object:
+def same(image: object, progress: object = None) -> object:
     return image
 
 

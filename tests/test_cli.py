@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,11 @@ class FakeEnhancer:
             raise ModelError("There is no model 'nosuch'; known are cajnn.")
         self.made.append({"model": model, **options})
 
-    def __call__(self, image: Image.Image) -> Image.Image:
+    def __call__(
+        self, image: Image.Image, progress: Callable[[int, int], None] | None = None
+    ) -> Image.Image:
+        if progress is not None:
+            progress(1, 2)
         return image.resize((2 * image.width, 2 * image.height))
 
 
@@ -218,7 +223,7 @@ class TestEnhance:
         monkeypatch: pytest.MonkeyPatch,
         capfd: pytest.CaptureFixture[str],
     ) -> None:
-        def warn(self: FakeEnhancer, image: Image.Image) -> Image.Image:
+        def warn(self: FakeEnhancer, image: Image.Image, **_: object) -> Image.Image:
             import warnings
 
             warnings.warn("[half] precision overflowed", stacklevel=1)
@@ -241,7 +246,7 @@ class TestEnhance:
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "from preproc import cli\n"
             "fake = types.ModuleType('preproc.enhancer')\n"
-            "def enhance(image):\n"
+            "def enhance(image, progress):\n"
             "    time.sleep(0.2)\n"
             "    return image\n"
             "enhance.scale = 1\n"

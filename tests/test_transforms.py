@@ -376,7 +376,8 @@ def test_a_part_of_a_network_is_told_apart_by_the_weights_of_its_family(
     entries = {("tiny", 4): SimpleNamespace(sha256="f" * 64)}
     monkeypatch.setattr("preproc.deferred.entry_for", lambda model, scale: entries[model, scale])
     loaded = load_network(part, tiny_weights)
-    monkeypatch.setattr("preproc.enhancer.load_network", lambda *_: loaded)
+    # By object: another test may have left another module under the name.
+    monkeypatch.setitem(Enhancer.__init__.__globals__, "load_network", lambda *_: loaded)
     enhance = preproc.EnhanceTransform("tiny-part", device="cpu", cache=tmp_path)
     assert enhance(chw(picture)).shape == (3, 40, 56)
 
