@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Protocol
 
 import numpy as np
 
 from integrations.protocols import ArrayEnhancer, RgbArray, Word
+from integrations.strips import shrink
 from integrations.view import look
 from preproc.errors import PreprocError
 
@@ -51,15 +53,25 @@ class Reader:
         self.engine = engine or _make(options)
 
     def readtext(self, image: object) -> list[Word]:
-        """Find and read the text in a picture of any kind."""
+        """Find and read the text in a picture of any kind.
+
+        An engine made with ``params={"Global.max_side_len": ...}`` looks at larger pictures than
+        its 2000 px, and takes longer.
+        """
         view = look(image, self.enhancer)
-        found = self.engine(_bgr(view.rgb), use_det=True, use_cls=True, use_rec=True)
+        shown = shrink(view.rgb, self._longest() / max(view.rgb.shape[:2]))
+        found = self.engine(_bgr(shown), use_det=True, use_cls=True, use_rec=True)
         if found.boxes is None:
             return []
+        ratio = np.array([shown.shape[1], shown.shape[0]]) / (view.rgb.shape[1::-1])
         return [
-            Word((np.asarray(box, np.float64) / view.scale).tolist(), text, float(score))
+            Word(view.to_source(np.asarray(box, np.float64) / ratio).tolist(), text, float(score))
             for box, text, score in zip(found.boxes, found.txts, found.scores, strict=True)
         ]
+
+    def _longest(self) -> float:
+        """Px to which the engine would shrink the longer side itself, but without antialiasing."""
+        return getattr(self.engine, "max_side_len", inf)
 
     def readline(self, image: object) -> Word:
         """Read a picture of any kind that is one line of text."""

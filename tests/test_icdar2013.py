@@ -378,6 +378,34 @@ class TestRecognisers:
         assert img[0, 0].tolist() == [0, 0, 200]
         assert options == {"use_det": False, "use_cls": False, "use_rec": True}
 
+    def test_rapidocr_gets_large_pictures_antialiased_at_its_own_limit(self, make_skip):
+        seen = []
+
+        class Found:
+            boxes = np.array([[[0, 0], [20, 0], [20, 10], [0, 10]]])
+            txts, scores = ("all",), (0.9,)
+
+        class Engine:
+            max_side_len = 20
+
+            def __call__(self, img, **_):
+                seen.append(img)
+                return Found()
+
+        stripes = np.zeros((10, 20, 3), np.uint8)
+        stripes[:, ::2] = 255
+        (word,) = rapidocr.Reader(Engine(), enhancer=make_skip()).readtext(stripes)
+        assert seen[0].shape == (10, 20, 3)
+        assert word.box == [[0, 0], [20, 0], [20, 10], [0, 10]]
+        seen.clear()
+        (word,) = rapidocr.Reader(Engine()).readtext(stripes.repeat(2, 0).repeat(2, 1))
+        assert word.box == [[0, 0], [40, 0], [40, 20], [0, 20]]
+        seen.clear()
+        fine = np.zeros((20, 40, 3), np.uint8)
+        fine[:, ::2] = 255
+        rapidocr.Reader(Engine()).readtext(fine)
+        assert abs(seen[0][:, 2:-2].astype(int) - 128).max() < 40
+
     def test_rapidocr_reads_a_rendered_word(self):
         pytest.importorskip("rapidocr")
         pytest.importorskip("onnxruntime")
