@@ -3,16 +3,19 @@
 A residual group whose last convolution is zero is the identity, and so is a block whose fusion
 (PDAB) or last convolution (SDAB) is; new groups and blocks start that way, spread among the old
 ones. A fine stage that starts with a zero last convolution hands on the coarse stage's picture.
-The trunk works at LR and knows nothing of the scale, so that a network of another scale takes all
-but the upsampler, which keeps its own initial weights.
+The trunk works at LR and knows nothing of the scale; in an upsampler of another scale, each px that
+an LR px becomes takes the filters of the nearest px of the old one.
 """
 
 from __future__ import annotations
+
+from itertools import cycle
 
 import torch
 from torch import nn
 
 from preproc.errors import RecipeError
+from preproc.networks.blocks import SubPixel
 from preproc.networks.cisrnet import PDAB, CISRNet, Coarse, Fine, ResidualGroup
 
 
@@ -28,8 +31,10 @@ def grow_cisrnet(small: CISRNet, large: CISRNet) -> None:
     """
     with torch.no_grad():
         _grow_stage(small.coarse, large.coarse)
-        if small.scale == large.scale:
-            _copy(small.coarse.upsampler, large.coarse.upsampler)
+        for new, old in zip(large.coarse.upsampler, cycle(small.coarse.upsampler), strict=False):
+            assert isinstance(new, SubPixel)
+            assert isinstance(old, SubPixel)
+            _resample(old, new)
         if not isinstance(large.fine, Fine):
             return
         if isinstance(small.fine, Fine):
@@ -68,6 +73,16 @@ def _spread(small: nn.Sequential, large: nn.Sequential) -> list[tuple[nn.Module,
         raise RecipeError(f"A stage of {few} groups or blocks does not grow into one of {many}.")
     homes = {(k + 1) * many // few - 1: k for k in range(few)}
     return [(part, small[homes[n]] if n in homes else None) for n, part in enumerate(large)]
+
+
+def _resample(old: SubPixel, new: SubPixel) -> None:
+    """Filters of one step of an upsampler for a step of another factor, by nearest px."""
+    few, many = (step.shuffle.upscale_factor for step in (old, new))
+    nearest = torch.arange(many).mul(2).add(1).mul(few).div(2 * many, rounding_mode="floor")
+    for parameter, trained in zip(new.conv.parameters(), old.conv.parameters(), strict=True):
+        # PixelShuffle takes a channel's px side by side, row by row.
+        grid = trained.reshape(-1, few, few, *trained.shape[1:])
+        parameter.copy_(grid[:, nearest][:, :, nearest].flatten(0, 2))
 
 
 def _copy(old: nn.Module, new: nn.Module) -> None:

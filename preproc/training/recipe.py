@@ -114,7 +114,8 @@ class Loss:
         pixel: ``"l1"`` (mean), ``"charbonnier"`` (mean, epsilon 1e-3) or ``"l2"`` (mean square).
         pixel_weight: its weight.
         perceptual: ``"vgg19"`` compares phi5,4 (conv5_4 before its ReLU) by mean squared error;
-            ``"craft"`` the same on the VGG16-BN trunk of EasyOCR's text detector.
+            ``"craft"`` the same on the VGG16-BN trunk of EasyOCR's text detector, ``"reader"`` on
+            the convolutions of its English recogniser, which sees Rec. 601 luma.
         perceptual_weight: its weight. The paper's 0.05 belongs to pixels in 0..255; in [0, 1] the
             same balance is 0.05 / 255.
         perceptual_file: the user's own VGG19 weights (safetensors, torchvision's names).
@@ -125,7 +126,7 @@ class Loss:
 
     pixel: Literal["l1", "l2", "charbonnier"] = "l1"
     pixel_weight: float = 1.0
-    perceptual: Literal["none", "vgg19", "craft"] = "none"
+    perceptual: Literal["none", "vgg19", "craft", "reader"] = "none"
     perceptual_weight: float = 0.0
     perceptual_file: str = ""
     lr_weight: float = 0.0
