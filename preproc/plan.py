@@ -150,7 +150,8 @@ def _find(
                 complain(path, "No picture file matches this pattern.")
             yield from hits
         else:
-            complain(path, "There is no such file or folder.")
+            web = "; download it first" if name.startswith(("http://", "https://")) else ""
+            complain(path, f"There is no such file or folder{web}.")
 
 
 def _walk(folder: Path, out: Path, complain: Callable[[Path, str], None]) -> Iterator[_Found]:
@@ -210,6 +211,8 @@ def _single_target(
     """``out`` itself if it is meant as the name of a picture, else None for a folder."""
     if out.is_dir():
         return None
+    if len(paths) == 1 and not Path(paths[0]).exists() and not glob.has_magic(paths[0]):
+        return None  # there is nothing to write, and a failure to report
     named, from_one = writable_format(out), len(paths) == 1 and Path(paths[0]).is_file()
     if named is None:
         if from_one and out.suffix:

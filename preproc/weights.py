@@ -149,7 +149,7 @@ def entry_for(model: str, scale: int, *, folder: Path | None = None) -> WeightsE
     shipped = ", ".join(map(str, known)) or "none"
     raise WeightsError(
         f"No weights are shipped for {model} x{scale} (shipped: {shipped}); "
-        f"pass your own with weights='FILE{SUFFIX}'."
+        f"pass your own with weights='FILE{SUFFIX}', on the command line --weights FILE{SUFFIX}."
     )
 
 

@@ -207,6 +207,12 @@ class TestPlan:
             "No picture file matches this pattern.",
         ]
 
+    @pytest.mark.parametrize("name", ["missing.png", "https://a.example/missing.png"])
+    def test_a_missing_picture_is_named(self, tmp_path: Path, name: str) -> None:
+        (failure,) = make_plan([name], tmp_path / "out.png").failures
+        assert "There is no such file" in failure.reason
+        assert ("download it" in failure.reason) == name.startswith("https")
+
     def test_what_only_another_program_could_draw_is_no_picture(self) -> None:
         assert {".jpg", ".png", ".webp", ".tif", ".avif"} <= picture_extensions()
         assert not {".eps", ".h5", ".mpg", ".pdf", ".wmf"} & picture_extensions()

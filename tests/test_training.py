@@ -92,6 +92,7 @@ def recipe_file(tmp_path, text=SMALL):
         "cajnn",
         "cajnn-light",
         "cajnn-light-continued",
+        "cajnn-ocr",
         "cajnn-paper",
         "cisrnet",
         "cisrnet-rescaled",

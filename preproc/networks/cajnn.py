@@ -328,9 +328,10 @@ def _descriptor(
     )
 
 
+_LIGHT = ((32, 16, 4), 835_843, 1_096_032)
+
 register(
     _descriptor("cajnn", (64, 32, 20), 14_847_491, 15_856_320, "CAJNN as in the paper"),
-    _descriptor(
-        "cajnn-light", (32, 16, 4), 835_843, 1_096_032, "CAJNN at 1/14 of the cost, for CPUs"
-    ),
+    _descriptor("cajnn-light", *_LIGHT, "CAJNN at 1/14 of the cost, for CPUs"),
+    _descriptor("cajnn-ocr", *_LIGHT, "cajnn-light trained for words, in front of OCR"),
 )
