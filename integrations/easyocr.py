@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from integrations.easyocr_output import paragraphs, require_format, shaped
-from integrations.protocols import ArrayEnhancer, RgbArray, Word
+from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.strips import GreyArray, sheet_of, shrink, strip
 from integrations.view import Points, Regions, View, look
 from preproc.errors import PreprocError
@@ -55,6 +55,9 @@ class Reader:
     An enhancer gets the whole picture, which also finds text that was too small to be found.
     ``enhancer=Regions(Enhancer())`` is cheaper, in time and above all in memory: text is looked for
     at the input's size, and only what was found is enhanced, to be read.
+
+    Enhancement mends more words than it spoils, but it spoils some. With ``both=True`` every text
+    is read in the picture as it is, too, and the reading with more confidence counts.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Reader:
         engine: Sequence[str] | Engine,
         *,
         enhancer: ArrayEnhancer | Regions | None = None,
+        both: bool = False,
         **options: object,
     ) -> None:
         """Wrap a reader, or make one.
@@ -69,12 +73,13 @@ class Reader:
         Args:
             engine: an ``easyocr.Reader``, or the languages to make one for, such as ``["en"]``.
             enhancer: enlarges the picture, or the regions with text; None reads it as it is.
+            both: whether texts are read in the source as well; reading takes twice as long.
             options: for ``easyocr.Reader``, when one is made.
 
         Raises:
             PreprocError: EasyOCR is not installed, or options are given for a reader that exists.
         """
-        self.enhancer = enhancer
+        self.enhancer, self.both = enhancer, both
         if isinstance(engine, Sequence):
             self.engine = _make([engine] if isinstance(engine, str) else list(engine), options)
             return
@@ -170,8 +175,9 @@ class Reader:
             PreprocError: EasyOCR has no such output format.
         """
         require_format(output_format)
+        source = look(image, None)
         views, quads = self._find(
-            image,
+            source,
             min_size=min_size or 0,
             canvas_size=canvas_size,
             most_pixels=most_pixels,
@@ -190,6 +196,7 @@ class Reader:
             max_candidates=max_candidates,
         )
         words: list[Any] = self._read(
+            source,
             views,
             quads,
             decoder=decoder,
@@ -228,12 +235,12 @@ class Reader:
             views = self.enhancer.look(source.rgb, [quad])
         else:
             views = [look(source.rgb, self.enhancer)]
-        words = self._read(views, [quad], **options)
+        words = self._read(source, views, [quad], **options)
         return words[0] if words else Word(quad.tolist(), "", 0.0)
 
     def _find(
         self,
-        image: object,
+        source: View,
         *,
         min_size: float,
         canvas_size: float,
@@ -242,7 +249,8 @@ class Reader:
         **options: object,
     ) -> tuple[list[View], list[Points]]:
         """Text as (4, 2) corners in source px, upright boxes first, and the view of each."""
-        whole = look(image, None if isinstance(self.enhancer, Regions) else self.enhancer)
+        enhancer = self.enhancer
+        whole = source if isinstance(enhancer, Regions) else look(source.rgb, enhancer)
         found = self._detect(
             whole.rgb,
             min_size=min_size * whole.scale,
@@ -295,11 +303,23 @@ class Reader:
         return [quad for quad in quads if np.ptp(quad, axis=0).min() > 0]
 
     def _read(
-        self, views: Sequence[View], quads: Sequence[Points], **options: object
+        self, source: View, views: Sequence[View], quads: Sequence[Points], **options: object
     ) -> list[Word]:
-        """Read quads in source px from a sheet on which each is at most a line's height."""
+        """Read quads in source px, each in its view, and in the source too if that is asked for."""
+        found = self._read_in(views, quads, **options)
+        if self.both and self.enhancer is not None:
+            plain = self._read_in([source] * len(quads), quads, **options)
+            for number, word in plain.items():
+                found[number] = surer(found.get(number, word), word)
+            return [found[number] for number in sorted(found)]
+        return list(found.values())
+
+    def _read_in(
+        self, views: Sequence[View], quads: Sequence[Points], **options: object
+    ) -> dict[int, Word]:
+        """Read quads from a sheet on which each is at most a line's height; by their numbers."""
         if not quads:
-            return []
+            return {}
         strips = [
             strip(view.rgb, view.from_source(quad), LINE_HEIGHT)
             for view, quad in zip(views, quads, strict=True)
@@ -308,11 +328,11 @@ class Reader:
         read = self.engine.recognize(sheet, places, [], reformat=False, **options)
         # EasyOCR may answer in another order, but its boxes are those it was given.
         found = {int(box[0][1]): (text, float(confidence)) for box, text, confidence in read}
-        return [
-            Word(quad.tolist(), *found[top])
-            for quad, (_, _, top, _) in zip(quads, places, strict=True)
+        return {
+            number: Word(quad.tolist(), *found[top])
+            for number, (quad, (_, _, top, _)) in enumerate(zip(quads, places, strict=True))
             if top in found
-        ]
+        }
 
 
 def _make(languages: list[str], options: dict[str, object]) -> Engine:

@@ -51,6 +51,14 @@ class Word(NamedTuple):
     confidence: float
 
 
+def surer(word: Word, other: Word) -> Word:
+    """The one of two readings of the same text that was read with more confidence.
+
+    The first where they are equal; its box stays either way, for both are of one place.
+    """
+    return word if word.confidence >= other.confidence else other._replace(box=word.box)
+
+
 class Faces(NamedTuple):
     """The N faces found in a picture; N may be 0 and the shapes stay as they are.
 

@@ -28,22 +28,25 @@ def is_upright(quad: Points) -> bool:
     return bool((quad[1] == [right, top]).all() and (quad[3] == [left, bottom]).all())
 
 
-def strip(rgb: RgbArray, quad: Points, line_height: int) -> GreyArray:
-    """What a quad covers, grey and level, its shorter side at most ``line_height`` px.
+def level(rgb: RgbArray, quad: Points) -> RgbArray:
+    """What a quad covers, upright.
 
     Args:
         rgb: (H, W, 3) uint8.
         quad: (4, 2) corners in px of it, clockwise from the text's top left. An upright one lies
             inside the picture; what others cover outside it is black.
-        line_height: in px.
     """
     if is_upright(quad):
         left, top, right, bottom = bounds(np.rint(quad), rgb, 0)
-        crop = _grey(rgb[top:bottom, left:right])
-    else:
-        left, top, right, bottom = bounds(quad, rgb, 2)  # what bicubic reads beyond the corners
-        crop = _levelled(_grey(rgb[top:bottom, left:right]), quad - (left, top))
-    return shrink(crop, line_height / min(crop.shape))
+        return rgb[top:bottom, left:right]
+    left, top, right, bottom = bounds(quad, rgb, 2)  # what bicubic reads beyond the corners
+    return _levelled(rgb[top:bottom, left:right], quad - (left, top))
+
+
+def strip(rgb: RgbArray, quad: Points, line_height: int) -> GreyArray:
+    """What a quad covers, grey and level, its shorter side at most ``line_height`` px."""
+    grey = np.asarray(Image.fromarray(level(rgb, quad)).convert("L"))
+    return shrink(grey, line_height / min(grey.shape))
 
 
 def sheet_of(strips: Sequence[GreyArray]) -> tuple[GreyArray, list[list[int]]]:
@@ -61,15 +64,11 @@ def sheet_of(strips: Sequence[GreyArray]) -> tuple[GreyArray, list[list[int]]]:
     return sheet, places
 
 
-def _grey(rgb: RgbArray) -> GreyArray:
-    return np.asarray(Image.fromarray(rgb).convert("L"))
-
-
-def _levelled(grey: GreyArray, quad: Points) -> GreyArray:
+def _levelled(rgb: RgbArray, quad: Points) -> RgbArray:
     sides = np.linalg.norm(np.roll(quad, -1, axis=0) - quad, axis=1)
     width, height = (max(1, int(max(sides[k], sides[k + 2]))) for k in (0, 1))
     corners = quad[[0, 3, 2, 1]].ravel().tolist()
-    levelled = Image.fromarray(grey).transform(
+    levelled = Image.fromarray(rgb).transform(
         (width, height), Image.Transform.QUAD, corners, Image.Resampling.BICUBIC
     )
     return np.asarray(levelled)

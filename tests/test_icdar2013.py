@@ -227,7 +227,8 @@ class Eyes:
         level = int(np.asarray(image)[..., 0].mean())
         nearest = min(self.colours, key=lambda c: abs(c - level))
         # Small crops are hard to read, as for other eyes.
-        return Word([], self.colours[nearest] if np.shape(image)[0] >= 20 else "?", 1.0)
+        large = np.shape(image)[0] >= 20
+        return Word([], self.colours[nearest] if large else "?", 0.9 if large else 0.2)
 
 
 LABELS = ["Alpha", "4,000", "It's", "up"]
@@ -286,6 +287,8 @@ class TestScript:
         assert larger["recovered"] == 1
         assert larger["fixed_over_bicubic"] == 0
         assert rows["/2, JPEG 80", "tiny returned"]["recovered"] == 0
+        assert rows["/2, JPEG 80", "tiny x4 or input"]["correct"] == 4
+        assert rows["/2, JPEG 80", "tiny returned or input"]["correct"] == 1
         assert {r["subset"]: r["n"] for r in report["rows"]} == {
             "all": 4,
             "alphanumeric": 2,
@@ -293,7 +296,7 @@ class TestScript:
         }
         assert [r["correct"] for r in report["papers"]] == [934, 939, 937]
         with (tmp_path / "out" / "report.csv").open(newline="") as file:
-            assert len(list(csv.DictReader(file))) == len(report["rows"]) == 4 * 4 * 3 * 2
+            assert len(list(csv.DictReader(file))) == len(report["rows"]) == 4 * 7 * 3 * 2
         printed = capsys.readouterr().out
         assert all(text in printed for text in ("N=4", "100 %", "4 (100.00)", "CAJNN, Table II"))
         sheets = sorted(p.name for p in (tmp_path / "out" / "sheets").iterdir())
@@ -377,6 +380,29 @@ class TestRecognisers:
         assert img.shape == (24, 48, 3)
         assert img[0, 0].tolist() == [0, 0, 200]
         assert options == {"use_det": False, "use_cls": False, "use_rec": True}
+
+    def test_rapidocr_reads_both_ways_and_keeps_the_surer(self, make_skip):
+        lines = []
+
+        class Found:
+            boxes = np.array(
+                [[[4, 8], [40, 8], [40, 20], [4, 20]], [[0, 0], [8, 0], [8, 24], [0, 24]]]
+            )
+
+            def __init__(self, txts, scores):
+                self.txts, self.scores = txts, scores
+
+        def engine(img, use_det, **_):
+            if use_det:
+                return Found(("one", "two"), (0.9, 0.4))
+            lines.append(img.shape)
+            return Found(("plain",), (0.6,))
+
+        picture = np.zeros((6, 12, 3), np.uint8)
+        words = rapidocr.Reader(engine, enhancer=make_skip(), both=True).readtext(picture)
+        assert [(word.text, word.confidence) for word in words] == [("one", 0.9), ("plain", 0.6)]
+        assert words[1].box == [[0, 0], [2, 0], [2, 6], [0, 6]]
+        assert lines == [(3, 9, 3), (2, 6, 3)], "in source px, and what stands is laid down"
 
     def test_rapidocr_gets_large_pictures_antialiased_at_its_own_limit(self, make_skip):
         seen = []

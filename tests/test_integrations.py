@@ -398,6 +398,27 @@ def test_an_unknown_output_format_is_a_sentence():
         easyocr.Reader(FixedText()).readtext(np.zeros((9, 9, 3), np.uint8), output_format="xml")
 
 
+@pytest.mark.parametrize("wrap", [lambda e: e, Regions], ids=["whole", "regions"])
+def test_both_keeps_the_surer_reading_of_each_text(wrap):
+    class Doubtful(FixedText):
+        """Surer of the second line at each size it has not at the other."""
+
+        def recognize(self, grey, horizontal, free, **options):
+            read = super().recognize(grey, horizontal, free, **options)
+            return [(box, text, float(text in ("160x48", "30x10"))) for box, text, _ in read]
+
+    size = 1 if wrap is Regions else 4
+    boxes = np.multiply([[20, 60, 10, 22], [0, 30, 60, 70]], size).tolist()
+    picture = np.zeros((75, 120, 3), np.uint8)
+    reader = easyocr.Reader(Doubtful(boxes), enhancer=wrap(Bicubic(4)), both=True)
+    words = reader.readtext(picture)
+    assert [(word.text, word.confidence) for word in words] == [("160x48", 1), ("30x10", 1)]
+    assert [rectangle(word) for word in words] == [[20, 10, 60, 22], [0, 60, 30, 70]]
+    assert reader.readline(picture[:10, :30]).text == "30x10"
+    alone = easyocr.Reader(Doubtful(boxes), enhancer=wrap(Bicubic(4)))
+    assert [word.confidence for word in alone.readtext(picture)] == [1, 0]
+
+
 # Regions
 
 
