@@ -93,6 +93,7 @@ def recipe_file(tmp_path, text=SMALL):
         "cajnn-light",
         "cajnn-light-continued",
         "cajnn-ocr",
+        "cajnn-faces",
         "cajnn-paper",
         "cisrnet",
         "cisrnet-rescaled",
