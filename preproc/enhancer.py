@@ -104,7 +104,7 @@ class Enhancer:
                 or 0 for networks that pool over the whole picture.
             overlap: LR px of real neighbours a tile gets on its inner sides; by default the
                 model's. With the shipped weights tiles of 96 px differ from the whole picture by at
-                most 0.00005/255 at the default of 32 px, 0.025/255 at 16 and 2.8/255 at 8.
+                most 0.00005/255 at the default of 32 px, 0.03/255 at 16 and 2.8/255 at 8.
             self_ensemble: whether to average over the eight flips and transposes; eight times the
                 cost.
             batch_size: most small pictures or tiles at a time.
