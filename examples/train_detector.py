@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass, fields
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
@@ -302,11 +302,11 @@ def main(
             "device": str(device),
             **versions("torch", "torchvision", "pycocotools"),
         }
+        if json:
+            write_json(json, {**about, "arms": {n: asdict(r) for n, r in results.items()}})
         console.print(_table(results))
         console.print("\n".join(f"{name}: {value}" for name, value in about.items()))
         console.print(_warning(parts, steps))
-        if json:
-            write_json(json, {**about, "arms": {n: asdict(r) for n, r in results.items()}})
     except PreprocError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
@@ -383,15 +383,13 @@ def _size(samples: Sequence[Sample]) -> str:
 
 
 def _table(results: Mapping[ArmName, Result]) -> Table:
-    columns = ("ap", "ap50", "ap75", "small", "medium", "large")
-    table = Table("arm", *(name.upper() if name[0] == "a" else name for name in columns))
+    table = Table("arm", *(column.name.upper() for column in fields(CocoScores)))
     for heading in ("last loss", "training s"):
         table.add_column(heading, justify="right")
     for name, result in results.items():
-        scores = asdict(result.scores)
-        cells = ["-" if scores[c] is None else f"{scores[c]:.4f}" for c in columns]
+        cells = ["-" if ap is None else f"{ap:.4f}" for ap in astuple(result.scores)]
         table.add_row(name, *cells, f"{result.loss:.3f}", f"{result.seconds:.0f}")
-    table.caption = "COCO AP of faces in held-out pictures; small: under 32 x 32 original px"
+    table.caption = "COCO AP of faces in held-out pictures"
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import numpy as np
@@ -109,3 +110,25 @@ def test_a_detector_learns_a_step_from_pictures_with_and_without_faces(arms, sam
     assert all(np.isfinite(losses))
     moved = [not torch.equal(a, b) for a, b in zip(before, detector.parameters(), strict=True)]
     assert sum(moved) > 0.9 * len(moved)
+
+
+def test_the_command_reports_every_arm(samples, skip_weights, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("pycocotools", reason="pycocotools is not installed")
+    monkeypatch.setattr(example, "samples_of", lambda *_: (samples, samples))
+    report = tmp_path / "report.json"
+    example.main(
+        tmp_path,
+        steps=2,
+        arm=[example.ArmName.BICUBIC, example.ArmName.ENHANCED],
+        model="tiny",
+        weights=skip_weights,
+        batch=1,
+        side=64,
+        cache=tmp_path / "cache",
+        json=report,
+    )
+    arms = json.loads(report.read_text())["arms"]
+    assert list(arms) == ["bicubic", "enhanced"]
+    assert all(np.isfinite(arm["loss"]) and arm["scores"]["ap"] >= 0 for arm in arms.values())
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in ("enhanced", "AP50", "small trial"))
