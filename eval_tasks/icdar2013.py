@@ -16,9 +16,10 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
+from typing import TypeAlias
 
 from rich.console import Console
 from rich.markup import escape
@@ -48,6 +49,8 @@ BOTH = " or input"
 
 SHOWN = 12
 """Most words fixed, and most words broken, on a contact sheet."""
+
+_Read: TypeAlias = dict[str, Reading]  # by the word's file
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -145,12 +148,22 @@ def _run(options: argparse.Namespace) -> None:
         ways.insert(0, clean)  # always read, since it says what there is to win back
     with Readings(options.out / "readings.jsonl") as readings:
         _read_all(words, ways, recogniser, readings)
-        runs = [_collect(words, str(way[0]), way[1], recogniser, readings) for way in ways]
-        runs += [
-            _both(words, str(degradation), arm, arms[0], recogniser, readings)
-            for degradation, arm in ways
-            if arm is not arms[0]
-        ]
+        read = {
+            way: {w.file: readings[_key(recogniser, str(way[0]), way[1], w)] for w in words}
+            for way in ways
+        }
+    plain = arms[0]
+    runs = [_run_of(recogniser, str(way[0]), way[1], read[way]) for way in ways]
+    runs += [
+        _run_of(
+            recogniser,
+            str(degradation),
+            replace(arm, name=arm.name + BOTH),
+            _surer(read[degradation, arm], read[degradation, plain]),
+        )
+        for degradation, arm in ways
+        if arm is not plain
+    ]
     _report(options, words, runs, time.perf_counter() - start)
     for arm in arms:
         if arm.name not in (INPUT, BICUBIC):
@@ -199,14 +212,7 @@ def _read(crop: Pixels, arm: Arm, recogniser: NamedRecogniser) -> Reading:
     return Reading(read.text, read.confidence, between - start, end - between)
 
 
-def _collect(
-    words: Sequence[Crop],
-    degradation: str,
-    arm: Arm,
-    recogniser: NamedRecogniser,
-    readings: Readings,
-) -> Run:
-    read = {word.file: readings[_key(recogniser, degradation, arm, word)] for word in words}
+def _run_of(recogniser: NamedRecogniser, degradation: str, arm: Arm, read: _Read) -> Run:
     return Run(
         recogniser.title,
         degradation,
@@ -219,29 +225,16 @@ def _collect(
     )
 
 
-def _both(
-    words: Sequence[Crop],
-    degradation: str,
-    arm: Arm,
-    plain: Arm,
-    recogniser: NamedRecogniser,
-    readings: Readings,
-) -> Run:
+def _surer(read: _Read, plain: _Read) -> _Read:
     """Of two readings of each word, the one with more confidence: what ``both=True`` gives."""
-    pairs = {
-        word.file: [readings[_key(recogniser, degradation, a, word)] for a in (arm, plain)]
-        for word in words
+    return {
+        file: replace(
+            max(reading, plain[file], key=lambda r: r.confidence),
+            arm_seconds=reading.arm_seconds,
+            read_seconds=reading.read_seconds + plain[file].read_seconds,
+        )
+        for file, reading in read.items()
     }
-    return Run(
-        recogniser.title,
-        degradation,
-        arm.name + BOTH,
-        arm.weights,
-        arm.device,
-        {file: max(pair, key=lambda r: r.confidence).text for file, pair in pairs.items()},
-        1000 * fmean(pair[0].arm_seconds for pair in pairs.values()),
-        1000 * fmean(sum(reading.read_seconds for reading in pair) for pair in pairs.values()),
-    )
 
 
 def _report(

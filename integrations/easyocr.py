@@ -17,7 +17,7 @@ import numpy as np
 from integrations.easyocr_output import paragraphs, require_format, shaped
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.strips import GreyArray, sheet_of, shrink, strip
-from integrations.view import Points, Regions, View, look
+from integrations.view import Points, Regions, View, enlarge, look
 from preproc.errors import PreprocError
 
 LINE_HEIGHT = 64
@@ -234,7 +234,7 @@ class Reader:
         if isinstance(self.enhancer, Regions):
             views = self.enhancer.look(source.rgb, [quad])
         else:
-            views = [look(source.rgb, self.enhancer)]
+            views = [enlarge(source.rgb, self.enhancer)]
         words = self._read(source, views, [quad], **options)
         return words[0] if words else Word(quad.tolist(), "", 0.0)
 
@@ -250,7 +250,7 @@ class Reader:
     ) -> tuple[list[View], list[Points]]:
         """Text as (4, 2) corners in source px, upright boxes first, and the view of each."""
         enhancer = self.enhancer
-        whole = source if isinstance(enhancer, Regions) else look(source.rgb, enhancer)
+        whole = source if isinstance(enhancer, Regions) else enlarge(source.rgb, enhancer)
         found = self._detect(
             whole.rgb,
             min_size=min_size * whole.scale,
@@ -311,8 +311,7 @@ class Reader:
             plain = self._read_in([source] * len(quads), quads, **options)
             for number, word in plain.items():
                 found[number] = surer(found.get(number, word), word)
-            return [found[number] for number in sorted(found)]
-        return list(found.values())
+        return [found[number] for number in sorted(found)]
 
     def _read_in(
         self, views: Sequence[View], quads: Sequence[Points], **options: object

@@ -9,7 +9,7 @@ import numpy as np
 
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.strips import level, shrink
-from integrations.view import Points, look
+from integrations.view import Points, enlarge, look
 from preproc.errors import PreprocError
 
 
@@ -64,7 +64,7 @@ class Reader:
         its 2000 px, and takes longer.
         """
         source = look(image, None)
-        view = look(source.rgb, self.enhancer)
+        view = enlarge(source.rgb, self.enhancer)
         shown = shrink(view.rgb, self._longest() / max(view.rgb.shape[:2]))
         found = self.engine(_bgr(shown), use_det=True, use_cls=True, use_rec=True)
         if found.boxes is None:
@@ -90,7 +90,7 @@ class Reader:
         source = look(image, None)
         height, width = source.rgb.shape[:2]
         corners = [[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]]
-        word = self._read(look(source.rgb, self.enhancer).rgb)
+        word = self._read(enlarge(source.rgb, self.enhancer).rgb)
         if self._reads_both:
             word = surer(word, self._read(source.rgb))
         return word._replace(box=corners)

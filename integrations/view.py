@@ -47,10 +47,18 @@ def look(image: object, enhancer: ArrayEnhancer | None) -> View:
 
     Raises:
         ImageError: the input is no image, or a batch of several.
+        ModelError: as `enlarge`.
+    """
+    return enlarge(_rgb(image), enhancer)
+
+
+def enlarge(rgb: RgbArray, enhancer: ArrayEnhancer | None) -> View:
+    """Enhance a picture (H, W, 3), uint8 RGB; None shows it as it is.
+
+    Raises:
         ModelError: the enhancer's answer is not ``scale`` times as large as its input, or it takes
             BGR.
     """
-    rgb = _rgb(image)
     if enhancer is None:
         return View(rgb, 1)
     _require_rgb(enhancer)

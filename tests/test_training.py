@@ -27,7 +27,7 @@ from preproc.training.data import Folder, Patches, PictureWarning, Text, cut_pat
 from preproc.training.grow_cajnn import grow_cajnn
 from preproc.training.grow_cisrnet import grow_cisrnet
 from preproc.training.initial import load_into
-from preproc.training.losses import Grey, Perceptual, make_perceptual, pixel_loss
+from preproc.training.losses import Perceptual, make_perceptual, pixel_loss
 from preproc.training.module import Restoration
 from preproc.training.recipe import Loss, Schedule, Stage, load_recipe
 from preproc.training.schedule import learning_rate
@@ -303,7 +303,8 @@ def test_reader_sees_what_easyocr_shows_it():
 
     picture = np.random.default_rng(1).integers(0, 256, (64, 80, 3), np.uint8)
     shown = NormalizePAD((1, 64, 80))(Image.fromarray(picture).convert("L"))
-    ours = Grey()(torch.from_numpy(picture).permute(2, 0, 1)[None] / 255)
+    seen = make_perceptual(Loss(perceptual="reader", perceptual_weight=1.0)).trunk[:2]
+    ours = seen(torch.from_numpy(picture).permute(2, 0, 1)[None] / 255)
     assert (ours[0] - shown).abs().max() <= 1.5 / 255  # Pillow rounds luma to whole levels
 
 

@@ -15,7 +15,6 @@ from preproc.training.recipe import Loss
 _CHARBONNIER_EPS = 1e-3
 # ImageNet's channel means and standard deviations, RGB in [0, 1], which both trunks expect.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_LUMA = (0.299, 0.587, 0.114)  # Rec. 601
 _VGG19_LAYERS = 35  # features[:35] ends with conv5_4, before its ReLU
 
 
@@ -27,31 +26,6 @@ def pixel_loss(kind: str, output: Tensor, target: Tensor) -> Tensor:
     if kind == "l2":
         return difference.square().mean()
     return (difference.square() + _CHARBONNIER_EPS**2).sqrt().mean()
-
-
-class Normalize(nn.Module):
-    """(N, 3, H, W), RGB in [0, 1], as ImageNet's classifiers expect it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mean = nn.Buffer(torch.tensor(_MEAN).view(3, 1, 1))
-        self.std = nn.Buffer(torch.tensor(_STD).view(3, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Subtract the mean and divide by the standard deviation of each channel."""
-        return (x - self.mean) / self.std
-
-
-class Grey(nn.Module):
-    """(N, 3, H, W), RGB in [0, 1], as EasyOCR's recognisers expect it: (N, 1, H, W) in [-1, 1]."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.luma = nn.Buffer(torch.tensor(_LUMA).view(3, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Luma, with 0 in the middle."""
-        return (x * self.luma).sum(1, keepdim=True) * 2 - 1
 
 
 class Perceptual(nn.Module):
@@ -93,32 +67,37 @@ def _vgg19(file: str) -> nn.Module:
             'perceptual = "craft".'
         )
     from torchvision.models import vgg19  # noqa: PLC0415 - only for this loss
+    from torchvision.transforms import v2  # noqa: PLC0415
 
     network = vgg19()
     network.load_state_dict(load_file(file))
-    return nn.Sequential(Normalize(), network.features[:_VGG19_LAYERS])
+    return nn.Sequential(v2.Normalize(_MEAN, _STD), network.features[:_VGG19_LAYERS])
 
 
 def _craft() -> nn.Module:
     """The first four slices of CRAFT's VGG16-BN, to the resolution of 1/16, as one sequence."""
     state = _easyocr_state("craft_mlt_25k.pth")
     from easyocr.craft import CRAFT  # noqa: PLC0415 - only for this loss
+    from torchvision.transforms import v2  # noqa: PLC0415
 
     network = CRAFT(pretrained=False, freeze=False)
     network.load_state_dict(state)
     base = network.basenet
-    return nn.Sequential(Normalize(), base.slice1, base.slice2, base.slice3, base.slice4)
+    slices = (base.slice1, base.slice2, base.slice3, base.slice4)
+    return nn.Sequential(v2.Normalize(_MEAN, _STD), *slices)
 
 
 def _reader() -> nn.Module:
     """The convolutions of EasyOCR's English recogniser, to a quarter of the width."""
     state = _easyocr_state("english_g2.pth")
     from easyocr.model.vgg_model import Model  # noqa: PLC0415 - only for this loss
+    from torchvision.transforms import v2  # noqa: PLC0415
 
     symbols, width = state["Prediction.weight"].shape
     network = Model(1, state["FeatureExtraction.ConvNet.0.weight"].shape[0] * 8, width, symbols)
     network.load_state_dict(state)
-    return nn.Sequential(Grey(), network.FeatureExtraction)
+    # It is shown luma in [-1, 1].
+    return nn.Sequential(v2.Grayscale(), v2.Normalize([0.5], [0.5]), network.FeatureExtraction)
 
 
 def _easyocr_state(file: str) -> dict[str, Tensor]:
