@@ -394,14 +394,15 @@ def test_weights_with_a_hole_are_refused_but_a_coarse_half_is_taken():
 
 
 @pytest.mark.parametrize("attention", ["pdab", "sdab"])
-@pytest.mark.parametrize("coarse_only", [True, False])
-def test_a_grown_cisrnet_computes_the_same(attention, coarse_only):
+@pytest.mark.parametrize(("coarse_only", "features"), [(True, 8), (False, 8), (False, 24)])
+def test_a_grown_cisrnet_computes_the_same(attention, coarse_only, features):
     torch.manual_seed(0)
     options = {"coarse_attention": attention, "coarse_only": coarse_only}
     small = CISRNet(2, 8, 2, 1, coarse_groups=1, fine_groups=1, **options)
     for parameter in small.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    large = CISRNet(2, 8, 2, 3, coarse_groups=3, fine_groups=2, coarse_attention=attention)
+    deeper = {"coarse_groups": 3, "fine_groups": 2, "coarse_attention": attention}
+    large = CISRNet(2, features, 2, 3, **deeper)
     load_into(large, small.state_dict())
     x = torch.rand(1, 3, 12, 12)
     torch.testing.assert_close(large(x), small(x), rtol=1e-4, atol=1e-4)
@@ -433,10 +434,20 @@ def test_a_cisrnet_can_start_as_nearest_neighbour_enlargement(scale):
         make_network(Stage("cajnn"), "nearest")
 
 
-def test_a_cisrnet_grows_in_depth_only():
+def test_copies_of_a_channel_part_ways_in_training():
+    torch.manual_seed(0)
+    small = CISRNet(2, 8, 2, 1, coarse_groups=1, coarse_only=True)
+    large = CISRNet(2, 24, 2, 1, coarse_groups=1, coarse_only=True)
+    grow_cisrnet(small, large)
+    large(torch.rand(1, 3, 9, 9)).square().mean().backward()
+    gradient = large.coarse.conv_first.weight.grad
+    assert (gradient[:8] - gradient[8:16]).abs().max() > 0.01 * gradient.abs().max()
+
+
+def test_a_cisrnet_does_not_grow_into_anything_else():
     small = CISRNet(2, 8, 2, 2, coarse_groups=1, coarse_only=True)
-    for wider in ({"features": 16}, {"blocks": 1}, {"coarse_attention": "sdab"}):
-        options = {"features": 8, "reduction": 2, "blocks": 2, "coarse_groups": 1, **wider}
+    for other in ({"features": 12}, {"blocks": 1}, {"coarse_attention": "sdab"}):
+        options = {"features": 8, "reduction": 2, "blocks": 2, "coarse_groups": 1, **other}
         with pytest.raises(RecipeError, match="grow"):
             grow_cisrnet(small, CISRNet(2, **options))
 

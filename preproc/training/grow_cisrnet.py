@@ -1,18 +1,24 @@
-"""Growing a trained CISRNet into a deeper one, or one of another scale.
+"""Growing a trained CISRNet into a wider or deeper one, or one of another scale.
 
 A residual group whose last convolution is zero is the identity, and so is a block whose fusion
 (PDAB) or last convolution (SDAB) is; new groups and blocks start that way, spread among the old
 ones. A fine stage that starts with a zero last convolution hands on the coarse stage's picture.
 The trunk works at LR and knows nothing of the scale; in an upsampler of another scale, each px that
 an LR px becomes takes the filters of the nearest px of the old one.
+
+A network k times as wide holds every channel k times (Net2WiderNet of "Net2Net"), for its spatial
+attention takes the maximum and the mean of all channels, which copies leave as they are and zeros
+would not. What reads a channel shares its weight out among the copies, unequally and at random, so
+that their gradients differ from the first step on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import cycle
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from preproc.errors import RecipeError
 from preproc.networks.blocks import SubPixel
@@ -24,10 +30,11 @@ def grow_cisrnet(small: CISRNet, large: CISRNet) -> None:
 
     Args:
         small: the trained network, whole or its coarse half.
-        large: a network with the same features and attention, no shallower.
+        large: a network with the same attention, no shallower, and as wide or a whole number of
+            times wider.
 
     Raises:
-        RecipeError: ``large`` is smaller, or narrower or wider.
+        RecipeError: ``large`` is smaller, of another attention or of a width in between.
     """
     with torch.no_grad():
         _grow_stage(small.coarse, large.coarse)
@@ -82,17 +89,46 @@ def _resample(old: SubPixel, new: SubPixel) -> None:
     for parameter, trained in zip(new.conv.parameters(), old.conv.parameters(), strict=True):
         # PixelShuffle takes a channel's px side by side, row by row.
         grid = trained.reshape(-1, few, few, *trained.shape[1:])
-        parameter.copy_(grid[:, nearest][:, :, nearest].flatten(0, 2))
+        resampled = grid[:, nearest][:, :, nearest].flatten(0, 2)
+        parameter.copy_(_widened(resampled, parameter.shape))
 
 
 def _copy(old: nn.Module, new: nn.Module) -> None:
     state, own = old.state_dict(), new.state_dict()
-    if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in own.items()}:
+    if state.keys() != own.keys():
         raise RecipeError(
-            "The initial weights have other features or another attention than the network; a "
-            "CISRNet grows in groups and blocks only."
+            "The initial weights have another attention than the network; a CISRNet grows in "
+            "width, depth and scale only."
         )
-    new.load_state_dict(state)
+    for key, value in own.items():
+        # A PDAB's fusion reads its features twice, gated by position and by channel.
+        value.copy_(_widened(state[key], value.shape, 2 if key == "fuse.weight" else 1))
+
+
+def _widened(trained: Tensor, shape: Sequence[int], groups: int = 1) -> Tensor:
+    """A parameter for layers with every channel several times.
+
+    Args:
+        trained: (out, in, ...) or (out,).
+        shape: of the result, a whole number of times ``trained``'s in its first two dimensions.
+        groups: how many stacks of channels ``in`` consists of; each is repeated by itself.
+    """
+    if trained.ndim != len(shape) or any(b % a for a, b in zip(trained.shape, shape, strict=True)):
+        raise RecipeError(
+            f"The initial weights do not grow from {tuple(trained.shape)} to {tuple(shape)}: a "
+            "CISRNet's features grow to a whole number of times as many."
+        )
+    copies = shape[0] // trained.shape[0]
+    wide = torch.cat([trained] * copies)
+    readers = shape[1] // trained.shape[1] if len(shape) > 1 else 1
+    if readers == 1:
+        return wide
+    parts = []
+    for stack in wide.chunk(groups, 1):
+        noise = (torch.rand(readers, *stack.shape) - 0.5) / readers
+        shares = 1 / readers + noise - noise.mean(0)
+        parts += [stack * share for share in shares]
+    return torch.cat(parts, 1)
 
 
 def silence(conv: nn.Conv2d) -> None:

@@ -21,8 +21,8 @@ def load_into(network: nn.Module, state: State, options: Mapping[str, Any] | Non
 
     Args:
         network: receives the weights.
-        state: of ``network``, or of a narrower or shallower one (CAJNN), or of a shallower one,
-            a coarse half or one of another scale (CISRNet).
+        state: of ``network``, or of a narrower or shallower one (CAJNN), or of one that is
+            also a coarse half or of another scale (CISRNet).
         options: constructor options of ``network`` that its weights do not show.
 
     Raises:
