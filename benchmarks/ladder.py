@@ -24,7 +24,7 @@ from preproc.bench import Timing, parse_size
 from preproc.networks import find
 from preproc.networks.blocks import SubPixel
 from preproc.networks.cajnn import CAJNN
-from preproc.networks.precision import cast_trunk
+from preproc.networks.convolution import Conv2d, ResidualConv2d
 from preproc.runtime import choose_device, choose_dtype
 from preproc.strips import STRIP_PIXELS, Strips, strip_pixels
 from preproc.weights import entries, load_network
@@ -34,7 +34,10 @@ def steps(network: CAJNN, dtype: torch.dtype) -> dict[str, Callable[[CAJNN], nn.
     """Each step takes the network of the step before, and may change it."""
 
     def cast(n: CAJNN) -> nn.Module:
-        cast_trunk(n, dtype)
+        for conv in _convolutions(n):
+            if isinstance(conv, ResidualConv2d):
+                conv.fold()
+            conv.cast(dtype)
         return n
 
     def share(n: CAJNN) -> nn.Module:
@@ -47,6 +50,11 @@ def steps(network: CAJNN, dtype: torch.dtype) -> dict[str, Callable[[CAJNN], nn.
                 module.prepare(dtype)
         return n
 
+    def pack(n: CAJNN) -> nn.Module:
+        for conv in _convolutions(n):
+            conv.pack()
+        return n
+
     def split(n: CAJNN) -> nn.Module:
         n.conv_last.split(dtype)
         return n
@@ -57,6 +65,7 @@ def steps(network: CAJNN, dtype: torch.dtype) -> dict[str, Callable[[CAJNN], nn.
         "+ parameters cast once": cast,
         "+ stacks in two buffers": share,
         "+ whole px placed": place,
+        "+ weights packed, activations and sums fused": pack,
         "+ last convolution in two parts": split,
         f"+ tail in strips of {STRIP_PIXELS} px": lambda n: Strips(n, pixels=STRIP_PIXELS),
         f"+ tail in strips of {strip_pixels(device)} px": lambda n: Strips(
@@ -102,13 +111,17 @@ def main(args: Sequence[str] | None = None) -> None:
     first = next(iter(forms))
     write = sys.stdout.write
     write(f"{options.model}, {width}x{height}, {dtype}, {device}, torch {torch.__version__}\n")
-    write(f"{'step':42}{'ms':>10}{'LR kpx/s':>10}{'x first':>9}{'diff/255':>10}\n")
+    write(f"{'step':46}{'ms':>10}{'LR kpx/s':>10}{'x first':>9}{'diff/255':>10}\n")
     for name, taken in times.items():
         seconds = median(taken)
         gain = median(times[first]) / seconds
         off = float((pictures[name] - pictures[first]).abs().max() * 255)
         speed = height * width / seconds / 1e3
-        write(f"{name:42}{1e3 * seconds:10.1f}{speed:10.2f}{gain:9.2f}{off:10.4f}\n")
+        write(f"{name:46}{1e3 * seconds:10.1f}{speed:10.2f}{gain:9.2f}{off:10.4f}\n")
+
+
+def _convolutions(network: nn.Module) -> list[Conv2d]:
+    return [module for module in network.modules() if isinstance(module, Conv2d)]
 
 
 def _network(model: str, weights: Path | None) -> CAJNN:

@@ -48,5 +48,5 @@ class LiveMemory(TorchDispatchMode):
         self.peak = max(self.peak, self._live)
 
 
-def _is_tensor(value) -> bool:
-    return isinstance(value, Tensor)
+def _is_tensor(leaf) -> bool:
+    return isinstance(leaf, Tensor) and not leaf.is_mkldnn  # those have no storage to see

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,7 @@ from preproc.networks import find
 from preproc.networks.blocks import SubPixel
 from preproc.networks.cajnn import CAJNN, RRDB, Stacks
 from preproc.networks.cisrnet import CISRNet
+from preproc.networks.convolution import Conv2d, ResidualConv2d, _has_fused_convolution
 from preproc.networks.inference import inference_form
 from preproc.networks.precision import Float32Conv2d
 from preproc.runtime import PrecisionWarning, Runtime, choose_dtype
@@ -89,7 +93,76 @@ def test_unchanged_parameters_are_not_copied():
     assert form is not network
     own = {value.data_ptr() for value in network.parameters()}
     copied = [name for name, value in form.named_parameters() if value.data_ptr() not in own]
-    assert all(name.startswith("upsampler.") for name in copied)
+    # Reordered for whole px, or multiplied by the scale of a residual.
+    assert all(name.startswith("upsampler.") or ".convs.4." in name for name in copied)
+
+
+needs_fused = pytest.mark.skipif(
+    not _has_fused_convolution(torch.empty(0)), reason="no oneDNN on an x86 CPU"
+)
+
+
+@needs_fused
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("slope", [None, 0.0, 0.2])
+@pytest.mark.parametrize("shape", [(1, 5, 1, 1), (2, 5, 7, 4)])
+def test_a_convolution_gives_the_same_with_what_follows_it_in_one_call(dtype, slope, shape):
+    torch.manual_seed(0)
+    conv = Conv2d(5, 6, dilation=2, slope=slope).to(dtype)
+    x = torch.randn(shape, dtype=dtype)
+    with torch.inference_mode():
+        plain = conv(x)
+        conv.prepare(dtype)
+        assert (conv._packed is not None) == _has_fused_convolution(conv.weight)
+        for layout in (torch.contiguous_format, torch.channels_last):
+            fused = conv(x.contiguous(memory_format=layout))
+            torch.testing.assert_close(fused, plain, rtol=2**-7, atol=1e-3)
+    if slope is not None:
+        assert (plain < 0).any() == (slope > 0)
+
+
+@needs_fused
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_residual_is_added_in_one_call_and_nothing_is_overwritten(dtype):
+    torch.manual_seed(0)
+    conv = ResidualConv2d(5, 6, scale=0.2).to(dtype)
+    h, skip = torch.randn(2, 5, 7, 4, dtype=dtype), torch.randn(2, 6, 7, 4, dtype=dtype)
+    given = h.clone(), skip.clone()
+    wanted = skip + 0.2 * nn.functional.conv2d(h, conv.weight, conv.bias, padding=1)
+    with torch.inference_mode():
+        plain = conv(h, skip)
+        conv.prepare(dtype)
+        fused = conv(h, skip)
+    for result in (plain, fused):
+        torch.testing.assert_close(result, wanted, rtol=2**-7, atol=2**-7)
+    torch.testing.assert_close((h, skip), given, rtol=0, atol=0)
+
+
+def test_gradients_reach_both_a_residual_and_its_skip():
+    conv = ResidualConv2d(3, 3, scale=0.5)
+    h, skip = (torch.randn(1, 3, 4, 4, requires_grad=True) for _ in range(2))
+    conv(h, skip).sum().backward()
+    torch.testing.assert_close(skip.grad, torch.ones_like(skip))
+    assert h.grad.abs().min() > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_form_for_inference_can_be_copied(dtype):
+    form = inference_form(small_cajnn(), dtype)
+    x = torch.rand(1, 3, 9, 8)
+    with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        wanted = form(x)
+        for copied in (copy.deepcopy(form), pickle.loads(pickle.dumps(form))):
+            torch.testing.assert_close(copied(x), wanted, rtol=0, atol=0)
+            packed = [(a._packed is None) == (b._packed is None) for a, b in _pairs(form, copied)]
+            assert packed
+            assert all(packed)
+
+
+def _pairs(one: nn.Module, other: nn.Module):
+    """The convolutions of a network and of its copy."""
+    both = zip(one.modules(), other.modules(), strict=True)
+    return [(a, b) for a, b in both if isinstance(a, Conv2d)]
 
 
 def test_networks_without_such_a_form_are_run_as_they_are():
@@ -172,7 +245,7 @@ def test_infinite_values_are_computed_again_by_the_network_proper():
     network = small_cajnn()
     runtime = Runtime(network, CPU, torch.bfloat16)
     with torch.no_grad():
-        runtime._form.conv_first.weight.fill_(float("nan"))
+        runtime._form.conv_hr.bias.fill_(float("nan"))
     x = torch.rand(1, 3, 9, 9)
     with pytest.warns(PrecisionWarning, match="again in float32"):
         retried = runtime(x)

@@ -6,14 +6,25 @@ import torch
 from torch import Tensor, nn
 
 from preproc.errors import ModelError
+from preproc.networks.convolution import Conv2d
 
 
 class SubPixel(nn.Module):
-    """One step of an upsampler: 3x3 convolution to r*r times the channels, then PixelShuffle(r)."""
+    """One step of an upsampler: 3x3 convolution to r*r times the channels, then PixelShuffle(r).
 
-    def __init__(self, features: int, factor: int, out: int | None = None) -> None:
+    Args:
+        features: channels in.
+        factor: r.
+        out: channels out; as many as come in by default.
+        slope: of a LeakyReLU at the end, for negative values; None for none.
+    """
+
+    def __init__(
+        self, features: int, factor: int, out: int | None = None, slope: float | None = None
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(features, (out or features) * factor**2, 3, padding=1)
+        # Every px by itself, so that it may come before the shuffle.
+        self.conv = Conv2d(features, (out or features) * factor**2, slope=slope)
         self.shuffle = nn.PixelShuffle(factor)
         self._by_pixels = False
 

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from preproc.errors import ModelError
 from preproc.networks.blocks import SubPixel, upsampling_steps
-from preproc.networks.precision import Float32Conv2d, cast_trunk
+from preproc.networks.convolution import Conv2d, ResidualConv2d, scaled_sum
+from preproc.networks.precision import Float32Conv2d
 from preproc.networks.registry import ModelDescriptor, register
 
 Context = Literal["aspp", "nonlocal", "sequential", "none"]
@@ -40,10 +41,8 @@ class ASPP(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(
-            nn.Conv2d(features, features, 3, padding=d, dilation=d) for d in _DILATIONS
-        )
-        self.fuse = nn.Conv2d(len(_DILATIONS) * features, features, 1)
+        self.branches = nn.ModuleList(Conv2d(features, features, dilation=d) for d in _DILATIONS)
+        self.fuse = Conv2d(len(_DILATIONS) * features, features, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Gather context around every position."""
@@ -55,9 +54,7 @@ class SequentialAtrous(nn.Sequential):
     """The same atrous convolutions one after the other (row 4 of Table IV)."""
 
     def __init__(self, features: int) -> None:
-        super().__init__(
-            *(nn.Conv2d(features, features, 3, padding=d, dilation=d) for d in _DILATIONS)
-        )
+        super().__init__(*(Conv2d(features, features, dilation=d) for d in _DILATIONS))
 
 
 class NonLocal(nn.Module):
@@ -69,10 +66,10 @@ class NonLocal(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
         inner = features // 2
-        self.query = nn.Conv2d(features, inner, 1)
-        self.key = nn.Conv2d(features, inner, 1)
-        self.value = nn.Conv2d(features, inner, 1)
-        self.fuse = nn.Conv2d(inner, features, 1)
+        self.query = Conv2d(features, inner, 1)
+        self.key = Conv2d(features, inner, 1)
+        self.value = Conv2d(features, inner, 1)
+        self.fuse = Conv2d(inner, features, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Add to every position the average of all others, weighted by similarity."""
@@ -88,18 +85,18 @@ class DenseBlock(nn.Module):
 
     def __init__(self, features: int, growth: int) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(
-            nn.Conv2d(features + k * growth, growth if k < 4 else features, 3, padding=1)
-            for k in range(5)
-        )
+        grown = (Conv2d(features + k * growth, growth, slope=_DENSE_SLOPE) for k in range(4))
+        last = ResidualConv2d(features + 4 * growth, features, scale=RESIDUAL_SCALE)
+        self.convs = nn.ModuleList([*grown, last])
 
     def forward(self, x: Tensor, stacks: Stacks | None = None) -> Tensor:
         """Map (N, features, H, W) to the same shape; ``stacks`` is memory to use, if any."""
         stack = x
         for conv in self.convs[:4]:
-            grown = F.leaky_relu(conv(stack), _DENSE_SLOPE, inplace=True)
+            grown = conv(stack)
             stack = torch.cat((stack, grown), 1) if stacks is None else stacks.join(stack, grown)
-        return _scaled_sum(x, self.convs[4](stack), in_place=stacks is not None)
+        out: Tensor = self.convs[4](stack, x)
+        return out
 
 
 class RRDB(nn.Module):
@@ -114,7 +111,7 @@ class RRDB(nn.Module):
         h = x
         for dense in self.dense:
             h = dense(h, stacks)
-        return _scaled_sum(x, h, in_place=stacks is not None)
+        return scaled_sum(x, h, RESIDUAL_SCALE)
 
 
 class Stacks:
@@ -145,19 +142,13 @@ class Stacks:
         return torch.cat((stack, grown), 1, out=joined)
 
 
-def _scaled_sum(x: Tensor, residual: Tensor, *, in_place: bool) -> Tensor:
-    """``x + 0.2 * residual``, where it may be in the residual's memory."""
-    out = residual if in_place else None
-    return torch.add(x, residual, alpha=RESIDUAL_SCALE, out=out)
-
-
 class UpConv(nn.Module):
     """Nearest-neighbour upscaling, then a 3x3 convolution (the "upconvolution" of Table IV)."""
 
-    def __init__(self, features: int, factor: int) -> None:
+    def __init__(self, features: int, factor: int, *, slope: float) -> None:
         super().__init__()
         self.factor = factor
-        self.conv = nn.Conv2d(features, features, 3, padding=1)
+        self.conv = Conv2d(features, features, slope=slope)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C, factor*H, factor*W)."""
@@ -172,7 +163,7 @@ _CONTEXTS: dict[str, Callable[[int], nn.Module]] = {
     "sequential": SequentialAtrous,
     "none": lambda _: nn.Identity(),
 }
-_UPSAMPLERS: dict[str, Callable[[int, int], nn.Module]] = {
+_UPSAMPLERS: dict[str, Callable[..., nn.Module]] = {
     "pixelshuffle": SubPixel,
     "upconvolution": UpConv,
 }
@@ -227,17 +218,19 @@ class CAJNN(nn.Module):
         self.scale = scale
         self.tail_radius = math.ceil(_tail_radius(scale))
         self.long_skip = long_skip
-        self.conv_first = nn.Conv2d(3, features, 3, padding=1)
+        self.conv_first = Conv2d(3, features, slope=_SLOPE)
         self.context = _CONTEXTS[context](features)
         self.trunk = nn.Sequential(*(RRDB(features, growth) for _ in range(blocks)))
         if tail == "literal":
             width = 3
-            self.upsampler = nn.ModuleList([SubPixel(features, scale, width)])
+            self.upsampler = nn.ModuleList([SubPixel(features, scale, width, _SLOPE)])
         else:
             width = features
             step = _UPSAMPLERS[upsampling]
-            self.upsampler = nn.ModuleList(step(features, r) for r in upsampling_steps(scale))
-        self.conv_hr = nn.Conv2d(width, width, 3, padding=1)
+            self.upsampler = nn.ModuleList(
+                step(features, r, slope=_SLOPE) for r in upsampling_steps(scale)
+            )
+        self.conv_hr = Conv2d(width, width, slope=_SLOPE)
         self.conv_last = Float32Conv2d(width, 3, 3, padding=1)
         self._widest_stack = features + 4 * growth
         self._shares_stacks = False
@@ -262,10 +255,7 @@ class CAJNN(nn.Module):
 
     def extract(self, x: Tensor) -> Tensor:
         """Features at LR, (N, features, H, W), of an input (N, 3, H, W)."""
-        first = F.leaky_relu(
-            self.conv_first(x.to(self.conv_first.weight.dtype)), _SLOPE, inplace=True
-        )
-        features: Tensor = self.context(first)
+        features: Tensor = self.context(self.conv_first(x.to(self.conv_first.weight.dtype)))
         stacks = Stacks(self._widest_stack) if self._shares_stacks else None
         for block in self.trunk:
             features = block(features, stacks)
@@ -275,9 +265,8 @@ class CAJNN(nn.Module):
         """The picture (N, 3, scale*H, scale*W) from the features and the input they came from."""
         h = features
         for step in self.upsampler:
-            h = F.leaky_relu(step(h), _SLOPE, inplace=True)
-        h = F.leaky_relu(self.conv_hr(h), _SLOPE, inplace=True)
-        residual: Tensor = self.conv_last(h)
+            h = step(h)
+        residual: Tensor = self.conv_last(self.conv_hr(h))
         if not self.long_skip:
             return residual
         size = residual.shape[2:]
@@ -289,7 +278,6 @@ class CAJNN(nn.Module):
 
     def prepare(self, dtype: torch.dtype) -> None:
         """Take the form for inference; see `preproc.networks.inference`."""
-        cast_trunk(self, dtype)
         self._shares_stacks = True
         if self.long_skip:
             self.conv_last.split(dtype)

@@ -20,12 +20,12 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from preproc.errors import ModelError
 from preproc.networks.blocks import SubPixel, upsampling_steps
-from preproc.networks.precision import Float32Conv2d, cast_trunk
+from preproc.networks.convolution import Conv2d, ResidualConv2d
+from preproc.networks.precision import Float32Conv2d
 from preproc.networks.registry import ModelDescriptor, Tiling, register
 from preproc.networks.steps import Keep, Local, Pooled, Step
 
@@ -37,12 +37,12 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, features: int, reduction: int) -> None:
         super().__init__()
-        self.squeeze = nn.Conv2d(features, features // reduction, 1, bias=False)
-        self.excite = nn.Conv2d(features // reduction, features, 1, bias=False)
+        self.squeeze = Conv2d(features, features // reduction, 1, bias=False, slope=0.0)
+        self.excite = Conv2d(features // reduction, features, 1, bias=False)
 
     def forward(self, mean: Tensor) -> Tensor:
         """Gates (N, C, 1, 1) from the means (N, C, 1, 1) over the whole image."""
-        return torch.sigmoid(self.excite(F.relu(self.squeeze(mean))))
+        return torch.sigmoid(self.excite(self.squeeze(mean)))
 
 
 class SpatialAttention(nn.Module):
@@ -50,7 +50,7 @@ class SpatialAttention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(2, 1, 3, padding=1, bias=False)
+        self.conv = Conv2d(2, 1, bias=False)
 
     def forward(self, h: Tensor) -> Tensor:
         """Gates (N, 1, H, W) from features (N, C, H, W)."""
@@ -68,14 +68,14 @@ class DualAttentionBlock(nn.Module, ABC):
 
     def __init__(self, features: int, reduction: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(features, features, 3, padding=1)
-        self.conv2 = nn.Conv2d(features, features, 3, padding=1)
+        self.conv1 = Conv2d(features, features, slope=0.0)
+        self.conv2 = Conv2d(features, features)
         self.channel = ChannelAttention(features, reduction)
         self.spatial = SpatialAttention()
 
     def extract(self, x: Tensor) -> Tensor:
         """Features (N, C, H, W) before attention."""
-        h: Tensor = self.conv2(F.relu(self.conv1(x)))
+        h: Tensor = self.conv2(self.conv1(x))
         return h
 
     @abstractmethod
@@ -97,12 +97,12 @@ class PDAB(DualAttentionBlock):
 
     def __init__(self, features: int, reduction: int) -> None:
         super().__init__(features, reduction)
-        self.fuse = nn.Conv2d(2 * features, features, 1)
+        self.fuse = ResidualConv2d(2 * features, features, 1)
 
     def merge(self, x: Tensor, h: Tensor, gates: Tensor) -> Tensor:
         """``x + fuse([spatial, channel])``."""
-        fused: Tensor = self.fuse(torch.cat((h * self.spatial(h), h * gates), dim=1))
-        return x + fused
+        fused: Tensor = self.fuse(torch.cat((h * self.spatial(h), h * gates), dim=1), x)
+        return fused
 
 
 class SDAB(DualAttentionBlock):
@@ -125,11 +125,11 @@ class ResidualGroup(nn.Module):
         super().__init__()
         make = _BLOCKS[attention]
         self.blocks = nn.Sequential(*(make(features, reduction) for _ in range(blocks)))
-        self.conv = nn.Conv2d(features, features, 3, padding=1)
+        self.conv = ResidualConv2d(features, features)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
-        out: Tensor = x + self.conv(self.blocks(x))
+        out: Tensor = self.conv(self.blocks(x), x)
         return out
 
     def steps(self) -> Iterator[Step]:
@@ -138,7 +138,7 @@ class ResidualGroup(nn.Module):
         for block in self.blocks:
             assert isinstance(block, DualAttentionBlock)
             yield block.step()
-        yield Local(lambda h, x: x + self.conv(h), radius=1, skip=True)
+        yield Local(self.conv, radius=1, skip=True)
 
 
 class Coarse(nn.Module):
@@ -150,9 +150,9 @@ class Coarse(nn.Module):
     def __init__(self, scale: int, features: int, groups: nn.Sequential) -> None:
         super().__init__()
         self.scale = scale
-        self.conv_first = nn.Conv2d(3, features, 3, padding=1)
+        self.conv_first = Conv2d(3, features)
         self.groups = groups
-        self.conv_groups = nn.Conv2d(features, features, 3, padding=1)
+        self.conv_groups = ResidualConv2d(features, features)
         self.upsampler = nn.Sequential(*(SubPixel(features, r) for r in upsampling_steps(scale)))
         self.conv_last = Float32Conv2d(features, 3, 3, padding=1)
 
@@ -176,7 +176,7 @@ class Coarse(nn.Module):
         return first
 
     def _last(self, h: Tensor, first: Tensor) -> Tensor:
-        picture: Tensor = self.conv_last(self.upsampler(first + self.conv_groups(h)))
+        picture: Tensor = self.conv_last(self.upsampler(self.conv_groups(h, first)))
         return picture
 
 
@@ -185,7 +185,7 @@ class Fine(nn.Module):
 
     def __init__(self, features: int, groups: nn.Sequential) -> None:
         super().__init__()
-        self.conv_first = nn.Conv2d(3, features, 3, padding=1)
+        self.conv_first = Conv2d(3, features)
         self.groups = groups
         self.conv_last = Float32Conv2d(features, 3, 3, padding=1)
 
@@ -273,10 +273,6 @@ class CISRNet(nn.Module):
         """Enhance a batch; see the class."""
         picture: Tensor = self.fine(self.coarse(x))
         return picture
-
-    def prepare(self, dtype: torch.dtype) -> None:
-        """Take the form for inference; see `preproc.networks.inference`."""
-        cast_trunk(self, dtype)
 
     def steps(self) -> list[Step]:
         """The same as steps that are local but for means over the image (`networks.steps`)."""

@@ -1,4 +1,4 @@
-"""What must not lose precision in a network, its last convolution, and what may: its trunk."""
+"""What must not lose precision in a network: its last convolution."""
 
 from __future__ import annotations
 
@@ -43,18 +43,6 @@ class Float32Conv2d(nn.Conv2d):
             return F.conv2d(
                 input.float(), self.weight.float(), bias, self.stride, self.padding, self.dilation
             )
-
-
-def cast_trunk(network: nn.Module, dtype: torch.dtype) -> None:
-    """Give a network's convolutions, but for `Float32Conv2d`, parameters of a dtype of their own.
-
-    Autocast casts them anew in every call where no gradients are wanted.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d) and not isinstance(module, Float32Conv2d):
-            for name, value in list(module.named_parameters(recurse=False)):
-                cast = nn.Parameter(value.detach().to(dtype), requires_grad=False)
-                setattr(module, name, cast)
 
 
 def _without_autocast(device_type: str) -> AbstractContextManager[object]:

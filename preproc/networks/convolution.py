@@ -1,0 +1,142 @@
+"""The convolutions of the networks' trunks, each with the activation or the sum that follows it.
+
+A layer that knows what follows can have it done where its result still lies in a register. On
+x86 CPUs oneDNN does so, with weights that were reordered for it once instead of in every call; the
+operators are those that torch's own compiler calls, since torch has none for people. Everywhere
+else, in training and in other dtypes the layers are plain torch.
+"""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution, zero-padded to its input's extent, and a LeakyReLU if one follows.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        kernel: its side in px, odd.
+        dilation: px from one of its weights to the next.
+        bias: whether each output has a constant of its own.
+        slope: of the LeakyReLU for negative values, 0 for ReLU; None for no activation.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        *,
+        dilation: int = 1,
+        bias: bool = True,
+        slope: float | None = None,
+    ) -> None:
+        padding = dilation * (kernel // 2)
+        super().__init__(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=bias)
+        self.slope = slope
+        self._packed: Tensor | None = None
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name for it
+        """Map (N, inputs, H, W) to (N, outputs, H, W)."""
+        if self._is_packed_for(input):
+            # oneDNN's "leaky_relu" with a slope of 0 is its ReLU.
+            what, of = ("none", []) if self.slope is None else ("leaky_relu", [self.slope])
+            fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
+                input, self._packed, self.bias, *self._geometry(), what, of, ""
+            )
+            return fused
+        out = super().forward(input)
+        return out if self.slope is None else F.leaky_relu(out, self.slope, inplace=True)
+
+    def prepare(self, dtype: torch.dtype) -> None:
+        """Take the form for inference; see `preproc.networks.inference`."""
+        self.cast(dtype)
+        self.pack()
+
+    def cast(self, dtype: torch.dtype) -> None:
+        """Shorten the parameters once; autocast does so in every call that wants no gradients."""
+        for name, value in list(self.named_parameters(recurse=False)):
+            cast = nn.Parameter(value.detach().to(dtype), requires_grad=False)
+            setattr(self, name, cast)
+
+    def pack(self) -> None:
+        """Reorder the weights for oneDNN, where it can be had, for inputs of their dtype."""
+        weight = self.weight.detach()
+        if _has_fused_convolution(weight):
+            self._packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry())
+
+    def __getstate__(self) -> dict[str, object]:
+        """Whether there are reordered weights, which themselves cannot be copied."""
+        return {**self.__dict__, "_packed": self._packed is not None}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Reorder the weights anew where they were."""
+        super().__setstate__({**state, "_packed": None})  # type: ignore[no-untyped-call]
+        if state["_packed"]:
+            self.pack()
+
+    def _is_packed_for(self, input: Tensor) -> bool:  # noqa: A002
+        return self._packed is not None and input.dtype == self.weight.dtype
+
+    def _geometry(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
+        assert isinstance(self.padding, tuple)
+        return self.padding, self.stride, self.dilation, self.groups
+
+
+class ResidualConv2d(Conv2d):
+    """A convolution whose scaled result is added to something: ``skip + scale * conv(input)``.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out, and of the skip.
+        kernel: its side in px, odd.
+        scale: factor of the convolution's result.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, *, scale: float = 1.0) -> None:
+        super().__init__(inputs, outputs, kernel)
+        self.scale = scale
+
+    def forward(self, input: Tensor, skip: Tensor) -> Tensor:  # type: ignore[override]  # noqa: A002
+        """Map (N, inputs, H, W) and the skip (N, outputs, H, W) to the skip's shape."""
+        if self._is_packed_for(input) and skip.dtype == input.dtype:
+            fused: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
+                *(input, skip, self._packed, self.bias, *self._geometry()),
+                *("add", None, None, [], None),
+            )
+            return fused
+        return scaled_sum(skip, nn.Conv2d.forward(self, input), self.scale)
+
+    def prepare(self, dtype: torch.dtype) -> None:
+        """Take the form for inference, the scale among the weights."""
+        self.fold()
+        super().prepare(dtype)
+
+    def fold(self) -> None:
+        """Multiply the parameters by the scale, which then is 1."""
+        for name, value in list(self.named_parameters(recurse=False)):
+            setattr(self, name, nn.Parameter(self.scale * value.detach(), requires_grad=False))
+        self.scale = 1.0
+
+
+def scaled_sum(skip: Tensor, residual: Tensor, scale: float) -> Tensor:
+    """``skip + scale * residual``, in the residual's memory where no gradient needs that."""
+    free = not residual.requires_grad and residual.dtype == skip.dtype
+    return torch.add(skip, residual, alpha=scale, out=residual if free else None)
+
+
+def _has_fused_convolution(weight: Tensor) -> bool:
+    """Whether oneDNN's convolution with what follows it runs in the dtype where a weight lies."""
+    if weight.device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    mkldnn = torch.ops.mkldnn
+    if not (torch.backends.mkldnn.is_available() and hasattr(mkldnn, "_convolution_pointwise")):  # type: ignore[no-untyped-call]
+        return False
+    short = weight.dtype == torch.bfloat16 and bool(mkldnn._is_mkldnn_bf16_supported())
+    return short or weight.dtype == torch.float32
