@@ -197,6 +197,14 @@ def enhance(
             rich_help_panel=_HOW,
         ),
     ] = None,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile the network first, in half a minute; for many pictures on a GPU.",
+            rich_help_panel=_HOW,
+        ),
+    ] = False,
     workers: Annotated[
         int,
         typer.Option(
@@ -308,6 +316,7 @@ def enhance(
             tile=tile,
             overlap=overlap,
             self_ensemble=self_ensemble,
+            compiled=compiled,
         )
         write = partial(save, quality=quality, overwrite=overwrite)
         summary = _run_with_progress(plan.jobs, enhancer, write, workers, console)
@@ -507,7 +516,7 @@ def bench(
     compiled: Annotated[
         bool,
         typer.Option(
-            "--compile", help="Time the peer compiled as well, which takes minutes to set up."
+            "--compile", help="Time all of them compiled as well; the peer's takes minutes."
         ),
     ] = False,
     runs: Annotated[int, typer.Option(min=1, help="Most warm runs of each.")] = 20,
@@ -550,7 +559,8 @@ def bench(
         contender
         for name in model or ["cajnn", "cajnn-light"]
         for precision in ([kind.value for kind in dtype] if dtype else [None])
-        for contender in ours(name, where, precision)
+        for as_compiled in ([False, True] if compiled else [False])
+        for contender in ours(name, where, precision, compiled=as_compiled)
     ]
     rows: list[benchmark.Row] = []
     notes: list[benchmark.Note] = []

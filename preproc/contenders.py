@@ -72,6 +72,8 @@ def ours(
     device: torch.device,
     dtype: torch.dtype | str | None = None,
     weights: str | Path | None = None,
+    *,
+    compiled: bool = False,
 ) -> list[Contender]:
     """One of our networks, alone and as a stage.
 
@@ -82,11 +84,13 @@ def ours(
     descriptor = find(model)
     with tempfile.TemporaryDirectory() as folder:
         path = weights or _initial_weights(descriptor, Path(folder))
-        enhancer = Enhancer(model, weights=path, device=device, dtype=dtype, to_input_size=True)
+        enhancer = Enhancer(
+            model, weights=path, to_input_size=True, device=device, dtype=dtype, compiled=compiled
+        )
         network = load_network(descriptor, path)
     if isinstance(network, Splittable):
         network = Strips(network, pixels=strip_pixels(device))
-    runtime = Runtime(network, device, enhancer.dtype, model)
+    runtime = Runtime(network, device, enhancer.dtype, model, compiled=compiled)
 
     def alone(files: Sequence[bytes]) -> Callable[[], object]:
         batch = _batch(files, device)
@@ -96,10 +100,11 @@ def ours(
         pictures = list(files)
         return lambda: [_encoded(np.asarray(y)) for y in enhancer(list(map(_decoded, pictures)))]
 
+    name = f"{model}, compiled" if compiled else model
     short = str(enhancer.dtype).removeprefix("torch.")
     works: dict[Part, Work] = {"network": alone, "stage": stage}
     return [
-        Contender(model, part, short, descriptor.macs_per_pixel, work)
+        Contender(name, part, short, descriptor.macs_per_pixel, work)
         for part, work in works.items()
     ]
 

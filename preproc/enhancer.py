@@ -88,6 +88,7 @@ class Enhancer:
         strips: bool = True,
         layerwise: bool | None = None,
         fast: bool = True,
+        compiled: bool = False,
     ) -> None:
         """Load a network.
 
@@ -117,15 +118,20 @@ class Enhancer:
                 answer is the same.
             fast: whether the network runs in its form for inference
                 (`preproc.networks.inference`); False runs it as it was trained, for comparison.
+            compiled: whether that form's repeated blocks go through ``torch.compile`` when first
+                used, which takes a C++ compiler on a CPU and half a minute on either device, once
+                for all sizes. For long runs on a GPU; on a CPU nothing is gained.
 
         Raises:
-            ModelError: no such model, scale, device or dtype, or an option out of range.
+            ModelError: no such model, scale, device or dtype, or options out of range or at odds.
             WeightsError: the weights are missing, damaged, or for another network.
         """
         if batch_size < 1:
             raise ModelError(f"batch_size is 1 or more, but is {batch_size}.")
         if channel_order not in ("rgb", "bgr"):
             raise ModelError(f"channel_order is 'rgb' or 'bgr', but is {channel_order!r}.")
+        if compiled and not fast:
+            raise ModelError("Only the form for inference is compiled; leave fast=False out.")
         self.descriptor = find(model, scale)
         self.device = choose_device(device)
         self.dtype = choose_dtype(self.device, dtype, self.descriptor.dtypes)
@@ -142,7 +148,8 @@ class Enhancer:
             network = Strips(
                 network, shrink=self._shrinks and unpadded, pixels=strip_pixels(self.device)
             )
-        runtime = Runtime(network, self.device, self.dtype, str(self.descriptor), fast=fast)
+        name = str(self.descriptor)
+        runtime = Runtime(network, self.device, self.dtype, name, fast=fast, compiled=compiled)
         share = 1 / 8 if self_ensemble else 1.0
         apply = self._by_layers(network, runtime, layerwise, share, fast=fast)
         self._apply: Apply = averaged(apply) if self_ensemble else apply

@@ -64,6 +64,7 @@ class Runtime:
         *,
         in_pieces: bool = False,
         fast: bool = True,
+        compiled: bool = False,
     ) -> None:
         """Move a network to its device, in channels_last.
 
@@ -75,13 +76,14 @@ class Runtime:
             in_pieces: whether the network takes host tensors to the device itself, piece by piece,
                 and gives host tensors; else whole batches are moved.
             fast: whether to run the form for inference; False runs the network as it was trained.
+            compiled: whether that form's repeated blocks are compiled when first used.
         """
         self.device, self.dtype, self.name = device, dtype, name
         self._in_pieces = in_pieces
         self.mixes = can_mix(network)
         network = network.to(device).requires_grad_(requires_grad=False).eval()
         self._network = network.to(memory_format=torch.channels_last)
-        self._fast = fast
+        self._fast, self._compiled = fast, compiled
         self._form = self._made_for(dtype)
 
     @torch.inference_mode()
@@ -148,7 +150,9 @@ class Runtime:
 
     def _made_for(self, dtype: torch.dtype) -> nn.Module:
         """What runs in a dtype."""
-        return inference_form(self._network, dtype) if self._fast else self._network
+        if not self._fast:
+            return self._network
+        return inference_form(self._network, dtype, compiled=self._compiled)
 
     def _run(self, network: nn.Module, batch: Tensor, dtype: torch.dtype) -> Tensor:
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):

@@ -106,7 +106,7 @@ class TestEnhance:
     ) -> None:
         source = pictures(tmp_path, "a.png") / "a.png"
         options = "--model cajnn-light --scale 4 --to-input-size --weights w.safetensors "
-        options += "--device cpu --dtype float32 --tile 96 --overlap 8 --self-ensemble"
+        options += "--device cpu --dtype float32 --tile 96 --overlap 8 --self-ensemble --compile"
         assert call("enhance", source, "-o", tmp_path / "out", *options.split()) == 0
         assert made == [
             {
@@ -119,6 +119,7 @@ class TestEnhance:
                 "tile": 96,
                 "overlap": 8,
                 "self_ensemble": True,
+                "compiled": True,
             }
         ]
 

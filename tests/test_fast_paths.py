@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 import pickle
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import _dynamo as dynamo
 from torch import nn
 
 from preproc import Enhancer
+from preproc.errors import ModelError
+from preproc.mixing import stack
 from preproc.networks import find
 from preproc.networks.blocks import SubPixel
 from preproc.networks.cajnn import CAJNN, RRDB, Stacks
@@ -239,6 +243,29 @@ def test_pictures_of_several_sizes_share_a_batch_in_the_fast_form(light_weights)
     for crop, together in zip(crops, enhancer(crops), strict=True):
         alone = enhancer(Image.fromarray(crop))
         assert np.abs(np.asarray(alone).astype(int) - together.astype(int)).max() <= 1
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler here")
+def test_a_compiled_network_has_the_same_answer_and_one_graph_for_blocks_and_sizes():
+    network = small_cajnn(blocks=4)
+    dynamo.reset()
+    dynamo.utils.counters.clear()
+    runtime = Runtime(network, CPU, torch.bfloat16, compiled=True)
+    batches = [torch.rand(1, 3, h, w) for h, w in ((24, 20), (17, 31), (30, 22), (25, 40))]
+    for batch in batches:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            plain = network(batch.to(memory_format=torch.channels_last))
+        torch.testing.assert_close(runtime(batch), plain, atol=LEVEL, rtol=0)
+    assert dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    assert not dynamo.utils.counters["graph_break"]
+    mixed, inside = stack([torch.rand(3, 20, 17), torch.rand(3, 16, 19)])
+    small = runtime(mixed, inside)[1, :, :64, :76]
+    torch.testing.assert_close(small, runtime(mixed[1:, :, :16, :19])[0], atol=LEVEL, rtol=0)
+
+
+def test_only_the_form_for_inference_is_compiled():
+    with pytest.raises(ModelError, match="leave fast=False out"):
+        Enhancer(device="cpu", fast=False, compiled=True)
 
 
 def test_infinite_values_are_computed_again_by_the_network_proper():

@@ -282,6 +282,12 @@ class CAJNN(nn.Module):
         if self.long_skip:
             self.conv_last.split(dtype)
 
+    def compile_blocks(self) -> None:
+        """Compile the trunk; see `preproc.networks.inference`."""
+        self._shares_stacks = False  # a compiler plans memory itself
+        for block in self.trunk:
+            block.compile(dynamic=True)
+
 
 def _require(option: str, value: str, choices: Iterable[str]) -> None:
     if value not in choices:

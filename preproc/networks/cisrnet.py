@@ -274,6 +274,12 @@ class CISRNet(nn.Module):
         picture: Tensor = self.fine(self.coarse(x))
         return picture
 
+    def compile_blocks(self) -> None:
+        """Compile the attention blocks; see `preproc.networks.inference`."""
+        for module in self.modules():
+            if isinstance(module, DualAttentionBlock):
+                module.compile(dynamic=True)
+
     def steps(self) -> list[Step]:
         """The same as steps that are local but for means over the image (`networks.steps`)."""
         return [

@@ -82,7 +82,10 @@ class Conv2d(nn.Conv2d):
             self.pack()
 
     def _is_packed_for(self, input: Tensor) -> bool:  # noqa: A002
-        return self._packed is not None and input.dtype == self.weight.dtype
+        # A compiler fuses by itself, and cannot look into what oneDNN ordered, not even for None.
+        if torch.compiler.is_compiling() or self._packed is None:
+            return False
+        return input.dtype == self.weight.dtype
 
     def _geometry(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
         assert isinstance(self.padding, tuple)

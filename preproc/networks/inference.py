@@ -28,12 +28,24 @@ class Preparable(Protocol):
         ...
 
 
-def inference_form(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+@runtime_checkable
+class Compilable(Protocol):
+    """A network most of which is one block, repeated."""
+
+    def compile_blocks(self) -> None:
+        """Have ``torch.compile`` make one graph for all blocks and all sizes of pictures."""
+        ...
+
+
+def inference_form(network: nn.Module, dtype: torch.dtype, *, compiled: bool = False) -> nn.Module:
     """A network in the form for inference, on the same device.
 
     Args:
         network: stays as it is; unchanged parameters are shared, not copied.
         dtype: what its trunk will be computed in.
+        compiled: whether its repeated blocks are compiled when first used. Sizes are symbols in
+            their graph, so that a new one does not compile anew; what does, once, is going from
+            squares to others, from one picture to several and, on CPUs, to far larger ones.
 
     Returns:
         A module with the same arguments and, but for rounding, the same result; the network itself
@@ -46,4 +58,6 @@ def inference_form(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     for module in form.modules():
         if isinstance(module, Preparable):
             module.prepare(dtype)
+        if compiled and isinstance(module, Compilable):
+            module.compile_blocks()
     return form
