@@ -59,6 +59,10 @@ def steps(network: CAJNN, dtype: torch.dtype) -> dict[str, Callable[[CAJNN], nn.
         n.conv_last.split(dtype)
         return n
 
+    def compile_blocks(n: CAJNN) -> nn.Module:
+        n.compile_blocks()
+        return Strips(n, pixels=strip_pixels(device))
+
     device = next(network.parameters()).device
     return {
         "as trained, channels_last, autocast": lambda n: n,
@@ -71,6 +75,7 @@ def steps(network: CAJNN, dtype: torch.dtype) -> dict[str, Callable[[CAJNN], nn.
         f"+ tail in strips of {strip_pixels(device)} px": lambda n: Strips(
             n, pixels=strip_pixels(device)
         ),
+        "+ blocks compiled": compile_blocks,
     }
 
 

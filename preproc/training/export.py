@@ -168,7 +168,8 @@ def _record(stage: Path) -> dict[str, Any]:
 
 
 def _protocol(descriptor: ModelDescriptor) -> Protocol:
-    return CISRNET_PROTOCOL if descriptor.name == "cisrnet" else CAJNN_PROTOCOL
+    family = descriptor.name.partition("-")[0]
+    return CISRNET_PROTOCOL if family == "cisrnet" else CAJNN_PROTOCOL
 
 
 def _measure(
