@@ -58,12 +58,16 @@ def test_a_network_takes_every_size_that_its_rule_allows(descriptor: ModelDescri
 
 def test_the_papers_networks_are_known_with_their_policies() -> None:
     known = ["cajnn x4", "cajnn-light x4", "cisrnet x2", "cisrnet x3", "cisrnet x4"]
-    known += ["cisrnet-coarse x2", "cisrnet-coarse x3", "cisrnet-coarse x4"]
+    known += [f"cisrnet-{kind} x{scale}" for kind in ("coarse", "light") for scale in (2, 3, 4)]
     assert set(known) <= set(map(str, SHIPPED))
     assert find("cajnn").parameters == 14_847_491
     assert find("cajnn").tiling is Tiling.TILES
     assert 15 * find("cajnn-light").macs_per_pixel < 1.1 * find("cajnn").macs_per_pixel
     assert [find("cisrnet", s).parameters for s in (2, 3, 4)] == [9_600_198, 10_015_398, 9_932_358]
+    assert all(
+        8.5 * find("cisrnet-light", s).macs_per_pixel < find("cisrnet", s).macs_per_pixel
+        for s in (2, 3, 4)
+    )
     assert find("cisrnet").tiling is Tiling.WHOLE
     # Networks of its family (RCAN) overflow half precision.
     assert find("cisrnet").dtypes == (torch.bfloat16,)

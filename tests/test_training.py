@@ -96,7 +96,8 @@ def recipe_file(tmp_path, text=SMALL):
         "cajnn-faces",
         "cajnn-paper",
         "cisrnet",
-        "cisrnet-rescaled",
+        "cisrnet-light",
+        "cisrnet-light-rescaled",
         "cisrnet-paper",
     ],
 )
