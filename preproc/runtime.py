@@ -80,7 +80,8 @@ class Runtime:
         """
         self.device, self.dtype, self.name = device, dtype, name
         self._in_pieces = in_pieces
-        self.mixes = can_mix(network)
+        # What keeps pictures of one batch apart sits between layers, where a graph has no room.
+        self.mixes = not compiled and can_mix(network)
         network = network.to(device).requires_grad_(requires_grad=False).eval()
         self._network = network.to(memory_format=torch.channels_last)
         self._fast, self._compiled = fast, compiled

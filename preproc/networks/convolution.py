@@ -85,7 +85,8 @@ class Conv2d(nn.Conv2d):
         # A compiler fuses by itself, and cannot look into what oneDNN ordered, not even for None.
         if torch.compiler.is_compiling() or self._packed is None:
             return False
-        return input.dtype == self.weight.dtype
+        # An extent of 1 may have any stride for torch, but not for older versions of oneDNN.
+        return input.dtype == self.weight.dtype and min(input.shape[-2:]) > 1
 
     def _geometry(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
         assert isinstance(self.padding, tuple)
