@@ -97,6 +97,7 @@ def recipe_file(tmp_path, text=SMALL):
         "cajnn-paper",
         "cisrnet",
         "cisrnet-light",
+        "cisrnet-light-continued",
         "cisrnet-light-rescaled",
         "cisrnet-paper",
     ],

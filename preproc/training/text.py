@@ -105,6 +105,8 @@ def _ground(rng: Generator, size: int, ground: Ground | None) -> Pixels:
     one, other = (np.array(_colour(rng), np.float32) for _ in range(2))
     if rng.random() < 0.5:
         other = one
+    if rng.random() < 0.35:  # paper, or a screen that is off
+        one = other = np.full(3, 255 if rng.random() < 0.7 else 0, np.float32)
     ramp = np.linspace(0, 1, size, dtype=np.float32)
     across = ramp[None, :, None] if rng.random() < 0.5 else ramp[:, None, None]
     plain = np.broadcast_to(one + (other - one) * across, (size, size, 3))
