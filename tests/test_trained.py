@@ -18,11 +18,14 @@ from preproc.weights import entries, load_state, read_card
 data = pytest.importorskip("skimage.data", reason="the photograph comes with scikit-image")
 
 SHIPPED = [pytest.param(entry, id=str(entry)) for entry in entries()]
-LOCAL = [
-    pytest.param(entry, id=str(entry))
-    for entry in entries()
-    if find(entry.model, entry.scale).tiling is Tiling.TILES
-]
+LOCAL, POOLING = (
+    [
+        pytest.param(entry, id=str(entry))
+        for entry in entries()
+        if find(entry.model, entry.scale).tiling is tiling
+    ]
+    for tiling in (Tiling.TILES, Tiling.WHOLE)
+)
 MEASURED = [
     pytest.param(entry, int(quality), id=f"{entry}-{quality}")
     for entry in entries()
@@ -69,6 +72,23 @@ def test_tiles_do_not_show(entry):
         return of(entry, dtype="float32", **options)
 
     assert tiled_difference(make, low, tile=96) <= 1
+
+
+@pytest.mark.parametrize("entry", POOLING)
+def test_layer_by_layer_gives_the_picture_that_the_whole_gives(entry):
+    low = jpeg(bicubic_down(photograph(entry), entry.scale), 20)
+    layers, whole = (
+        of(entry, layerwise=w, dtype="float32")(low).astype(int) for w in (True, False)
+    )
+    assert np.abs(layers - whole).max() <= 1
+    assert (layers != whole).mean() < 0.001
+
+
+@pytest.mark.parametrize("entry", SHIPPED)
+def test_the_form_for_inference_is_within_a_level_of_the_network_as_it_was_trained(entry):
+    low = jpeg(bicubic_down(photograph(entry), entry.scale), 20)
+    fast, plain = (of(entry, fast=fast, strips=fast)(low).astype(int) for fast in (True, False))
+    assert np.abs(fast - plain).max() <= 1
 
 
 @pytest.mark.parametrize("entry", SHIPPED)
