@@ -19,7 +19,7 @@ from preproc.networks import find
 from preproc.networks.blocks import SubPixel
 from preproc.networks.cajnn import CAJNN, RRDB, Stacks
 from preproc.networks.cisrnet import CISRNet
-from preproc.networks.convolution import Conv2d, ResidualConv2d, _has_fused_convolution
+from preproc.networks.convolution import Conv2d, ResidualConv2d, _can_fuse
 from preproc.networks.inference import inference_form
 from preproc.networks.precision import Float32Conv2d
 from preproc.runtime import PrecisionWarning, Runtime, choose_dtype
@@ -100,9 +100,7 @@ def test_unchanged_parameters_are_not_copied():
     assert all(name.startswith("upsampler.") or ".convs.4." in name for name in copied)
 
 
-needs_fused = pytest.mark.skipif(
-    not _has_fused_convolution(torch.empty(0)), reason="no oneDNN on an x86 CPU"
-)
+needs_fused = pytest.mark.skipif(not _can_fuse(torch.float32), reason="no oneDNN on an x86 CPU")
 
 
 @needs_fused
@@ -116,7 +114,7 @@ def test_a_convolution_gives_the_same_with_what_follows_it_in_one_call(dtype, sl
     with torch.inference_mode():
         plain = conv(x)
         conv.prepare(dtype)
-        assert (conv._packed is not None) == _has_fused_convolution(conv.weight)
+        assert (conv._packed is not None) == _can_fuse(dtype)
         for layout in (torch.contiguous_format, torch.channels_last):
             fused = conv(x.contiguous(memory_format=layout))
             torch.testing.assert_close(fused, plain, rtol=2**-7, atol=1e-3)
@@ -139,6 +137,21 @@ def test_a_residual_is_added_in_one_call_and_nothing_is_overwritten(dtype):
     for result in (plain, fused):
         torch.testing.assert_close(result, wanted, rtol=2**-7, atol=2**-7)
     torch.testing.assert_close((h, skip), given, rtol=0, atol=0)
+
+
+def test_without_those_operators_the_layers_are_plain(monkeypatch):
+    monkeypatch.setattr(torch.ops, "mkldnn", object())
+    _can_fuse.cache_clear()
+    try:
+        conv = Conv2d(3, 4, slope=0.1)
+        x = torch.randn(1, 3, 5, 5)
+        with torch.inference_mode():
+            plain = conv(x)
+            conv.prepare(torch.float32)
+            assert conv._packed is None
+            torch.testing.assert_close(conv(x), plain, rtol=0, atol=0)
+    finally:
+        _can_fuse.cache_clear()
 
 
 def test_gradients_reach_both_a_residual_and_its_skip():

@@ -8,11 +8,15 @@ else, in training and in other dtypes the layers are plain torch.
 
 from __future__ import annotations
 
+import logging
 import platform
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+_log = logging.getLogger(__name__)
 
 
 class Conv2d(nn.Conv2d):
@@ -68,7 +72,7 @@ class Conv2d(nn.Conv2d):
     def pack(self) -> None:
         """Reorder the weights for oneDNN, where it can be had, for inputs of their dtype."""
         weight = self.weight.detach()
-        if _has_fused_convolution(weight):
+        if weight.device.type == "cpu" and _can_fuse(weight.dtype):
             self._packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry())
 
     def __getstate__(self) -> dict[str, object]:
@@ -137,12 +141,25 @@ def scaled_sum(skip: Tensor, residual: Tensor, scale: float) -> Tensor:
     return torch.add(skip, residual, alpha=scale, out=residual if free else None)
 
 
-def _has_fused_convolution(weight: Tensor) -> bool:
-    """Whether oneDNN's convolution with what follows it runs in the dtype where a weight lies."""
-    if weight.device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
+@cache
+def _can_fuse(dtype: torch.dtype) -> bool:
+    """Whether this CPU and this torch have oneDNN's convolution with what follows it, in a dtype.
+
+    Found out by trying, since torch does not promise to keep these operators as they are.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
         return False
+    if dtype not in (torch.float32, torch.bfloat16):
+        return False
+    x, at = torch.ones(1, 2, 2, 2, dtype=dtype), ((0, 0), (1, 1), (1, 1), 1)
     mkldnn = torch.ops.mkldnn
-    if not (torch.backends.mkldnn.is_available() and hasattr(mkldnn, "_convolution_pointwise")):  # type: ignore[no-untyped-call]
+    try:
+        if dtype == torch.bfloat16 and not mkldnn._is_mkldnn_bf16_supported():
+            return False
+        weight = mkldnn._reorder_convolution_weight(torch.ones(2, 2, 1, 1, dtype=dtype), *at)
+        mkldnn._convolution_pointwise(x, weight, None, *at, "leaky_relu", [0.1], "")
+        mkldnn._convolution_pointwise.binary(x, x, weight, None, *at, "add", None, None, [], None)
+    except (AttributeError, RuntimeError, TypeError) as error:
+        _log.info("oneDNN's fused convolution is not used in %s: %s", dtype, error)
         return False
-    short = weight.dtype == torch.bfloat16 and bool(mkldnn._is_mkldnn_bf16_supported())
-    return short or weight.dtype == torch.float32
+    return True
