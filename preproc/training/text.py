@@ -45,9 +45,10 @@ def text_picture(rng: Generator, size: int = 384, ground: Ground | None = None) 
     """
     back = Image.fromarray(_ground(rng, size, ground))
     top = 0
+    filled = 0.85 if rng.random() < 0.7 else 0.2  # of the lines; some pages are nearly empty
     while top < size:
         height = int(np.exp(rng.uniform(np.log(14), np.log(140))))
-        if rng.random() < 0.85:
+        if rng.random() < filled:
             _line(rng, back, top, height)
         top += int(height * rng.uniform(1.0, 1.5))
     if rng.random() < 0.5:
