@@ -360,6 +360,7 @@ def _tile_policy(
     return TilePolicy(
         size=tile or None,
         overlap=overlap + CONTEXT if shrinks and overlap >= 0 else overlap,
+        border=descriptor.border,
         minimum=descriptor.size.minimum,
         multiple_of=descriptor.size.multiple_of,
     )

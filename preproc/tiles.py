@@ -51,6 +51,7 @@ class TilePolicy:
     Attributes:
         size: longest side of a window in LR px; None keeps every picture whole.
         overlap: LR px of real neighbours around a core on its inner sides.
+        border: LR px of reflection around a picture, not kept; neutral value 0.
         minimum: smallest allowed extent of a window; neutral value 1.
         multiple_of: extents must be multiples of it; neutral value 1.
         bucket: small windows share a batch when they are equal once their sides are rounded up to
@@ -59,6 +60,7 @@ class TilePolicy:
 
     size: int | None
     overlap: int
+    border: int = 0
     minimum: int = 1
     multiple_of: int = 1
     bucket: int = 1
@@ -79,7 +81,7 @@ class TilePolicy:
         return _up(max(least, self.minimum), self.multiple_of)
 
     def padded(self, extent: int) -> int:
-        """The extent in px that a picture's side is given by reflection before it is cut."""
+        """The extent in px that a picture's side, border included, is given by reflection."""
         return _up(max(extent, self.minimum), self.multiple_of)
 
     def group(self, tile: Tile) -> tuple[int, int]:
@@ -91,7 +93,11 @@ class TilePolicy:
 
     def tiles(self, height: int, width: int) -> list[Tile]:
         """The tiles of a picture, row by row, all of one shape."""
-        whole = Tile(Span(0, self.padded(height), 0, height), Span(0, self.padded(width), 0, width))
+        y, x = (
+            Span(-self.border, self.padded(side + 2 * self.border) - self.border, 0, side)
+            for side in (height, width)
+        )
+        whole = Tile(y, x)
         return [whole] if self.size is None else self.split(whole, self.size)
 
     def pixels(self, height: int, width: int) -> int:
@@ -273,11 +279,11 @@ def cut(job: Job) -> Tensor:
     y, x = job.tile.y, job.tile.x
     height, width = job.picture.shape[-2:]
     window = job.picture
-    if y.stop > height:
+    if y.start < 0 or y.stop > height:
         window = window.index_select(-2, _reflected(y.start, y.stop, height))
     else:
         window = window[:, y.start : y.stop]
-    if x.stop > width:
+    if x.start < 0 or x.stop > width:
         window = window.index_select(-1, _reflected(x.start, x.stop, width))
     else:
         window = window[..., x.start : x.stop]

@@ -256,3 +256,29 @@ def test_other_errors_while_cutting_pass_through(monkeypatch):
     picture = torch.rand(3, 9, 9)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         run_tiles([picture], [canvas_of(picture)], nearest, TilePolicy(None, 0))
+
+
+@pytest.mark.parametrize("size", [None, 24])
+@pytest.mark.parametrize("extent", [(9, 14), (1, 3), (40, 31)])
+def test_a_border_is_mirrored_around_the_picture_and_cut_off_again(size, extent):
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(3, 3, 3, padding=1)
+
+    def apply(batch, _):
+        with torch.inference_mode():
+            return conv(batch).repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+    height, width = extent
+    picture = torch.rand(3, height, width)
+    canvas = torch.empty(3, 2 * height, 2 * width)
+    run_tiles([picture], [canvas], apply, TilePolicy(size, 2, border=2))
+    rows, columns = (_mirrored(side) for side in extent)
+    wanted = apply(picture[:, rows][..., columns][None], None)[0, :, 4:-4, 4:-4]
+    torch.testing.assert_close(canvas, wanted)
+    assert not torch.equal(canvas, apply(picture[None], None)[0]), "the border has no effect"
+
+
+def _mirrored(side: int) -> list[int]:
+    """Indices of a row that goes on for 2 px to both sides as its mirror image."""
+    there_and_back = [*range(side), *range(side - 2, 0, -1)]
+    return [there_and_back[i % len(there_and_back)] for i in range(-2, side + 2)]

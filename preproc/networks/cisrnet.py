@@ -321,6 +321,8 @@ def _descriptors(
         radius=radius(scale),
         tiling=Tiling.WHOLE,
         overlap=32,
+        # Without a skip around the whole, zeros beyond a white border darken it.
+        border=4,
         dtypes=(torch.bfloat16,),
         title=title,
     )

@@ -64,6 +64,8 @@ class ModelDescriptor:
         tiling: whether tiles give the whole image's answer.
         overlap: LR px of real neighbours each tile is given on every inner side by default;
             measured with the trained weights, not the radius.
+        border: LR px of reflection that the stage puts around a picture and cuts off again, for
+            networks in which zero padding shows.
         dtypes: dtypes that are safe besides float32.
         size: which input sizes are allowed.
         title: one line for people: architecture and paper.
@@ -79,6 +81,7 @@ class ModelDescriptor:
     radius: int
     tiling: Tiling = Tiling.TILES
     overlap: int = 32
+    border: int = 0
     dtypes: tuple[torch.dtype, ...] = (torch.bfloat16,)
     size: SizeRule = SizeRule()
     title: str = ""
@@ -89,8 +92,9 @@ class ModelDescriptor:
             raise ModelError(f"A model's name is lower case without spaces, but got {self.name!r}.")
         if self.scale < 1:
             raise ModelError(f"{self.name}: scale must be 1 or more, but is {self.scale}.")
-        if min(self.parameters, self.macs_per_pixel, self.radius, self.overlap) < 0:
-            raise ModelError(f"{self.name}: counts, radius and overlap cannot be negative.")
+        counts = (self.parameters, self.macs_per_pixel, self.radius, self.overlap, self.border)
+        if min(counts) < 0:
+            raise ModelError(f"{self.name}: counts, radius, overlap and border cannot be negative.")
 
     def __str__(self) -> str:
         return f"{self.name} x{self.scale}"
