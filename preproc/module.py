@@ -16,8 +16,9 @@ from preproc.weights import load_network
 class EnhancerModule(nn.Module):
     """An enhancer to put in front of another network and differentiate through.
 
-    No tiles, no border, no clamping, no rounding, no dtype policy: it runs where its parameters and input are,
-    under the caller's autocast, and its parameters train unless ``requires_grad_(False)``.
+    No tiles, no border, no clamping, no rounding, no dtype policy: it runs where its parameters and
+    input are, under the caller's autocast, and its parameters train unless
+    ``requires_grad_(False)``.
 
     Attributes:
         descriptor: what is known about the network.
