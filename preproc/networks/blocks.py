@@ -23,7 +23,7 @@ class SubPixel(nn.Module):
         self, features: int, factor: int, out: int | None = None, slope: float | None = None
     ) -> None:
         super().__init__()
-        # Every px by itself, so that it may come before the shuffle.
+        # A LeakyReLU takes each value by itself, so that it may come before the shuffle.
         self.conv = Conv2d(features, (out or features) * factor**2, slope=slope)
         self.shuffle = nn.PixelShuffle(factor)
         self._by_pixels = False

@@ -341,6 +341,7 @@ def _descriptors(
 
 _PAPER = ("cisrnet", 96, "CISRNet as in the paper: coarse and fine stage, gated by the whole image")
 _LIGHT = ("cisrnet-light", 32, "CISRNet with a third of the features, at a ninth of the cost")
+# Parameters and multiply-accumulates per LR px, each of the whole network and of its coarse stage.
 _COUNTS = {
     (_PAPER, 2): ((9_600_198, 6_734_403), (17_960_544, 6_658_272)),
     (_PAPER, 3): ((10_015_398, 7_149_603), (32_516_064, 7_085_952)),
@@ -349,5 +350,10 @@ _COUNTS = {
     (_LIGHT, 3): ((1_119_014, 798_435), (3_631_840, 793_600)),
     (_LIGHT, 4): ((1_109_766, 789_187), (5_946_784, 901_024)),
 }
-for ((_name, _features, _title), _scale), _counts in _COUNTS.items():
-    register(*_descriptors(_name, _scale, _features, *_counts, _title))
+register(
+    *(
+        descriptor
+        for ((name, features, title), scale), counts in _COUNTS.items()
+        for descriptor in _descriptors(name, scale, features, *counts, title)
+    )
+)
