@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import csv
 import dataclasses
 import errno
@@ -29,6 +30,7 @@ from preproc.training.grow_cisrnet import grow_cisrnet
 from preproc.training.initial import load_into
 from preproc.training.losses import Perceptual, make_perceptual, pixel_loss
 from preproc.training.module import Restoration
+from preproc.training.optimizer import KernelMuon
 from preproc.training.recipe import Loss, Schedule, Stage, load_recipe
 from preproc.training.schedule import learning_rate
 from preproc.training.start_nearest import start_nearest
@@ -333,6 +335,65 @@ def test_a_loss_that_is_no_number_stops_the_run(data, tmp_path):
         run(recipe, output=tmp_path / "run", data=data, overrides=["loss.pixel_weight=inf"])
 
 
+# Optimizers
+
+
+def stepped(network, steps=1):
+    """The network after steps down a fixed slope, and its optimizer."""
+    optimizer = KernelMuon(network.parameters(), lr=0.01)
+    for step in range(steps):
+        torch.manual_seed(step)
+        for parameter in network.parameters():
+            # Generated in one order, so that the memory format makes no difference.
+            parameter.grad = torch.empty_like(parameter).copy_(torch.randn(parameter.shape))
+        optimizer.step()
+    return network, optimizer
+
+
+def small_convolutions():
+    torch.manual_seed(1)
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Conv2d(8, 6, 3))
+
+
+def test_muon_steps_are_orthogonal_and_of_adams_size():
+    network = small_convolutions()
+    before = [p.detach().clone() for p in network.parameters()]
+    stepped(network)
+    pixels, bias, kernel, _ = (
+        a.detach() - b for a, b in zip(network.parameters(), before, strict=True)
+    )
+    # Adam's first step is the rate, whatever the gradient; so kernels at the pixels are Adam's.
+    torch.testing.assert_close(pixels.abs(), torch.full_like(pixels, 0.01), rtol=0.01, atol=0)
+    torch.testing.assert_close(bias.abs(), torch.full_like(bias, 0.01), rtol=0.01, atol=0)
+    # Newton-Schulz leaves singular values between 0.5 and 1.5, times 0.2 * sqrt(max(6, 8 * 9)).
+    values = torch.linalg.svdvals(kernel.flatten(1)) / (0.01 * 0.2 * 72**0.5)
+    assert ((values > 0.5) & (values < 1.5)).all()
+
+
+def test_muon_takes_kernels_in_either_memory_format():
+    plain, _ = stepped(small_convolutions(), 3)
+    last, _ = stepped(small_convolutions().to(memory_format=torch.channels_last), 3)
+    for a, b in zip(plain.parameters(), last.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-3)  # Newton-Schulz is in bfloat16
+
+
+def test_muon_goes_on_from_its_state():
+    network, optimizer = stepped(small_convolutions(), 2)
+    twin = small_convolutions()
+    twin.load_state_dict(network.state_dict())
+    other = KernelMuon(twin.parameters(), lr=0.5)
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    other.param_groups[0]["lr"] = 0.01
+    torch.manual_seed(5)
+    for a, b in zip(network.parameters(), twin.parameters(), strict=True):
+        a.grad = torch.randn(a.shape)
+        b.grad = a.grad.clone()
+    optimizer.step()
+    other.step()
+    for a, b in zip(network.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 # Growing
 
 
@@ -464,8 +525,9 @@ def test_weights_of_another_kind_are_refused():
 # Runs
 
 
-def test_a_run_ends_resumes_and_records(data, tmp_path):
-    recipe = recipe_file(tmp_path)
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_a_run_ends_resumes_and_records(optimizer, data, tmp_path):
+    recipe = recipe_file(tmp_path, SMALL + f'[optimizer]\nkind = "{optimizer}"\n')
     options = {"data": data, "precision": "32", "devices": 1}
     out = tmp_path / "run"
     weights = run(recipe, output=out, overrides=["schedule.length = 2"], **options)

@@ -14,6 +14,7 @@ from preproc.metrics import CAJNN_PROTOCOL, psnr
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.training.losses import LRHead, make_perceptual, pixel_loss
+from preproc.training.optimizer import make_optimizer
 from preproc.training.recipe import Stage
 from preproc.training.schedule import learning_rate
 
@@ -50,12 +51,11 @@ class Restoration(pl.LightningModule):
         self._began = self._ended = 0.0
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam over what the stage trains; the rate is set before every step."""
-        settings = self.stage.optimizer
+        """The recipe's over what the stage trains; the rate is set before every step."""
         parameters = [*self._trained.parameters()]
         if self.lr_head is not None:
             parameters += self.lr_head.parameters()
-        return torch.optim.Adam(parameters, lr=settings.lr, betas=settings.betas, eps=settings.eps)
+        return make_optimizer(self.stage.optimizer, parameters)
 
     def progress(self) -> float:
         """Steps or minutes done, as the schedule counts."""

@@ -63,15 +63,18 @@ class Data:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Adam's settings.
+    """How the loss is descended.
 
     Attributes:
-        lr: peak learning rate.
+        kind: ``"adam"``, or ``"muon"`` for kernels and Adam for the rest
+            (`preproc.training.optimizer.KernelMuon`).
+        lr: peak learning rate, of both.
         betas: Adam's decay rates.
         eps: Adam's epsilon.
         clip: largest gradient norm; 0 does not clip.
     """
 
+    kind: Literal["adam", "muon"] = "adam"
     lr: float = 2e-4
     betas: tuple[float, float] = (0.9, 0.99)
     eps: float = 1e-8
