@@ -1,4 +1,4 @@
-"""The papers' ablations on small networks: every arm from scratch, at one budget, with seeds.
+"""The papers' ablations, and our own, on small networks: all from scratch, one budget, seeds.
 
     python benchmarks/ablation.py --data DIR --output runs/ablation --seeds 3
 
@@ -31,13 +31,13 @@ _RECIPES = Path(__file__).parent / "ablations"
 
 @dataclass(frozen=True)
 class Ablation:
-    """Two arms: what the paper settled on, and what it compared that with.
+    """Two arms: what the paper (or we) settled on, and what it compared that with.
 
     Attributes:
         name: what is compared, and where the papers print it.
         recipe: stem of the recipe.
         arms: lines that change the recipe, by what the arm is called; the paper's choice first.
-        printed: the papers' gain in dB of the first arm over the second.
+        printed: the papers' gain in dB of the first arm over the second, if they have it.
     """
 
     name: str
@@ -74,12 +74,24 @@ ABLATIONS = (
         },
         "0.020",
     ),
+    Ablation(
+        "our optimizer",
+        "cajnn",
+        {"Muon": ('optimizer.kind="muon"', "optimizer.lr=2e-3"), "Adam": ()},
+        "not in the papers",
+    ),
+    Ablation(
+        "our optimizer at Adam's rate",
+        "cajnn",
+        {"Muon": ('optimizer.kind="muon"',), "Adam": ()},
+        "not in the papers",
+    ),
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train what is missing, and print one row an ablation."""
-    parser = argparse.ArgumentParser(description="The papers' ablations on small networks.")
+    parser = argparse.ArgumentParser(description="Ablations on small networks.")
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="DIR", help="holds train/open and sr_val")
     add("--output", type=Path, required=True, metavar="DIR", help="the runs are kept here")
