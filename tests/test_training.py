@@ -16,6 +16,7 @@ from PIL import Image
 pytest.importorskip("lightning", reason='training needs the extra "train"')
 
 from safetensors.torch import load_file, save_file
+from torch.optim.swa_utils import AveragedModel
 
 from preproc.degrade import Degradation, bicubic_down, jpeg
 from preproc.errors import OutputError, RecipeError, WeightsError
@@ -23,6 +24,7 @@ from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.training import export
+from preproc.training.averaging import warm_average
 from preproc.training.curve import Point, read_curve
 from preproc.training.data import Folder, Patches, PictureWarning, Text, cut_patch
 from preproc.training.grow_cajnn import grow_cajnn
@@ -335,7 +337,26 @@ def test_a_loss_that_is_no_number_stops_the_run(data, tmp_path):
         run(recipe, output=tmp_path / "run", data=data, overrides=["loss.pixel_weight=inf"])
 
 
-# Optimizers
+# Averages and optimizers
+
+
+def test_the_average_of_a_short_run_forgets_where_it_began():
+    network = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(network.weight)
+    average = AveragedModel(network, multi_avg_fn=warm_average(0.999))
+    average.update_parameters(network)  # the first update copies
+    torch.nn.init.ones_(network.weight)
+    for _ in range(100):
+        average.update_parameters(network)
+    assert average.module.weight.item() == pytest.approx(1, abs=1e-6)  # a plain one: 0.1
+
+
+def test_the_average_of_a_long_run_has_the_decay_it_was_given():
+    average, weight = torch.zeros(1), torch.ones(1)
+    warm_average(0.75)([average], [weight], torch.tensor(1000))
+    assert average.item() == pytest.approx(0.25)
+    warm_average(0.75)([average], [weight], 1000)
+    assert average.item() == pytest.approx(0.25 + 0.75 * 0.25)
 
 
 def stepped(network, steps=1):

@@ -167,7 +167,8 @@ class Stage:
             lets a CISRNet start as nearest-neighbour enlargement. The stage before takes
             precedence, the command line over both.
         seed: of weights, order and degradation.
-        ema: decay of the averaged weights, which are what is validated and exported.
+        ema: decay of the averaged weights, which are what is validated and exported; less in the
+            first steps (`preproc.training.averaging`).
         data, degrade, optimizer, schedule, loss, validation: the tables of the same names.
     """
 

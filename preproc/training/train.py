@@ -24,13 +24,13 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from preproc.errors import RecipeError, WeightsError
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
+from preproc.training.averaging import warm_average
 from preproc.training.callbacks import Deadline, SamplePictures, SaveAtEnd
 from preproc.training.curve import read_curve, write_curve
 from preproc.training.data import Held, Patches, make_loader
@@ -200,7 +200,7 @@ def _run_stage(
 def _callbacks(stage: Stage, folder: Path, seconds: float | None) -> list[pl.Callback]:
     callbacks: list[pl.Callback] = [
         SaveAtEnd(folder / CHECKPOINT),
-        WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(stage.ema)),  # type: ignore[no-untyped-call]
+        WeightAveraging(multi_avg_fn=warm_average(stage.ema)),
         SamplePictures(folder / "samples"),
         ModelCheckpoint(
             folder,
