@@ -1,0 +1,149 @@
+"""`preproc bench`: speed and memory on this machine."""
+# ruff: noqa: PLC0415 - commands import what they call, so that --help is quick
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from preproc.cli.console import error_console, progress_bar
+from preproc.cli.options import DType
+
+
+class Part(StrEnum):
+    """What is timed."""
+
+    NETWORK = "network"
+    STAGE = "stage"
+
+
+class Clock(StrEnum):
+    """What time is."""
+
+    WALL = "wall"
+    CPU = "cpu"
+
+
+def bench(
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Model to time; give it again for more."),
+    ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--size",
+            "--sizes",
+            metavar="WIDTHxHEIGHT",
+            help="Size of the input, or word, 512x512, 720p, 4k; give it again for more.",
+        ),
+    ] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="Pictures at a time; give it again for more.")
+    ] = None,
+    dtype: Annotated[
+        list[DType] | None,
+        typer.Option(help="Precision of the models; give it again for more."),
+    ] = None,
+    part: Annotated[
+        Part | None, typer.Option(help="Time only the network, or only the whole stage.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or cuda:1; by default CUDA when there.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads on the CPU; by default torch's choice.")
+    ] = None,
+    peers: Annotated[
+        bool, typer.Option(help="Time spandrel's ESRGAN x4 in the same run, if it is installed.")
+    ] = True,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile", help="Time all of them compiled as well; the peer's takes minutes."
+        ),
+    ] = False,
+    runs: Annotated[int, typer.Option(min=1, help="Most warm runs of each.")] = 20,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Make no more than 3 warm runs beyond these seconds.")
+    ] = 2.0,
+    clock: Annotated[
+        Clock,
+        typer.Option(help="Time that passes, or time that the process computes (on busy CPUs)."),
+    ] = Clock.WALL,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Save everything as JSON, too.")
+    ] = None,
+) -> None:
+    """Measure speed and memory on this machine, beside what people use in our place.
+
+    By default a word crop and a small picture on a CPU, which takes about a minute, and all sizes
+    up to 4K on a GPU.
+
+    **Examples**
+
+        preproc bench
+
+        preproc bench --model cajnn-light --size 720p --size 640x480 --no-peers --json speed.json
+    """
+    import torch
+
+    from preproc import bench as benchmark
+    from preproc.contenders import PEER, has_peer, ours
+    from preproc.contenders import peers as peer_contenders
+    from preproc.runtime import choose_device
+
+    where = choose_device(device)
+    if threads:
+        torch.set_num_threads(threads)
+    names = size or (benchmark.CPU_SIZES if where.type == "cpu" else benchmark.GPU_SIZES)
+    sizes = [benchmark.parse_size(name) for name in names]
+    timing = benchmark.Timing(where, runs, seconds, clock.value)
+    contenders = [
+        contender
+        for name in model or ["cajnn", "cajnn-light"]
+        for precision in ([kind.value for kind in dtype] if dtype else [None])
+        for as_compiled in ([False, True] if compiled else [False])
+        for contender in ours(name, where, precision, compiled=as_compiled)
+    ]
+    rows: list[benchmark.Row] = []
+    notes: list[benchmark.Note] = []
+    if peers and has_peer():
+        contenders += peer_contenders(where, compiled=compiled)
+    elif peers:
+        notes.append(benchmark.Note(f"{PEER} is left out: spandrel is not installed."))
+    contenders = [c for c in contenders if part is None or c.part == part.value]
+    console = error_console()
+    total = len(contenders) * len(sizes) * len(batch or [1])
+    with progress_bar(console) as progress:
+        task = progress.add_task("Measuring", total=total)
+        for found in benchmark.measure(contenders, sizes, batch or [1], timing):
+            (rows if isinstance(found, benchmark.Row) else notes).append(found)  # type: ignore[arg-type]
+            progress.advance(task)
+    _print_benchmark(benchmark.report(rows, notes, where, timing), *benchmark.table(rows))
+    if json_file is not None:
+        from eval_tasks.evaluators.reports import write_json
+
+        write_json(json_file, benchmark.report(rows, notes, where, timing))
+
+
+def _print_benchmark(
+    report: Mapping[str, Any], header: Sequence[str], rows: Iterable[Sequence[str]]
+) -> None:
+    """A table for terminals and files of any width, headed by what its figures depend on."""
+    facts = report["environment"]
+    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    typer.echo(f"{facts['device']} ({facts['cpu']}, {facts['threads']} threads), {versions}")
+    if report["clock"] == "cpu":
+        typer.echo("Times are what the process computed, summed over its threads.")
+    cells = [list(header), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo(line.rstrip())
+    for note in report["notes"]:
+        typer.echo(f"Note: {note}")

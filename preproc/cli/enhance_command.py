@@ -1,0 +1,321 @@
+"""`preproc enhance`: pictures, folders and globs, with a report at the end."""
+# ruff: noqa: PLC0415 - commands import what they call, so that --help is quick
+
+from __future__ import annotations
+
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from preproc.cli.console import error_console, progress_bar
+from preproc.cli.options import DType
+
+if TYPE_CHECKING:
+    from preproc.batch import Summary
+    from preproc.enhancer import Enhancer
+    from preproc.plan import Job, Plan
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the number of the signal, as shells have it."""
+
+_WHAT, _HOW, _FILES = "Enhancement", "Speed and memory", "Output files"
+
+
+class Format(StrEnum):
+    """The names that `preproc.saving` knows, here so that --help need not import it."""
+
+    PNG = "png"
+    JPG = "jpg"
+    WEBP = "webp"
+    TIF = "tif"
+    AVIF = "avif"
+    BMP = "bmp"
+    JP2 = "jp2"
+    PPM = "ppm"
+    TGA = "tga"
+
+
+def enhance(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="Pictures, folders (searched with all their sub-folders) and quoted globs.",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="Folder for the results, made if missing; for a single picture also a file name.",
+        ),
+    ],
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", help="Name of the model.", rich_help_panel=_WHAT),
+    ] = "cajnn-light",
+    scale: Annotated[
+        int | None,
+        typer.Option(
+            "--scale",
+            "-s",
+            min=1,
+            help="How many times larger; by default the model's largest.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    to_input_size: Annotated[
+        bool,
+        typer.Option(
+            "--to-input-size",
+            help="Shrink each result back to the size of its input.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = False,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your own weights (.safetensors) instead of the shipped ones.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    self_ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--self-ensemble",
+            help="Average over 8 flips and rotations: a little better, 8 times slower.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda or cuda:1; by default CUDA when there.", rich_help_panel=_HOW),
+    ] = None,
+    dtype: Annotated[
+        DType | None,
+        typer.Option(
+            help="Precision; by default the fastest that is safe there.", rich_help_panel=_HOW
+        ),
+    ] = None,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Side in input pixels of the tiles large pictures are cut into; 0 never cuts.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    overlap: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Input pixels of its neighbours that each tile sees.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile the network first, in half a minute; for many pictures on a GPU.",
+            rich_help_panel=_HOW,
+        ),
+    ] = False,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            "-j",
+            min=1,
+            help="Pictures read, and pictures written, at the same time as one is enhanced.",
+            rich_help_panel=_HOW,
+        ),
+    ] = 2,
+    file_format: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Format of the results; by default each input's own, or PNG if it is not here.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            "--quality",
+            "-q",
+            min=1,
+            max=100,
+            help="Quality of JPEG, WebP and AVIF; 95 if not given.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
+    suffix: Annotated[
+        str,
+        typer.Option(
+            help="Added to the names: with _x4, a.png becomes a_x4.png.", rich_help_panel=_FILES
+        ),
+    ] = "",
+    skip_existing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-existing",
+            help="Leave out pictures whose result is there: go on after an interruption.",
+            rich_help_panel=_FILES,
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace results that are there; an input is never replaced.",
+            rich_help_panel=_FILES,
+        ),
+    ] = False,
+) -> None:
+    """Enhance pictures: single files, whole folders, or everything a pattern matches.
+
+    Results keep format, transparency, EXIF, XMP, ICC profile and DPI, as far as the format written
+    has a place for them; texts go from PNG to PNG, and IPTC, comments and thumbnails are left
+    out. 16 bits stay 16 in grey, and in colour from PNG to PNG; else it gets 8, with a note. Every
+    result is written whole or not at all. A bad picture is reported at the end and never stops the
+    others; the exit code is then 1. Files such as .heic, which Pillow cannot open, are left out of
+    folders and counted at the end.
+
+    **Examples**
+
+        preproc enhance sign.jpg -o sign_x4.png
+
+        preproc enhance photos/ more/*.webp -o enhanced/ --format png
+
+        preproc enhance 'scans/**/*.tif' -o enhanced/ --to-input-size
+
+        preproc enhance photos/ -o enhanced/ --skip-existing
+
+        preproc enhance photos/ -o photos/ --suffix _x4 --model cajnn-light
+    """
+    from preproc.batch import Summary
+    from preproc.plan import make_plan
+    from preproc.saving import format_named, require_writable, save
+
+    if skip_existing and overwrite:
+        raise typer.BadParameter("--skip-existing and --overwrite exclude each other.")
+    chosen = format_named(file_format.value) if file_format else None
+    if quality is not None and chosen is not None and not chosen.quality:
+        raise typer.BadParameter(f"--quality means nothing for {chosen.name}, which is lossless.")
+    if any(separator in suffix for separator in "/\\"):
+        raise typer.BadParameter("--suffix is part of a file name and cannot hold a slash.")
+    console = error_console()
+    plan = make_plan(
+        paths,
+        output,
+        file_format=chosen,
+        suffix=suffix,
+        overwrite=overwrite,
+        skip_existing=skip_existing,
+    )
+    started = time.monotonic()
+    summary = Summary()
+    if plan.jobs:
+        for folder in {job.target.parent for job in plan.jobs}:
+            require_writable(folder)
+        from preproc.enhancer import Enhancer
+
+        enhancer = Enhancer(
+            model,
+            scale=scale,
+            weights=weights,
+            to_input_size=to_input_size,
+            device=device,
+            dtype=dtype.value if dtype else None,
+            tile=tile,
+            overlap=overlap,
+            self_ensemble=self_ensemble,
+            compiled=compiled,
+        )
+        write = partial(save, quality=quality, overwrite=overwrite)
+        summary = _run_with_progress(plan.jobs, enhancer, write, workers, console)
+    summary.failures[:0] = plan.failures
+    _report(summary, plan, time.monotonic() - started, console)
+    if summary.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if summary.failures or summary.left:
+        raise typer.Exit(1)
+
+
+def _run_with_progress(
+    jobs: Sequence[Job],
+    enhancer: Enhancer,
+    save: Callable[[Any, Path], None],
+    workers: int,
+    console: Console,
+) -> Summary:
+    from preproc.batch import run
+
+    def note(message: Warning | str, *_: object, **__: object) -> None:
+        console.print(Text.assemble(("Note", "yellow"), f" {message}"))
+
+    with _terminate_like_interrupt(), warnings.catch_warnings(), progress_bar(console) as progress:
+        warnings.showwarning = note
+        task = progress.add_task("Enhancing", total=len(jobs))
+        finished = 0
+
+        def enhance(picture: Any) -> Any:  # noqa: ANN401 - any kind in, the same kind out
+            def tell(done: int, total: int) -> None:
+                progress.update(task, completed=finished + done / total)
+
+            return enhancer(picture, progress=tell)
+
+        def count(_: Job) -> None:
+            nonlocal finished
+            finished += 1
+            progress.update(task, completed=finished)
+
+        return run(jobs, enhance, save, scale=enhancer.scale, workers=workers, progress=count)
+
+
+@contextmanager
+def _terminate_like_interrupt() -> Iterator[None]:
+    """Let a request to terminate end the run as cleanly as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _report(summary: Summary, plan: Plan, seconds: float, console: Console) -> None:
+    for failure in summary.failures:
+        console.print(Text.assemble(("Failed", "red"), f" {failure.source}: {failure.reason}"))
+    parts = [f"{len(summary.done)} enhanced"]
+    if plan.skipped:
+        parts.append(f"{len(plan.skipped)} skipped because their result is there")
+    if summary.failures:
+        parts.append(f"{len(summary.failures)} failed")
+    if summary.left:
+        parts.append(f"{summary.left} not tried")
+    console.print(Text(f"{', '.join(parts)}, in {seconds:.1f} s."))
+    if plan.unopened:
+        endings = ", ".join(sorted({path.suffix.lower() for path in plan.unopened}))
+        files = "1 file was" if len(plan.unopened) == 1 else f"{len(plan.unopened)} files were"
+        console.print(
+            f"{files} left out: Pillow cannot open {endings}; convert to PNG, JPEG or TIFF first."
+        )
+    if summary.interrupted:
+        console.print(
+            "Interrupted. Every result that was written is whole; run the same command again with "
+            "--skip-existing to go on."
+        )

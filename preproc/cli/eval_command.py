@@ -1,0 +1,52 @@
+"""`preproc eval`: the scripts of eval_tasks under one name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from preproc.cli.extras import needs_extra
+
+_EVAL_TASKS = {
+    "restoration": "PSNR and SSIM on Set5, Set14 and BSD100, beside the papers' rows",
+    "icdar2013": "words of ICDAR2013 that EasyOCR or RapidOCR reads right, before and after",
+    "wider": "faces of WIDER FACE val that MTCNN finds, before and after, by the official rules",
+    "report": "weights/README.md: the shipped weights beside the papers' rows, with crops",
+}
+
+
+def evaluate(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Which evaluation to run.")],
+    args: Annotated[
+        list[str] | None, typer.Argument(metavar="[OPTIONS]...", help="Options of the task.")
+    ] = None,
+) -> None:
+    """Measure on a public data set, as the papers do.
+
+    **Tasks**
+
+        restoration      PSNR and SSIM on Set5, Set14 and BSD100, beside the papers' rows
+
+        icdar2013        words of ICDAR2013 that EasyOCR or RapidOCR reads right, before and after
+
+        wider            faces of WIDER FACE val that MTCNN finds, before and after
+
+        report           weights/README.md: the shipped weights beside the papers' rows, with crops
+
+    **Examples**
+
+        preproc eval restoration --help
+
+        preproc eval restoration --data data/ --set Set5 --quality 10 20 40 --model cajnn
+
+        preproc eval icdar2013 --data icdar2013/ --enhance --reduce 2 4 --quality 40
+    """
+    if task not in _EVAL_TASKS:
+        raise typer.BadParameter(
+            f"There is no task {task!r}; choose one of {', '.join(_EVAL_TASKS)}."
+        )
+    with needs_extra("eval", f"preproc eval {task}"):
+        code = import_module(f"eval_tasks.{task}").main(args or [])
+    raise typer.Exit(code or 0)

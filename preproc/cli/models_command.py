@@ -1,0 +1,93 @@
+"""`preproc models`: what there is to choose from, and the cards."""
+# ruff: noqa: PLC0415 - commands import what they call, so that --help is quick
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from preproc.cli.console import with_prefix
+
+if TYPE_CHECKING:
+    from preproc.networks import ModelDescriptor
+    from preproc.weights import WeightsEntry
+
+_MODEL_COLUMNS = ("Scale", "Parameters", "MAC/px", "Large pictures", "Weights")
+_Shipped = Mapping[tuple[str, int], "WeightsEntry"]
+
+
+def models(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Show this model and its card.")
+    ] = None,
+    card: Annotated[
+        str | None, typer.Option("--card", metavar="NAME", help="The same as NAME.")
+    ] = None,
+) -> None:
+    """List the models; with a name, show what is known of one and the card of its weights.
+
+    **Examples**
+
+        preproc models
+
+        preproc models cajnn
+    """
+    from preproc.networks import find, list_models
+    from preproc.weights import entries
+
+    shipped = {(entry.model, entry.scale): entry for entry in entries()}
+    shown = name or card
+    if shown is None:
+        Console().print(_model_table(list_models(), shipped))
+        typer.echo("`preproc models NAME` tells more about one, with the card of its weights.")
+        return
+    find(shown)  # a sentence for a name nobody knows
+    for descriptor in list_models():
+        if descriptor.name == shown:
+            _print_model(descriptor, shipped.get((descriptor.family, descriptor.scale)))
+
+
+def _model_table(known: Iterable[ModelDescriptor], shipped: _Shipped) -> Table:
+    # The licence may fold on a narrow terminal, the name to be typed may not.
+    table = Table(Column("Model", no_wrap=True), *_MODEL_COLUMNS)
+    for descriptor in known:
+        entry = shipped.get((descriptor.family, descriptor.scale))
+        table.add_row(
+            descriptor.name,
+            f"x{descriptor.scale}",
+            f"{descriptor.parameters:,}",
+            with_prefix(descriptor.macs_per_pixel),
+            descriptor.tiling.value,
+            f"shipped, {entry.licence}" if entry else "your own",
+        )
+    return table
+
+
+def _print_model(descriptor: ModelDescriptor, entry: WeightsEntry | None) -> None:
+    facts = {
+        "title": descriptor.title,
+        "parameters": f"{descriptor.parameters:,}",
+        "cost": f"{with_prefix(descriptor.macs_per_pixel)} multiply-accumulates per input pixel",
+        "large pictures": descriptor.tiling.value,
+        "precision": ", ".join(
+            ["float32", *(str(dtype).removeprefix("torch.") for dtype in descriptor.dtypes)]
+        ),
+        "weights": "none shipped; pass your own with --weights",
+    }
+    if entry is not None:
+        facts["weights"] = f"{entry.file}, trained for {entry.steps:,} steps on " + ", ".join(
+            f"{source.name} ({source.licence})" for source in entry.data
+        )
+        facts["licence"] = entry.licence
+    typer.secho(str(descriptor), bold=True)
+    for name, value in facts.items():
+        if value:
+            typer.echo(f"  {name:15}{value}")
+    if entry is not None:
+        from preproc.weights import read_card
+
+        typer.echo("\n" + read_card(entry))

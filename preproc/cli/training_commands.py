@@ -1,0 +1,128 @@
+"""`preproc train` and `preproc export`: from a recipe to weights, from weights to a card."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from preproc.cli.extras import needs_extra
+
+
+def train(
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe file (TOML), or the name of one that comes along.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Weights, checkpoints, curve and samples go here."
+        ),
+    ],
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder that the recipe's paths start from.")
+    ] = Path(),
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Stop cleanly after so long, with a checkpoint to resume from."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the output folder.")
+    ] = False,
+    init_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="Start from a .safetensors file, a checkpoint or a model's name.",
+        ),
+    ] = None,
+    devices: Annotated[str, typer.Option(help="How many devices, or auto.")] = "auto",
+    nodes: Annotated[int, typer.Option(min=1, help="How many machines.")] = 1,
+    precision: Annotated[
+        str, typer.Option(help="As Lightning names it: bf16-mixed, 32-true...")
+    ] = "bf16-mixed",
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the network: a slow start, faster steps.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
+    ] = None,
+) -> None:
+    """Train a network by a recipe; stop at any time and go on with --resume.
+
+    **Examples**
+
+        preproc train cajnn-light -o runs/light --data pictures/ --minutes 60
+
+        preproc train cajnn-light -o runs/light --data pictures/ --resume
+
+        preproc train my-recipe.toml -o runs/mine --init-from cajnn --set data.patch=64
+    """
+    changes = [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
+    with needs_extra("train", "preproc train"):
+        weights = import_module("preproc.training.train").run(
+            recipe,
+            output=output,
+            data=data,
+            minutes=minutes,
+            init_from=init_from,
+            resume=resume,
+            devices=int(devices) if devices.isdecimal() else devices,
+            nodes=nodes,
+            precision=precision,
+            compiled=compiled,
+            overrides=changes,
+        )
+    typer.echo(f"Weights: {weights}")
+
+
+def export(
+    stages: Annotated[
+        list[Path],
+        typer.Argument(metavar="STAGE...", help="Folders of the run's stages, in their order."),
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="Folder of the sets that the weights are measured on."),
+    ],
+    recipe: Annotated[str, typer.Option(help="Recipe to be named in the manifest.")],
+    licence: Annotated[str, typer.Option(help="Licence of the weights.")],
+    notes: Annotated[
+        str, typer.Option(help="Text for the card: what they are and are not good for.")
+    ] = "",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder of the manifest; by default the shipped."
+        ),
+    ] = None,
+    quality: Annotated[
+        list[int] | None,
+        typer.Option(min=1, max=100, help="JPEG quality to measure at; the paper's if not given."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace weights even if these are no better.")
+    ] = False,
+) -> None:
+    """Turn a finished run into half-precision weights with a manifest entry and a measured card.
+
+    **Example**
+
+        preproc export runs/light/main --data data/ --recipe cajnn-light --licence CC-BY-4.0
+    """
+    with needs_extra("train", "preproc export"):
+        weights = import_module("preproc.training.export").export(
+            stages,
+            data=data,
+            recipe=recipe,
+            licence=licence,
+            notes=notes,
+            folder=output,
+            quality=quality or (),
+            force=force,
+        )
+    typer.echo(f"Weights: {weights}")
