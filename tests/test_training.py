@@ -102,6 +102,7 @@ def recipe_file(tmp_path, text=SMALL):
         "cisrnet",
         "cisrnet-light",
         "cisrnet-light-continued",
+        "cisrnet-light-muon",
         "cisrnet-light-rescaled",
         "cisrnet-paper",
     ],
