@@ -9,12 +9,7 @@ import typer
 
 from preproc.cli.extras import needs_extra
 
-_EVAL_TASKS = {
-    "restoration": "PSNR and SSIM on Set5, Set14 and BSD100, beside the papers' rows",
-    "icdar2013": "words of ICDAR2013 that EasyOCR or RapidOCR reads right, before and after",
-    "wider": "faces of WIDER FACE val that MTCNN finds, before and after, by the official rules",
-    "report": "weights/README.md: the shipped weights beside the papers' rows, with crops",
-}
+_TASKS = ("restoration", "icdar2013", "wider", "report")
 
 
 def evaluate(
@@ -43,10 +38,8 @@ def evaluate(
 
         preproc eval icdar2013 --data icdar2013/ --enhance --reduce 2 4 --quality 40
     """
-    if task not in _EVAL_TASKS:
-        raise typer.BadParameter(
-            f"There is no task {task!r}; choose one of {', '.join(_EVAL_TASKS)}."
-        )
+    if task not in _TASKS:
+        raise typer.BadParameter(f"There is no task {task!r}; choose one of {', '.join(_TASKS)}.")
     with needs_extra("eval", f"preproc eval {task}"):
         code = import_module(f"eval_tasks.{task}").main(args or [])
     raise typer.Exit(code or 0)

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-Update = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]
+_Update = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]
 
 
-def warm_average(decay: float) -> Update:
+def warm_average(decay: float) -> _Update:
     """An exponential moving average that forgets where it began.
 
-    A plain one of decay 0.999 still is a third initial weights after 1000 steps, and a mean of two
-    networks that lie apart is worse than either. Here the n-th update decays by
+    A plain one of decay 0.999 still is a third initial weights after 1000 steps, which can be worse
+    than the last weights alone. Here the n-th update decays by
     ``min(decay, (1 + n) / (10 + n))``, so that about the last tenth of a short run counts.
 
     Args:

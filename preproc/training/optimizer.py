@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,17 +11,18 @@ from torch import Tensor, nn
 from preproc.training.recipe import Optimizer
 
 _IMAGE_CHANNELS = 3  # kernels that read or write pixels stay with Adam
-_MOMENTUM = 0.95
-_ADAMS_SIZE = 0.2  # root mean square of Adam's steps, in learning rates
-_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of Jordan's quintic, steepest at zero
-_ITERATIONS = 5
-_EPS = 1e-7
+_MOMENTUM = 0.95  # Muon's own default
 
 
 def make_optimizer(
     settings: Optimizer, parameters: Iterable[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    """The optimizer that a recipe names."""
+    """The optimizer that a recipe names.
+
+    Args:
+        settings: the recipe's table ``optimizer``.
+        parameters: what is trained.
+    """
     if settings.kind == "adam":
         return torch.optim.Adam(parameters, lr=settings.lr, betas=settings.betas, eps=settings.eps)
     return KernelMuon(parameters, settings.lr, settings.betas, settings.eps)
@@ -34,13 +34,11 @@ class KernelMuon(torch.optim.Optimizer):
     Muon makes the momentum of a matrix orthogonal before it steps along it, so that directions
     which gradients seldom show are learned as fast as the common ones (Jordan et al. 2024; the step
     is scaled to the size of Adam's, after Liu et al. 2025, "Muon is scalable for LLM training"). A
-    kernel is the matrix (outputs, inputs * height * width).
-
-    torch's own Muon takes matrices only, and one at a time: for the 300 small kernels of a CISRNet
-    that takes longer than the network. Here those of one shape are stacked.
+    kernel is the matrix (outputs, inputs * height * width). torch's Muon takes matrices only, so it
+    is given views of the kernels, which share their memory.
 
     Args:
-        parameters: what is trained.
+        parameters: what is trained; kernels contiguous in either memory format.
         lr: of both; ``param_groups[0]["lr"]`` changes it.
         betas: Adam's decay rates.
         eps: Adam's epsilon.
@@ -56,72 +54,51 @@ class KernelMuon(torch.optim.Optimizer):
         parameters = list(parameters)
         super().__init__(parameters, {"lr": lr})
         self._kernels = [p for p in parameters if _is_kernel(p)]
+        self._views = [nn.Parameter(_rows(p.detach(), p).view(len(p), -1)) for p in self._kernels]
         rest = [p for p in parameters if not _is_kernel(p)]
-        self._adam = torch.optim.Adam(rest, lr=lr, betas=betas, eps=eps) if rest else None
+        self._parts: dict[str, torch.optim.Optimizer] = {}
+        if self._views:
+            self._parts["muon"] = torch.optim.Muon(
+                self._views,
+                lr=lr,
+                weight_decay=0,
+                momentum=_MOMENTUM,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        if rest:
+            self._parts["adam"] = torch.optim.Adam(rest, lr=lr, betas=betas, eps=eps)
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # noqa: ANN401 - torch's
         """One step of both."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        lr = self.param_groups[0]["lr"]
-        shapes = defaultdict(list)
-        for kernel in self._kernels:
-            if kernel.grad is not None:
-                shapes[kernel.shape].append(kernel)
-        for kernels in shapes.values():
-            self._step_alike(kernels, lr)
-        if self._adam is not None:
-            for group in self._adam.param_groups:
-                group["lr"] = lr
-            self._adam.step()
+        for view, kernel in zip(self._views, self._kernels, strict=True):
+            gradient = kernel.grad
+            view.grad = None if gradient is None else _rows(gradient, kernel).reshape(view.shape)
+        for part in self._parts.values():
+            for group in part.param_groups:
+                group["lr"] = self.param_groups[0]["lr"]
+            part.step()
+        for view in self._views:
+            view.grad = None
         return loss
-
-    def _step_alike(self, kernels: list[nn.Parameter], lr: float) -> None:
-        """Step kernels of one shape."""
-        ahead = []
-        for kernel in kernels:
-            assert kernel.grad is not None
-            state = self.state[kernel]
-            if not state:
-                state["momentum"] = torch.zeros_like(kernel)
-            momentum = state["momentum"].lerp_(kernel.grad, 1 - _MOMENTUM)
-            ahead.append(kernel.grad.lerp(momentum, _MOMENTUM).flatten(1))  # Nesterov's
-        steps = orthogonal(torch.stack(ahead))
-        rate = lr * _ADAMS_SIZE * max(steps.shape[1:]) ** 0.5
-        for kernel, step in zip(kernels, steps, strict=True):
-            kernel.sub_(step.view(kernel.shape), alpha=rate)
 
     def state_dict(self) -> dict[str, Any]:
         """The states of the two."""
-        adam = None if self._adam is None else self._adam.state_dict()
-        return {**super().state_dict(), "adam": adam}
+        return {name: part.state_dict() for name, part in self._parts.items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
-        super().load_state_dict({k: v for k, v in state_dict.items() if k != "adam"})
-        if self._adam is not None:
-            self._adam.load_state_dict(state_dict["adam"])
-
-
-def orthogonal(matrices: Tensor) -> Tensor:
-    """Replace the singular values of matrices (N, rows, columns) by values from 0.5 to 1.5.
-
-    Five steps of Newton and Schulz's iteration with a quintic that rises steeply from zero and does
-    not settle at one, which does no harm (Jordan et al. 2024).
-    """
-    upright = matrices.shape[1] > matrices.shape[2]
-    x = matrices.mT if upright else matrices
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + _EPS)
-    a, b, c = _COEFFICIENTS
-    for _ in range(_ITERATIONS):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    result: Tensor = x.mT if upright else x
-    return result
+        for name, part in self._parts.items():
+            part.load_state_dict(state_dict[name])
 
 
 def _is_kernel(parameter: Tensor) -> bool:
     return parameter.ndim == 4 and min(parameter.shape[:2]) > _IMAGE_CHANNELS
+
+
+def _rows(tensor: Tensor, kernel: Tensor) -> Tensor:
+    """A kernel or its gradient, (outputs, ...), with the axes in the kernel's order in memory."""
+    return tensor if kernel.is_contiguous() else tensor.permute(0, 2, 3, 1)  # channels_last
