@@ -24,8 +24,8 @@ from typing import TypeAlias
 from rich.console import Console
 from rich.markup import escape
 
+from eval_tasks import arguments, word_tables
 from eval_tasks import arms as arm_options
-from eval_tasks import word_tables
 from eval_tasks.arms import Arm
 from eval_tasks.degradations import Degradation
 from eval_tasks.evaluators import icdar2013 as judge
@@ -112,24 +112,14 @@ def _parser() -> argparse.ArgumentParser:
         default="easyocr",
         help="what reads the words (default: easyocr)",
     )
-    add("--every", type=_positive, default=1, metavar="K", help="take every K-th word")
-    add("--limit", type=_positive, metavar="N", help="take the first N words (of these)")
+    add("--every", type=arguments.count, default=1, metavar="K", help="take every K-th word")
+    add("--limit", type=arguments.count, metavar="N", help="take the first N words (of these)")
     arm_options.add_options(parser)
     return parser
 
 
 def _quality(text: str) -> int | None:
-    if text == "none":
-        return None
-    if not (text.isdecimal() and 1 <= int(text) <= 100):
-        raise argparse.ArgumentTypeError(f"a JPEG quality is 1 to 100 or none, not {text!r}")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"expected 1 or more, not {text!r}")
-    return int(text)
+    return None if text == "none" else arguments.quality(text)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -284,7 +274,7 @@ def _leave_sheet(
     changed = [word for word in words if was_right[word.file] != is_right[word.file]]
 
     def samples(right: bool) -> list[Sample]:
-        chosen = _spread([word for word in changed if is_right[word.file] == right], SHOWN)
+        chosen = arguments.spread([word for word in changed if is_right[word.file] == right], SHOWN)
         crops = {word: degradation.apply(pixels(word.path)) for word in chosen}
         return [
             Sample(w.label, crop, arm.apply(crop), before[w.file], after[w.file])
@@ -300,12 +290,6 @@ def _leave_sheet(
     target = folder / "sheets" / f"{degradation.slug}_{name}.png"
     target.parent.mkdir(exist_ok=True)
     save(draw(title, samples(right=True), samples(right=False)), target, overwrite=True)
-
-
-def _spread(words: Sequence[Crop], most: int) -> list[Crop]:
-    """At most so many, evenly spread over all."""
-    count = min(most, len(words))
-    return [words[k * len(words) // count] for k in range(count)]
 
 
 if __name__ == "__main__":

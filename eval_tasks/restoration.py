@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from eval_tasks import arguments
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.reports import Value, versions, write_csv, write_json
 from eval_tasks.evaluators.restoration import Method, Row, evaluate
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--quality",
-        type=_quality,
+        type=arguments.quality,
         nargs="+",
         default=[10, 20, 40],
         metavar="Q",
@@ -88,12 +89,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--json", type=Path, metavar="FILE", help="write all rows with versions, device and time")
     add("--csv", type=Path, metavar="FILE", help="write all rows as a flat table")
     return parser
-
-
-def _quality(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) <= 100):
-        raise argparse.ArgumentTypeError(f"a JPEG quality is 1 to 100, not {text!r}")
-    return int(text)
 
 
 def _run(options: argparse.Namespace) -> None:

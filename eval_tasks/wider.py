@@ -18,10 +18,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 
-from eval_tasks import arms
+from eval_tasks import arguments, arms
 from eval_tasks.evaluators.coco import coco_scores
 from eval_tasks.evaluators.reports import versions, write_csv, write_json
 from eval_tasks.evaluators.wider import Floats, Truth
@@ -29,8 +28,7 @@ from eval_tasks.evaluators.wider_files import FACES_FILE, read_detections, read_
 from eval_tasks.evaluators.wider_plot import plot_curves
 from eval_tasks.evaluators.wider_scores import Score, score
 from eval_tasks.exit_codes import exit_code
-from eval_tasks.progress import progress_bar
-from eval_tasks.wider_runs import Run, Settings, make_engine
+from eval_tasks.wider_runs import Run, Settings, search
 from eval_tasks.wider_tables import ORIGINAL, REDUCED, REDUCTION, flat, report, show
 from preproc import __version__
 from preproc.errors import ImageError, PreprocError
@@ -69,16 +67,26 @@ def _parser() -> argparse.ArgumentParser:
         help="detections, report, table and curves go here; detections that are there already are "
         "not made again (default: runs/wider)",
     )
-    add("--jpeg", type=_quality, metavar="Q", help="save the reduced pictures as JPEG, 1 to 100")
+    add(
+        "--jpeg",
+        type=arguments.quality,
+        metavar="Q",
+        help="save the reduced pictures as JPEG, 1 to 100",
+    )
     add(
         "--min-face-size",
-        type=_length,
+        type=arguments.length,
         default=20.0,
         metavar="PX",
         help="smallest face looked for, in px of the original (default: 20); in reduced pictures "
         "the detector's own window of 12 px there is the limit",
     )
-    add("--limit", type=_count, metavar="N", help="only N images, spread over all, for a trial")
+    add(
+        "--limit",
+        type=arguments.count,
+        metavar="N",
+        help="only N images, spread over all, for a trial",
+    )
     add(
         "--detections",
         type=Path,
@@ -96,28 +104,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _quality(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) <= 100):
-        raise argparse.ArgumentTypeError(f"a JPEG quality is 1 to 100, not {text!r}")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"a number of images is 1 or more, not {text!r}")
-    return int(text)
-
-
-def _length(text: str) -> float:
-    try:
-        length = float(text)
-    except ValueError:
-        length = 0.0
-    if not 0 < length < float("inf"):
-        raise argparse.ArgumentTypeError(f"a length is above 0 px, not {text!r}")
-    return length
-
-
 def _run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     elsewhere = bool(options.detections)
@@ -127,7 +113,7 @@ def _run(options: argparse.Namespace) -> None:
         raise PreprocError("--all-images needs --detections: absent images cannot be searched.")
     labelled = read_truth(options.ground_truth or _ground_truth(options.data))
     images = {} if options.all_images else _images(options.data, labelled)
-    names = _spread(list(labelled if options.all_images else images), options.limit)
+    names = arguments.spread(list(labelled if options.all_images else images), options.limit)
     truth = {name: labelled[name] for name in names}
     require_writable(options.output)  # rather now than after the work
 
@@ -143,7 +129,7 @@ def _run(options: argparse.Namespace) -> None:
     else:
         runs = _runs(options)
         about["devices"] = ", ".join(dict.fromkeys(run.arm.device for run in runs.values()))
-        _detect(runs, {name: images[name] for name in names}, options.device)
+        search(runs, {name: images[name] for name in names}, options.device)
         title = (
             f"WIDER FACE val, {len(truth)} of {len(labelled)} images, reduced x{REDUCTION}"
             f"{f' and saved as JPEG {options.jpeg}' if options.jpeg else ''}; "
@@ -187,12 +173,6 @@ def _images(data: Path, truth: Mapping[str, Truth]) -> dict[str, Path]:
     return found
 
 
-def _spread(names: list[str], limit: int | None) -> list[str]:
-    if limit is None or limit >= len(names):
-        return names
-    return [names[k * len(names) // limit] for k in range(limit)]
-
-
 def _runs(options: argparse.Namespace) -> dict[str, Run]:
     """What is compared, by the name it has in tables."""
     plain, *others = arms.arms_from(options)
@@ -213,19 +193,6 @@ def _runs(options: argparse.Namespace) -> dict[str, Run]:
         REDUCED: run(plain, REDUCTION, options.jpeg),
     }
     return runs | {arm.name: run(arm, REDUCTION, options.jpeg) for arm in others}
-
-
-def _detect(runs: Mapping[str, Run], images: Mapping[str, Path], device: str | None) -> None:
-    todo = {name: run.missing(images) for name, run in runs.items()}
-    total = sum(map(len, todo.values()))
-    if not total:
-        return
-    engine = make_engine(next(iter(runs.values())).settings, device)
-    with progress_bar() as progress:
-        task = progress.add_task("", total=total)
-        for name, run in runs.items():
-            progress.update(task, description=escape(name))
-            run.make(todo[name], engine, lambda: progress.advance(task))
 
 
 def _score_folders(folders: Sequence[Path], truth: Mapping[str, Truth]) -> list[Score]:

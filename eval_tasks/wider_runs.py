@@ -19,12 +19,15 @@ from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.ImageOps import exif_transpose
+from rich.markup import escape
 
 from eval_tasks.arms import Arm
 from eval_tasks.degradations import Degradation
 from eval_tasks.evaluators.reports import versions, write_json
 from eval_tasks.evaluators.wider import Floats
 from eval_tasks.evaluators.wider_files import detections_path, write_file
+from eval_tasks.progress import progress_bar
 from integrations.mtcnn import MTCNN, WINDOW, Engine
 from integrations.protocols import RgbArray
 from preproc.degrade import Pixels, mod_crop
@@ -76,11 +79,14 @@ class Run:
         arm: how pictures are treated.
         settings: how they are degraded before, and searched after.
         folder: where the files are.
+        upright: whether pictures are turned as their EXIF data says. Labels know nothing of that,
+            and so are made for pictures as they are stored.
     """
 
     arm: Arm
     settings: Settings
     folder: Path
+    upright: bool = False
 
     def missing(self, names: Mapping[str, Path]) -> dict[str, Path]:
         """The images whose detections are still to be made."""
@@ -106,13 +112,13 @@ class Run:
         detector = MTCNN(engine, enhancer=stage, min_face_size=self._smallest())
         for name, path in images.items():
             # Cut first, so that a px of the reduced picture is a whole number of the original's.
-            seen = degradation.apply(mod_crop(_pixels(path), degradation.reduction))
+            seen = degradation.apply(mod_crop(_pixels(path, self.upright), degradation.reduction))
             start = time.perf_counter()
             stage.seconds = 0.0
             faces = detector.detect(seen)
             seconds = time.perf_counter() - start
             found = _official(faces.boxes, faces.probabilities, self.settings.reduction)
-            write_file(detections_path(self.folder, name), name, found)
+            write_file(detections_path(self.folder, name), f"{name}{path.suffix}", found)
             self._log(name, stage.seconds, seconds - stage.seconds)
             advance()
 
@@ -143,6 +149,29 @@ class Run:
             raise OutputError(f"Cannot write {self._times}: {error.strerror}.") from error
 
 
+def search(runs: Mapping[str, Run], images: Mapping[str, Path], device: str | None) -> None:
+    """Search the images that each run still lacks, with a bar on stderr.
+
+    Args:
+        runs: by the name that the bar shows; of one smallest face and one detector.
+        images: picture files by name.
+        device: of the detector; by default CUDA where it is there.
+
+    Raises:
+        PreprocError: as `make_engine` and `Run.make`.
+    """
+    todo = {name: run.missing(images) for name, run in runs.items()}
+    total = sum(map(len, todo.values()))
+    if not total:
+        return
+    engine = make_engine(next(iter(runs.values())).settings, device)
+    with progress_bar() as progress:
+        task = progress.add_task("", total=total)
+        for name, run in runs.items():
+            progress.update(task, description=escape(name))
+            run.make(todo[name], engine, lambda: progress.advance(task))
+
+
 def make_engine(settings: Settings, device: str | None) -> Engine:
     """The detector, on a device; by default CUDA where it is there.
 
@@ -160,11 +189,12 @@ def make_engine(settings: Settings, device: str | None) -> Engine:
     return made.engine
 
 
-def _pixels(path: Path) -> Pixels:
-    """A picture file as uint8 RGB, as it is stored: labels know nothing of EXIF."""
+def _pixels(path: Path, upright: bool) -> Pixels:
+    """A picture file as uint8 RGB."""
     try:
         with path.open("rb") as file:
-            return np.array(open_picture(file, str(path)).convert("RGB"))
+            picture = open_picture(file, str(path))
+            return np.array((exif_transpose(picture) if upright else picture).convert("RGB"))
     except OSError as error:
         raise ImageError(f"Cannot read {path}: {error.strerror}.") from error
 

@@ -300,8 +300,8 @@ def test_the_text_of_the_ground_truth_tells_the_same(official, shared):
 
 def test_detections_come_back_from_the_official_format_with_their_fractions(tmp_path):
     boxes = found(([1.125, 2.5, 10.25, 11.75], 0.99999994), (face(-3, -4), 1e-7))
-    write_file(tmp_path / "e" / "p.j.txt", "e/p.j", boxes)
-    write_file(tmp_path / "e" / "none.txt", "e/none", found())
+    write_file(tmp_path / "e" / "p.j.txt", "e/p.j.jpg", boxes)
+    write_file(tmp_path / "e" / "none.txt", "e/none.jpg", found())
     assert (tmp_path / "e" / "p.j.txt").read_text().splitlines()[:3] == [
         "e/p.j.jpg",
         "2",
@@ -539,7 +539,9 @@ def test_the_script_finds_the_astronaut_and_goes_on_where_it_was(
 
 
 def test_absent_images_count_when_detections_are_scored_for_all(data, tmp_path, capsys):
-    write_file(tmp_path / "0--Parade" / "p.j.p_1.txt", "p.j.p_1", found(([77, 44, 91, 124], 1.0)))
+    write_file(
+        tmp_path / "0--Parade" / "p.j.p_1.txt", "p.j.p_1.jpg", found(([77, 44, 91, 124], 1.0))
+    )
     command = ["--data", data, "--output", tmp_path / "out", "--detections", tmp_path]
     for extra, hard in (([], 1.0), (["--all-images"], 0.5)):
         assert run_script(capsys, *command, *extra)[0] == 0

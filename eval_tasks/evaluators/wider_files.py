@@ -116,14 +116,14 @@ def read_file(path: Path) -> Floats:
     return detections
 
 
-def write_file(path: Path, name: str, detections: Floats) -> None:
-    """Write detections of the image ``name``, (N, 5), with their fractions; whole or not at all.
+def write_file(path: Path, image: str, detections: Floats) -> None:
+    """Write detections of the file ``image``, (N, 5), with their fractions; whole or not at all.
 
     Raises:
         OutputError: it cannot be written.
     """
     rows = (" ".join([*(f"{side:.3f}" for side in row[:4]), f"{row[4]:.9g}"]) for row in detections)
-    text = "\n".join([f"{name}.jpg", str(len(detections)), *rows, ""])
+    text = "\n".join([image, str(len(detections)), *rows, ""])
     temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,209 @@
+"""Faces found in pictures of your own, without labels: MTCNN before and after enhancement.
+
+What the detector is sure of in the pictures as they are is taken for the truth. Then they are
+reduced, saved as JPEG if asked for, treated by every arm, and searched again: what is found of that
+truth is what each arm keeps of it. Faces the detector was never sure of do not count either way.
+
+    python eval_tasks/own_faces.py --images photos/ --jpeg 40 --model cajnn-light cajnn-faces
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from eval_tasks import arguments, arms
+from eval_tasks.evaluators.reports import versions, write_json
+from eval_tasks.evaluators.wider import SUBSETS, Floats, Truth
+from eval_tasks.evaluators.wider_files import read_detections
+from eval_tasks.evaluators.wider_scores import Interval, Score, gain, height_names, score
+from eval_tasks.exit_codes import exit_code
+from eval_tasks.wider_runs import ENGINE, Run, Settings, search
+from preproc import __version__
+from preproc.errors import ImageError
+from preproc.plan import picture_extensions
+from preproc.saving import require_writable
+
+_TRUTH = "original"
+_EVERY = SUBSETS[-1]  # there is one kind of faces here, so all subsets are the same
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the evaluation; ``argv`` is the command line without the program's name.
+
+    Returns:
+        The exit code: 0, or 1 after an error message on stderr.
+    """
+    options = _parser().parse_args(argv)
+    return exit_code(lambda: _run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="own_faces",
+        description="How many of the faces that MTCNN finds in pictures it still finds after they "
+        "were reduced and compressed, as they are and made larger. No labels are needed.",
+    )
+    add = parser.add_argument
+    add("--images", type=Path, required=True, metavar="DIR", help="pictures, in any subfolders")
+    add(
+        "--output",
+        type=Path,
+        default=Path("runs/own_faces"),
+        metavar="DIR",
+        help="detections and report go here; detections that are there already are not made again "
+        "(default: runs/own_faces)",
+    )
+    add("--reduce", type=int, choices=(1, 2, 3, 4), default=4, help="reduction (default: 4)")
+    add("--jpeg", type=arguments.quality, metavar="Q", help="save the reduced ones as JPEG")
+    add(
+        "--min-face-size",
+        type=arguments.length,
+        default=20.0,
+        metavar="PX",
+        help="smallest face looked for, in px of the original (default: 20)",
+    )
+    add(
+        "--sure",
+        type=arguments.share,
+        default=0.9,
+        metavar="P",
+        help="score from which a face in an original counts, 0 to 1 (default: 0.9)",
+    )
+    add("--every", type=arguments.count, default=1, metavar="K", help="take every K-th picture")
+    arms.add_options(parser)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    start = time.perf_counter()
+    images = _images(options.images, options.every)
+    require_writable(options.output)  # rather now than after the work
+    plain, *others = arms.arms_from(options)
+
+    def run(arm: arms.Arm, reduction: int, quality: int | None) -> Run:
+        settings = Settings(
+            arm=arm.name,
+            weights=arm.weights,
+            reduction=reduction,
+            quality=quality,
+            smallest=options.min_face_size,
+        )
+        folder = options.output / "detections" / settings.folder
+        return Run(arm, settings, folder, upright=True)
+
+    original = run(arms.Arm(_TRUTH, 1, plain.apply), 1, None)
+    runs = {arm.name: run(arm, options.reduce, options.jpeg) for arm in (plain, *others)}
+    search({_TRUTH: original, **runs}, images, options.device)
+    truth = _truth(read_detections(original.folder, images), options.sure)
+    faces = sum(int(labelled.counts[_EVERY].sum()) for labelled in truth.values())
+    if not faces:
+        raise ImageError(
+            f"MTCNN is sure of no face in the {len(images)} pictures of {options.images}; give "
+            "pictures with faces, or a smaller --sure or --min-face-size."
+        )
+    scores = [
+        score(name, truth, read_detections(run.folder, images), seconds=run.seconds())
+        for name, run in runs.items()
+    ]
+    title = (
+        f"{faces} faces that MTCNN finds in {len(images)} pictures, reduced x{options.reduce}"
+        f"{f' and saved as JPEG {options.jpeg}' if options.jpeg else ''}"
+    )
+    about = {
+        "preproc": __version__,
+        **versions("torch", "numpy", "pillow", ENGINE),
+        "devices": ", ".join(dict.fromkeys(run.arm.device for run in runs.values())),
+        "seconds": f"{time.perf_counter() - start:.1f}",
+    }
+    _show(title, scores, about)
+    stem = f"x{options.reduce}-jpeg{options.jpeg}" if options.jpeg else f"x{options.reduce}"
+    write_json(options.output / f"{stem}.json", _report(title, scores, about))
+
+
+def _images(folder: Path, every: int) -> dict[str, Path]:
+    """Every so many-th picture of a folder, by its path below it without the ending."""
+    if not folder.is_dir():
+        raise ImageError(f"There is no folder {folder}; --images names one with pictures.")
+    extensions = picture_extensions()
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in extensions)[::every]
+    if not paths:
+        raise ImageError(f"There are no pictures in {folder}.")
+    images = {str(path.relative_to(folder).with_suffix("").as_posix()): path for path in paths}
+    if len(images) < len(paths):
+        twice = next(path for path in paths if path not in images.values())
+        raise ImageError(
+            f"{twice} has a namesake with another ending, so their results would have one name; "
+            "rename or move one of them."
+        )
+    return images
+
+
+def _truth(found: Mapping[str, Floats], sure: float) -> dict[str, Truth]:
+    """Detections in the originals as labels; those below ``sure`` are to be ignored."""
+    return {
+        name: Truth(faces[:, :4], dict.fromkeys(SUBSETS, np.asarray(faces[:, 4] >= sure)))
+        for name, faces in found.items()
+    }
+
+
+def _gains(scores: Sequence[Score], one: Score) -> list[Interval | None]:
+    """What an arm gains over the input and over plain bicubic, which come first."""
+    return [gain(one, base, _EVERY) if base is not one else None for base in scores[:2]]
+
+
+def _report(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> dict[str, object]:
+    return {
+        "title": title,
+        **about,
+        "rows": [
+            {
+                "name": one.name,
+                "ap": one.ap(_EVERY),
+                "gain_over": {
+                    base.name: asdict(gained)
+                    for base, gained in zip(scores, _gains(scores, one), strict=False)
+                    if gained
+                },
+                "ap_by_height": dict(zip(height_names(), one.heights, strict=True)),
+                "detections": one.detections,
+                "seconds_an_image": one.seconds,
+            }
+            for one in scores
+        ],
+    }
+
+
+def _show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
+    table = Table("arm", "AP", *(f"gain over {base.name} (95 %)" for base in scores[:2]))
+    for name, faces in zip(height_names(), scores[0].height_faces, strict=True):
+        table.add_column(f"{name} ({faces:,})", justify="right")
+    for one in scores:
+        gains = [
+            f"{g.value:+.3f} ({g.low:+.3f} to {g.high:+.3f})" if g else ""
+            for g in _gains(scores, one)
+        ]
+        table.add_row(escape(one.name), _ap(one.ap(_EVERY)), *gains, *map(_ap, one.heights))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 240  # piped into a file, nothing should be folded at 80 columns
+    console.print(escape(title), style="bold")
+    console.print(table)
+    console.print(", ".join(f"{k} {v}" for k, v in about.items()), style="dim", soft_wrap=True)
+
+
+def _ap(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from eval_tasks import own_faces
+
+pytest.importorskip("facenet_pytorch")
+
+
+@pytest.fixture
+def portrait():
+    astronaut = pytest.importorskip("skimage.data").astronaut()
+    return Image.fromarray(astronaut).crop((100, 20, 340, 240))
+
+
+def run_script(capsys, *argv):
+    code = own_faces.main([str(a) for a in argv])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_what_the_detector_finds_in_the_originals_is_the_truth(portrait, tmp_path, capsys):
+    photos = tmp_path / "photos"
+    (photos / "older").mkdir(parents=True)
+    portrait.save(photos / "a.png")
+    # A camera held sideways: the same portrait, stored turned, with EXIF that says so.
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    portrait.rotate(90, expand=True).save(photos / "older" / "b.jpg", exif=exif, quality=95)
+    Image.new("RGB", (80, 60), "gray").save(photos / "c.png")
+    command = ["--images", photos, "--output", tmp_path / "out", "--jpeg", 60, "--device", "cpu"]
+    code, out, err = run_script(capsys, *command)
+    assert code == 0, err
+    assert "2 faces that MTCNN finds in 3 pictures, reduced x4 and saved as JPEG 60" in out
+    report = json.loads((tmp_path / "out" / "x4-jpeg60.json").read_text())
+    rows = {row["name"]: row for row in report["rows"]}
+    assert list(rows) == ["input", "bicubic x4"]
+    assert rows["bicubic x4"]["ap"] == 1
+    assert set(rows["bicubic x4"]["gain_over"]) == {"input"}
+    assert rows["bicubic x4"]["ap_by_height"]["80-160 px"] == 1
+    assert len(list(tmp_path.glob("out/detections/*/older/b.txt"))) == 3
+
+    # Reduced to nothing, no face is left.
+    portrait.resize((52, 48)).save(photos / "c.png")
+    assert run_script(capsys, *command[:3], tmp_path / "small", "--sure", "0.5")[0] == 0
+    report = json.loads((tmp_path / "small" / "x4.json").read_text())
+    assert report["title"].startswith("3 faces")
+    assert report["rows"][0]["ap"] < 1
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "no pictures"),
+        ({"a.png": "gray", "a.jpg": "gray"}, "namesake"),
+        ({"a.png": "gray"}, "sure of no face in the 1 pictures"),
+    ],
+)
+def test_pictures_that_tell_nothing_are_one_sentence(files, words, tmp_path, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name, colour in files.items():
+        Image.new("RGB", (80, 60), colour).save(photos / name)
+    code, _, err = run_script(capsys, "--images", photos, "--output", tmp_path / "out")
+    assert code == 1
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path, capsys):
+    code, _, err = run_script(capsys, "--images", tmp_path / "nowhere")
+    assert code == 1
+    assert "There is no folder" in err
