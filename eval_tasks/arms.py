@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from hashlib import file_digest, sha256
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from eval_tasks import realesrgan
+from eval_tasks import arguments, realesrgan
 from preproc.degrade import Pixels
 from preproc.errors import ModelError, PreprocError, WeightsError
 
@@ -67,6 +68,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--weights", metavar="FILE", help="safetensors for the one model, in place of its own")
     add(
+        "--strength",
+        type=arguments.share,
+        nargs="+",
+        default=[1.0],
+        metavar="S",
+        help="how much of each model's answer to take, the rest being plain bicubic; several are "
+        "arms of their own (default: 1)",
+    )
+    add(
         "--arm",
         dest="peers",
         nargs="+",
@@ -82,7 +92,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def arms_from(options: argparse.Namespace) -> list[Arm]:
     """The arms that a command line asks for; see `make_arms` for the errors."""
     models = options.model or (["cajnn-light"] if options.enhance else [])
-    return make_arms(models, options.weights, options.peers, options.device)
+    return make_arms(models, options.weights, options.peers, options.device, options.strength)
 
 
 def make_arms(
@@ -90,6 +100,7 @@ def make_arms(
     weights: str | Path | None = None,
     peers: Sequence[str] = (),
     device: str | None = None,
+    strengths: Sequence[float] = (1.0,),
 ) -> list[Arm]:
     """Load what is to be compared.
 
@@ -99,6 +110,7 @@ def make_arms(
         weights: the user's own safetensors for the one model.
         peers: paths for spandrel, `REALESRGAN`, or several of these joined by ``+``.
         device: where the networks run; by default CUDA where it is there.
+        strengths: of our models' answers, each an arm of its own; see `preproc.Enhancer`.
 
     Returns:
         The input as it is, plain bicubic, then models and peers as given.
@@ -116,8 +128,8 @@ def make_arms(
         Arm("input", 1, lambda img: img),
         Arm(f"bicubic x{BICUBIC_SCALE}", BICUBIC_SCALE, _bicubic),
     ]
-    for model in models:
-        arms += _model_arms(model, weights, device)
+    for model, strength in product(models, dict.fromkeys(strengths)):
+        arms += _model_arms(model, weights, device, strength)
     arms += [_peer_arm(peer, device) for peer in dict.fromkeys(peers)]
     names = [arm.name for arm in arms]
     for name in names:
@@ -132,16 +144,21 @@ def _bicubic(img: Pixels) -> Pixels:
     return np.array(Image.fromarray(img).resize(size, Image.Resampling.BICUBIC))
 
 
-def _model_arms(model: str, weights: str | Path | None, device: str | None) -> list[Arm]:
+def _model_arms(
+    model: str, weights: str | Path | None, device: str | None, strength: float
+) -> list[Arm]:
     from preproc.enhancer import Enhancer  # noqa: PLC0415 - the plain arms need no torch
     from preproc.weights import entry_for  # noqa: PLC0415
 
     arms = []
     for returned in (False, True):
-        enhancer = Enhancer(model, weights=weights, to_input_size=returned, device=device)
+        enhancer = Enhancer(
+            model, weights=weights, to_input_size=returned, device=device, strength=strength
+        )
         family, scale = enhancer.descriptor.family, enhancer.descriptor.scale
         digest = _digest(Path(weights)) if weights else entry_for(family, scale).sha256
         name = f"{model} returned" if returned else f"{model} x{scale}"
+        name += "" if strength == 1 else f" at {strength:g}"
         arms.append(
             Arm(name, enhancer.scale, _enhancing(enhancer), digest, device_name(enhancer.device))
         )

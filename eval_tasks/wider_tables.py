@@ -123,7 +123,7 @@ def verdicts(scores: Sequence[Score]) -> list[str]:
                 f"gap from {REDUCED} to {ORIGINAL} on hard; CAJNN's paper {GAP_GOAL:.0%}, by "
                 "another detector."
             )
-    if any(one.name.endswith(" returned") for one in scores):
+    if any(" returned" in one.name for one in scores):
         sentences.append(
             f"Pictures at the reduced size are searched from {WINDOW:g} px there, "
             f"{WINDOW * REDUCTION:g} px of the original: MTCNN's window cannot see smaller faces, "

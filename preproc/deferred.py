@@ -33,6 +33,7 @@ class EnhancerOptions(TypedDict, total=False):
     dtype: torch.dtype | str | None
     tile: int | None
     overlap: int | None
+    strength: float
     self_ensemble: bool
     batch_size: int
 

@@ -1,7 +1,7 @@
 """The stage: a picture of any kind in, the same kind out, restored and enlarged.
 
 Composes what has its own file and decides nothing of it: ``images`` -> ``tiles`` -> network under
-``runtime``, in ``strips`` or ``layerwise`` -> ``tiles`` -> ``images``.
+``runtime``, in ``strips`` or ``layerwise`` -> ``tiles`` -> ``blend`` -> ``images``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from preproc.blend import blend
 from preproc.ensemble import self_ensemble as averaged
 from preproc.errors import ImageError, ModelError
 from preproc.images import ChannelOrder, Picture, decode
@@ -82,6 +83,7 @@ class Enhancer:
         dtype: torch.dtype | str | None = None,
         tile: int | None = None,
         overlap: int | None = None,
+        strength: float = 1.0,
         self_ensemble: bool = False,
         batch_size: int = 8,
         channel_order: ChannelOrder = "rgb",
@@ -106,6 +108,9 @@ class Enhancer:
             overlap: LR px of real neighbours a tile gets on its inner sides; by default the
                 model's. With the shipped weights tiles of 96 px differ from the whole picture by at
                 most 0.00005/255 at the default of 32 px, 0.03/255 at 16 and 2.8/255 at 8.
+            strength: how much of the network's answer results take, above 0 and at most 1; the rest
+                is the picture itself, enlarged by plain bicubic (`preproc.blend`). Less than 1
+                keeps more of what the network would smooth away, artifacts too.
             self_ensemble: whether to average over the eight flips and transposes; eight times the
                 cost.
             batch_size: most small pictures or tiles at a time.
@@ -129,6 +134,11 @@ class Enhancer:
         """
         if batch_size < 1:
             raise ModelError(f"batch_size is 1 or more, but is {batch_size}.")
+        if not 0 < strength <= 1:
+            raise ModelError(
+                f"strength is above 0 and at most 1, but is {strength}; plain bicubic alone is "
+                "`preproc.resize.imresize`."
+            )
         if channel_order not in ("rgb", "bgr"):
             raise ModelError(f"channel_order is 'rgb' or 'bgr', but is {channel_order!r}.")
         if compiled and not fast:
@@ -140,6 +150,7 @@ class Enhancer:
         self._shrinks = to_input_size and strips
         self._policy = _tile_policy(self.descriptor, tile, overlap, shrinks=self._shrinks)
         self._batch_size = batch_size
+        self._strength = strength
         self.channel_order: ChannelOrder = channel_order
         self._gap: int | None = None  # between regions on a sheet; None where none may share one
         network = load_network(self.descriptor, weights)
@@ -345,8 +356,10 @@ class Enhancer:
         if canvas.shape[-2:] != (self.scale * color.shape[-2], self.scale * color.shape[-1]):
             canvas = imresize(canvas, size=(color.shape[-2], color.shape[-1]))
         if color.is_floating_point():
-            return canvas.clamp_(0, 1)
-        return from_float(canvas, color.dtype) if canvas.is_floating_point() else canvas
+            result = canvas.clamp_(0, 1)
+        else:
+            result = from_float(canvas, color.dtype) if canvas.is_floating_point() else canvas
+        return result if self._strength == 1 else blend(result, color, self._strength)
 
 
 def _tile_policy(

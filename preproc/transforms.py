@@ -69,7 +69,7 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
                 told apart by content, model, weights and options; those of other devices count as
                 the same.
             options: `preproc.Enhancer`'s ``scale``, ``weights``, ``to_input_size``, ``dtype``,
-                ``tile``, ``overlap``, ``self_ensemble`` and ``batch_size``.
+                ``tile``, ``overlap``, ``strength``, ``self_ensemble`` and ``batch_size``.
 
         Raises:
             ModelError: there is no such model, scale or option.

@@ -107,7 +107,8 @@ class TestEnhance:
     ) -> None:
         source = pictures(tmp_path, "a.png") / "a.png"
         options = "--model cajnn-light --scale 4 --to-input-size --weights w.safetensors "
-        options += "--device cpu --dtype float32 --tile 96 --overlap 8 --self-ensemble --compile"
+        options += "--device cpu --dtype float32 --tile 96 --overlap 8 --strength 0.5 "
+        options += "--self-ensemble --compile"
         assert call("enhance", source, "-o", tmp_path / "out", *options.split()) == 0
         assert made == [
             {
@@ -119,6 +120,7 @@ class TestEnhance:
                 "dtype": "float32",
                 "tile": 96,
                 "overlap": 8,
+                "strength": 0.5,
                 "self_ensemble": True,
                 "compiled": True,
             }

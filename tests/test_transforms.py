@@ -401,16 +401,17 @@ def test_other_content_model_weights_and_options_are_told_apart(
     enhance()(chw(picture).flip(-1))
     enhance(to_input_size=True)(chw(picture))
     enhance(self_ensemble=True)(chw(picture))
+    enhance(strength=0.5)(chw(picture))
     enhance(weights=skip_weights)(chw(picture))
     like = {"weights": tiny_weights, "device": "cpu", "dtype": "float32", "cache": tmp_path}
     preproc.EnhanceTransform("tiny-pooled", **like)(chw(picture))
-    assert len(calls) == 6
-    assert len(list(tmp_path.iterdir())) == 6
+    assert len(calls) == 7
+    assert len(list(tmp_path.iterdir())) == 7
     # These change nothing of the result: the first entry serves.
     copy = tmp_path.parent / "copy.safetensors"
     copy.write_bytes(tiny_weights.read_bytes())
     enhance(weights=copy, batch_size=2, self_ensemble=False)(chw(picture))
-    assert len(calls) == 6
+    assert len(calls) == 7
 
 
 def test_a_batch_sends_only_what_the_cache_lacks(batch_stage, tmp_path, calls, picture):

@@ -91,6 +91,13 @@ def enhance(
             rich_help_panel=_WHAT,
         ),
     ] = None,
+    strength: Annotated[
+        float,
+        typer.Option(
+            help="How much of the network's answer to take, up to 1; the rest is plain bicubic.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = 1.0,
     self_ensemble: Annotated[
         bool,
         typer.Option(
@@ -243,6 +250,7 @@ def enhance(
             dtype=dtype.value if dtype else None,
             tile=tile,
             overlap=overlap,
+            strength=strength,
             self_ensemble=self_ensemble,
             compiled=compiled,
         )

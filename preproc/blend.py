@@ -1,0 +1,41 @@
+"""How much of the network's answer a result takes; the rest of it is the picture, plainly enlarged.
+
+A network trained for the least error smooths what it is not sure of, and a detector may have used
+that. Plain bicubic keeps it, with all that compression did. A mean of the two is between them, and
+may be better than either.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from preproc.resize import imresize
+from preproc.samples import from_float, to_float
+from preproc.tiles import Span
+
+_BAND_PIXELS = 2**15  # of the picture at a time, so that its enlargement in float is never whole
+_REACH = 2  # px that the cubic reads to each side
+
+
+def blend(enhanced: Tensor, picture: Tensor, strength: float) -> Tensor:
+    """Mix an enhanced picture with the plain one, in its own memory.
+
+    Args:
+        enhanced: (N, C, s*H, s*W), uint8, uint16 or float in [0, 1]; overwritten.
+        picture: (N, C, H, W) of the same dtype. It is enlarged by bicubic in the MATLAB
+            convention, or taken as it is where s is 1.
+        strength: of the enhanced one, in [0, 1].
+
+    Returns:
+        ``enhanced``.
+    """
+    count, _, height, width = picture.shape
+    scale = enhanced.shape[-1] // width
+    rows = max(1, _BAND_PIXELS // (count * width))
+    for band in Span(0, height, 0, height).split(rows + 2 * _REACH, _REACH):
+        plain = imresize(to_float(picture[..., band.start : band.stop, :]), scale)
+        first = scale * (band.core_start - band.start)
+        place = enhanced[..., scale * band.core_start : scale * band.core_stop, :]
+        mixed = plain[..., first : first + place.shape[-2], :].lerp(to_float(place), strength)
+        place.copy_(from_float(mixed, place.dtype))
+    return enhanced
