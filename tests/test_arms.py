@@ -69,6 +69,16 @@ class TestOwnArms:
         small = Enhancer("tiny", to_input_size=True, **enhancer)(img)
         assert np.array_equal(returned.apply(img), small)
 
+    def test_each_strength_is_an_arm_of_its_own(self, img, tiny_weights):
+        asked = options("--model", "tiny", "--weights", str(tiny_weights), "--device", "cpu")
+        asked.strength = options("--strength", "1", "0.5", "1").strength
+        made = {arm.name: arm for arm in arms_from(asked)[2:]}
+        assert list(made) == ["tiny x4", "tiny returned", "tiny x4 at 0.5", "tiny returned at 0.5"]
+        half = Enhancer("tiny", weights=tiny_weights, device="cpu", strength=0.5)
+        assert np.array_equal(made["tiny x4 at 0.5"].apply(img), half(img))
+        with pytest.raises(SystemExit):
+            options("--strength", "1.5")
+
     def test_weights_are_told_apart_by_their_content(self, tiny_weights, skip_weights):
         digests = {
             path: make_arms(["tiny"], path, device="cpu")[2].weights
