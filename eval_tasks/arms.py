@@ -77,6 +77,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "arms of their own (default: 1)",
     )
     add(
+        "--enlarged-only",
+        action="store_true",
+        help="leave out the arms in which a model's result returns to the input's size",
+    )
+    add(
         "--arm",
         dest="peers",
         nargs="+",
@@ -92,7 +97,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def arms_from(options: argparse.Namespace) -> list[Arm]:
     """The arms that a command line asks for; see `make_arms` for the errors."""
     models = options.model or (["cajnn-light"] if options.enhance else [])
-    return make_arms(models, options.weights, options.peers, options.device, options.strength)
+    return make_arms(
+        models,
+        options.weights,
+        options.peers,
+        options.device,
+        options.strength,
+        returned=not options.enlarged_only,
+    )
 
 
 def make_arms(
@@ -101,16 +113,19 @@ def make_arms(
     peers: Sequence[str] = (),
     device: str | None = None,
     strengths: Sequence[float] = (1.0,),
+    *,
+    returned: bool = True,
 ) -> list[Arm]:
     """Load what is to be compared.
 
     Args:
-        models: registry names of ours; each gives an arm that enlarges and one that returns to the
-            input's size.
+        models: registry names of ours; each gives an arm that enlarges and, if wanted, one that
+            returns to the input's size.
         weights: the user's own safetensors for the one model.
         peers: paths for spandrel, `REALESRGAN`, or several of these joined by ``+``.
         device: where the networks run; by default CUDA where it is there.
         strengths: of our models' answers, each an arm of its own; see `preproc.Enhancer`.
+        returned: whether to make the arms that return to the input's size.
 
     Returns:
         The input as it is, plain bicubic, then models and peers as given.
@@ -129,7 +144,10 @@ def make_arms(
         Arm(f"bicubic x{BICUBIC_SCALE}", BICUBIC_SCALE, _bicubic),
     ]
     for model, strength in product(models, dict.fromkeys(strengths)):
-        arms += _model_arms(model, weights, device, strength)
+        arms += [
+            _model_arm(model, weights, device, strength, returned=back)
+            for back in ((False, True) if returned else (False,))
+        ]
     arms += [_peer_arm(peer, device) for peer in dict.fromkeys(peers)]
     names = [arm.name for arm in arms]
     for name in names:
@@ -144,25 +162,20 @@ def _bicubic(img: Pixels) -> Pixels:
     return np.array(Image.fromarray(img).resize(size, Image.Resampling.BICUBIC))
 
 
-def _model_arms(
-    model: str, weights: str | Path | None, device: str | None, strength: float
-) -> list[Arm]:
+def _model_arm(
+    model: str, weights: str | Path | None, device: str | None, strength: float, *, returned: bool
+) -> Arm:
     from preproc.enhancer import Enhancer  # noqa: PLC0415 - the plain arms need no torch
     from preproc.weights import entry_for  # noqa: PLC0415
 
-    arms = []
-    for returned in (False, True):
-        enhancer = Enhancer(
-            model, weights=weights, to_input_size=returned, device=device, strength=strength
-        )
-        family, scale = enhancer.descriptor.family, enhancer.descriptor.scale
-        digest = _digest(Path(weights)) if weights else entry_for(family, scale).sha256
-        name = f"{model} returned" if returned else f"{model} x{scale}"
-        name += "" if strength == 1 else f" at {strength:g}"
-        arms.append(
-            Arm(name, enhancer.scale, _enhancing(enhancer), digest, device_name(enhancer.device))
-        )
-    return arms
+    enhancer = Enhancer(
+        model, weights=weights, to_input_size=returned, device=device, strength=strength
+    )
+    family, scale = enhancer.descriptor.family, enhancer.descriptor.scale
+    digest = _digest(Path(weights)) if weights else entry_for(family, scale).sha256
+    name = f"{model} returned" if returned else f"{model} x{scale}"
+    name += "" if strength == 1 else f" at {strength:g}"
+    return Arm(name, enhancer.scale, _enhancing(enhancer), digest, device_name(enhancer.device))
 
 
 def _enhancing(enhancer: Enhancer) -> Callable[[Pixels], Pixels]:

@@ -76,6 +76,8 @@ class TestOwnArms:
         assert list(made) == ["tiny x4", "tiny returned", "tiny x4 at 0.5", "tiny returned at 0.5"]
         half = Enhancer("tiny", weights=tiny_weights, device="cpu", strength=0.5)
         assert np.array_equal(made["tiny x4 at 0.5"].apply(img), half(img))
+        asked.enlarged_only = True
+        assert [arm.name for arm in arms_from(asked)[2:]] == ["tiny x4", "tiny x4 at 0.5"]
         with pytest.raises(SystemExit):
             options("--strength", "1.5")
 
@@ -101,7 +103,7 @@ class TestOwnArms:
         assert enlarged.weights == returned.weights == "f" * 64
 
     def test_enhance_means_the_default_model(self, monkeypatch):
-        monkeypatch.setattr(arms, "make_arms", lambda models, *_: models)
+        monkeypatch.setattr(arms, "make_arms", lambda models, *_, **__: models)
         assert arms_from(options("--enhance")) == ["cajnn-light"]
         assert arms_from(options("--enhance", "--model", "a", "b")) == ["a", "b"]
 
