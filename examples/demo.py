@@ -181,7 +181,7 @@ def main(
     image: Annotated[Path | None, typer.Option(help="A picture of yours, taken as it is.")] = None,
     model: Annotated[
         str, typer.Option(help="Name of the model, see `preproc models`.")
-    ] = "cajnn-light",
+    ] = "cajnn-ocr",
     weights: Annotated[Path | None, typer.Option(help="Weights of yours, safetensors.")] = None,
     out: Annotated[Path, typer.Option(help="The picture to leave.")] = Path("out/demo.png"),
 ) -> None:
