@@ -138,7 +138,7 @@ def _images(folder: Path, every: int) -> dict[str, Path]:
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in extensions)[::every]
     if not paths:
         raise ImageError(f"There are no pictures in {folder}.")
-    images = {str(path.relative_to(folder).with_suffix("").as_posix()): path for path in paths}
+    images = {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
     if len(images) < len(paths):
         twice = next(path for path in paths if path not in images.values())
         raise ImageError(
