@@ -391,6 +391,28 @@ def test_muon_steps_are_orthogonal_and_of_adams_size():
     assert ((values > 0.5) & (values < 1.5)).all()
 
 
+def test_muon_steps_as_torchs_own_does():
+    torch.manual_seed(2)
+    shapes = [(6, 8, 3, 3), (6, 8, 3, 3), (8, 6, 1, 1), (6, 8, 3, 3)]
+    ours = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    theirs = [torch.nn.Parameter(p.detach().flatten(1)) for p in ours]
+    optimizers = [
+        KernelMuon(ours, lr=0.01),
+        torch.optim.Muon(theirs, lr=0.01, weight_decay=0, adjust_lr_fn="match_rms_adamw"),
+    ]
+    for step in range(3):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = torch.randn(one.shape)
+            other.grad = one.grad.flatten(1).clone()
+            if step == 1:
+                one.grad.zero_()
+                other.grad.zero_()
+        for optimizer in optimizers:
+            optimizer.step()
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one.flatten(1), other, rtol=0, atol=1e-3)
+
+
 def test_muon_takes_kernels_in_either_memory_format():
     plain, _ = stepped(small_convolutions(), 3)
     last, _ = stepped(small_convolutions().to(memory_format=torch.channels_last), 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,6 +13,8 @@ from preproc.training.recipe import Optimizer
 
 _IMAGE_CHANNELS = 3  # kernels that read or write pixels stay with Adam
 _MOMENTUM = 0.95  # Muon's own default
+_QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan's, steepest at 0
+_ITERATIONS = 5
 
 
 def make_optimizer(
@@ -34,8 +37,9 @@ class KernelMuon(torch.optim.Optimizer):
     Muon makes the momentum of a matrix orthogonal before it steps along it, so that directions
     which gradients seldom show are learned as fast as the common ones (Jordan et al. 2024; the step
     is scaled to the size of Adam's, after Liu et al. 2025, "Muon is scalable for LLM training"). A
-    kernel is the matrix (outputs, inputs * height * width). torch's Muon takes matrices only, so it
-    is given views of the kernels, which share their memory.
+    kernel is the matrix (outputs, inputs * height * width). ``torch.optim.Muon`` takes one matrix
+    after another, two dozen small operations each; a network of blocks has few shapes of kernels,
+    and here all of a shape are one batch.
 
     Args:
         parameters: what is trained; kernels contiguous in either memory format.
@@ -53,50 +57,80 @@ class KernelMuon(torch.optim.Optimizer):
     ) -> None:
         parameters = list(parameters)
         super().__init__(parameters, {"lr": lr})
-        self._kernels = [p for p in parameters if _is_kernel(p)]
-        self._views = [nn.Parameter(_rows(p.detach(), p).view(len(p), -1)) for p in self._kernels]
+        alike: dict[tuple[int, int], list[nn.Parameter]] = defaultdict(list)
+        for kernel in filter(_is_kernel, parameters):
+            alike[len(kernel), kernel[0].numel()].append(kernel)
+        self._batches = list(alike.values())
+        self._momenta = [
+            kernels[0].new_zeros(len(kernels), *shape) for shape, kernels in alike.items()
+        ]
         rest = [p for p in parameters if not _is_kernel(p)]
-        self._parts: dict[str, torch.optim.Optimizer] = {}
-        if self._views:
-            self._parts["muon"] = torch.optim.Muon(
-                self._views,
-                lr=lr,
-                weight_decay=0,
-                momentum=_MOMENTUM,
-                adjust_lr_fn="match_rms_adamw",
-            )
-        if rest:
-            self._parts["adam"] = torch.optim.Adam(rest, lr=lr, betas=betas, eps=eps)
+        self._adam = torch.optim.Adam(rest, lr=lr, betas=betas, eps=eps) if rest else None
 
+    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # noqa: ANN401 - torch's
         """One step of both."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for view, kernel in zip(self._views, self._kernels, strict=True):
-            gradient = kernel.grad
-            view.grad = None if gradient is None else _rows(gradient, kernel).reshape(view.shape)
-        for part in self._parts.values():
-            for group in part.param_groups:
-                group["lr"] = self.param_groups[0]["lr"]
-            part.step()
-        for view in self._views:
-            view.grad = None
+        rate = self.param_groups[0]["lr"]
+        for kernels, momentum in zip(self._batches, self._momenta, strict=True):
+            gradients = torch.stack([_gradient(kernel) for kernel in kernels])
+            momentum.lerp_(gradients, 1 - _MOMENTUM)
+            steps = orthogonal(gradients.lerp_(momentum, _MOMENTUM))  # Nesterov's
+            size = 0.2 * max(momentum.shape[1:]) ** 0.5  # root mean square of Adam's steps
+            for kernel, step in zip(kernels, steps, strict=True):
+                rows = _rows(kernel, kernel)
+                rows.add_(step.view(rows.shape), alpha=-rate * size)
+        if self._adam is not None:
+            self._adam.param_groups[0]["lr"] = rate
+            self._adam.step()
         return loss
 
     def state_dict(self) -> dict[str, Any]:
         """The states of the two."""
-        return {name: part.state_dict() for name, part in self._parts.items()}
+        adam = None if self._adam is None else self._adam.state_dict()
+        return {"muon": self._momenta, "adam": adam}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
-        for name, part in self._parts.items():
-            part.load_state_dict(state_dict[name])
+        for momentum, saved in zip(self._momenta, state_dict["muon"], strict=True):
+            momentum.copy_(saved)
+        if self._adam is not None:
+            self._adam.load_state_dict(state_dict["adam"])
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Matrices near the orthogonal ones nearest to those given, by Newton and Schulz's iteration.
+
+    Five iterations with Jordan's coefficients bring singular values between 0.5 and 1.5, not to 1;
+    training does not mind.
+
+    Args:
+        matrices: (N, rows, columns).
+
+    Returns:
+        The same shape, bfloat16.
+    """
+    a, b, c = _QUINTIC
+    wide = matrices.shape[-2] <= matrices.shape[-1]
+    x = (matrices if wide else matrices.mT).bfloat16()
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_(min=1e-7)  # singular values at most 1
+    for _ in range(_ITERATIONS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x if wide else x.mT
 
 
 def _is_kernel(parameter: Tensor) -> bool:
     return parameter.ndim == 4 and min(parameter.shape[:2]) > _IMAGE_CHANNELS
+
+
+def _gradient(kernel: Tensor) -> Tensor:
+    """Of a kernel, (outputs, rest); zeros where it has none."""
+    gradient = torch.zeros_like(kernel) if kernel.grad is None else kernel.grad
+    return _rows(gradient, kernel).reshape(len(kernel), -1)
 
 
 def _rows(tensor: Tensor, kernel: Tensor) -> Tensor:
