@@ -6,7 +6,12 @@ import dataclasses
 import errno
 import json
 import logging
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -37,6 +42,7 @@ from preproc.training.recipe import Loss, Schedule, Stage, load_recipe
 from preproc.training.schedule import learning_rate
 from preproc.training.start_nearest import start_nearest
 from preproc.training.text import text_picture
+from preproc.training.together import ASKED_EVERY, agree
 from preproc.training.train import CHECKPOINT, CURVE, RECORD, WEIGHTS, make_network, run
 from preproc.weights import MANIFEST, entry_for, load_state, read_card
 
@@ -96,6 +102,7 @@ def recipe_file(tmp_path, text=SMALL):
         "cajnn",
         "cajnn-light",
         "cajnn-light-continued",
+        "cajnn-light-muon",
         "cajnn-ocr",
         "cajnn-faces",
         "cajnn-paper",
@@ -566,6 +573,43 @@ def test_weights_of_another_kind_are_refused():
 
 
 # Runs
+
+
+def test_processes_take_the_first_ones_word_and_ask_seldom():
+    asked = []
+
+    def broadcast(own):
+        asked.append(own)
+        return "first"
+
+    strategy = SimpleNamespace(broadcast=broadcast)
+    steps = [SimpleNamespace(world_size=2, global_step=n, strategy=strategy) for n in range(101)]
+    given = [agree(trainer, trainer.global_step, "old") for trainer in steps]
+    assert given == ["first" if n in (0, 50, 100) else "old" for n in range(101)]
+    assert asked == [0, 50, 100]
+    alone = SimpleNamespace(world_size=1, global_step=7)
+    assert agree(alone, "own", "old") == "own"
+
+
+def test_two_processes_measure_and_end_together(data, tmp_path):
+    text = SMALL.replace("length = 4", 'unit = "minutes"\nlength = 0.02')
+    recipe = recipe_file(tmp_path, text.replace("every = 1e-4", "every = 0.003"))
+    command = [Path(sys.executable).with_name("preproc"), "train", recipe, "--data", data]
+    options = ["-o", tmp_path / "run", "--devices", "2", "--precision", "32"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [*command, *options],
+        check=False,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "run" / "train" / RECORD).read_text())
+    assert record["finished"]
+    assert record["steps"] % ASKED_EVERY == 0
+    assert read_curve([tmp_path / "run" / "train"])
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])

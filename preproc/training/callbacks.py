@@ -1,7 +1,9 @@
-"""What happens around training: a checkpoint at the end, and pictures to look at."""
+"""What happens around training: measurements, a checkpoint at the end, pictures to look at."""
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from preproc.degrade import bicubic_up
+from preproc.training.together import agree
 
 _PICTURES = 4
 _SIDE = 384  # HR px of a sample picture
@@ -22,6 +25,44 @@ class Deadline(Timer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Ignore the time that earlier runs took."""
+
+
+class MeasureEvery(pl.Callback):
+    """Measures after every so many minutes of wall time.
+
+    Lightning can do so by itself, but there each process goes by its own clock, and processes that
+    do not measure after the same step wait for each other without end.
+
+    Args:
+        minutes: between the end of a measurement and the next.
+    """
+
+    NEVER = sys.maxsize
+    """For ``Trainer(val_check_interval=...)``, which this takes the place of."""
+
+    def __init__(self, minutes: float) -> None:
+        self._seconds = 60 * minutes
+        self._last = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to count."""
+        self._last = time.monotonic()
+
+    def on_train_batch_end(  # noqa: D102 - Lightning's
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,  # noqa: ANN401 - Lightning's
+        batch: Any,  # noqa: ANN401 - Lightning's
+        batch_idx: int,
+    ) -> None:
+        due = agree(trainer, time.monotonic() - self._last >= self._seconds, meanwhile=False)
+        # Lightning measures where the count of batches is a multiple of this.
+        trainer.val_check_batch = trainer.fit_loop.total_batch_idx + 1 if due else self.NEVER
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count anew."""
+        self._last = time.monotonic()
 
 
 class SaveAtEnd(pl.Callback):

@@ -17,6 +17,7 @@ from preproc.training.losses import LRHead, make_perceptual, pixel_loss
 from preproc.training.optimizer import make_optimizer
 from preproc.training.recipe import Stage
 from preproc.training.schedule import learning_rate
+from preproc.training.together import agree
 
 _LOOK_EVERY = 50  # steps between looks at the loss
 
@@ -49,6 +50,7 @@ class Restoration(pl.LightningModule):
         self._pass = (torch.compile(self._trained) if compiled else self._trained,)
         self._perceptual = (make_perceptual(stage.loss),)
         self._began = self._ended = 0.0
+        self._timed = 0.0
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The recipe's over what the stage trains; the rate is set before every step."""
@@ -58,16 +60,18 @@ class Restoration(pl.LightningModule):
         return make_optimizer(self.stage.optimizer, parameters)
 
     def progress(self) -> float:
-        """Steps or minutes done, as the schedule counts."""
-        return self.global_step if self.stage.schedule.unit == "steps" else self.clock
+        """Steps or minutes done, as the schedule counts; the same for all processes."""
+        return self.global_step if self.stage.schedule.unit == "steps" else self._timed
 
     def on_fit_start(self) -> None:
-        """Bring the perceptual loss, which is no part of the state, to the device."""
+        """Agree on the clock; bring the perceptual loss, which is no part of the state, over."""
+        self._timed = self.trainer.strategy.broadcast(self.clock)
         if self._perceptual[0] is not None:
             self._perceptual[0].to(self.device)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
         """Set the rate; end the stage when its schedule has."""
+        self._timed = agree(self.trainer, self.clock, self._timed)
         if self.progress() >= self.stage.schedule.length:
             self.trainer.should_stop = True
             return -1  # skips the rest of the epoch

@@ -31,7 +31,7 @@ from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.training.averaging import warm_average
-from preproc.training.callbacks import Deadline, SamplePictures, SaveAtEnd
+from preproc.training.callbacks import Deadline, MeasureEvery, SamplePictures, SaveAtEnd
 from preproc.training.curve import read_curve, write_curve
 from preproc.training.data import Held, Patches, make_loader
 from preproc.training.initial import cajnn_shape, load_into
@@ -165,7 +165,7 @@ def _run_stage(
         callbacks=_callbacks(stage, folder, seconds),
         max_epochs=-1,
         gradient_clip_val=stage.optimizer.clip or None,
-        val_check_interval=timedelta(minutes=stage.validation.every) if validated else None,
+        val_check_interval=MeasureEvery.NEVER if validated else None,
         check_val_every_n_epoch=None,
         limit_val_batches=None if validated else 0,
         num_sanity_val_steps=0,
@@ -201,6 +201,7 @@ def _callbacks(stage: Stage, folder: Path, seconds: float | None) -> list[pl.Cal
     callbacks: list[pl.Callback] = [
         SaveAtEnd(folder / CHECKPOINT),
         WeightAveraging(multi_avg_fn=warm_average(stage.ema)),
+        MeasureEvery(stage.validation.every),
         SamplePictures(folder / "samples"),
         ModelCheckpoint(
             folder,
