@@ -98,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--seeds", type=int, default=3, metavar="N", help="trainings of each arm (default: 3)")
     add("--steps", type=int, default=400, metavar="N", help="steps of each (default: 400)")
     add("--limit", type=int, default=8, metavar="N", help="pictures of Kodak24 (default: 8)")
+    add("--only", default="", metavar="TEXT", help="ablations whose names hold this")
     options = parser.parse_args(argv)
     budget = (f"schedule.length={options.steps}", f"validation.limit={options.limit}")
     lines = [
@@ -106,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "| ablation | arms | PSNR | gain of the first | printed |",
         "|---|---|---|---|---|",
     ]
-    for ablation in ABLATIONS:
+    for ablation in (a for a in ABLATIONS if options.only in a.name):
         scores = {
             arm: [
                 _score(ablation.recipe, (*changes, *budget, f"seed={seed}"), options)
