@@ -100,6 +100,7 @@ def recipe_file(tmp_path, text=SMALL):
     "name",
     [
         "cajnn",
+        "cajnn-continued",
         "cajnn-light",
         "cajnn-light-continued",
         "cajnn-light-muon",
@@ -118,6 +119,17 @@ def test_shipped_recipes_are_valid(name):
     for stage in load_recipe(name):
         assert find(stage.model, stage.scale)
         assert all(source.licence for source in stage.data.source)
+
+
+@pytest.mark.parametrize("name", ["cajnn", "cajnn-continued", "cajnn-faces", "cisrnet"])
+def test_shipped_weights_fit_the_recipes_that_start_from_them(name):
+    stage = load_recipe(name)[0]
+    network = make_network(stage, stage.init_from)
+    small = load_state(find(stage.init_from, stage.scale))
+    # Growing copies weights into the first channels, or the whole where nothing grows.
+    first = next(name for name in small if name.endswith("conv_first.weight"))
+    kernel = network.state_dict()[first]
+    assert torch.equal(kernel[: len(small[first])], small[first].float())
 
 
 def test_cajnn_paper_recipe_is_the_papers():
