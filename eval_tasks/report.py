@@ -46,7 +46,8 @@ python eval_tasks/report.py --data DIR
 
 where `DIR` holds `sr_val/Kodak24` and `sr_test/Set5`, `Set14` and `BSD100`. Kodak24 chose between
 weights, the other sets were only measured. The two papers measure by different protocols, so
-figures are compared within one table only. Each card tells the training run.
+figures are compared within one table only. Training is the last run's; each card tells what that
+started from.
 """
 
 

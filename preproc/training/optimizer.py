@@ -104,8 +104,8 @@ class KernelMuon(torch.optim.Optimizer):
 def orthogonal(matrices: Tensor) -> Tensor:
     """Matrices near the orthogonal ones nearest to those given, by Newton and Schulz's iteration.
 
-    Five iterations with Jordan's coefficients bring singular values between 0.5 and 1.5, not to 1;
-    training does not mind.
+    Five iterations with the coefficients of Jordan et al. 2024 ("Muon") bring singular values
+    between 0.5 and 1.5, not to 1; training does not mind.
 
     Args:
         matrices: (N, rows, columns).

@@ -201,7 +201,6 @@ def _callbacks(stage: Stage, folder: Path, seconds: float | None) -> list[pl.Cal
     callbacks: list[pl.Callback] = [
         SaveAtEnd(folder / CHECKPOINT),
         WeightAveraging(multi_avg_fn=warm_average(stage.ema)),
-        MeasureEvery(stage.validation.every),
         SamplePictures(folder / "samples"),
         ModelCheckpoint(
             folder,
@@ -212,6 +211,8 @@ def _callbacks(stage: Stage, folder: Path, seconds: float | None) -> list[pl.Cal
         ),
         TQDMProgressBar(refresh_rate=20),
     ]
+    if stage.validation.path:
+        callbacks.append(MeasureEvery(stage.validation.every))
     if seconds is not None:
         callbacks.append(Deadline(timedelta(seconds=seconds), verbose=False))
     return callbacks
