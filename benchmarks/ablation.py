@@ -135,8 +135,8 @@ def _score(recipe: str, changes: tuple[str, ...], options: argparse.Namespace) -
         for lr, hr, _ in DataLoader(Held(stage, options.data, folder / "cache")):
             out = network(lr.float().div(255).contiguous(memory_format=torch.channels_last))
             restored = out.float().mul(255).round().clamp(0, 255).to(torch.uint8)
-            pictures = (part[0].permute(1, 2, 0).numpy() for part in (restored, hr))
-            values.append(psnr(*pictures, CAJNN_PROTOCOL, stage.scale))
+            picture, wanted = (part[0].permute(1, 2, 0).numpy() for part in (restored, hr))
+            values.append(psnr(picture, wanted, CAJNN_PROTOCOL, stage.scale))
     return fmean(values)
 
 
