@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ _DTYPES = {
     "half": torch.float16,
 }
 _BF16_UNITS = {"amx_bf16", "avx512_bf16"}
+_LARGEST_HEAP_BLOCK = 2**25 - 2**16  # with its header and alignment still below 32 MiB
 _FULL_MEMORY = (  # how allocators below Python say it; CUDA's own error has a class
     "not enough memory",
     "can't allocate memory",
@@ -124,10 +126,10 @@ class Runtime:
             batch = batch.to(self.device, memory_format=torch.channels_last)
         dtype = self.dtype  # read first: `_stay_in_float32`, maybe in another thread, sets it last
         output = self._run(self._form, batch, dtype)
-        if bool(output.isfinite().all()):
+        if _is_finite(output):
             return output
         output = self._run(self._network, batch, torch.float32)
-        if not bool(output.isfinite().all()):
+        if not _is_finite(output):
             raise ModelError(
                 f"{self.name} gives NaN or infinite values even in float32; its weights do not "
                 "suit it, so use the shipped ones or train again."
@@ -153,12 +155,26 @@ class Runtime:
         """What runs in a dtype."""
         if not self._fast:
             return self._network
+        if self.device.type == "cpu":
+            keep_heap()
         return inference_form(self._network, dtype, compiled=self._compiled)
 
     def _run(self, network: nn.Module, batch: Tensor, dtype: torch.dtype) -> Tensor:
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
             output: Tensor = network(batch)
         return output.float()
+
+
+@cache
+def keep_heap() -> None:
+    """Let glibc keep memory that tensors free for the next ones, in this process from now on.
+
+    It returns what is free at the end of its heap to the system above a limit, and maps blocks
+    above another, so that every page of a new tensor is touched for the first time again. Both
+    limits grow with the largest mapped block that was freed, up to 32 MiB and twice that (mallopt's
+    manual, "dynamic mmap threshold"): one such block is freed. Elsewhere nothing comes of it.
+    """
+    torch.empty(_LARGEST_HEAP_BLOCK, dtype=torch.uint8)
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
@@ -250,6 +266,11 @@ def is_full_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return any(phrase in str(error) for phrase in _FULL_MEMORY)
+
+
+def _is_finite(output: Tensor) -> bool:
+    # NaN and infinity reach the sum, which takes one pass; that of finite values hardly overflows.
+    return bool(output.sum().isfinite()) or bool(output.isfinite().all())
 
 
 def _short(dtype: torch.dtype) -> str:

@@ -216,7 +216,7 @@ def test_joined_stacks_are_in_the_buffers():
 
 
 @pytest.mark.parametrize("factor", [2, 3])
-def test_whole_pixels_are_placed_as_pixel_shuffle_places_them(factor):
+def test_whole_rows_are_placed_as_pixel_shuffle_places_them(factor):
     torch.manual_seed(0)
     step = SubPixel(5, factor, 7).eval()
     x = torch.randn(2, 5, 4, 6).to(memory_format=torch.channels_last)

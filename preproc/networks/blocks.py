@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -26,36 +29,40 @@ class SubPixel(nn.Module):
         # A LeakyReLU takes each value by itself, so that it may come before the shuffle.
         self.conv = Conv2d(features, (out or features) * factor**2, slope=slope)
         self.shuffle = nn.PixelShuffle(factor)
-        self._by_pixels = False
+        self.rows: nn.ModuleList | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, features, H, W) to (N, out, factor*H, factor*W)."""
-        h = self.conv(x)
-        shuffled: Tensor = (
-            _placed(h, self.shuffle.upscale_factor) if self._by_pixels else (self.shuffle(h))
-        )
+        if self.rows is not None:
+            return _interleaved([row(x) for row in self.rows], self.shuffle.upscale_factor)
+        shuffled: Tensor = self.shuffle(self.conv(x))
         return shuffled
 
     def prepare(self, _: torch.dtype) -> None:
         """Take the form for inference; see `preproc.networks.inference`.
 
-        The convolution gives all channels of one px after another, so that in channels_last whole
-        px are moved where PixelShuffle gathers each channel from afar.
+        One convolution for each of the r rows that come of an input row gives all channels of one
+        px after another. In channels_last each result then is whole rows of the output, and these
+        are moved as they are where PixelShuffle gathers each channel of each px from afar.
         """
-        positions = self.shuffle.upscale_factor**2
-        for name, value in list(self.conv.named_parameters()):
-            order = torch.arange(len(value), device=value.device).view(-1, positions).mT.flatten()
-            layout = torch.channels_last if value.ndim == 4 else torch.contiguous_format
-            ordered = value.detach()[order].contiguous(memory_format=layout)
-            setattr(self.conv, name, nn.Parameter(ordered, requires_grad=False))
-        self._by_pixels = True
+        factor = self.shuffle.upscale_factor
+        self.rows = nn.ModuleList(copy.deepcopy(self.conv) for _ in range(factor))
+        for at, row in enumerate(self.rows):
+            for name, value in list(row.named_parameters()):
+                # Of (channel, row, column) this row's, by column.
+                own = value.detach().view(-1, factor, factor, *value.shape[1:])[:, at]
+                layout = torch.channels_last if value.ndim == 4 else torch.contiguous_format
+                ordered = own.transpose(0, 1).flatten(0, 1).contiguous(memory_format=layout)
+                setattr(row, name, nn.Parameter(ordered, requires_grad=False))
+        del self.conv
 
 
-def _placed(h: Tensor, factor: int) -> Tensor:
-    """Give each px of (N, factor*factor*C, H, W), channels ordered (row, column, C), its place."""
-    count, _, height, width = h.shape
-    px = h.permute(0, 2, 3, 1).reshape(count, height, width, factor, factor, -1).transpose(2, 3)
-    return px.reshape(count, factor * height, factor * width, -1).permute(0, 3, 1, 2)
+def _interleaved(rows: Sequence[Tensor], factor: int) -> Tensor:
+    """(N, C, factor*H, factor*W) of the rows that come of each row, each (N, factor*C, H, W)."""
+    count, channels, height, width = rows[0].shape
+    lines = [row.permute(0, 2, 3, 1).reshape(count, height, 1, -1) for row in rows]
+    px = torch.cat(lines, 2).view(count, factor * height, factor * width, channels // factor)
+    return px.permute(0, 3, 1, 2)
 
 
 def upsampling_steps(scale: int) -> list[int]:
