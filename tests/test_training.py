@@ -107,6 +107,7 @@ def recipe_file(tmp_path, text=SMALL):
         "cajnn-ocr",
         "cajnn-faces",
         "cajnn-paper",
+        "cajnn-research",
         "cisrnet",
         "cisrnet-light",
         "cisrnet-light-continued",

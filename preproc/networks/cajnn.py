@@ -324,9 +324,12 @@ def _descriptor(
 
 _LIGHT = ((32, 16, 4), 835_843, 1_096_032)
 
+_PAPER = ((64, 32, 20), 14_847_491, 15_856_320)
+
 register(
-    _descriptor("cajnn", (64, 32, 20), 14_847_491, 15_856_320, "CAJNN as in the paper"),
+    _descriptor("cajnn", *_PAPER, "CAJNN as in the paper"),
     _descriptor("cajnn-light", *_LIGHT, "CAJNN at 1/14 of the cost, for CPUs"),
     _descriptor("cajnn-ocr", *_LIGHT, "cajnn-light trained for words, in front of OCR"),
     _descriptor("cajnn-faces", *_LIGHT, "cajnn-light trained for faces, in front of detectors"),
+    _descriptor("cajnn-research", *_PAPER, "cajnn trained on pictures for research, too"),
 )
