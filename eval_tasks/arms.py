@@ -203,7 +203,7 @@ def _peer(name: str, device: str | None) -> Arm:
         from eval_tasks.peers import load_peer  # noqa: PLC0415 - spandrel is an extra
     except ImportError as error:
         raise PreprocError(
-            f"--arm needs {error.name or error}: pip install 'preproc[eval]'."
+            f"--arm needs {error.name or error}: pip install '.[eval]' in the checkout."
         ) from error
     from preproc.runtime import choose_device  # noqa: PLC0415
 

@@ -37,7 +37,7 @@ def make_recogniser(name: str, *, cuda: bool = False) -> NamedRecogniser:
         return RECOGNISERS[name](cuda)
     except ImportError as error:
         raise PreprocError(
-            f"{name} needs {error.name or error}: pip install 'preproc[eval]'."
+            f"{name} needs {error.name or error}: pip install '.[eval]' in the checkout."
         ) from error
 
 

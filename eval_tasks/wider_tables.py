@@ -103,7 +103,9 @@ def show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
         console.print("COCO's AP by pycocotools, hard", style="bold")
         console.print(_coco_table(scores))
     else:
-        console.print("No second opinion: pycocotools is missing; pip install 'preproc[eval]'.")
+        console.print(
+            "No second opinion: pycocotools is missing; pip install '.[eval]' in the checkout."
+        )
     for sentence in verdicts(scores):
         console.print(escape(sentence), soft_wrap=True)
     console.print(", ".join(f"{k} {v}" for k, v in about.items()), style="dim", soft_wrap=True)

@@ -17,8 +17,9 @@ import numpy as np
 from integrations.easyocr_output import paragraphs, require_format, shaped
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.strips import GreyArray, sheet_of, shrink, strip
-from integrations.view import Points, Regions, View, enlarge, look
+from integrations.view import Points, Regions, View, enlarge, look, require_usable
 from preproc.errors import PreprocError
+from preproc.images import ChannelOrder
 
 LINE_HEIGHT = 64
 """Height in px at which EasyOCR's recognisers read a line."""
@@ -49,8 +50,9 @@ class Engine(Protocol):
 class Reader:
     """An EasyOCR reader that sees the enhanced picture and answers in source pixels.
 
-    ``Reader(["en"], enhancer=Enhancer())`` stands where ``easyocr.Reader(["en"])`` stood, and
-    ``Reader(mine, enhancer=Enhancer())`` uses a reader that exists.
+    ``Reader(["en"], enhancer=Enhancer())`` stands where ``easyocr.Reader(["en"])`` stood, for its
+    ``readtext``; ``Reader(mine, enhancer=Enhancer())`` uses a reader that exists. EasyOCR takes
+    arrays as BGR; this takes them as RGB unless ``channel_order="bgr"`` says otherwise.
 
     An enhancer gets the whole picture, which also finds text that was too small to be found.
     ``enhancer=Regions(Enhancer())`` is cheaper, in time and above all in memory: text is looked for
@@ -66,6 +68,7 @@ class Reader:
         *,
         enhancer: ArrayEnhancer | Regions | None = None,
         both: bool = False,
+        channel_order: ChannelOrder = "rgb",
         **options: object,
     ) -> None:
         """Wrap a reader, or make one.
@@ -74,12 +77,15 @@ class Reader:
             engine: an ``easyocr.Reader``, or the languages to make one for, such as ``["en"]``.
             enhancer: enlarges the picture, or the regions with text; None reads it as it is.
             both: whether texts are read in the source as well; reading takes twice as long.
+            channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
             options: for ``easyocr.Reader``, when one is made.
 
         Raises:
-            PreprocError: EasyOCR is not installed, or options are given for a reader that exists.
+            PreprocError: EasyOCR is not installed, or options are given for a reader that exists,
+                or the enhancer or the order of channels is none.
         """
-        self.enhancer, self.both = enhancer, both
+        require_usable(enhancer, channel_order, regions=True)
+        self.enhancer, self.both, self.channel_order = enhancer, both, channel_order
         if isinstance(engine, Sequence):
             self.engine = _make([engine] if isinstance(engine, str) else list(engine), options)
             return
@@ -131,7 +137,7 @@ class Reader:
         Sizes are in source px, so that they mean the same with and without an enhancer.
 
         Args:
-            image: path, bytes, PIL image, array (RGB) or tensor; the same answer for each.
+            image: path, bytes, PIL image, array or tensor; the same answer for each.
             decoder: ``"greedy"``, ``"beamsearch"`` or ``"wordbeamsearch"``.
             beamWidth: how many candidates the two beam searches keep.
             batch_size: how many lines are read at a time; on the CPU EasyOCR reads one by one.
@@ -175,7 +181,7 @@ class Reader:
             PreprocError: EasyOCR has no such output format.
         """
         require_format(output_format)
-        source = look(image, None)
+        source = look(image, None, self.channel_order)
         views, quads = self._find(
             source,
             min_size=min_size or 0,
@@ -219,7 +225,7 @@ class Reader:
         """Read a picture that is one line of text, such as a word's crop.
 
         Args:
-            image: path, bytes, PIL image, array (RGB) or tensor; the same answer for each.
+            image: path, bytes, PIL image, array or tensor; the same answer for each.
             options: for ``easyocr.Reader.recognize``, such as ``allowlist``.
 
         Returns:
@@ -228,7 +234,7 @@ class Reader:
         Raises:
             ImageError: the input is no image.
         """
-        source = look(image, None)
+        source = look(image, None, self.channel_order)
         height, width, _ = source.rgb.shape
         quad = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
         if isinstance(self.enhancer, Regions):
@@ -338,7 +344,9 @@ def _make(languages: list[str], options: dict[str, object]) -> Engine:
     try:
         import easyocr  # noqa: PLC0415 - the engine is imported only when used
     except ImportError as error:
-        raise PreprocError("EasyOCR is missing: pip install 'preproc[easyocr]'.") from error
+        raise PreprocError(
+            "EasyOCR is missing: pip install '.[easyocr]' in the checkout."
+        ) from error
     engine: Engine = easyocr.Reader(languages, **options)
     return engine
 

@@ -15,8 +15,9 @@ from typing import Any, Protocol, overload
 import numpy as np
 
 from integrations.protocols import ArrayEnhancer, Faces, RgbArray
-from integrations.view import View, look
+from integrations.view import View, look, require_usable
 from preproc.errors import ImageError, PreprocError
+from preproc.images import ChannelOrder
 
 WINDOW = 12.0
 """Side in px of the first network's window."""
@@ -38,8 +39,10 @@ class Engine(Protocol):
 class MTCNN:
     """A face detector that sees the enhanced picture and answers in source pixels.
 
-    ``MTCNN(enhancer=Enhancer())`` stands where ``facenet_pytorch.MTCNN()`` stood;
-    ``MTCNN(mine, enhancer=Enhancer())`` uses a detector that exists, and leaves it as it is.
+    ``MTCNN(enhancer=Enhancer())`` makes a ``facenet_pytorch.MTCNN``, and
+    ``MTCNN(mine, enhancer=Enhancer())`` uses one that exists, and leaves it as it is. Only
+    ``detect`` is here, and its answer is one `Faces`, with ``boxes``, ``probabilities`` and
+    ``landmarks``; for no face they are empty, not None.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class MTCNN:
         *,
         enhancer: ArrayEnhancer | None = None,
         min_face_size: float | None = None,
+        channel_order: ChannelOrder = "rgb",
         **options: object,
     ) -> None:
         """Wrap a detector, or make one.
@@ -57,19 +61,22 @@ class MTCNN:
             enhancer: enlarges the picture first; None searches it as it is. One of scale 1, such
                 as ``Enhancer(to_input_size=True)``, brings no faces under 12 px.
             min_face_size: smallest face looked for, in source px; None is the engine's own.
+            channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
             options: for ``facenet_pytorch.MTCNN``, when one is made.
 
         Raises:
             PreprocError: facenet-pytorch is not installed, options are given for a detector that
-                exists, or the smallest face is not above 0.
+                exists, the smallest face is not above 0, or the enhancer or the order of channels
+                is none.
         """
+        require_usable(enhancer, channel_order)
         if engine is not None and options:
             raise PreprocError(
                 f"The detector exists already, so {', '.join(options)} cannot be set here; "
                 "set it where that detector is made."
             )
         self.engine = _make(options) if engine is None else engine
-        self.enhancer = enhancer
+        self.enhancer, self.channel_order = enhancer, channel_order
         self.min_face_size = self.engine.min_face_size if min_face_size is None else min_face_size
         if self.min_face_size <= 0:
             raise PreprocError(f"min_face_size is in px above 0, but is {self.min_face_size}.")
@@ -90,7 +97,7 @@ class MTCNN:
         """Find the faces in a picture, or in each of a list.
 
         Args:
-            image: path, bytes, PIL image, array (RGB) or tensor, the same answer for each; or a
+            image: path, bytes, PIL image, array or tensor, the same answer for each; or a
                 list of these, of any sizes. A list is enhanced and searched one by one, so that
                 only one enlarged picture is in memory.
 
@@ -111,7 +118,7 @@ class MTCNN:
             raise ImageError(f"Picture {number} of the list: {error}") from error
 
     def _detect(self, image: object) -> Faces:
-        view = look(image, self.enhancer)
+        view = look(image, self.enhancer, self.channel_order)
         smallest = self.min_face_size * view.scale
         if min(view.rgb.shape[:2]) * (WINDOW / smallest) < WINDOW:
             return _faces([], [], [], view)  # the engine fails where its pyramid is empty
@@ -127,7 +134,9 @@ def _make(options: dict[str, object]) -> Engine:
     try:
         import facenet_pytorch  # noqa: PLC0415 - the engine is imported only when used
     except ImportError as error:
-        raise PreprocError("facenet-pytorch is missing: pip install 'preproc[mtcnn]'.") from error
+        raise PreprocError(
+            "facenet-pytorch is missing: pip install '.[mtcnn]' in the checkout."
+        ) from error
     engine: Engine = facenet_pytorch.MTCNN(**options)
     return engine
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.strips import level, shrink
-from integrations.view import Points, enlarge, look
+from integrations.view import Points, enlarge, look, require_usable
 from preproc.errors import PreprocError
+from preproc.images import ChannelOrder
 
 
 class Engine(Protocol):
@@ -23,8 +24,9 @@ class Engine(Protocol):
 class Reader:
     """A RapidOCR engine that sees the enhanced picture and answers in source pixels.
 
-    ``Reader(enhancer=Enhancer())`` stands where ``rapidocr.RapidOCR()`` stood, and
-    ``Reader(mine, enhancer=Enhancer())`` uses an engine that exists.
+    ``Reader(enhancer=Enhancer()).readtext`` stands where ``rapidocr.RapidOCR()`` stood, and
+    ``Reader(mine, enhancer=Enhancer())`` uses an engine that exists. RapidOCR takes arrays as BGR;
+    this takes them as RGB unless ``channel_order="bgr"`` says otherwise.
 
     RapidOCR was trained on poor pictures and reads many as well as they are. With ``both=True``
     every text is read in the picture as it is, too, and the reading with more confidence counts.
@@ -36,6 +38,7 @@ class Reader:
         *,
         enhancer: ArrayEnhancer | None = None,
         both: bool = False,
+        channel_order: ChannelOrder = "rgb",
         **options: object,
     ) -> None:
         """Wrap an engine, or make one.
@@ -44,17 +47,20 @@ class Reader:
             engine: a ``rapidocr.RapidOCR``; None makes one.
             enhancer: enlarges the picture first; None reads it as it is.
             both: whether texts are read in the source as well; reading takes twice as long.
+            channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
             options: for ``rapidocr.RapidOCR``, when one is made.
 
         Raises:
-            PreprocError: RapidOCR is not installed, or options are given for an engine that exists.
+            PreprocError: RapidOCR is not installed, or options are given for an engine that exists,
+                or the enhancer or the order of channels is none.
         """
+        require_usable(enhancer, channel_order)
         if engine is not None and options:
             raise PreprocError(
                 f"The engine exists already, so {', '.join(options)} cannot be set here; "
                 "set it where that engine is made."
             )
-        self.enhancer, self.both = enhancer, both
+        self.enhancer, self.both, self.channel_order = enhancer, both, channel_order
         self.engine = engine or _make(options)
 
     def readtext(self, image: object) -> list[Word]:
@@ -63,7 +69,7 @@ class Reader:
         An engine made with ``params={"Global.max_side_len": ...}`` looks at larger pictures than
         its 2000 px, and takes longer.
         """
-        source = look(image, None)
+        source = look(image, None, self.channel_order)
         view = enlarge(source.rgb, self.enhancer)
         shown = shrink(view.rgb, self._longest() / max(view.rgb.shape[:2]))
         found = self.engine(_bgr(shown), use_det=True, use_cls=True, use_rec=True)
@@ -87,7 +93,7 @@ class Reader:
 
     def readline(self, image: object) -> Word:
         """Read a picture of any kind that is one line of text."""
-        source = look(image, None)
+        source = look(image, None, self.channel_order)
         height, width = source.rgb.shape[:2]
         corners = [[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]]
         word = self._read(enlarge(source.rgb, self.enhancer).rgb)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from integrations.protocols import ArrayEnhancer, ListEnhancer, RgbArray
 from preproc.errors import ImageError, ModelError, PreprocError
-from preproc.images import decode
+from preproc.images import ChannelOrder, decode
 from preproc.samples import from_float, to_float
 
 Points = NDArray[np.float64]
@@ -42,14 +42,21 @@ class View:
         return (points - self.origin) * self.scale
 
 
-def look(image: object, enhancer: ArrayEnhancer | None) -> View:
+def look(
+    image: object, enhancer: ArrayEnhancer | None, channel_order: ChannelOrder = "rgb"
+) -> View:
     """Decode a picture of any kind once, and enhance it.
+
+    Args:
+        image: the picture.
+        enhancer: as for `enlarge`.
+        channel_order: of arrays and tensors.
 
     Raises:
         ImageError: the input is no image, or a batch of several.
         ModelError: as `enlarge`.
     """
-    return enlarge(_rgb(image), enhancer)
+    return enlarge(_rgb(image, channel_order), enhancer)
 
 
 def enlarge(rgb: RgbArray, enhancer: ArrayEnhancer | None) -> View:
@@ -128,8 +135,8 @@ def _require_rgb(enhancer: object) -> None:
     order = getattr(enhancer, "channel_order", "rgb")
     if order != "rgb":
         raise ModelError(
-            f"The enhancer takes arrays as {order}, but engines' adapters hand it RGB; make one "
-            "with channel_order='rgb' for them."
+            f"The enhancer takes arrays as {order}, but engines' adapters hand it RGB; give "
+            "channel_order to the adapter, and make the enhancer with 'rgb'."
         )
 
 
@@ -142,9 +149,29 @@ def _require_scale(given: RgbArray, enhanced: RgbArray, scale: int) -> None:
         )
 
 
-def _rgb(image: object) -> RgbArray:
+def require_usable(enhancer: object, channel_order: str, *, regions: bool = False) -> None:
+    """Refuse what an adapter cannot work with, where it is made rather than at the first picture.
+
+    Args:
+        enhancer: an enhancer or None; `Regions` too, with ``regions``.
+        channel_order: of arrays and tensors.
+        regions: whether the adapter can enhance only parts.
+
+    Raises:
+        PreprocError: the enhancer is none, or the order is neither ``"rgb"`` nor ``"bgr"``.
+    """
+    usable = enhancer is None or (callable(enhancer) and not isinstance(enhancer, type))
+    if not usable and not (regions and isinstance(enhancer, Regions)):
+        raise PreprocError(
+            f"An enhancer is an object such as preproc.Enhancer(), but {enhancer!r} was given."
+        )
+    if channel_order not in ("rgb", "bgr"):
+        raise PreprocError(f"channel_order is 'rgb' or 'bgr', but is {channel_order!r}.")
+
+
+def _rgb(image: object, channel_order: ChannelOrder) -> RgbArray:
     """One picture of any kind as 8-bit RGB; grey is given three times."""
-    picture = decode(image)
+    picture = decode(image, channel_order)
     color = picture.color
     if len(color) != 1:
         raise ImageError(f"This takes one picture at a time, but got a batch of {len(color)}.")

@@ -17,6 +17,7 @@ from preproc.errors import ImageError
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _GREY = ("1", "L", "LA", "La")
+_MOST_FLOAT = 1.5 * 255  # resizing overshoots, but no further
 _SAVED = ("icc_profile", "dpi")
 
 
@@ -31,8 +32,8 @@ def to_array(image: Image.Image) -> NDArray[Any]:
         (H, W, C) with C = 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha).
 
     Raises:
-        ImageError: an ``I`` image with values that are no 16-bit grey, or a mode that Pillow itself
-            cannot convert.
+        ImageError: an ``I`` image with values that are no 16-bit grey, an ``F`` image whose values
+            are not 0 to 255, or a mode that Pillow itself cannot convert.
     """
     mode = image.mode
     if mode in _SIXTEEN:
@@ -46,7 +47,7 @@ def to_array(image: Image.Image) -> NDArray[Any]:
             )
         return values.astype(np.uint16)[..., None]
     if mode == "F":
-        return (np.asarray(image) / np.float32(255))[..., None]
+        return _unit(np.asarray(image))[..., None]
     grey, alpha = mode in _GREY, mode in _ALPHA or "transparency" in image.info
     plain = {(True, False): "L", (True, True): "LA", (False, False): "RGB", (False, True): "RGBA"}
     wanted = plain[grey, alpha]
@@ -59,6 +60,18 @@ def to_array(image: Image.Image) -> NDArray[Any]:
     if mode in ("P", "PA") and (samples[..., :1] == samples[..., :3]).all():
         samples = np.delete(samples, (1, 2), axis=-1)
     return samples
+
+
+def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The samples of an ``F`` image, 0 to 255, in [0, 1]."""
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    # Other programs write 0 to 1, which would pass for a picture that is black all over.
+    if 0 < high <= 1 or high > _MOST_FLOAT or low < 255 - _MOST_FLOAT:
+        raise ImageError(
+            f"A picture of mode F counts from 0 to 255, but this one holds values from {low:.4g} "
+            f"to {high:.4g}; scale them, or pass an array in [0, 1]."
+        )
+    return values / np.float32(255)
 
 
 def from_array(samples: NDArray[Any], like: Image.Image) -> Image.Image:

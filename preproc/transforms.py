@@ -7,12 +7,13 @@ torchvision's own resizing would round rotated boxes through their corners and c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack, overload
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -27,7 +28,9 @@ try:
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 except ImportError as error:
-    raise PreprocError("torchvision is missing: pip install 'preproc[transforms]'.") from error
+    raise PreprocError(
+        "torchvision is missing: pip install '.[transforms]' in the checkout."
+    ) from error
 
 Target = Mapping[str, Any]
 
@@ -38,8 +41,10 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
     Stands where other ``torchvision.transforms.v2`` transforms stand, best as the first, since a
     cache helps only where the same picture comes again. Takes what they take: PIL images, tensors
     and ``tv_tensors`` (``Image``, ``Video``, ``BoundingBoxes`` of all formats, ``Mask``,
-    ``KeyPoints``), in any nesting; everything else passes through. A PIL image is taken as it lies,
-    an EXIF orientation is neither applied nor dropped, since boxes are counted that way.
+    ``KeyPoints``), in any nesting; everything else passes through, except for plain tensors called
+    ``boxes``, ``masks`` or ``keypoints``: they would stay behind, and are refused. A PIL image is
+    taken as it lies, an EXIF orientation is neither applied nor dropped, since boxes are counted
+    that way.
 
     Goes to DataLoader workers by fork and spawn, and loads the network where it is first needed. On
     CUDA it raises in a worker unless the cache has the result; see ``in_worker``.
@@ -80,6 +85,19 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
             model, device=device, in_worker=in_worker, cache=cache, **options
         )
         self.model, self.scale = model, self._stage.scale
+
+    def forward(self, *inputs: Any) -> Any:  # noqa: ANN401 - torchvision's
+        """Enhance a sample.
+
+        Raises:
+            ImageError: the only pictures are numpy arrays, which torchvision's transforms ignore.
+            PreprocError: an annotation that would have to move is a plain tensor.
+        """
+        leaves = list(_leaves(inputs))
+        if self.scale != 1:
+            _require_movable(leaves)
+        _require_picture([leaf for _, leaf in leaves])
+        return super().forward(*inputs)
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:  # noqa: ANN401, ARG002
         """Enhance or enlarge one part of a sample; called by torchvision.
@@ -173,6 +191,38 @@ class EnhanceBatch:
         ]
 
 
+def _leaves(value: object, key: object = None) -> Iterator[tuple[object, object]]:
+    """What a sample holds, in any nesting, each with the key it is found under, if any."""
+    if isinstance(value, Mapping):
+        for inner, item in value.items():
+            yield from _leaves(item, inner)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item, key)
+    else:
+        yield key, value
+
+
+def _require_movable(leaves: Iterable[tuple[object, object]]) -> None:
+    for key, leaf in leaves:
+        if key in _TYPES and isinstance(leaf, Tensor) and not _is_tv(leaf):
+            raise PreprocError(
+                f"The target's {key!r} is a plain tensor, which would stay as it is while the "
+                f"picture grows; make it a tv_tensors.{_TYPES[key]} (or use "
+                "torchvision.datasets.wrap_dataset_for_transforms_v2), or take EnhanceBatch."
+            )
+
+
+def _require_picture(leaves: Sequence[object]) -> None:
+    if any(_is_picture(leaf) for leaf in leaves):
+        return
+    if any(isinstance(leaf, np.ndarray) and leaf.ndim in (2, 3) for leaf in leaves):
+        raise ImageError(
+            "The sample's pictures are numpy arrays, which torchvision's transforms pass by; "
+            "put v2.ToImage() first."
+        )
+
+
 def _is_picture(inpt: object) -> bool:
     if isinstance(inpt, tv_tensors.TVTensor):
         return isinstance(inpt, tv_tensors.Image | tv_tensors.Video)
@@ -246,6 +296,9 @@ def _repeated(mask: Tensor, scale: int) -> Tensor:
     """Every px of (..., H, W) as ``scale`` times ``scale`` px."""
     return mask.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
 
+
+_TYPES: dict[object, str] = {"boxes": "BoundingBoxes", "masks": "Mask", "keypoints": "KeyPoints"}
+"""What annotations of the usual names are in ``tv_tensors``."""
 
 _MOVES: dict[str, Callable[[Tensor, int], Tensor]] = {
     "boxes": partial(_multiplied, count=4),

@@ -504,5 +504,5 @@ class TestPassThrough:
         assert call("train", "r.toml", "-o", "x") == 1
         assert capfd.readouterr().err == (
             "Error: `preproc train` needs lightning, which is not installed; "
-            "install it with: pip install 'preproc[train]'\n"
+            "install it with: pip install '.[train]' in the checkout\n"
         )

@@ -461,6 +461,10 @@ def animation():
         (np.full((5, 5), 255.0), "reach from 255 to 255; divide by"),
         (np.full((5, 5), -1.0, np.float32), "reach from -1 to -1"),
         (Image.fromarray(np.full((4, 4), 70000, np.int32)), "from 70000 to 70000"),
+        (Image.fromarray(np.full((4, 4), 0.5, np.float32)), "F counts from 0 to 255.*0.5 to 0.5"),
+        (Image.fromarray(np.full((4, 4), 4000.0, np.float32)), "F counts from 0 to 255"),
+        (Image.fromarray(np.full((4, 4), -900.0, np.float32)), "F counts from 0 to 255"),
+        (Image.fromarray(np.full((4, 4), np.nan, np.float32)), "NaN"),
     ],
 )
 def test_bad_input_is_one_clear_sentence(bad, sentence):

@@ -8,12 +8,13 @@ import json
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from integrations import easyocr, mtcnn
+from integrations import easyocr, mtcnn, rapidocr
 from integrations.mtcnn import FaceSizeWarning
 from integrations.view import Regions, look
 from preproc.errors import ImageError, ModelError, PreprocError
@@ -541,7 +542,7 @@ def test_options_of_an_engine_that_exists_cannot_be_set(wrap):
 )
 def test_a_missing_engine_is_a_sentence(monkeypatch, engine, make, extra):
     monkeypatch.setitem(sys.modules, engine, None)
-    with pytest.raises(PreprocError, match=rf"pip install 'preproc\[{extra}\]'"):
+    with pytest.raises(PreprocError, match=rf"pip install '.\[{extra}\]' in the checkout"):
         make()
 
 
@@ -587,10 +588,54 @@ def test_what_is_drawn_on_nothing_stays_visible(mode, ink, hidden):
     assert (seen[~drawn] == 255 - ink).all()
 
 
+@pytest.mark.parametrize("adapter", [mtcnn.MTCNN, easyocr.Reader, rapidocr.Reader])
+def test_bgr_arrays_are_shown_as_the_same_picture(adapter, rng):
+    array = rng.integers(0, 256, (40, 50, 3), np.uint8)
+    seen = []
+
+    class Seeing(Bicubic):
+        def __call__(self, img):
+            seen.append(img)
+            return super().__call__(img)
+
+    engine = FixedFace() if adapter is mtcnn.MTCNN else FixedText([[1, 9, 1, 9]])
+    if adapter is rapidocr.Reader:
+        engine = lambda _, **options: SimpleNamespace(boxes=None)  # noqa: ARG005, E731
+    for order, given in (
+        ("rgb", array),
+        ("bgr", array[..., ::-1]),
+        ("bgr", Image.fromarray(array)),
+    ):
+        made = adapter(engine, enhancer=Seeing(2), channel_order=order)
+        (made.detect if adapter is mtcnn.MTCNN else made.readtext)(given)
+    assert len(seen) == 3
+    for shown in seen:
+        np.testing.assert_array_equal(shown, array)
+
+
+@pytest.mark.parametrize("adapter", [mtcnn.MTCNN, easyocr.Reader, rapidocr.Reader])
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"enhancer": "cajnn"}, "preproc.Enhancer\\(\\), but 'cajnn' was given"),
+        ({"enhancer": Bicubic}, "but <class .* was given"),
+        ({"channel_order": "BGR"}, "channel_order is 'rgb' or 'bgr', but is 'BGR'"),
+    ],
+)
+def test_what_an_adapter_cannot_use_is_refused_where_it_is_made(adapter, options, sentence):
+    with pytest.raises(PreprocError, match=sentence):
+        adapter(FixedFace() if adapter is mtcnn.MTCNN else FixedText(), **options)
+
+
+def test_faces_are_not_looked_for_in_regions():
+    with pytest.raises(PreprocError, match=r"but Regions\(.*was given"):
+        mtcnn.MTCNN(FixedFace(), enhancer=Regions(Bicubic(2)))
+
+
 def test_an_enhancer_of_bgr_arrays_is_refused():
     enhancer = Bicubic(2)
     enhancer.channel_order = "bgr"
-    with pytest.raises(ModelError, match="channel_order='rgb'"):
+    with pytest.raises(ModelError, match="give channel_order to the adapter"):
         look(np.zeros((4, 5, 3), np.uint8), enhancer)
 
 

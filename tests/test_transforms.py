@@ -89,6 +89,23 @@ def test_no_picture_of_a_kind_it_does_not_know_is_let_through(transform):
         transform()(tv_tensors.Image(torch.zeros(3, 8, 8, dtype=torch.int64)))
 
 
+@pytest.mark.parametrize(
+    ("key", "kind"), [("boxes", "BoundingBoxes"), ("masks", "Mask"), ("keypoints", "KeyPoints")]
+)
+def test_annotations_that_would_stay_behind_are_refused(transform, key, kind):
+    sample = torch.zeros(3, 4, 5), [{key: torch.zeros(1, 4), "labels": torch.ones(1)}]
+    with pytest.raises(PreprocError, match=rf"'{key}' is a plain tensor.*tv_tensors\.{kind}"):
+        transform()(*sample)
+    assert transform(to_input_size=True)(*sample)[1][0][key] is sample[1][0][key]
+
+
+def test_pictures_that_torchvision_passes_by_are_refused(transform):
+    array = np.zeros((4, 5, 3), np.uint8)
+    with pytest.raises(ImageError, match=r"numpy arrays.*v2\.ToImage\(\) first"):
+        transform()({"image": array, "label": 3})
+    assert transform()(torch.zeros(3, 4, 5), array)[1] is array  # beside a picture it is data
+
+
 def test_it_stands_in_a_compose(transform, picture):
     steps = v2.Compose([transform(), v2.RandomCrop(32), v2.ToDtype(torch.float32, scale=True)])
     boxes = tv_tensors.BoundingBoxes([[0, 0, 14, 10]], format="XYXY", canvas_size=(10, 14))

@@ -51,7 +51,7 @@ def coco_scores(
         from pycocotools.cocoeval import COCOeval  # noqa: PLC0415
     except ImportError as error:
         raise PreprocError(
-            "pycocotools, for the second opinion, is missing: pip install 'preproc[eval]'."
+            "pycocotools, for a second opinion, is missing: pip install '.[eval]' in the checkout."
         ) from error
     numbers = {name: number for number, name in enumerate(truth, 1)}
     rows = [

@@ -29,7 +29,7 @@ def plot_curves(path: Path, curves: Sequence[tuple[str, Mapping[str, Curve]]], t
         from matplotlib.figure import Figure  # noqa: PLC0415 - only the picture needs it
     except ImportError as error:
         raise PreprocError(
-            "matplotlib, for the curves, is missing: pip install 'preproc[eval]'."
+            "matplotlib, for the curves, is missing: pip install '.[eval]' in the checkout."
         ) from error
     figure = Figure(figsize=(15, 5.2), layout="constrained")
     figure.suptitle(title)

@@ -23,5 +23,5 @@ def needs_extra(extra: str, command: str) -> Iterator[None]:
             raise
         raise MissingExtraError(
             f"`{command}` needs {library}, which is not installed; "
-            f"install it with: pip install 'preproc[{extra}]'"
+            f"install it with: pip install '.[{extra}]' in the checkout"
         ) from error
