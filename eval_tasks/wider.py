@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -81,7 +81,15 @@ def _parser() -> argparse.ArgumentParser:
         help="smallest face looked for, in px of the original (default: 20); in reduced pictures "
         "the detector's own window of 12 px there is the limit",
     )
-    add(
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument(
+        "--every",
+        type=arguments.count,
+        default=1,
+        metavar="K",
+        help="only every K-th image of each event, in the order of their names",
+    )
+    part.add_argument(
         "--limit",
         type=arguments.count,
         metavar="N",
@@ -113,7 +121,11 @@ def _run(options: argparse.Namespace) -> None:
         raise PreprocError("--all-images needs --detections: absent images cannot be searched.")
     labelled = read_truth(options.ground_truth or _ground_truth(options.data))
     images = {} if options.all_images else _images(options.data, labelled)
-    names = arguments.spread(list(labelled if options.all_images else images), options.limit)
+    wanted = _every(options.every, labelled)
+    names = [n for n in (labelled if options.all_images else images) if n in wanted]
+    if not names:
+        raise ImageError(f"--every {options.every} takes none of the images that are there.")
+    names = arguments.spread(names, options.limit)
     truth = {name: labelled[name] for name in names}
     require_writable(options.output)  # rather now than after the work
 
@@ -141,7 +153,8 @@ def _run(options: argparse.Namespace) -> None:
             for name, run in runs.items()
         ]
     about["seconds"] = f"{time.perf_counter() - start:.1f}"
-    base = options.output / (f"{stem}-{len(truth)}-images" if options.limit else stem)
+    part = options.limit or options.every > 1
+    base = options.output / (f"{stem}-{len(truth)}-images" if part else stem)
     write_json(base.with_suffix(".json"), report(title, scores, about))
     write_csv(base.with_suffix(".csv"), flat(scores))
     show(title, scores, about)
@@ -171,6 +184,14 @@ def _images(data: Path, truth: Mapping[str, Truth]) -> dict[str, Path]:
             "WIDER_val."
         )
     return found
+
+
+def _every(step: int, names: Iterable[str]) -> set[str]:
+    """Every so manieth image of each event, by name, whatever order the ground truth has."""
+    events: dict[str, list[str]] = {}
+    for name in sorted(names):
+        events.setdefault(name.partition("/")[0], []).append(name)
+    return {name for event in events.values() for name in event[::step]}
 
 
 def _runs(options: argparse.Namespace) -> dict[str, Run]:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from preproc.errors import ModelError, OutputError
-from preproc.saving import DiskFullError, require_writable, save
+from preproc.saving import DRAFTS, DiskFullError, require_writable, save
 
 _LIMIT = 20 * 2**30
 _STALE = 3600.0  # s; no file takes that long to write, so its writer was killed
@@ -143,7 +143,7 @@ def _used(folder: Path) -> int:
             status = path.stat()
         except FileNotFoundError:  # another process finished it or swept it away
             continue
-        if path.suffix == ".part" and time.time() - status.st_mtime > _STALE:
+        if path.match(DRAFTS) and time.time() - status.st_mtime > _STALE:
             path.unlink(missing_ok=True)
         else:
             used += status.st_size

@@ -117,7 +117,7 @@ def make_plan(
             for job in jobs
             if job.source in named or targets.get(job.source.resolve(), job.source) == job.source
         ]
-    _refuse_conflicts(jobs)
+    _refuse_conflicts(jobs, suffix)
     existing = [job for job in jobs if job.target.exists()]
     if existing and not (overwrite or skip_existing):
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
@@ -241,15 +241,16 @@ def _target(found: _Found, out: Path, file_format: FileFormat | None, suffix: st
     return out / relative.with_name(relative.stem + suffix + extension)
 
 
-def _refuse_conflicts(jobs: Sequence[Job]) -> None:
+def _refuse_conflicts(jobs: Sequence[Job], suffix: str) -> None:
     inputs = {_identity(job.source): job.source for job in jobs}
     makers: dict[Path, Path] = {}
     for job in jobs:
         spoilt = inputs.get(_identity(job.target)) if job.target.exists() else None
         if spoilt is not None:
+            way_out = "or leave out what an earlier run made" if suffix else "or add a --suffix"
             raise OutputError(
                 f"Writing {job.target} would replace the input {spoilt}; choose another output "
-                "folder, or add a --suffix."
+                f"folder, {way_out}."
             )
         other = makers.setdefault(job.target.resolve(), job.source)
         if other != job.source:

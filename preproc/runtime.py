@@ -191,8 +191,11 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         # Torch's messages go on for pages; their first line says it.
         reason = str(error).partition("\n")[0].rstrip(".")
+        if reason.startswith("Expected one of"):
+            reason = "there is no such kind"
         raise ModelError(
-            f"Device {str(device)!r} cannot be used ({reason}); choose 'cpu', or leave it out."
+            f"Device {str(device)!r} cannot be used ({reason}); choose 'cpu' or 'cuda', or "
+            "leave it out."
         ) from error
     return chosen
 

@@ -19,6 +19,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from preproc.errors import OutputError
 
+DRAFTS = ".preproc-*.part"
+"""Names of files that are being written."""
+
 QUALITY = 95
 """Default quality of lossy formats: high, since the point of the result is its detail."""
 
@@ -353,7 +356,7 @@ def _replacing(path: Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
 
 def _temporary(folder: Path) -> Path:
     """A name for a hidden temporary file; in the same folder, because renaming is atomic there."""
-    return folder / f".preproc-{uuid4().hex[:12]}.part"
+    return folder / DRAFTS.replace("*", uuid4().hex[:12])
 
 
 @contextmanager

@@ -271,7 +271,8 @@ def sha256_of(path: Path) -> str:
 def add_entry(entry: WeightsEntry, *, folder: Path | None = None) -> None:
     """Put an entry into the manifest, in place of one for the same model and scale.
 
-    The manifest is replaced in one step, and stays as it was on any error.
+    The manifest is replaced in one step, and stays as it was on any error. A folder of one's own
+    gets one if it has none.
 
     Args:
         entry: describes a file that lies beside the manifest already, and so does its card.
@@ -281,11 +282,13 @@ def add_entry(entry: WeightsEntry, *, folder: Path | None = None) -> None:
         WeightsError: file or card is missing, or size or SHA-256 is not the file's.
         OutputError: the manifest could not be written.
     """
+    begins = folder is not None and not (folder / MANIFEST).exists()
     folder = folder or shipped_folder()
     _verify(entry, folder)
     if not (folder / entry.card).is_file():
         raise WeightsError(f"{entry}: write its card {folder / entry.card} first.")
-    listed = {(e.model, e.scale): e for e in entries(folder=folder)}
+    known = [] if begins else entries(folder=folder)
+    listed = {(e.model, e.scale): e for e in known}
     listed[entry.model, entry.scale] = entry
     content = {"format": _FORMAT, "entries": [asdict(e) for e in listed.values()]}
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -143,6 +143,14 @@ class TestPlan:
         with pytest.raises(OutputError, match="would replace the input"):
             make_plan([str(source)], tmp_path, overwrite=overwrite)
 
+    def test_what_an_earlier_run_left_among_the_inputs_is_never_replaced(
+        self, tmp_path: Path
+    ) -> None:
+        for name in ("a.png", "a_x4.png"):
+            picture(tmp_path / name)
+        with pytest.raises(OutputError, match=r"folder, or leave out what an earlier run made"):
+            make_plan([str(tmp_path)], tmp_path, suffix="_x4", overwrite=True)
+
     def test_an_input_is_never_replaced_through_a_link(self, tmp_path: Path) -> None:
         source = picture(tmp_path / "in/a.png")
         (tmp_path / "out").mkdir()

@@ -103,10 +103,14 @@ def test_what_killed_writers_left_is_swept_away_and_what_is_being_written_is_not
     left, writing = cache.folder / ".preproc-1.part", cache.folder / ".preproc-2.part"
     left.touch()
     writing.touch()
-    os.utime(left, (time.time() - 86400,) * 2)
+    theirs = cache.folder / "film.part"
+    theirs.touch()
+    for file in (left, theirs):
+        os.utime(file, (time.time() - 86400,) * 2)
     cache.put("a", samples())
     assert not left.exists()
     assert writing.exists()
+    assert theirs.exists(), "files of other programs are none of its business"
 
 
 def test_a_folder_that_cannot_be_and_a_limit_of_nothing_are_refused(tmp_path):

@@ -7,6 +7,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -44,7 +45,7 @@ from preproc.training.start_nearest import start_nearest
 from preproc.training.text import text_picture
 from preproc.training.together import ASKED_EVERY, agree
 from preproc.training.train import CHECKPOINT, CURVE, RECORD, WEIGHTS, make_network, run
-from preproc.weights import MANIFEST, entry_for, load_state, read_card
+from preproc.weights import MANIFEST, entries, entry_for, load_state, read_card
 
 SMALL = """
 model = "cajnn-light"
@@ -773,6 +774,13 @@ def test_export_ships_weights_card_and_entry(shipping):
     assert entry_for("cajnn-light", 4, folder=folder).results["Kodak24"]["10"]["psnr"] == 25.01
 
 
+def test_export_begins_a_folder_of_ones_own(shipping):
+    folder, ship = shipping
+    shutil.rmtree(folder)
+    assert ship(25.0).is_file()
+    assert [str(e.model) for e in entries(folder=folder)] == ["cajnn-light"]
+
+
 def test_qualities_that_cannot_be_compared_are_refused_before_measuring(shipping, monkeypatch):
     folder, ship = shipping
     ship(25.0)
@@ -816,6 +824,7 @@ def test_a_folder_that_cannot_take_weights_is_told_before_measuring(shipping, mo
         context.setattr(export.tempfile, "TemporaryDirectory", full)
         with pytest.raises(OutputError, match=r"Cannot write to .*: No space left"):
             ship(25.0)
+    ship(25.0)
     (folder / MANIFEST).unlink()
     with pytest.raises(WeightsError, match=r"manifest .* is missing"):
         ship(25.0, force=True)

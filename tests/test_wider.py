@@ -549,6 +549,18 @@ def test_absent_images_count_when_detections_are_scored_for_all(data, tmp_path, 
         assert row["ap"] == {"easy": 1.0, "medium": 1.0, "hard": hard}
 
 
+def test_every_kth_image_of_each_event_counts_by_name(data, tmp_path, capsys):
+    detections = tmp_path / "found"
+    for name in ("p.j.p_1", "p_2"):
+        write_file(detections / "0--Parade" / f"{name}.txt", f"{name}.jpg", found())
+    command = ["--data", data, "--output", tmp_path / "out", "--detections", detections]
+    assert run_script(capsys, *command, "--every", "3")[0] == 0
+    report = json.loads((tmp_path / "out" / "detections-1-images.json").read_text())
+    assert report["faces"] == {"easy": 1, "medium": 1, "hard": 1}  # the first is that with a face
+    with pytest.raises(SystemExit):
+        run_script(capsys, *command, "--every", "3", "--limit", "2")
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [

@@ -9,7 +9,7 @@ import typer
 
 from preproc.cli.extras import needs_extra
 
-_TASKS = ("restoration", "icdar2013", "wider", "report")
+_TASKS = ("restoration", "icdar2013", "wider", "own_faces", "report")
 
 
 def evaluate(
@@ -27,6 +27,8 @@ def evaluate(
         icdar2013        words of ICDAR2013 that EasyOCR or RapidOCR reads right, before and after
 
         wider            faces of WIDER FACE val that MTCNN finds, before and after
+
+        own_faces        faces in pictures of your own that MTCNN finds again once they are small
 
         report           weights/README.md: the shipped weights beside the papers' rows, with crops
 

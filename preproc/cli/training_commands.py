@@ -97,7 +97,7 @@ def export(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="DIR", help="Folder of the manifest; by default the shipped."
+            "--output", "-o", metavar="DIR", help="Folder for them; by default that of the shipped."
         ),
     ] = None,
     quality: Annotated[
@@ -112,7 +112,7 @@ def export(
 
     **Example**
 
-        preproc export runs/light/main --data data/ --recipe cajnn-light --licence CC-BY-4.0
+        preproc export runs/light/train -o mine/ --data data/ --recipe cajnn-light --licence CC0
     """
     with needs_extra("train", "preproc export"):
         weights = import_module("preproc.training.export").export(

@@ -20,6 +20,7 @@ from preproc.networks import ModelDescriptor, find, list_models
 from preproc.training.curve import Point, read_curve, write_curve
 from preproc.training.train import RECORD, WEIGHTS
 from preproc.weights import (
+    MANIFEST,
     DataSource,
     WeightsEntry,
     add_entry,
@@ -49,7 +50,7 @@ def export(
     quality: Sequence[int] = (),
     force: bool = False,
 ) -> Path:
-    """Measure a run's weights and add them to the shipped ones.
+    """Measure a run's weights and add them, with a card, to the shipped ones or to a folder.
 
     Args:
         stages: folders of the run's stages in order; the last one's weights are exported.
@@ -57,7 +58,7 @@ def export(
         recipe: path of the recipe from the repository's root, for the manifest.
         licence: of the weights.
         notes: text (markdown) for the card: what they are and are not good for.
-        folder: of the manifest; by default the shipped one.
+        folder: of the manifest, made if there is none; by default the shipped one.
         quality: JPEG qualities measured; by default those of the network's paper.
         force: replace weights that are not ``MARGIN`` dB worse on Kodak24, the set for choosing.
 
@@ -67,8 +68,8 @@ def export(
     Raises:
         RecipeError: the run has not finished, its network has no weights of its own, a set is
             missing, or the shipped weights were measured at other qualities and ``force`` is off.
-        WeightsError: the shipped weights are as good, and ``force`` is off; or the manifest is
-            missing or malformed.
+        WeightsError: the folder's weights are as good, and ``force`` is off; or the manifest is
+            malformed, or the shipped one missing.
         OutputError: the folder cannot be written to. After this and any other error it holds what
             it held.
     """
@@ -125,6 +126,7 @@ def export(
 def _scratch_in(folder: Path) -> Iterator[Path]:
     """A folder for drafts that is on the same disk, so that they need only be renamed."""
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         scratch = tempfile.TemporaryDirectory(prefix=".export-", dir=folder)
     except OSError as error:
         raise OutputError(
@@ -215,6 +217,10 @@ def _results(rows: list[dict[str, Any]], method: str) -> Results:
 def _shipped(descriptor: ModelDescriptor, folder: Path) -> WeightsEntry | None:
     """The entry that would be replaced, if any."""
     wanted = (descriptor.name, descriptor.scale)
+    if folder != shipped_folder() and not (
+        (folder / MANIFEST).exists() or any(folder.glob("*.safetensors"))
+    ):
+        return None  # a folder to begin with
     return next((e for e in entries(folder=folder) if (e.model, e.scale) == wanted), None)
 
 
