@@ -208,7 +208,7 @@ def _results(rows: list[dict[str, Any]], method: str) -> Results:
         if row["method"] == method:
             by_quality = results.setdefault(row["dataset"], {})
             by_quality[str(row["quality"])] = {
-                "psnr": round(row["psnr"], 3),
+                "psnr": round(row["psnr"], 4),
                 "ssim": round(row["ssim"], 4),
             }
     return results
