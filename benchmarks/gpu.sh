@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Everything that docs/performance.md leaves open without a GPU, in one run: the tests of the fast
-# paths, then the whole table, on every size. Needs spandrel for the peer's rows; takes minutes.
+# Everything that docs/performance.md leaves open without a GPU, in one run: the tests that CUDA has
+# the CPU's answers, then the whole table, on every size. Needs spandrel for the peer's rows; takes
+# minutes.
 #
 #   benchmarks/gpu.sh [FOLDER]     leaves FOLDER/gpu.json and FOLDER/gpu.txt (default: out)
 set -euo pipefail
@@ -9,7 +10,7 @@ out=${1:-out}
 python=${PYTHON:-python3}
 mkdir -p "$out"
 "$python" -c 'import torch; assert torch.cuda.is_available(), "no CUDA device"'
-"$python" -m pytest tests/test_fast_paths.py tests/test_bench.py
+"$python" -m pytest tests/test_cuda.py tests/test_enhancer.py tests/test_images.py tests/test_bench.py
 preproc() { "$python" -c 'from preproc.cli import main; main()' "$@"; }
 {
   nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,memory.total --format=csv,noheader

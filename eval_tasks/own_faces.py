@@ -27,7 +27,7 @@ from eval_tasks.evaluators.wider import SUBSETS, Floats, Truth
 from eval_tasks.evaluators.wider_files import read_detections
 from eval_tasks.evaluators.wider_scores import Interval, Score, gain, height_names, score
 from eval_tasks.exit_codes import exit_code
-from eval_tasks.wider_runs import ENGINE, Run, Settings, search
+from eval_tasks.wider_runs import ENGINE, Run, Settings, device_of_engine, search
 from preproc import __version__
 from preproc.errors import ImageError
 from preproc.plan import picture_extensions
@@ -89,6 +89,7 @@ def _run(options: argparse.Namespace) -> None:
     images = _images(options.images, options.every)
     require_writable(options.output)  # rather now than after the work
     plain, *others = arms.arms_from(options)
+    device = device_of_engine(options.device)
 
     def run(arm: arms.Arm, reduction: int, quality: int | None) -> Run:
         settings = Settings(
@@ -97,6 +98,7 @@ def _run(options: argparse.Namespace) -> None:
             reduction=reduction,
             quality=quality,
             smallest=options.min_face_size,
+            device=device,
         )
         folder = options.output / "detections" / settings.folder
         return Run(arm, settings, folder, upright=True)

@@ -28,7 +28,7 @@ from eval_tasks.evaluators.wider_files import FACES_FILE, read_detections, read_
 from eval_tasks.evaluators.wider_plot import plot_curves
 from eval_tasks.evaluators.wider_scores import Score, score
 from eval_tasks.exit_codes import exit_code
-from eval_tasks.wider_runs import Run, Settings, search
+from eval_tasks.wider_runs import Run, Settings, device_of_engine, search
 from eval_tasks.wider_tables import ORIGINAL, REDUCED, REDUCTION, flat, report, show
 from preproc import __version__
 from preproc.errors import ImageError, PreprocError
@@ -197,6 +197,7 @@ def _every(step: int, names: Iterable[str]) -> set[str]:
 def _runs(options: argparse.Namespace) -> dict[str, Run]:
     """What is compared, by the name it has in tables."""
     plain, *others = arms.arms_from(options)
+    device = device_of_engine(options.device)
 
     def run(arm: arms.Arm, reduction: int, quality: int | None) -> Run:
         settings = Settings(
@@ -205,6 +206,7 @@ def _runs(options: argparse.Namespace) -> dict[str, Run]:
             reduction=reduction,
             quality=quality,
             smallest=options.min_face_size,
+            device=device,
         )
         return Run(arm, settings, options.output / "detections" / settings.folder)
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL.ImageOps import exif_transpose
 from rich.markup import escape
 
-from eval_tasks.arms import Arm
+from eval_tasks.arms import Arm, device_name
 from eval_tasks.degradations import Degradation
 from eval_tasks.evaluators.reports import versions, write_json
 from eval_tasks.evaluators.wider import Floats
@@ -52,6 +52,8 @@ class Settings:
         thresholds: of MTCNN's three networks.
         factor: between the steps of MTCNN's pyramid.
         engine: the detector and its version.
+        device: where it runs, and with it the arm's network: their rounding differs a little, and
+            their time by much.
     """
 
     arm: str
@@ -62,6 +64,7 @@ class Settings:
     thresholds: tuple[float, float, float] = (0.5, 0.5, 0.3)
     factor: float = 0.709
     engine: str = field(default_factory=lambda: f"{ENGINE} {versions(ENGINE)[ENGINE]}")
+    device: str = "cpu"
 
     @property
     def folder(self) -> str:
@@ -170,6 +173,13 @@ def search(runs: Mapping[str, Run], images: Mapping[str, Path], device: str | No
         for name, run in runs.items():
             progress.update(task, description=escape(name))
             run.make(todo[name], engine, lambda: progress.advance(task))
+
+
+def device_of_engine(device: str | None) -> str:
+    """What reports call the device that is asked for; by default CUDA where it is there."""
+    from preproc.runtime import choose_device  # noqa: PLC0415 - scoring alone needs no torch
+
+    return device_name(choose_device(device))
 
 
 def make_engine(settings: Settings, device: str | None) -> Engine:

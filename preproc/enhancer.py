@@ -103,6 +103,8 @@ class Enhancer:
             device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``...; by default CUDA where it is there.
             dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"`` for the trunk; by default
                 bfloat16 where the model allows it and the device has units for it, else float32.
+                GPUs of Nvidia since Ampere convolve float32 as TF32, with 10 bits of mantissa,
+                unless ``torch.backends.cudnn.allow_tf32`` is set to False.
             tile: longest side of a tile in LR px, overlap included; 0 never cuts. By default 512,
                 or 0 for networks that pool over the whole picture.
             overlap: LR px of real neighbours a tile gets on its inner sides; by default the

@@ -106,7 +106,11 @@ def run_sheets(
             result = results[
                 0, :, made * top : made * (top + height), made * left : made * (left + width)
             ]
-            paste(Job(picture, canvases[number], whole), result, made)
+            with main_memory_says(
+                f"The main memory has no room for a window of {height}x{width} px once it is "
+                "computed; enhance fewer at a time."
+            ):
+                paste(Job(picture, canvases[number], whole), result, made)
         tally.add(of_sheet)
 
 

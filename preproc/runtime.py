@@ -32,7 +32,13 @@ _FULL_MEMORY = (  # how allocators below Python say it; CUDA's own error has a c
     "Storage size calculation overflowed",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",  # of a kernel or a library that is loaded when first used
+    "unable to find an engine to execute this computation",  # none of cuDNN's had its workspace
 )
+
+
+class DeviceWarning(UserWarning):
+    """There is a GPU that cannot be used, so the CPU is."""
 
 
 class PrecisionWarning(UserWarning):
@@ -178,26 +184,42 @@ def keep_heap() -> None:
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
-    """The device to run on: the one asked for, else CUDA where there is one, else the CPU.
+    """The device to run on: the one asked for, else CUDA where it works, else the CPU.
+
+    Returns:
+        The device with its index, so that it stays the same when another becomes the current one.
 
     Raises:
-        ModelError: there is no such device.
+        ModelError: there is no such device, or it cannot compute.
     """
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device is None and not torch.cuda.is_available():
+        return torch.device("cpu")
     try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
+        return _tried(device or "cuda")
     except (RuntimeError, AssertionError) as error:
         # Torch's messages go on for pages; their first line says it.
         reason = str(error).partition("\n")[0].rstrip(".")
         if reason.startswith("Expected one of"):
             reason = "there is no such kind"
-        raise ModelError(
-            f"Device {str(device)!r} cannot be used ({reason}); choose 'cpu' or 'cuda', or "
-            "leave it out."
-        ) from error
-    return chosen
+        if device is not None:
+            raise ModelError(
+                f"Device {str(device)!r} cannot be used ({reason}); choose 'cpu' or 'cuda', or "
+                "leave it out."
+            ) from error
+    warnings.warn(
+        f"There is a GPU, but it cannot be used ({reason}), so the CPU is; pass device='cpu' to "
+        "choose it.",
+        DeviceWarning,
+        stacklevel=2,
+    )
+    return torch.device("cpu")
+
+
+def _tried(device: str | torch.device) -> torch.device:
+    """A device that computes; an old GPU may be there without this torch having kernels for it."""
+    one = torch.zeros(1, device=device).add_(1)
+    one.item()
+    return one.device
 
 
 def choose_dtype(
@@ -252,15 +274,17 @@ def main_memory_says(message: str) -> Iterator[None]:
     """Give a full main memory a sentence of its own, whatever its allocator says.
 
     Raises:
-        DeviceMemoryError: what is done inside ran out of main memory.
+        DeviceMemoryError: what is done inside ran out of main memory, or of that of a device on
+            which results lie.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        # Accelerators have an error class of their own.
-        known = isinstance(error, (PreprocError, torch.OutOfMemoryError))
-        if known or not is_full_memory(error):
+        if isinstance(error, PreprocError) or not is_full_memory(error):
             raise
+        # Accelerators have an error class of their own.
+        if isinstance(error, torch.OutOfMemoryError):
+            message = "The device's memory is full; choose a smaller tile=, or device='cpu'."
         raise DeviceMemoryError(message) from error
 
 

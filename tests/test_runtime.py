@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,10 +12,12 @@ from preproc.ensemble import self_ensemble
 from preproc.errors import ModelError
 from preproc.runtime import (
     DeviceMemoryError,
+    DeviceWarning,
     PrecisionWarning,
     Runtime,
     choose_device,
     choose_dtype,
+    main_memory_says,
 )
 
 CPU = torch.device("cpu")
@@ -97,6 +100,10 @@ def test_output_that_stays_infinite_is_an_error():
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 110.72 GiB"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: not enough memory"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError(
+            "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"
+        ),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
         MemoryError(),
     ],
 )
@@ -142,6 +149,36 @@ def test_no_such_device_is_one_sentence():
 
 def test_device_is_cuda_where_there_is_one():
     assert choose_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_a_device_has_its_index(monkeypatch):
+    assert choose_device("cpu") == CPU
+    tried = SimpleNamespace(item=lambda: 1.0, device=torch.device("cuda", 1))
+    with monkeypatch.context() as context:
+        context.setattr(torch.cuda, "is_available", lambda: True)
+        context.setattr(torch, "zeros", lambda *_, **__: SimpleNamespace(add_=lambda _: tried))
+        assert choose_device() == choose_device("cuda") == torch.device("cuda", 1)
+
+
+def test_a_gpu_without_kernels_is_left_for_the_cpu_and_said_to_be(monkeypatch):
+    def old(*_, **__):
+        raise RuntimeError("CUDA error: no kernel image is available for execution\nmore")
+
+    with monkeypatch.context() as context:
+        context.setattr(torch.cuda, "is_available", lambda: True)
+        context.setattr(torch, "zeros", old)
+        with pytest.warns(
+            DeviceWarning, match=r"cannot be used \(CUDA error: no kernel.*execution\)"
+        ):
+            assert choose_device() == CPU
+        with pytest.raises(ModelError, match="Device 'cuda' cannot be used"):
+            choose_device("cuda")
+
+
+def test_a_device_that_is_full_where_results_lie_is_not_the_main_memory():
+    full = pytest.raises(DeviceMemoryError, match="The device's memory is full")
+    with full, main_memory_says("The main memory is full."):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
 
 
 @pytest.mark.parametrize(

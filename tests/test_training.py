@@ -7,6 +7,7 @@ import errno
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -605,11 +606,9 @@ def test_processes_take_the_first_ones_word_and_ask_seldom():
     assert agree(alone, "own", "old") == "own"
 
 
-def test_two_processes_measure_and_end_together(data, tmp_path):
-    text = SMALL.replace("length = 4", 'unit = "minutes"\nlength = 0.02')
-    recipe = recipe_file(tmp_path, text.replace("every = 1e-4", "every = 0.003"))
+def train_with_two_processes(recipe, data, out):
     command = [Path(sys.executable).with_name("preproc"), "train", recipe, "--data", data]
-    options = ["-o", tmp_path / "run", "--devices", "2", "--precision", "32"]
+    options = ["-o", out, "--devices", "2", "--precision", "32"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
         [*command, *options],
@@ -620,10 +619,40 @@ def test_two_processes_measure_and_end_together(data, tmp_path):
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_two_processes_measure_and_end_together(data, tmp_path):
+    text = SMALL.replace("length = 4", 'unit = "minutes"\nlength = 0.02')
+    recipe = recipe_file(tmp_path, text.replace("every = 1e-4", "every = 0.003"))
+    train_with_two_processes(recipe, data, tmp_path / "run")
     record = json.loads((tmp_path / "run" / "train" / RECORD).read_text())
     assert record["finished"]
     assert record["steps"] % ASKED_EVERY == 0
     assert read_curve([tmp_path / "run" / "train"])
+
+
+def test_two_processes_train_a_part_and_go_on_with_the_whole(data, tmp_path):
+    text = SMALL.replace("cajnn-light", "cisrnet-light").replace(
+        "quality = [10]", "quality = [10, 40]"
+    )
+    text = re.sub(
+        "network = .*", "network = { features = 8, reduction = 2, blocks = 1 }\nscale = 2", text
+    )
+    stages = """
+[[stage]]
+name = "coarse"
+loss = { part = "coarse" }
+schedule = { length = 60 }
+[[stage]]
+name = "whole"
+schedule = { length = 1 }
+"""
+    train_with_two_processes(recipe_file(tmp_path, text + stages), data, tmp_path / "run")
+    coarse, whole = (load_file(tmp_path / "run" / n / WEIGHTS) for n in ("coarse", "whole"))
+    changed = {k.partition(".")[0] for k in coarse if (coarse[k] != whole[k]).any()}
+    assert changed == {"coarse", "fine"}
+    measured = read_curve([tmp_path / "run" / "coarse"])[-1].psnr
+    assert {"psnr_q10", "psnr_q40"} <= measured.keys()
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])

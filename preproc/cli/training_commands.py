@@ -41,8 +41,12 @@ def train(
     devices: Annotated[str, typer.Option(help="How many devices, or auto.")] = "auto",
     nodes: Annotated[int, typer.Option(min=1, help="How many machines.")] = 1,
     precision: Annotated[
-        str, typer.Option(help="As Lightning names it: bf16-mixed, 32-true...")
-    ] = "bf16-mixed",
+        str | None,
+        typer.Option(
+            help="As Lightning names it: bf16-mixed, 32-true...; by default the mixed one that the "
+            "device is fast in."
+        ),
+    ] = None,
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the network: a slow start, faster steps.")
     ] = False,

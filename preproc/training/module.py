@@ -46,6 +46,9 @@ class Restoration(pl.LightningModule):
         self.waited = 0.0
         self.lr_head = _lr_head(stage, network)
         self._trained = _part(stage, network)
+        # Several processes wait for the gradients of all that may have one.
+        network.requires_grad_(requires_grad=False)
+        self._trained.requires_grad_(requires_grad=True)
         # Wrapped in a tuple so that neither shows up in the state dict.
         self._pass = (torch.compile(self._trained) if compiled else self._trained,)
         self._perceptual = (make_perceptual(stage.loss),)

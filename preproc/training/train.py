@@ -13,7 +13,7 @@ from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
@@ -61,7 +61,7 @@ def run(
     resume: bool = False,
     devices: int | str = "auto",
     nodes: int = 1,
-    precision: str = "bf16-mixed",
+    precision: str | None = None,
     compiled: bool = False,
     overrides: Sequence[str] = (),
 ) -> Path:
@@ -77,7 +77,8 @@ def run(
         resume: whether to go on with what ``output`` holds; otherwise it must hold no run.
         devices: how many, as Lightning takes it.
         nodes: machines.
-        precision: as Lightning takes it.
+        precision: as Lightning takes it; by default ``bf16-mixed``, or ``16-mixed`` on a GPU that
+            has units for float16 only.
         compiled: whether to use ``torch.compile``.
         overrides: ``table.key=value`` lines that change the recipe.
 
@@ -89,6 +90,7 @@ def run(
     """
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     stages = load_recipe(recipe, overrides)
+    hardware = {"devices": devices, "num_nodes": nodes, "precision": precision or _precision()}
     weights = output / stages[0].name / WEIGHTS
     start = init_from
     for stage in stages:
@@ -98,14 +100,10 @@ def run(
             raise RecipeError(
                 f"{folder} holds a run already; resume it, or choose another output folder."
             )
-        left = None if deadline is None else deadline - time.monotonic()
-        if not finished and left is not None and left <= 0:
-            break
         weights = folder / WEIGHTS
         if not finished and not _run_stage(
-            stage, folder, data, left, start or stage.init_from,
-            {"devices": devices, "num_nodes": nodes, "precision": precision}, compiled,
-        ):  # fmt: skip
+            stage, folder, data, deadline, start or stage.init_from, hardware, compiled
+        ):
             break
         start = str(weights)
     return weights
@@ -133,12 +131,12 @@ def _run_stage(
     stage: Stage,
     folder: Path,
     data: Path,
-    seconds: float | None,
+    deadline: float | None,
     init_from: str,
     hardware: Mapping[str, Any],
     compiled: bool,
 ) -> bool:
-    """Train one stage; whether it reached its end."""
+    """Train one stage; whether it reached its end, and there is time for another."""
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT
     if checkpoint.exists() and (folder / RECORD).exists():
@@ -162,7 +160,7 @@ def _run_stage(
             CSVLogger(folder, name="", version=f"log-{start:07d}"),
             TensorBoardLogger(folder, name="", version=f"log-{start:07d}"),
         ],
-        callbacks=_callbacks(stage, folder, seconds),
+        callbacks=_callbacks(stage, folder, deadline),
         max_epochs=-1,
         gradient_clip_val=stage.optimizer.clip or None,
         val_check_interval=MeasureEvery.NEVER if validated else None,
@@ -171,7 +169,12 @@ def _run_stage(
         num_sanity_val_steps=0,
         log_every_n_steps=50,
         enable_model_summary=False,
+        # Each process measures all pictures: of a share, each would see other qualities first, and
+        # Lightning brings together what they log in the order in which they do.
+        use_distributed_sampler=False,
     )
+    # Where it will be trained, because the average is kept where the network is before.
+    module.to(trainer.strategy.root_device)
     patches = make_loader(Patches(stage, data, cache, start, trainer.global_rank), stage.data)
     held = DataLoader(Held(stage, data, cache), batch_size=1) if validated else None
     with warnings.catch_warnings():
@@ -194,10 +197,12 @@ def _run_stage(
         _write_record(folder / RECORD, stage, module, done, init_from)
         if validated:
             write_curve(read_curve([folder]), folder / CURVE, f"{stage.model}, {stage.name}")
-    return done
+    # The first process decides, and not before it has written what the next stage starts from.
+    late = deadline is not None and time.monotonic() >= deadline
+    return done and not trainer.strategy.broadcast(late)
 
 
-def _callbacks(stage: Stage, folder: Path, seconds: float | None) -> list[pl.Callback]:
+def _callbacks(stage: Stage, folder: Path, deadline: float | None) -> list[pl.Callback]:
     callbacks: list[pl.Callback] = [
         SaveAtEnd(folder / CHECKPOINT),
         WeightAveraging(multi_avg_fn=warm_average(stage.ema)),
@@ -213,9 +218,15 @@ def _callbacks(stage: Stage, folder: Path, seconds: float | None) -> list[pl.Cal
     ]
     if stage.validation.path:
         callbacks.append(MeasureEvery(stage.validation.every))
-    if seconds is not None:
-        callbacks.append(Deadline(timedelta(seconds=seconds), verbose=False))
+    if deadline is not None:
+        left = max(deadline - time.monotonic(), 0)
+        callbacks.append(Deadline(timedelta(seconds=left), verbose=False))
     return callbacks
+
+
+def _precision() -> Literal["bf16-mixed", "16-mixed"]:
+    old = torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0)
+    return "16-mixed" if old else "bf16-mixed"
 
 
 def _initial_state(source: str, scale: int) -> dict[str, Tensor]:

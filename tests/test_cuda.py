@@ -1,0 +1,82 @@
+"""What runs on CUDA has the CPU's answer, on every path; skipped where there is no CUDA."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from preproc import Enhancer
+from preproc.runtime import choose_device
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+
+NEAR = {"float32": 1 / 255, "bfloat16": 4 / 255, "float16": 2 / 255}
+"""How far off a value may be; convolutions in float32 are TF32 where the GPU has it."""
+
+
+def photograph(height: int, width: int) -> np.ndarray:
+    """Edges, gradients and noise, float32 (H, W, 3)."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:height, :width]
+    smooth = np.stack([0.5 + 0.35 * np.sin(x / 9 + c) * np.cos(y / 7) for c in range(3)], -1)
+    smooth[(x // 11 + y // 13) % 3 == 0] += 0.15
+    return np.clip(smooth + rng.normal(0, 0.03, smooth.shape), 0, 1).astype(np.float32)
+
+
+def enhanced(model: str, picture: np.ndarray, device: str, **options: object) -> np.ndarray:
+    result: np.ndarray = Enhancer(model, device=device, **options)(picture)
+    return result
+
+
+@pytest.mark.parametrize("dtype", list(NEAR))
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("cajnn-light", {}),
+        ("cajnn-light", {"fast": False, "strips": False}),
+        ("cajnn-light", {"to_input_size": True}),
+        ("cajnn-light", {"tile": 96, "batch_size": 4}),
+        ("cajnn-light", {"self_ensemble": True}),
+        ("cajnn-light", {"compiled": True}),
+        ("cajnn", {}),
+        ("cisrnet-light", {}),
+        ("cisrnet-light", {"layerwise": True}),
+    ],
+)
+def test_every_path_gives_the_cpus_picture(model, options, dtype):
+    picture = photograph(90, 130)
+    kept = {k: v for k, v in options.items() if k in ("to_input_size", "self_ensemble")}
+    wanted = enhanced(model, picture, "cpu", dtype="float32", **kept)
+    given = enhanced(model, picture, "cuda", dtype=dtype, **options)
+    assert np.abs(given - wanted).max() <= NEAR[dtype]
+
+
+def test_crops_and_regions_are_those_of_the_cpu():
+    picture = photograph(90, 130)
+    boxes = [(3, 5, 60, 30), (40, 50, 130, 90), (0, 0, 20, 20)]
+    crops = [picture[top:bottom, left:right] for left, top, right, bottom in boxes]
+    here, there = (Enhancer(device=d, dtype="float32") for d in ("cpu", "cuda"))
+    for given, wanted in zip(there(crops), here(crops), strict=True):
+        assert np.abs(given - wanted).max() <= NEAR["float32"]
+    for given, wanted in zip(
+        there.regions(picture, boxes), here.regions(picture, boxes), strict=True
+    ):
+        assert np.abs(given - wanted).max() <= NEAR["float32"]
+
+
+def test_a_tensor_on_the_gpu_stays_there():
+    picture = torch.from_numpy(photograph(20, 30)).permute(2, 0, 1).cuda()
+    result = Enhancer()(picture)
+    assert result.device == picture.device
+    assert result.shape == (3, 80, 120)
+
+
+def test_the_device_stays_the_same_when_another_becomes_current():
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    with torch.cuda.device(1):
+        enhance = Enhancer()
+    assert enhance.device == torch.device("cuda", 1)
+    assert enhance(photograph(20, 30)).shape == (80, 120, 3)
+    assert choose_device() == torch.device("cuda", 0)
