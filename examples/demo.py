@@ -183,17 +183,20 @@ def main(
         str, typer.Option(help="Name of the model, see `preproc models`.")
     ] = "cajnn-ocr",
     weights: Annotated[Path | None, typer.Option(help="Weights of yours, safetensors.")] = None,
+    strength: Annotated[
+        float, typer.Option(help="How much of the network's answer to take, 0 to 1.")
+    ] = 0.5,
     out: Annotated[Path, typer.Option(help="The picture to leave.")] = Path("out/demo.png"),
 ) -> None:
     """Show what OCR and face detection make of a poor picture before and after enhancement."""
     try:
         original = None if image else scene.original()
         source = _small(image) if original is None else scene.degraded(original)
-        enhancer = Enhancer(model, weights=weights)
+        enhancer = Enhancer(model, weights=weights, strength=strength)
         enhanced = np.asarray(enhancer(source))
         caption = (
-            f"Model: {model} x{enhancer.scale}. Every arm has the same settings and boxes in px of "
-            "the input."
+            f"Model: {model} x{enhancer.scale} at strength {strength:g}. Every arm has the same "
+            "settings and boxes in px of the input."
         )
         if original is not None:
             caption += (
