@@ -473,7 +473,7 @@ class TestPassThrough:
             "resume": True,
             "devices": 2,
             "nodes": 1,
-            "precision": "bf16-mixed",
+            "precision": None,
             "compiled": False,
             "overrides": ["a=1", "seed=7"],
         }
