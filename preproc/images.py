@@ -309,8 +309,10 @@ def _spread(color: Tensor, alpha: Tensor) -> Tensor:
     visible = (to_float(alpha) > 0).float()
     if visible.amin() > 0 or visible.amax() == 0:
         return color
-    filled = _pull(to_float(color) * visible, visible)
-    return color.where(visible > 0, from_float(filled, color.dtype))
+    samples = to_float(color)
+    filled = _pull(samples * visible, visible)
+    # Chosen in float, which is exact, since torch 2.9 cannot choose among uint16.
+    return from_float(samples.where(visible > 0, filled), color.dtype)
 
 
 def _pull(color: Tensor, weight: Tensor) -> Tensor:
