@@ -10,7 +10,8 @@ out=${1:-out}
 python=${PYTHON:-python3}
 mkdir -p "$out"
 "$python" -c 'import torch; assert torch.cuda.is_available(), "no CUDA device"'
-"$python" -m pytest tests/test_cuda.py tests/test_enhancer.py tests/test_images.py tests/test_bench.py
+"$python" -m pytest tests/test_cuda.py tests/test_enhancer.py tests/test_images.py \
+  tests/test_transforms.py tests/test_bench.py
 preproc() { "$python" -c 'from preproc.cli import main; main()' "$@"; }
 {
   nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,memory.total --format=csv,noheader

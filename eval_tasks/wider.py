@@ -124,7 +124,9 @@ def _run(options: argparse.Namespace) -> None:
     wanted = _every(options.every, labelled)
     names = [n for n in (labelled if options.all_images else images) if n in wanted]
     if not names:
-        raise ImageError(f"--every {options.every} takes none of the images that are there.")
+        raise ImageError(
+            f"--every {options.every} takes none of the images that are there; lower it."
+        )
     names = arguments.spread(names, options.limit)
     truth = {name: labelled[name] for name in names}
     require_writable(options.output)  # rather now than after the work

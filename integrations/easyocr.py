@@ -82,7 +82,7 @@ class Reader:
 
         Raises:
             PreprocError: EasyOCR is not installed, or options are given for a reader that exists,
-                or the enhancer or the order of channels is none.
+                or enhancer or order of channels cannot be used.
         """
         require_usable(enhancer, channel_order, regions=True)
         self.enhancer, self.both, self.channel_order = enhancer, both, channel_order

@@ -66,8 +66,8 @@ class MTCNN:
 
         Raises:
             PreprocError: facenet-pytorch is not installed, options are given for a detector that
-                exists, the smallest face is not above 0, or the enhancer or the order of channels
-                is none.
+                exists, the smallest face is not above 0, or enhancer or order of channels
+                cannot be used.
         """
         require_usable(enhancer, channel_order)
         if engine is not None and options:

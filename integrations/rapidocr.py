@@ -52,7 +52,7 @@ class Reader:
 
         Raises:
             PreprocError: RapidOCR is not installed, or options are given for an engine that exists,
-                or the enhancer or the order of channels is none.
+                or enhancer or order of channels cannot be used.
         """
         require_usable(enhancer, channel_order)
         if engine is not None and options:

@@ -119,3 +119,12 @@ def tiled_difference(make_enhancer, image: np.ndarray, **tiled) -> float:
     """
     whole, pieces = make_enhancer(tile=0)(image), make_enhancer(**tiled)(image)
     return float(np.abs(whole - pieces).max() * 255)
+
+
+def photograph(height: int, width: int) -> np.ndarray:
+    """Edges, gradients and noise, uint8 (H, W, 3)."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:height, :width]
+    smooth = np.stack([127 + 90 * np.sin(x / 9 + c) * np.cos(y / 7) for c in range(3)], -1)
+    smooth[(x // 11 + y // 13) % 3 == 0] += 60
+    return np.clip(smooth + rng.normal(0, 8, smooth.shape), 0, 255).astype(np.uint8)

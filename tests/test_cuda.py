@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from conftest import photograph as bytes_of
 
 from preproc import Enhancer
 from preproc.runtime import choose_device
@@ -16,12 +17,8 @@ NEAR = {"float32": 1 / 255, "bfloat16": 4 / 255, "float16": 2 / 255}
 
 
 def photograph(height: int, width: int) -> np.ndarray:
-    """Edges, gradients and noise, float32 (H, W, 3)."""
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[:height, :width]
-    smooth = np.stack([0.5 + 0.35 * np.sin(x / 9 + c) * np.cos(y / 7) for c in range(3)], -1)
-    smooth[(x // 11 + y // 13) % 3 == 0] += 0.15
-    return np.clip(smooth + rng.normal(0, 0.03, smooth.shape), 0, 1).astype(np.float32)
+    """Float32 (H, W, 3), so that differences are not rounded."""
+    return bytes_of(height, width).astype(np.float32) / 255
 
 
 def enhanced(model: str, picture: np.ndarray, device: str, **options: object) -> np.ndarray:

@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from conftest import photograph
 from PIL import Image
 from torch import _dynamo as dynamo
 from torch import nn
@@ -27,15 +28,6 @@ from preproc.weights import save_state, shipped_folder
 
 CPU = torch.device("cpu")
 LEVEL = 1 / 255
-
-
-def photograph(height: int, width: int) -> np.ndarray:
-    """Edges, gradients and noise, uint8 (H, W, 3)."""
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[:height, :width]
-    smooth = np.stack([127 + 90 * np.sin(x / 9 + c) * np.cos(y / 7) for c in range(3)], -1)
-    smooth[(x // 11 + y // 13) % 3 == 0] += 60
-    return np.clip(smooth + rng.normal(0, 8, smooth.shape), 0, 255).astype(np.uint8)
 
 
 def small_cajnn(**options) -> CAJNN:

@@ -44,7 +44,7 @@ def train(
         str | None,
         typer.Option(
             help="As Lightning names it: bf16-mixed, 32-true...; by default the mixed one that the "
-            "device is fast in."
+            "device is fast in, if any."
         ),
     ] = None,
     compiled: Annotated[

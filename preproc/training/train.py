@@ -13,7 +13,7 @@ from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -30,6 +30,7 @@ from preproc.errors import RecipeError, WeightsError
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
+from preproc.runtime import choose_device, choose_dtype
 from preproc.training.averaging import warm_average
 from preproc.training.callbacks import Deadline, MeasureEvery, SamplePictures, SaveAtEnd
 from preproc.training.curve import read_curve, write_curve
@@ -48,6 +49,11 @@ NEAREST = "nearest"
 
 _MOST_WAITING = 0.1  # share of the time that loading may hold training up unremarked
 
+_PRECISIONS = {
+    torch.bfloat16: "bf16-mixed",
+    torch.float16: "16-mixed",
+    torch.float32: "32-true",
+}
 _log = logging.getLogger(__name__)
 
 
@@ -77,8 +83,8 @@ def run(
         resume: whether to go on with what ``output`` holds; otherwise it must hold no run.
         devices: how many, as Lightning takes it.
         nodes: machines.
-        precision: as Lightning takes it; by default ``bf16-mixed``, or ``16-mixed`` on a GPU that
-            has units for float16 only.
+        precision: as Lightning takes it; by default the mixed one that the device is fast in, or
+            ``32-true`` where it is fast in none.
         compiled: whether to use ``torch.compile``.
         overrides: ``table.key=value`` lines that change the recipe.
 
@@ -224,9 +230,9 @@ def _callbacks(stage: Stage, folder: Path, deadline: float | None) -> list[pl.Ca
     return callbacks
 
 
-def _precision() -> Literal["bf16-mixed", "16-mixed"]:
-    old = torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0)
-    return "16-mixed" if old else "bf16-mixed"
+def _precision() -> str:
+    """The mixed precision that the device is fast in, as Lightning names it."""
+    return _PRECISIONS[choose_dtype(choose_device(), safe=(torch.bfloat16, torch.float16))]
 
 
 def _initial_state(source: str, scale: int) -> dict[str, Tensor]:
