@@ -27,6 +27,7 @@ from rich.markup import escape
 from eval_tasks import arguments, word_tables
 from eval_tasks import arms as arm_options
 from eval_tasks.arms import Arm
+from eval_tasks.console import table_console
 from eval_tasks.degradations import Degradation
 from eval_tasks.evaluators import icdar2013 as judge
 from eval_tasks.evaluators.reports import versions, write_csv, write_json
@@ -239,9 +240,7 @@ def _report(
         "preproc": __version__,
         **versions("torch", "numpy", "pillow", "easyocr", "rapidocr", "onnxruntime", "spandrel"),
     }
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 240  # piped into a file, nothing should be folded at 80 columns
+    console = table_console()
     for table in (
         word_tables.results(rows),
         word_tables.heights(height_rows),

@@ -17,20 +17,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from eval_tasks import arguments, arms
+from eval_tasks import arguments, arms, own_pictures
+from eval_tasks.console import table_console
+from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.reports import versions, write_json
 from eval_tasks.evaluators.wider import SUBSETS, Floats, Truth
 from eval_tasks.evaluators.wider_files import read_detections
-from eval_tasks.evaluators.wider_scores import Interval, Score, gain, height_names, score
+from eval_tasks.evaluators.wider_scores import Score, gain, height_names, score
 from eval_tasks.exit_codes import exit_code
 from eval_tasks.wider_runs import ENGINE, Run, Settings, device_of_engine, search
 from preproc import __version__
 from preproc.errors import ImageError
-from preproc.plan import picture_extensions
 from preproc.saving import require_writable
 
 _TRUTH = "original"
@@ -53,8 +53,8 @@ def _parser() -> argparse.ArgumentParser:
         description="How many of the faces that MTCNN finds in pictures it still finds after they "
         "were reduced and compressed, as they are and made larger. No labels are needed.",
     )
+    own_pictures.add_options(parser)
     add = parser.add_argument
-    add("--images", type=Path, required=True, metavar="DIR", help="pictures, in any subfolders")
     add(
         "--output",
         type=Path,
@@ -63,8 +63,6 @@ def _parser() -> argparse.ArgumentParser:
         help="detections and report go here; detections that are there already are not made again "
         "(default: runs/own_faces)",
     )
-    add("--reduce", type=int, choices=(1, 2, 3, 4), default=4, help="reduction (default: 4)")
-    add("--jpeg", type=arguments.quality, metavar="Q", help="save the reduced ones as JPEG")
     add(
         "--min-face-size",
         type=arguments.length,
@@ -79,14 +77,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="P",
         help="score from which a face in an original counts, 0 to 1 (default: 0.9)",
     )
-    add("--every", type=arguments.count, default=1, metavar="K", help="take every K-th picture")
     arms.add_options(parser)
     return parser
 
 
 def _run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
-    images = _images(options.images, options.every)
+    images = own_pictures.find_pictures(options.images, options.every)
     require_writable(options.output)  # rather now than after the work
     plain, *others = arms.arms_from(options)
     device = device_of_engine(options.device)
@@ -130,24 +127,6 @@ def _run(options: argparse.Namespace) -> None:
     _show(title, scores, about)
     stem = f"x{options.reduce}-jpeg{options.jpeg}" if options.jpeg else f"x{options.reduce}"
     write_json(options.output / f"{stem}.json", _report(title, scores, about))
-
-
-def _images(folder: Path, every: int) -> dict[str, Path]:
-    """Every so many-th picture of a folder, by its path below it without the ending."""
-    if not folder.is_dir():
-        raise ImageError(f"There is no folder {folder}; --images names one with pictures.")
-    extensions = picture_extensions()
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in extensions)[::every]
-    if not paths:
-        raise ImageError(f"There are no pictures in {folder}.")
-    images = {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
-    if len(images) < len(paths):
-        twice = next(path for path in paths if path not in images.values())
-        raise ImageError(
-            f"{twice} has a namesake with another ending, so their results would have one name; "
-            "rename or move one of them."
-        )
-    return images
 
 
 def _truth(found: Mapping[str, Floats], sure: float) -> dict[str, Truth]:
@@ -195,9 +174,7 @@ def _show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None
             for g in _gains(scores, one)
         ]
         table.add_row(escape(one.name), _ap(one.ap(_EVERY)), *gains, *map(_ap, one.heights))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 240  # piped into a file, nothing should be folded at 80 columns
+    console = table_console()
     console.print(escape(title), style="bold")
     console.print(table)
     console.print(", ".join(f"{k} {v}" for k, v in about.items()), style="dim", soft_wrap=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from integrations.easyocr import Engine
 from integrations.protocols import LineRecogniser, Word
 from preproc.errors import PreprocError
 
@@ -64,20 +65,40 @@ class _EasyOcr:
 
 
 def _easyocr(cuda: bool) -> NamedRecogniser:
+    return NamedRecogniser(_easyocr_title(cuda), _EasyOcr(_easyocr_engine(cuda, detector=False)))
+
+
+def easyocr_with_detector(*, cuda: bool = False) -> tuple[str, Engine]:
+    """An ``easyocr.Reader`` that finds text, too, and its name with version and device.
+
+    Raises:
+        PreprocError: EasyOCR or its models are not installed.
+    """
+    try:
+        return f"CRAFT and {_easyocr_title(cuda)}", _easyocr_engine(cuda, detector=True)
+    except ImportError as error:
+        raise PreprocError(
+            f"Reading pages needs {error.name or error}: pip install '.[eval]' in the checkout."
+        ) from error
+
+
+def _easyocr_engine(cuda: bool, *, detector: bool) -> Any:  # noqa: ANN401 - EasyOCR is not typed
     import easyocr  # noqa: PLC0415 - an extra
     import easyocr_en_models  # noqa: PLC0415 - an extra
 
-    engine = easyocr.Reader(
+    return easyocr.Reader(
         ["en"],
         gpu=cuda,
         model_storage_directory=easyocr_en_models.model_dir(),
         download_enabled=False,
-        detector=False,
+        detector=detector,
         quantize=False,
         verbose=False,
     )
-    where = "cuda" if cuda else "cpu"
-    return NamedRecogniser(f"easyocr {version('easyocr')} english_g2, {where}", _EasyOcr(engine))
+
+
+def _easyocr_title(cuda: bool) -> str:
+    return f"easyocr {version('easyocr')} english_g2, {'cuda' if cuda else 'cpu'}"
 
 
 def _rapidocr(cuda: bool) -> NamedRecogniser:

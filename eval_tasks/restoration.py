@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from eval_tasks import arguments
+from eval_tasks.console import table_console
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.reports import Value, versions, write_csv, write_json
 from eval_tasks.evaluators.restoration import Method, Row, evaluate
@@ -215,9 +215,7 @@ def _show(
     seconds: float,
 ) -> None:
     """One table a quality: what was measured here, then what the paper prints."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 240  # piped into a file, nothing should be folded at 80 columns
+    console = table_console()
     for quality in dict.fromkeys(row.quality for row in measured):
         here, papers = ([r for r in rows if r.quality == quality] for rows in (measured, printed))
         console.print(

@@ -19,7 +19,6 @@ from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.ImageOps import exif_transpose
 from rich.markup import escape
 
 from eval_tasks.arms import Arm, device_name
@@ -27,12 +26,12 @@ from eval_tasks.degradations import Degradation
 from eval_tasks.evaluators.reports import versions, write_json
 from eval_tasks.evaluators.wider import Floats
 from eval_tasks.evaluators.wider_files import detections_path, write_file
+from eval_tasks.own_pictures import pixels
 from eval_tasks.progress import progress_bar
+from eval_tasks.stage import Stage
 from integrations.mtcnn import MTCNN, WINDOW, Engine
-from integrations.protocols import RgbArray
-from preproc.degrade import Pixels, mod_crop
-from preproc.errors import ImageError, OutputError, PreprocError
-from preproc.opening import open_picture
+from preproc.degrade import mod_crop
+from preproc.errors import OutputError
 
 ENGINE = "facenet-pytorch"
 """The package of the detector."""
@@ -111,11 +110,13 @@ class Run:
             return
         write_json(self.folder / "settings.json", asdict(self.settings))
         degradation = Degradation(self.settings.reduction, self.settings.quality)
-        stage = _Stage(self.arm)
+        stage = Stage(self.arm)
         detector = MTCNN(engine, enhancer=stage, min_face_size=self._smallest())
         for name, path in images.items():
             # Cut first, so that a px of the reduced picture is a whole number of the original's.
-            seen = degradation.apply(mod_crop(_pixels(path, self.upright), degradation.reduction))
+            seen = degradation.apply(
+                mod_crop(pixels(path, upright=self.upright), degradation.reduction)
+            )
             start = time.perf_counter()
             stage.seconds = 0.0
             faces = detector.detect(seen)
@@ -197,33 +198,6 @@ def make_engine(settings: Settings, device: str | None) -> Engine:
         device=choose_device(device),
     )
     return made.engine
-
-
-def _pixels(path: Path, upright: bool) -> Pixels:
-    """A picture file as uint8 RGB."""
-    try:
-        with path.open("rb") as file:
-            picture = open_picture(file, str(path))
-            return np.array((exif_transpose(picture) if upright else picture).convert("RGB"))
-    except OSError as error:
-        raise ImageError(f"Cannot read {path}: {error.strerror}.") from error
-
-
-class _Stage:
-    """An arm as the detector's adapter takes an enhancer, with a watch."""
-
-    def __init__(self, arm: Arm) -> None:
-        if arm.scale != round(arm.scale):
-            raise PreprocError(f"{arm.name} enlarges x{arm.scale}, but boxes need a whole factor.")
-        self.scale = round(arm.scale)
-        self.seconds = 0.0
-        self._apply = arm.apply
-
-    def __call__(self, img: RgbArray, /) -> RgbArray:
-        start = time.perf_counter()
-        result = self._apply(img)
-        self.seconds += time.perf_counter() - start
-        return result
 
 
 def _official(boxes: NDArray[np.float32], scores: NDArray[np.float32], reduction: int) -> Floats:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from eval_tasks.console import table_console
+from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.reports import Value
 from eval_tasks.evaluators.wider import SUBSETS
 from eval_tasks.evaluators.wider_scores import (
     GAP_GOAL,
     PAPER,
     PAPER_ROWS,
-    Interval,
     Score,
     gain,
     gap_closed,
@@ -82,16 +82,9 @@ def flat(scores: Sequence[Score]) -> list[dict[str, Value]]:
     return here + [{"source": PAPER, "name": row.name, **row.ap} for row in PAPER_ROWS]
 
 
-def _console() -> Console:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 240  # piped into a file, nothing should be folded at 80 columns
-    return console
-
-
 def show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
     """Print the tables, then the bars that were passed or missed."""
-    console = _console()
+    console = table_console()
     console.print(escape(title), style="bold")
     console.print(_ap_table(scores))
     if any(_gains(scores, one) for one in scores):

@@ -37,7 +37,7 @@ def test_the_scene_is_the_same_every_time_and_a_quarter_remains(original):
     np.testing.assert_array_equal(scene.original(), original)
     assert original.shape == (512, 960, 3)
     assert scene.degraded(original).shape == (128, 240, 3)
-    assert len(scene.words()) == 11
+    assert len(scene.words()) == 19
 
 
 def test_picture_and_log_with_boxes_in_source_pixels(original, tmp_path):
@@ -50,7 +50,7 @@ def test_picture_and_log_with_boxes_in_source_pixels(original, tmp_path):
         assert drawn.width > 2 * sheet.PANEL[0]
         assert len(drawn.getcolors(maxcolors=2**24)) > 1000
     assert out.with_suffix(".txt").read_text(encoding="utf-8") == log
-    arms = re.findall(r"^(\w+): (\d+) of 11 words right, 1 face", log, re.MULTILINE)
+    arms = re.findall(r"^(\w+): (\d+) of 19 words right, 1 face", log, re.MULTILINE)
     assert [name for name, _ in arms] == ["input", "bicubic", "enhanced"]
     assert arms[1][1] == arms[2][1]  # the same picture in both
     for line in re.findall(r"^  text +(.*)$", log, re.MULTILINE):

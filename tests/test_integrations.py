@@ -294,17 +294,34 @@ def test_what_is_larger_than_the_canvas_is_shrunk_without_aliasing():
     assert rectangle(words[0]) == [40, 0, 240, 200]
 
 
+def test_text_is_looked_for_at_twice_the_size_and_read_at_the_enhancers():
+    engine = FixedText([[10, 60, 0, 50]])
+    reader = easyocr.Reader(engine, enhancer=Bicubic(4))
+    picture = np.zeros((50, 100, 3), np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        words = reader.readtext(picture)
+    assert engine.seen.shape == (100, 200, 3)
+    assert engine.options["min_size"] == 40
+    assert rectangle(words[0]) == [5, 0, 30, 25]
+    assert words[0].text == "64x64"  # 100 px high in the enlarged picture, and so brought to a line
+    reader.readtext(picture, most_scale=3)
+    assert engine.seen.shape == (150, 300, 3)
+    reader.readtext(picture, most_scale=8)
+    assert engine.seen.shape == (200, 400, 3)
+
+
 def test_the_detector_is_spared_what_would_fill_the_memory():
     engine = FixedText([[10, 60, 0, 50]])
     reader = easyocr.Reader(engine, enhancer=Bicubic(4))
     picture = np.zeros((50, 100, 3), np.uint8)
-    with pytest.warns(easyocr.DetectionSizeWarning, match="0.50 of the enlarged size"):
-        words = reader.readtext(picture, most_pixels=20_000)
-    assert engine.seen.shape == (100, 200, 3)
-    assert rectangle(words[0]) == [5, 0, 30, 25]
+    with pytest.warns(easyocr.DetectionSizeWarning, match="0.25 of the enlarged size"):
+        words = reader.readtext(picture, most_pixels=5_000)
+    assert engine.seen.shape == (50, 100, 3)
+    assert rectangle(words[0]) == [10, 0, 60, 50]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        reader.readtext(picture, most_pixels=80_000)
+        reader.readtext(picture, most_scale=4, most_pixels=80_000)
     assert engine.seen.shape == (200, 400, 3)
 
 
@@ -328,7 +345,7 @@ def test_boxes_past_the_border_are_cut_and_those_outside_dropped():
 def test_readtext_is_called_as_easyocrs_own():
     theirs = inspect.signature(pytest.importorskip("easyocr").Reader.readtext).parameters
     ours = inspect.signature(easyocr.Reader.readtext).parameters
-    assert list(ours) == [*theirs, "most_pixels"]
+    assert list(ours) == [*theirs, "most_scale", "most_pixels"]
     for name in theirs:
         assert (ours[name].kind, ours[name].default) == (theirs[name].kind, theirs[name].default)
 
@@ -408,7 +425,7 @@ def test_both_keeps_the_surer_reading_of_each_text(wrap):
             read = super().recognize(grey, horizontal, free, **options)
             return [(box, text, float(text in ("160x48", "30x10"))) for box, text, _ in read]
 
-    size = 1 if wrap is Regions else 4
+    size = 1 if wrap is Regions else 2  # at which text is looked for
     boxes = np.multiply([[20, 60, 10, 22], [0, 30, 60, 70]], size).tolist()
     picture = np.zeros((75, 120, 3), np.uint8)
     reader = easyocr.Reader(Doubtful(boxes), enhancer=wrap(Bicubic(4)), both=True)
@@ -454,7 +471,7 @@ def test_a_region_shows_the_recogniser_what_the_whole_picture_shows(make, rng, o
     free = [[[left + 4, top], [left + 30, top + 5], [left + 29, top + 15], [left + 3, top + 10]]]
     sheets = []
     for enhancer in (make(), Regions(make())):
-        scale = 1 if isinstance(enhancer, Regions) else 4
+        scale = 1 if isinstance(enhancer, Regions) else 2  # at which text is looked for
         engine = FixedText(np.multiply(upright, scale).tolist(), np.multiply(free, scale).tolist())
         easyocr.Reader(engine, enhancer=enhancer).readtext(picture)
         sheets.append(engine.sheet.astype(int))

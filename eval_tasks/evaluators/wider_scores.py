@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from eval_tasks.evaluators.coco import CocoScores
+from eval_tasks.evaluators.intervals import Interval, draw, interval
 from eval_tasks.evaluators.wider import (
     HEIGHTS,
     SUBSETS,
@@ -19,9 +20,6 @@ from eval_tasks.evaluators.wider import (
     Tally,
     Truth,
 )
-
-DRAWS = 1000
-"""Samples of the images for an interval."""
 
 GAP_GOAL = (0.611 - 0.317) / (0.792 - 0.317)
 """Share of the gap between reduced and original pictures that CAJNN closes on hard: 62 %."""
@@ -41,20 +39,6 @@ PAPER_ROWS = (
     PaperRow("reduced x4", dict(zip(SUBSETS, (0.824, 0.692, 0.317), strict=True))),
     PaperRow("reduced x4, CAJNN x4", dict(zip(SUBSETS, (0.893, 0.857, 0.611), strict=True))),
 )
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure with the range that holds it for 95 % of samples of the images."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def sure(self) -> bool:
-        """Whether its sign is the same all over the range."""
-        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
@@ -89,8 +73,7 @@ class Score:
     def samples(self) -> dict[str, Floats]:
         """AP by subset of samples of the images: the same ones for every run, so they pair."""
         images = len(self.tallies[SUBSETS[0]].faces)
-        rng = np.random.default_rng(0)
-        draws = rng.multinomial(images, np.full(images, 1 / images), size=DRAWS)
+        draws = draw(images)
         return {subset: tally.resampled(draws) for subset, tally in self.tallies.items()}
 
 
@@ -123,7 +106,7 @@ def gain(better: Score, base: Score, subset: str) -> Interval | None:
     ours, theirs = better.ap(subset), base.ap(subset)
     if ours is None or theirs is None:
         return None
-    return _interval(ours - theirs, better.samples[subset] - base.samples[subset])
+    return interval(ours - theirs, better.samples[subset] - base.samples[subset])
 
 
 def gap_closed(better: Score, reduced: Score, original: Score) -> Interval | None:
@@ -136,18 +119,10 @@ def gap_closed(better: Score, reduced: Score, original: Score) -> Interval | Non
         return None
     sample, lows, highs = (run.samples["hard"] for run in (better, reduced, original))
     gaps = np.where(highs > lows, highs - lows, np.nan)
-    return _interval((ours - low) / (high - low), (sample - lows) / gaps)
+    return interval((ours - low) / (high - low), (sample - lows) / gaps)
 
 
 def height_names() -> list[str]:
     """Names of the classes of face height."""
     names = [f"{low:g}-{high:g} px" for low, high in pairwise(HEIGHTS)]
     return [f"under {HEIGHTS[1]:g} px", *names[1:-1], f"from {HEIGHTS[-2]:g} px"]
-
-
-def _interval(value: float, samples: Floats) -> Interval:
-    known = samples[~np.isnan(samples)]
-    if not len(known):
-        return Interval(value, -np.inf, np.inf)
-    low, high = np.percentile(known, (2.5, 97.5))
-    return Interval(value, float(low), float(high))

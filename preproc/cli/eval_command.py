@@ -9,7 +9,7 @@ import typer
 
 from preproc.cli.extras import needs_extra
 
-_TASKS = ("restoration", "icdar2013", "wider", "own_faces", "report")
+_TASKS = ("restoration", "icdar2013", "wider", "own_faces", "own_text", "report")
 
 
 def evaluate(
@@ -29,6 +29,8 @@ def evaluate(
         wider            faces of WIDER FACE val that MTCNN finds, before and after
 
         own_faces        faces in pictures of your own that MTCNN finds again once they are small
+
+        own_text         words in pictures of your own that EasyOCR reads again once they are small
 
         report           weights/README.md: the shipped weights beside the papers' rows, with crops
 

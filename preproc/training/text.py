@@ -29,6 +29,8 @@ _WORDS = (  # noqa: SIM905 - a list of 150 strings reads worse
 ).split()
 # OFL and Bitstream Vera fonts, from packages of the extra "train".
 _FONT_PACKAGES = ("justmytype_western_core", "deckr_fonts", "matplotlib")
+# They draw a sign for every letter, but not that letter.
+_SYMBOL_FONTS = ("cmex", "cmmi", "cmsy", "Noto Sans Symbols")
 _PUNCTUATION = "&-'.,:!?/()+%#@"
 
 
@@ -65,19 +67,19 @@ def text_picture(rng: Generator, size: int = 384, ground: Ground | None = None) 
 def _line(rng: Generator, picture: Image.Image, top: int, height: int) -> None:
     """Write one line of words at a height in px, in a colour that stands off the ground."""
     text = " ".join(_word(rng) for _ in range(int(rng.integers(1, 6))))
-    font = _random_font(rng, height * 3 // 4)
+    font = random_font(rng, height * 3 // 4)
     draw = ImageDraw.Draw(picture)
     width = picture.width
     left = int(rng.uniform(-0.1, 0.5) * width)
     strip = picture.crop((0, top, width, min(top + height, picture.height)))
     under = np.asarray(strip).reshape(-1, 3).mean(0) if strip.height else np.zeros(3)
-    colour = _contrasting(rng, under)
+    colour = contrasting_colour(rng, under)
     edge = int(rng.integers(1, 3)) if rng.random() < 0.15 and height > 24 else 0
     if rng.random() < 0.15:
         offset = max(1, height // 20)
-        draw.text((left + offset, top + offset), text, fill=_colour(rng), font=font)
+        draw.text((left + offset, top + offset), text, fill=any_colour(rng), font=font)
     draw.text(
-        (left, top), text, fill=colour, font=font, stroke_width=edge, stroke_fill=_colour(rng)
+        (left, top), text, fill=colour, font=font, stroke_width=edge, stroke_fill=any_colour(rng)
     )
 
 
@@ -103,7 +105,7 @@ def _ground(rng: Generator, size: int, ground: Ground | None) -> Pixels:
             blurred = Image.fromarray(photo).filter(ImageFilter.GaussianBlur(rng.uniform(2, 12)))
             photo = np.asarray(blurred)
         return photo
-    one, other = (np.array(_colour(rng), np.float32) for _ in range(2))
+    one, other = (np.array(any_colour(rng), np.float32) for _ in range(2))
     if rng.random() < 0.5:
         other = one
     if rng.random() < 0.35:  # paper, or a screen that is off
@@ -134,14 +136,15 @@ def _tilted(rng: Generator, picture: Image.Image) -> Image.Image:
     )
 
 
-def _colour(rng: Generator) -> tuple[int, int, int]:
+def any_colour(rng: Generator) -> tuple[int, int, int]:
+    """Any colour, RGB of 0 to 255."""
     red, green, blue = rng.integers(0, 256, 3).tolist()
     return red, green, blue
 
 
-def _contrasting(rng: Generator, under: NDArray[np.float64]) -> tuple[int, int, int]:
+def contrasting_colour(rng: Generator, under: NDArray[np.float64]) -> tuple[int, int, int]:
     """A random colour, pushed away from the ground's lightness by at least 40 levels."""
-    colour = np.array(_colour(rng), float)
+    colour = np.array(any_colour(rng), float)
     gap = rng.uniform(40, 200) * (1 if under.mean() < rng.uniform(60, 200) else -1)
     red, green, blue = (
         np.clip(colour - colour.mean() + under.mean() + gap, 0, 255).astype(int).tolist()
@@ -165,12 +168,14 @@ def _fonts() -> list[Path]:
 
 
 def _draws_latin(path: Path) -> bool:
-    """Whether letters look different from one another; without glyphs all are the same box."""
+    """Whether it is a font of letters that look different; without glyphs all are the same box."""
     font = ImageFont.truetype(path, 24)
+    if str(font.getname()[0]).startswith(_SYMBOL_FONTS):
+        return False
     return len({bytes(font.getmask(letter)) for letter in "ABab12"}) == 6
 
 
-def _random_font(rng: Generator, height: int) -> ImageFont.FreeTypeFont:
+def random_font(rng: Generator, height: int) -> ImageFont.FreeTypeFont:
     """A font at a size in px, its weight and width drawn where the file leaves them open."""
     fonts = _fonts()
     font = ImageFont.truetype(fonts[rng.integers(len(fonts))], max(6, height))

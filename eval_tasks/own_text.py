@@ -1,0 +1,271 @@
+"""Words read in whole pictures of your own: EasyOCR before and after enhancement.
+
+A picture whose text is known has it beside it: ``sign.txt`` for ``sign.jpg``, in any order and
+lines. In others, what the engine is sure of in the picture as it is is taken for the truth. Then
+they are reduced, saved as JPEG if asked for, treated by every arm, and read again, text being
+looked for anew: how many of the known words does each arm still read?
+
+    python eval_tasks/own_text.py --images photos/ --jpeg 40 --model cajnn-ocr --strength 1 0.5
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from eval_tasks import arguments, arms, own_pictures
+from eval_tasks.console import table_console
+from eval_tasks.degradations import Degradation
+from eval_tasks.evaluators.intervals import Interval
+from eval_tasks.evaluators.reports import versions, write_json
+from eval_tasks.evaluators.words import Score, gain, score, words
+from eval_tasks.exit_codes import exit_code
+from eval_tasks.progress import progress_bar
+from eval_tasks.readings import Key, Reading, Readings
+from eval_tasks.recognisers import easyocr_with_detector
+from eval_tasks.stage import Stage
+from integrations.easyocr import Reader
+from integrations.view import Regions
+from preproc import __version__
+from preproc.degrade import Pixels, mod_crop
+from preproc.errors import ImageError
+from preproc.saving import require_writable
+
+_ORIGINAL = arms.Arm("original", 1, lambda img: img)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the evaluation; ``argv`` is the command line without the program's name.
+
+    Returns:
+        The exit code: 0, or 1 after an error message on stderr.
+    """
+    options = _parser().parse_args(argv)
+    return exit_code(lambda: _run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="own_text",
+        description="How many words EasyOCR finds and reads in pictures that were reduced and "
+        "compressed, as they are and made larger. Their text is taken from a .txt file beside each "
+        "picture, or else from what EasyOCR reads in the original.",
+    )
+    own_pictures.add_options(parser)
+    add = parser.add_argument
+    add(
+        "--output",
+        type=Path,
+        default=Path("runs/own_text"),
+        metavar="DIR",
+        help="readings and report go here; what is read already is not read again (default: "
+        "runs/own_text)",
+    )
+    add(
+        "--sure",
+        type=arguments.share,
+        default=0.8,
+        metavar="P",
+        help="confidence from which text read in an original without .txt counts, 0 to 1 "
+        "(default: 0.8)",
+    )
+    add(
+        "--regions",
+        action="store_true",
+        help="look for text in the reduced picture, and treat only what is found",
+    )
+    arms.add_options(parser)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    start = time.perf_counter()
+    images = own_pictures.find_pictures(options.images, options.every)
+    require_writable(options.output)  # rather now than after the work
+    treatments = arms.arms_from(options)
+    degradation = Degradation(options.reduce, options.jpeg)
+    with Readings(options.output / "readings.jsonl") as readings:
+        pages = _Pages(images, readings, options.device, regions=options.regions)
+        known = pages.known(options.sure)
+        if not (total := sum(bag.total() for bag in known.values())):
+            raise ImageError(
+                f"No text is known of the {len(images)} pictures of {options.images}: there is no "
+                f".txt file beside any, and EasyOCR is sure of no word; give a smaller --sure."
+            )
+        scores = [pages.score(arm, degradation, known) for arm in treatments]
+    title = f"{total} words in {len(images)} pictures, {_after(degradation)}"
+    about = {
+        "preproc": __version__,
+        **versions("torch", "numpy", "pillow", "easyocr"),
+        "devices": ", ".join(dict.fromkeys(arm.device for arm in treatments)),
+        "seconds": f"{time.perf_counter() - start:.1f}",
+    }
+    if options.regions:
+        title += ", only the text found treated"
+    _show(title, scores, about)
+    stem = degradation.slug + ("-regions" if options.regions else "")
+    write_json(options.output / f"{stem}.json", _report(title, scores, about))
+
+
+def _after(degradation: Degradation) -> str:
+    reduced = f"reduced x{degradation.reduction}" if degradation.reduction > 1 else "not reduced"
+    return reduced + (f" and saved as JPEG {degradation.quality}" if degradation.quality else "")
+
+
+class _Pages:
+    """Pictures, and what was read in them so far."""
+
+    def __init__(
+        self, images: Mapping[str, Path], readings: Readings, device: str | None, *, regions: bool
+    ) -> None:
+        from preproc.runtime import choose_device  # noqa: PLC0415 - parsing alone needs no torch
+
+        self._images, self._readings, self._regions = images, readings, regions
+        self._title, self._engine = easyocr_with_detector(cuda=choose_device(device).type == "cuda")
+
+    def known(self, sure: float) -> dict[str, Counter[str]]:
+        """The words in each picture."""
+        texts = {name: path.with_suffix(".txt") for name, path in self._images.items()}
+        missing = [name for name, path in texts.items() if not path.is_file()]
+        self._read(_ORIGINAL, Degradation(), missing, least=sure)
+        return {
+            name: words(
+                [self._readings[self._key(_ORIGINAL, Degradation(), name, least=sure)].text]
+                if name in missing
+                else [_text(path)]
+            )
+            for name, path in texts.items()
+        }
+
+    def score(
+        self, arm: arms.Arm, degradation: Degradation, known: Mapping[str, Counter[str]]
+    ) -> Score:
+        """What an arm reads of the known words."""
+        self._read(arm, degradation, list(known))
+        read = {name: self._readings[self._key(arm, degradation, name)] for name in known}
+        return score(
+            arm.name,
+            known,
+            {name: words([reading.text]) for name, reading in read.items()},
+            [(reading.arm_seconds, reading.read_seconds) for reading in read.values()],
+        )
+
+    def _read(
+        self, arm: arms.Arm, degradation: Degradation, names: Sequence[str], least: float = 0.0
+    ) -> None:
+        """Read what has not been read yet, with a bar on stderr."""
+        names = [n for n in names if self._key(arm, degradation, n, least) not in self._readings]
+        stage = Stage(arm)
+        whole = arm is _ORIGINAL or not self._regions
+        reader = Reader(self._engine, enhancer=stage if whole else Regions(stage))
+        with progress_bar() as progress, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*pin_memory")  # said where there is no GPU
+            task = progress.add_task(escape(f"{degradation}: {arm.name}"), total=len(names))
+            for name in names:
+                picture = degradation.apply(_cut(self._images[name], degradation.reduction))
+                start = time.perf_counter()
+                stage.seconds = 0.0
+                found = reader.readtext(picture)
+                seconds = time.perf_counter() - start - stage.seconds
+                texts = [word for word in found if word.confidence >= least]
+                reading = Reading(
+                    "\n".join(word.text for word in texts),
+                    min((word.confidence for word in texts), default=0.0),
+                    stage.seconds,
+                    seconds,
+                )
+                self._readings.add(self._key(arm, degradation, name, least), reading)
+                progress.advance(task)
+
+    def _key(self, arm: arms.Arm, degradation: Degradation, name: str, least: float = 0.0) -> Key:
+        way = (
+            f"sure from {least:g}" if arm is _ORIGINAL else "regions" if self._regions else "pages"
+        )
+        title = f"{self._title}, {way}"
+        return Key(title, str(degradation), arm.name, arm.weights, arm.device, name)
+
+
+def _cut(path: Path, reduction: int) -> Pixels:
+    """A picture, cut so that its px are a whole number of the original's after reduction."""
+    return mod_crop(own_pictures.pixels(path), reduction)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ImageError(f"Cannot read the text {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ImageError(f"The text {path} is not UTF-8; save it as that.") from error
+
+
+def _gains(scores: Sequence[Score], one: Score) -> list[Interval | None]:
+    """What an arm gains over the input and over plain bicubic, which come first."""
+    return [gain(one, base) if base is not one else None for base in scores[:2]]
+
+
+def _report(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> dict[str, object]:
+    return {
+        "title": title,
+        **about,
+        "rows": [
+            {
+                "name": one.name,
+                "known": int(one.known.sum()),
+                "right": int(one.right.sum()),
+                "read": int(one.read.sum()),
+                "recall": one.recall,
+                "precision": one.precision,
+                "gain_over": {
+                    base.name: asdict(gained)
+                    for base, gained in zip(scores, _gains(scores, one), strict=False)
+                    if gained
+                },
+                "seconds_a_picture": one.seconds,
+            }
+            for one in scores
+        ],
+    }
+
+
+def _show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
+    table = Table("arm")
+    for heading in (
+        "words right",
+        "% of known",
+        "% of read",
+        *(f"% of known over\n{base.name} (95 %)" for base in scores[:2]),
+        "arm\ns/picture",
+        "reading\ns/picture",
+    ):
+        table.add_column(heading, justify="right")
+    for one in scores:
+        gains = [
+            f"{100 * g.value:+.1f} ({100 * g.low:+.1f} to {100 * g.high:+.1f})" if g else ""
+            for g in _gains(scores, one)
+        ]
+        table.add_row(
+            escape(one.name),
+            f"{one.right.sum()}",
+            f"{100 * one.recall:.1f}",
+            "-" if one.precision is None else f"{100 * one.precision:.1f}",
+            *gains,
+            *(f"{seconds:.2f}" for seconds in one.seconds),
+        )
+    console = table_console()
+    console.print(escape(title), style="bold")
+    console.print(table)
+    console.print(", ".join(f"{k} {v}" for k, v in about.items()), style="dim", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

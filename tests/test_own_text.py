@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from eval_tasks import own_text, rendered_pages
+from eval_tasks.evaluators.words import gain, score, words
+
+
+def run_script(capsys, *argv, script=own_text):
+    code = script.main([str(a) for a in argv])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def sign(text, size=44):
+    picture = Image.new("RGB", (320, 96), "navy")
+    ImageDraw.Draw(picture).text(
+        (20, 20), text, fill="white", font=ImageFont.load_default(size=size)
+    )
+    return picture
+
+
+def test_words_are_compared_without_case_and_punctuation():
+    assert words(["Exit -> EXIT,", "no\nÉtage 2"]) == Counter(
+        {"exit": 2, "no": 1, "étage": 1, "2": 1}
+    )
+
+
+def test_every_known_word_counts_as_often_as_it_is_there():
+    known = {"a": words(["exit exit no"]), "b": words(["way out"])}
+    read = {"a": words(["exit exit exit"]), "b": words(["out of"])}
+    result = score("arm", known, read, [(1, 2), (3, 6)])
+    assert (result.right.tolist(), result.read.tolist()) == ([2, 1], [3, 2])
+    assert result.recall == 3 / 5
+    assert result.precision == 3 / 5
+    assert result.seconds == (2, 4)
+    assert score("arm", known, {"a": Counter(), "b": Counter()}, [(0, 0)] * 2).precision is None
+
+
+def test_a_gain_is_sure_only_if_most_pages_share_it():
+    pages = [f"{k}" for k in range(12)]
+    known = {page: words(["one two"]) for page in pages}
+    nothing = score("base", known, {page: Counter() for page in pages}, [(0, 0)] * 12)
+    everywhere = score("arm", known, dict.fromkeys(pages, words(["one"])), [(0, 0)] * 12)
+    once = score(
+        "arm", known, {page: words(["one"] * (page == "3")) for page in pages}, [(0, 0)] * 12
+    )
+    assert gain(everywhere, nothing).value == 0.5
+    assert gain(everywhere, nothing).sure
+    assert gain(once, nothing).value == pytest.approx(1 / 24)
+    assert not gain(once, nothing).sure
+    # Pages without text tell nothing, and are no division by zero either.
+    empty = {**known, "4": Counter()}
+    assert np.isfinite(gain(score("x", empty, empty, [(0, 0)] * 12), nothing).low)
+
+
+def test_what_is_known_comes_from_text_files_or_from_the_originals(tmp_path, capsys):
+    pytest.importorskip("easyocr")
+    pytest.importorskip("easyocr_en_models")
+    photos = tmp_path / "photos"
+    (photos / "more").mkdir(parents=True)
+    sign("WAY OUT").save(photos / "known.png")
+    (photos / "known.txt").write_text("way out nowhere\n", encoding="utf-8-sig")
+    sign("Station").save(photos / "more" / "read.png")
+    command = ["--images", photos, "--output", tmp_path / "out", "--reduce", 2, "--sure", 0.3]
+    code, out, err = run_script(capsys, *command)
+    assert code == 0, err
+    assert "4 words in 2 pictures, reduced x2" in out
+    report = json.loads((tmp_path / "out" / "down2.json").read_text())
+    rows = {row["name"]: row for row in report["rows"]}
+    assert list(rows) == ["input", "bicubic x4"]
+    assert rows["bicubic x4"]["right"] == 3
+    assert rows["bicubic x4"]["known"] == 4
+    assert set(rows["bicubic x4"]["gain_over"]) == {"input"}
+    kept = (tmp_path / "out" / "readings.jsonl").read_text().splitlines()
+    assert len(kept) == 5  # two arms, and the one original without a text
+
+    # Nothing is read twice, and regions are read apart.
+    assert run_script(capsys, *command, "--regions")[0] == 0
+    again = (tmp_path / "out" / "readings.jsonl").read_text().splitlines()
+    assert (again[:5], len(again)) == (kept, 9)
+    assert (tmp_path / "out" / "down2-regions.json").is_file()
+
+    (photos / "known.txt").write_bytes("é".encode("latin-1"))
+    code, _, err = run_script(capsys, *command)
+    assert code == 1
+    assert "known.txt is not UTF-8" in err
+
+
+def test_pictures_without_words_are_one_sentence(tmp_path, capsys):
+    pytest.importorskip("easyocr")
+    pytest.importorskip("easyocr_en_models")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (80, 60), "gray").save(photos / "a.png")
+    code, _, err = run_script(capsys, "--images", photos, "--output", tmp_path / "out")
+    assert code == 1
+    assert "No text is known of the 1 pictures" in err
+    assert "Traceback" not in err
+
+
+def test_rendered_pages_are_those_of_their_seed(tmp_path, capsys):
+    pytest.importorskip("justmytype_western_core")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (90, 60), "gray").save(photos / "a.png")
+
+    def make(name, *more):
+        command = ["--photographs", photos, "--output", tmp_path / name, "--pages", 3, *more]
+        return run_script(capsys, *command, script=rendered_pages)
+
+    code, out, err = make("one")
+    assert code == 0, err
+    assert out.startswith("3 pages with ")
+    assert make("same")[0] == make("other", "--seed", "1")[0] == 0
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert files == [f"page_00{k}.{end}" for k in range(3) for end in ("png", "txt")]
+
+    def contents(name):
+        return [(tmp_path / name / file).read_bytes() for file in files]
+
+    assert contents("one") == contents("same")
+    assert contents("one") != contents("other")
+    with Image.open(tmp_path / "one" / "page_001.png") as picture:
+        assert picture.size == (rendered_pages.SIZE,) * 2
+
+    code, _, err = make("one")
+    assert code == 1
+    assert "is there already" in err
+    assert contents("one") == contents("same")
