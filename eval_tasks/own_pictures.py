@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from hashlib import file_digest
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def find_pictures(folder: Path, every: int = 1) -> dict[str, Path]:
-    """Every so many-th picture of a folder, by its path below it without the ending.
+    """Every so many-th picture of a folder.
+
+    Returns:
+        Paths by names under which results can be kept: the path below the folder without the
+        ending, and a digest of the content, so that what another folder has under the same name,
+        or what this one had before, is never taken for it.
 
     Raises:
-        ImageError: there is no such folder, no picture in it, or two that would share a name.
+        ImageError: there is no such folder, no picture in it, or one that cannot be read.
     """
     if not folder.is_dir():
         raise ImageError(f"There is no folder {folder}; --images names one with pictures.")
@@ -36,14 +42,18 @@ def find_pictures(folder: Path, every: int = 1) -> dict[str, Path]:
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in extensions)[::every]
     if not paths:
         raise ImageError(f"There are no pictures in {folder}.")
-    images = {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
-    if len(images) < len(paths):
-        twice = next(path for path in paths if path not in images.values())
-        raise ImageError(
-            f"{twice} has a namesake with another ending, so their results would have one name; "
-            "rename or move one of them."
-        )
-    return images
+    return {
+        f"{path.relative_to(folder).with_suffix('').as_posix()}-{_digest(path)}": path
+        for path in paths
+    }
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()[:10]
+    except OSError as error:
+        raise ImageError(f"Cannot read {path}: {error.strerror}.") from error
 
 
 def pixels(path: Path, *, upright: bool = True) -> Pixels:

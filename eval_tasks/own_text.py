@@ -102,7 +102,10 @@ def _run(options: argparse.Namespace) -> None:
                 f".txt file beside any, and EasyOCR is sure of no word; give a smaller --sure."
             )
         scores = [pages.score(arm, degradation, known) for arm in treatments]
-    title = f"{total} words in {len(images)} pictures, {_after(degradation)}"
+    title = (
+        f"{total} words in {len(images)} pictures, {pages.labelled} of them with a .txt file, "
+        f"{_after(degradation)}"
+    )
     about = {
         "preproc": __version__,
         **versions("torch", "numpy", "pillow", "easyocr"),
@@ -130,12 +133,17 @@ class _Pages:
         from preproc.runtime import choose_device  # noqa: PLC0415 - parsing alone needs no torch
 
         self._images, self._readings, self._regions = images, readings, regions
+        self._texts = {name: path.with_suffix(".txt") for name, path in images.items()}
         self._title, self._engine = easyocr_with_detector(cuda=choose_device(device).type == "cuda")
+
+    @property
+    def labelled(self) -> int:
+        """How many pictures have their text beside them."""
+        return sum(path.is_file() for path in self._texts.values())
 
     def known(self, sure: float) -> dict[str, Counter[str]]:
         """The words in each picture."""
-        texts = {name: path.with_suffix(".txt") for name, path in self._images.items()}
-        missing = [name for name, path in texts.items() if not path.is_file()]
+        missing = [name for name, path in self._texts.items() if not path.is_file()]
         self._read(_ORIGINAL, Degradation(), missing, least=sure)
         return {
             name: words(
@@ -143,7 +151,7 @@ class _Pages:
                 if name in missing
                 else [_text(path)]
             )
-            for name, path in texts.items()
+            for name, path in self._texts.items()
         }
 
     def score(

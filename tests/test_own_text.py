@@ -70,7 +70,7 @@ def test_what_is_known_comes_from_text_files_or_from_the_originals(tmp_path, cap
     command = ["--images", photos, "--output", tmp_path / "out", "--reduce", 2, "--sure", 0.3]
     code, out, err = run_script(capsys, *command)
     assert code == 0, err
-    assert "4 words in 2 pictures, reduced x2" in out
+    assert "4 words in 2 pictures, 1 of them with a .txt file, reduced x2" in out
     report = json.loads((tmp_path / "out" / "down2.json").read_text())
     rows = {row["name"]: row for row in report["rows"]}
     assert list(rows) == ["input", "bicubic x4"]
