@@ -35,8 +35,8 @@ from preproc.degrade import bicubic_up
 from preproc.errors import ImageError, PreprocError
 from preproc.saving import save
 
-MOST_PIXELS = 500_000
-"""Largest picture that the demo takes, in px; the text detector needs 3 GB for it at x4."""
+MOST_PIXELS = 1_000_000
+"""Largest picture that the demo takes, in px; the engines need some 4 GB for it at x4."""
 
 
 @dataclass(frozen=True)

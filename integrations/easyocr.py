@@ -50,13 +50,15 @@ class Engine(Protocol):
 class Reader:
     """An EasyOCR reader that sees the enhanced picture and answers in source pixels.
 
-    ``Reader(["en"], enhancer=Enhancer())`` stands where ``easyocr.Reader(["en"])`` stood, for its
-    ``readtext``; ``Reader(mine, enhancer=Enhancer())`` uses a reader that exists. EasyOCR takes
-    arrays as BGR; this takes them as RGB unless ``channel_order="bgr"`` says otherwise.
+    ``Reader(["en"], enhancer=Enhancer("cajnn-ocr", strength=0.5))`` stands where
+    ``easyocr.Reader(["en"])`` stood, for its ``readtext``; ``Reader(mine, enhancer=...)`` uses a
+    reader that exists. EasyOCR takes arrays as BGR; this takes them as RGB unless
+    ``channel_order="bgr"`` says otherwise. Half strength reads more of a page than the network's
+    whole answer, which closes thin gaps.
 
     An enhancer gets the whole picture, which also finds text that was too small to be found.
-    ``enhancer=Regions(Enhancer())`` is cheaper, in time and above all in memory: text is looked for
-    at the input's size, and only what was found is enhanced, to be read.
+    ``enhancer=Regions(Enhancer(...))`` is cheaper, in time and above all in memory: text is looked
+    for at the input's size, and only what was found is enhanced, to be read.
 
     Enhancement mends more words than it spoils, but it spoils some. With ``both=True`` every text
     is read in the picture as it is, too, and the reading with more confidence counts.
