@@ -89,7 +89,7 @@ def test_a_bad_picture_is_one_sentence(command, tmp_path, content):
 
 def test_a_picture_too_large_to_enlarge_is_one_sentence(command, tmp_path):
     path = tmp_path / "mine.png"
-    Image.new("RGB", (1000, 501)).save(path)
+    Image.new("RGB", (1000, 1001)).save(path)
     done = command("--image", path)
     assert done.exit_code == 1
-    assert "1000x501 px" in done.stderr
+    assert "1000x1001 px" in done.stderr
