@@ -184,9 +184,16 @@ class Reader:
 
         Raises:
             ImageError: the input is no image.
-            PreprocError: EasyOCR has no such output format.
+            PreprocError: EasyOCR has no such output format, or a size at which text is looked for
+                is not above 0.
         """
         require_format(output_format)
+        _require_sizes(
+            canvas_size=canvas_size,
+            mag_ratio=mag_ratio,
+            most_scale=most_scale,
+            most_pixels=most_pixels,
+        )
         source = look(image, None, self.channel_order)
         views, quads = self._find(
             source,
@@ -359,6 +366,13 @@ def _make(languages: list[str], options: dict[str, object]) -> Engine:
         ) from error
     engine: Engine = easyocr.Reader(languages, **options)
     return engine
+
+
+def _require_sizes(**sizes: float) -> None:
+    """Refuse what would show the detector a picture without px, in which there is no text."""
+    for name, size in sizes.items():
+        if not size > 0:
+            raise PreprocError(f"{name} is above 0, but is {size}; nothing would be found.")
 
 
 def _inside(quad: Points, rgb: RgbArray) -> Points:

@@ -325,6 +325,14 @@ def test_the_detector_is_spared_what_would_fill_the_memory():
     assert engine.seen.shape == (200, 400, 3)
 
 
+@pytest.mark.parametrize("name", ["canvas_size", "mag_ratio", "most_scale", "most_pixels"])
+@pytest.mark.parametrize("size", [0, -1, float("nan")])
+def test_a_size_at_which_nothing_would_be_found_is_one_sentence(name, size):
+    reader = easyocr.Reader(FixedText([[1, 5, 1, 5]]))
+    with pytest.raises(PreprocError, match=f"{name} is above 0, but is {size}"):
+        reader.readtext(np.zeros((50, 100, 3), np.uint8), **{name: size})
+
+
 def test_tall_lines_are_read_from_antialiased_strips():
     stripes = np.zeros((256, 600, 3), np.uint8)
     stripes[:, ::2] = 255
