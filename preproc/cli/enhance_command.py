@@ -94,7 +94,8 @@ def enhance(
     strength: Annotated[
         float,
         typer.Option(
-            help="How much of the network's answer to take, up to 1; the rest is plain bicubic.",
+            help="How much of the network's answer to take, up to 1; the rest is plain bicubic. "
+            "EasyOCR reads more at 0.5.",
             rich_help_panel=_WHAT,
         ),
     ] = 1.0,
