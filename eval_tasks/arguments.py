@@ -31,6 +31,17 @@ def count(text: str) -> int:
     return int(text)
 
 
+def seed(text: str) -> int:
+    """A seed of random numbers.
+
+    Raises:
+        ArgumentTypeError: it is not a whole number of 0 or more.
+    """
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a seed is a whole number of 0 or more, not {text!r}")
+    return int(text)
+
+
 def length(text: str) -> float:
     """A length in px.
 

@@ -1,8 +1,8 @@
 """Makes pages whose text is known, for `own_text.py`: documents and signs, rendered, by a seed.
 
 Every other page is a document, lines of many sizes on paper or on a dark screen; the others are
-photographs with a few signs in them. The words are not those that training renders, the
-fonts are the same.
+photographs with a few signs in them. The words are not those that training renders, the fonts are
+the same.
 
     python eval_tasks/rendered_pages.py --photographs kodak/ --output pages/
     python eval_tasks/own_text.py --images pages/ --reduce 2 --jpeg 40 --model cajnn-ocr
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         help="pictures to put the text in, without text of their own",
     )
     add("--pages", type=arguments.count, default=24, metavar="N", help="how many (default: 24)")
-    add("--seed", type=int, default=0, metavar="S", help="other pages for another (default: 0)")
+    add("--seed", type=arguments.seed, default=0, metavar="S", help="other pages for another")
     return parser
 
 

@@ -129,6 +129,10 @@ def test_rendered_pages_are_those_of_their_seed(tmp_path, capsys):
     with Image.open(tmp_path / "one" / "page_001.png") as picture:
         assert picture.size == (rendered_pages.SIZE,) * 2
 
+    with pytest.raises(SystemExit):
+        make("negative", "--seed", "-1")
+    assert "a seed is a whole number of 0 or more" in capsys.readouterr().err
+
     code, _, err = make("one")
     assert code == 1
     assert "is there already" in err

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-
-Floats: TypeAlias = NDArray[np.float64]
 
 DRAWS = 1000
 """Samples of the images for an interval."""
@@ -34,7 +31,7 @@ def draw(images: int) -> NDArray[np.int64]:
     return rng.multinomial(images, np.full(images, 1 / images), size=DRAWS)
 
 
-def interval(value: float, samples: Floats) -> Interval:
+def interval(value: float, samples: NDArray[np.float64]) -> Interval:
     """A figure and its values in the samples (N,); those that are NaN do not count."""
     known = samples[~np.isnan(samples)]
     if not len(known):
