@@ -37,6 +37,7 @@ _LOSSY: dict[str | None, dict[str, Any]] = {
     "JPEG": {"quality": QUALITY, "subsampling": "4:4:4"},
     "WEBP": {"quality": QUALITY},
     "AVIF": {"quality": QUALITY, "subsampling": "4:4:4"},
+    "HEIF": {"quality": QUALITY, "chroma": 444},
 }
 
 

@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from preproc import heif
 from preproc.errors import ImageError
 
 _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
@@ -41,11 +42,18 @@ def open_picture(file: IO[bytes], name: str = "The file") -> Image.Image:
         alpha, which Pillow gives as RGBA, is LA.
 
     Raises:
-        ImageError: it is empty, truncated, suspiciously large, an animation, or no picture.
+        ImageError: it is empty, truncated, suspiciously large, an animation, no picture, or HEIC
+            where pillow-heif is not installed.
         OSError: the system does not let the file be read.
     """
-    if not file.read(1):
+    header = file.read(heif.HEADER)
+    if not header:
         raise ImageError(f"{name} is empty.")
+    if heif.is_heif(header) and not heif.plug_in():
+        raise ImageError(
+            f"{name} is HEIC, which Pillow cannot open by itself; {heif.INSTALL}, or convert it to "
+            "JPEG or PNG."
+        )
     file.seek(0)
     with _sentences(name), Image.open(file) as image:
         frames = getattr(image, "n_frames", 1)
@@ -89,6 +97,8 @@ def _bits(image: Image.Image, file: IO[bytes]) -> int:
         case Jpeg2KImageFile() | AvifImageFile():
             file.seek(0)
             return _bits_in_header(file.read(_HEADER))
+        case Image.Image(format="HEIF"):
+            return int(image.info.get("bit_depth", 8))
     return 8
 
 
@@ -130,4 +140,4 @@ def _sentences(name: str) -> Iterator[None]:
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise ImageError(f"{name} is truncated or damaged ({error}).") from error
+        raise ImageError(f"{name} is truncated or damaged ({str(error).strip()}).") from error

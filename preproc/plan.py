@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from preproc import heif
 from preproc.errors import OutputError
 from preproc.saving import FileFormat, format_named, format_names, writable_format
 
@@ -67,6 +68,7 @@ class _Found:
 
 def picture_extensions() -> frozenset[str]:
     """File name endings, in lower case with their dot, that are taken for pictures in folders."""
+    heif.plug_in()
     extensions = Image.registered_extensions().items()
     return frozenset(e for e, name in extensions if name in Image.OPEN.keys() - _NOT_PICTURES)
 

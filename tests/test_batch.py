@@ -193,16 +193,16 @@ class TestPlan:
 
     def test_pictures_that_pillow_cannot_open_are_named(self, tmp_path: Path) -> None:
         picture(tmp_path / "in/a.png")
-        for name in ("raw/b.nef", "c.HEIC"):
+        for name in ("raw/b.nef", "c.CR2"):
             (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
             (tmp_path / "in" / name).write_bytes(b"?")
         plan = make_plan([str(tmp_path / "in")], tmp_path / "out")
-        assert [path.name for path in plan.unopened] == ["c.HEIC", "b.nef"]
+        assert [path.name for path in plan.unopened] == ["c.CR2", "b.nef"]
         assert [job.source.name for job in plan.jobs] == ["a.png"]
         only = make_plan([str(tmp_path / "in/raw/*")], tmp_path / "out")
         assert [path.name for path in only.unopened] == ["b.nef"]
         assert [f.reason for f in only.failures] == ["No picture file matches this pattern."]
-        named = make_plan([str(tmp_path / "in/c.HEIC")], tmp_path / "out")
+        named = make_plan([str(tmp_path / "in/c.CR2")], tmp_path / "out")
         assert len(named.jobs) == 1, "what is named is tried, whatever its ending"
 
     def test_nothing_found_is_a_sentence_each(self, tmp_path: Path) -> None:

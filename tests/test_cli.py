@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from preproc import cli, saving
+from preproc import cli, heif, saving
 from preproc.cli import enhance_command
 from preproc.errors import ModelError
 
@@ -154,8 +154,11 @@ class TestEnhance:
         assert not (tmp_path / "res.jgp").exists()
 
     def test_pictures_that_pillow_cannot_open_are_counted(
-        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
+        monkeypatch.setattr(heif, "plug_in", lambda: False)
+        Image.init()
+        monkeypatch.delitem(Image.EXTENSION, ".heic", raising=False)
         source = pictures(tmp_path / "in", "a.png")
         for name in ("b.heic", "c.HEIC", "d.nef", "notes.txt", ".hidden.heic"):
             (source / name).write_bytes(b"?")
@@ -163,6 +166,7 @@ class TestEnhance:
         enhanced, left = capfd.readouterr().err.splitlines()
         assert enhanced.startswith("1 enhanced, in ")
         assert left.startswith("3 files were left out: Pillow cannot open .heic, .nef; convert ")
+        assert left.endswith("for HEIC, pip install pillow-heif.")
 
     def test_a_result_too_large_for_its_format_is_refused_before_the_work(
         self,

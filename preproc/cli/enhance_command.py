@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from preproc import heif
 from preproc.cli.console import error_console, progress_bar
 from preproc.cli.options import DType
 
@@ -200,8 +201,8 @@ def enhance(
     has a place for them; texts go from PNG to PNG, and IPTC, comments and thumbnails are left
     out. 16 bits stay 16 in grey, and in colour from PNG to PNG; else it gets 8, with a note. Every
     result is written whole or not at all. A bad picture is reported at the end and never stops the
-    others; the exit code is then 1. Files such as .heic, which Pillow cannot open, are left out of
-    folders and counted at the end.
+    others; the exit code is then 1. Files that Pillow cannot open, such as raw data, and
+    .heic where pillow-heif is not installed, are left out of folders and counted at the end.
 
     **Examples**
 
@@ -320,9 +321,10 @@ def _report(summary: Summary, plan: Plan, seconds: float, console: Console) -> N
     if plan.unopened:
         endings = ", ".join(sorted({path.suffix.lower() for path in plan.unopened}))
         files = "1 file was" if len(plan.unopened) == 1 else f"{len(plan.unopened)} files were"
-        console.print(
-            f"{files} left out: Pillow cannot open {endings}; convert to PNG, JPEG or TIFF first."
-        )
+        way_out = "convert to PNG, JPEG or TIFF first"
+        if any(heif.is_named(path) for path in plan.unopened):
+            way_out += f"; for HEIC, {heif.INSTALL}"
+        console.print(f"{files} left out: Pillow cannot open {endings}; {way_out}.")
     if summary.interrupted:
         console.print(
             "Interrupted. Every result that was written is whole; run the same command again with "
