@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.util import find_spec
-from pathlib import Path
 
 from PIL import Image
 
@@ -14,19 +13,24 @@ HEADER = 64
 INSTALL = "pip install pillow-heif"
 """What makes Pillow open them."""
 
+ENDINGS = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
+"""Endings of their names, in lower case."""
+
 _FORMAT = "HEIF"
-_ENDINGS = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
 # Brands of ISO/IEC 23008-12, annex B: the content is coded in HEVC. "mif1" leaves open in what.
 _CODED = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 _OPEN = (b"mif1", b"msf1")
 
 
 def is_heif(header: bytes) -> bool:
-    """Whether the first `HEADER` bytes of a file are those of HEVC pictures in ISO's container."""
-    brand = header[8:12]
-    others = header[16 : int.from_bytes(header[:4], "big")]
+    """Whether a file holds pictures coded in HEVC, by its brands (ISO/IEC 14496-12, 4.3).
+
+    Args:
+        header: its first `HEADER` bytes, or all if there are fewer.
+    """
     if header[4:8] != b"ftyp":
         return False
+    brand, others = header[8:12], header[16 : int.from_bytes(header[:4], "big")]
     return brand in _CODED or (brand in _OPEN and any(coded in others for coded in _CODED))
 
 
@@ -45,8 +49,3 @@ def plug_in() -> bool:
 
     pillow_heif.register_heif_opener()
     return True
-
-
-def is_named(path: Path) -> bool:
-    """Whether a file's name says that it is one."""
-    return path.suffix.lower() in _ENDINGS

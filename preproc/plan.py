@@ -17,11 +17,10 @@ from preproc.saving import FileFormat, format_named, format_names, writable_form
 _NOT_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
 """Formats Pillow recognises but cannot draw without another program or a plug-in."""
 
-_FOREIGN = frozenset(
-    {".heic", ".heif", ".hif", ".jxl"}
-    | {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"}
+_FOREIGN = heif.ENDINGS | frozenset(
+    {".jxl"} | {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"}
 )
-"""Endings of pictures, the second row cameras' raw data, that Pillow by itself cannot open."""
+"""Endings of pictures, the last row cameras' raw data, that Pillow by itself cannot open."""
 
 
 @dataclass(frozen=True)

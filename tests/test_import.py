@@ -52,3 +52,9 @@ def test_public_names_are_there():
         assert getattr(preproc, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'enhance_faster'"):
         _ = preproc.enhance_faster
+
+
+def test_help_of_the_command_line_loads_no_imaging():
+    loaded = loaded_by("import preproc.cli.enhance_command")
+    assert "typer" in loaded
+    assert not loaded & {"torch", "numpy", "PIL", "pillow_heif"}

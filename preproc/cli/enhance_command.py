@@ -17,7 +17,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from preproc import heif
 from preproc.cli.console import error_console, progress_bar
 from preproc.cli.options import DType
 
@@ -319,12 +318,15 @@ def _report(summary: Summary, plan: Plan, seconds: float, console: Console) -> N
         parts.append(f"{summary.left} not tried")
     console.print(Text(f"{', '.join(parts)}, in {seconds:.1f} s."))
     if plan.unopened:
-        endings = ", ".join(sorted({path.suffix.lower() for path in plan.unopened}))
+        from preproc import heif
+
+        endings = {path.suffix.lower() for path in plan.unopened}
         files = "1 file was" if len(plan.unopened) == 1 else f"{len(plan.unopened)} files were"
         way_out = "convert to PNG, JPEG or TIFF first"
-        if any(heif.is_named(path) for path in plan.unopened):
+        if endings & heif.ENDINGS:
             way_out += f"; for HEIC, {heif.INSTALL}"
-        console.print(f"{files} left out: Pillow cannot open {endings}; {way_out}.")
+        named = ", ".join(sorted(endings))
+        console.print(f"{files} left out: Pillow cannot open {named}; {way_out}.")
     if summary.interrupted:
         console.print(
             "Interrupted. Every result that was written is whole; run the same command again with "
