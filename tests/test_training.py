@@ -631,7 +631,7 @@ def test_two_processes_measure_and_end_together(data, tmp_path):
     assert read_curve([tmp_path / "run" / "train"])
 
 
-def test_two_processes_train_a_part_and_go_on_with_the_whole(data, tmp_path):
+def test_two_processes_train_either_part_and_go_on_with_the_whole(data, tmp_path):
     text = SMALL.replace("cajnn-light", "cisrnet-light").replace(
         "quality = [10]", "quality = [10, 40]"
     )
@@ -644,13 +644,22 @@ name = "coarse"
 loss = { part = "coarse" }
 schedule = { length = 60 }
 [[stage]]
+name = "fine"
+loss = { part = "fine" }
+schedule = { length = 1 }
+[[stage]]
 name = "whole"
 schedule = { length = 1 }
 """
     train_with_two_processes(recipe_file(tmp_path, text + stages), data, tmp_path / "run")
-    coarse, whole = (load_file(tmp_path / "run" / n / WEIGHTS) for n in ("coarse", "whole"))
-    changed = {k.partition(".")[0] for k in coarse if (coarse[k] != whole[k]).any()}
-    assert changed == {"coarse", "fine"}
+    names = ("coarse", "fine", "whole")
+    coarse, fine, whole = (load_file(tmp_path / "run" / n / WEIGHTS) for n in names)
+
+    def changed(before, after):
+        return {k.partition(".")[0] for k in before if (before[k] != after[k]).any()}
+
+    assert changed(coarse, fine) == {"fine"}
+    assert changed(fine, whole) == {"coarse", "fine"}
     measured = read_curve([tmp_path / "run" / "coarse"])[-1].psnr
     assert {"psnr_q10", "psnr_q40"} <= measured.keys()
 

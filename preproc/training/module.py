@@ -50,7 +50,8 @@ class Restoration(pl.LightningModule):
         network.requires_grad_(requires_grad=False)
         self._trained.requires_grad_(requires_grad=True)
         # Wrapped in a tuple so that neither shows up in the state dict.
-        self._pass = (torch.compile(self._trained) if compiled else self._trained,)
+        passed = self._trained if stage.loss.part == "coarse" else network
+        self._pass = (torch.compile(passed) if compiled else passed,)
         self._perceptual = (make_perceptual(stage.loss),)
         self._began = self._ended = 0.0
         self._timed = 0.0
@@ -155,8 +156,10 @@ def _part(stage: Stage, network: nn.Module) -> nn.Module:
     if stage.loss.part == "all":
         return network
     if not isinstance(network, CISRNet):
-        raise RecipeError(f'part = "coarse" trains CISRNet only, but the model is {stage.model}.')
-    return network.coarse
+        raise RecipeError(
+            f'part = "{stage.loss.part}" trains CISRNet only, but the model is {stage.model}.'
+        )
+    return network.coarse if stage.loss.part == "coarse" else network.fine
 
 
 def _lr_head(stage: Stage, network: nn.Module) -> LRHead | None:

@@ -124,7 +124,8 @@ class Loss:
         perceptual_file: the user's own VGG19 weights (safetensors, torchvision's names).
         lr_weight: lambda of CAJNN's eq. 8: L1 between an LR picture reconstructed from the trunk's
             features and the uncompressed LR.
-        part: ``"coarse"`` trains and supervises CISRNet's coarse half alone.
+        part: ``"coarse"`` trains and supervises CISRNet's coarse half alone; ``"fine"`` trains its
+            fine half on what the coarse one gives, which stays as it is.
     """
 
     pixel: Literal["l1", "l2", "charbonnier"] = "l1"
@@ -133,7 +134,7 @@ class Loss:
     perceptual_weight: float = 0.0
     perceptual_file: str = ""
     lr_weight: float = 0.0
-    part: Literal["all", "coarse"] = "all"
+    part: Literal["all", "coarse", "fine"] = "all"
 
 
 @dataclass(frozen=True)
