@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from preproc.bench import Timing, parse_size
 from preproc.networks import find
 from preproc.networks.blocks import SubPixel
-from preproc.networks.cajnn import CAJNN
+from preproc.networks.cajnn import CAJNN, DenseBlock
 from preproc.networks.convolution import Conv2d, ResidualConv2d
 from preproc.runtime import choose_device, choose_dtype, keep_heap
 from preproc.strips import STRIP_PIXELS, Strips, strip_pixels
@@ -38,6 +38,12 @@ def steps(network: CAJNN, dtype: torch.dtype) -> dict[str, Callable[[CAJNN], nn.
             if isinstance(conv, ResidualConv2d):
                 conv.fold()
             conv.cast(dtype)
+        return n
+
+    def fuse(n: CAJNN) -> nn.Module:
+        for module in n.modules():
+            if isinstance(module, DenseBlock):
+                module.prepare(dtype)
         return n
 
     def share(n: CAJNN) -> nn.Module:
@@ -64,8 +70,11 @@ def steps(network: CAJNN, dtype: torch.dtype) -> dict[str, Callable[[CAJNN], nn.
         return Strips(n, pixels=strip_pixels(device))
 
     device = next(network.parameters()).device
+    # The kernels take parameters as they were trained.
+    kernels = {"+ dense blocks in kernels of their own": fuse} if device.type == "cuda" else {}
     return {
         "as trained, channels_last, autocast": lambda n: n,
+        **kernels,
         "+ parameters cast once": cast,
         "+ stacks in two buffers": share,
         "+ whole rows placed": place,

@@ -90,7 +90,9 @@ def ours(
         network = load_network(descriptor, path)
     if isinstance(network, Splittable):
         network = Strips(network, pixels=strip_pixels(device))
-    runtime = Runtime(network, device, enhancer.dtype, model, compiled=compiled)
+    runtime = Runtime(
+        network, device, enhancer.dtype, model, compiled=compiled, graphs=not compiled
+    )
 
     def alone(files: Sequence[bytes]) -> Callable[[], object]:
         batch = _batch(files, device)

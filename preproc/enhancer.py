@@ -38,6 +38,8 @@ from preproc.weights import load_network
 
 TILE = 512
 """Default longest side of a tile in LR px."""
+GPU_TILE = 1024
+"""The same on a GPU, where a larger share of larger tiles is kept and memory suffices."""
 BUCKET = 16
 """Small pictures whose sides round up to the same multiples of it share batches."""
 
@@ -102,11 +104,12 @@ class Enhancer:
                 the MATLAB convention, before anything is rounded).
             device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``...; by default CUDA where it is there.
             dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"`` for the trunk; by default
-                bfloat16 where the model allows it and the device has units for it, else float32.
+                the first that the model allows (`ModelDescriptor.dtypes`) and the device has units
+                for, else float32: CAJNN takes float16 on a GPU and bfloat16 on a CPU.
                 GPUs of Nvidia since Ampere convolve float32 as TF32, with 10 bits of mantissa,
                 unless ``torch.backends.cudnn.allow_tf32`` is set to False.
             tile: longest side of a tile in LR px, overlap included; 0 never cuts. By default 512,
-                or 0 for networks that pool over the whole picture.
+                1024 on a GPU, and 0 for networks that pool over the whole picture.
             overlap: LR px of real neighbours a tile gets on its inner sides; by default the
                 model's. With the shipped weights tiles of 96 px differ from the whole picture by at
                 most 0.00005/255 at the default of 32 px, 0.03/255 at 16 and 2.8/255 at 8.
@@ -124,7 +127,8 @@ class Enhancer:
                 (`preproc.layerwise`): always, never, or by default where the picture is large. The
                 answer is the same.
             fast: whether the network runs in its form for inference
-                (`preproc.networks.inference`); False runs it as it was trained, for comparison.
+                (`preproc.networks.inference`), and small batches of one shape as CUDA graphs;
+                False runs it as it was trained, for comparison.
             compiled: whether that form's repeated blocks go through ``torch.compile`` when first
                 used, which takes a C++ compiler on a CPU and half a minute on either device, once
                 for all sizes. For long runs on a GPU; on a CPU nothing is gained. Pictures of
@@ -150,7 +154,10 @@ class Enhancer:
         self.dtype = choose_dtype(self.device, dtype, self.descriptor.dtypes)
         self.scale = 1 if to_input_size else self.descriptor.scale
         self._shrinks = to_input_size and strips
-        self._policy = _tile_policy(self.descriptor, tile, overlap, shrinks=self._shrinks)
+        usual = TILE if self.device.type == "cpu" else GPU_TILE
+        self._policy = _tile_policy(
+            self.descriptor, tile, overlap, usual=usual, shrinks=self._shrinks
+        )
         self._batch_size = batch_size
         self._strength = strength
         self.channel_order: ChannelOrder = channel_order
@@ -163,7 +170,15 @@ class Enhancer:
                 network, shrink=self._shrinks and unpadded, pixels=strip_pixels(self.device)
             )
         name = str(self.descriptor)
-        runtime = Runtime(network, self.device, self.dtype, name, fast=fast, compiled=compiled)
+        runtime = Runtime(
+            network,
+            self.device,
+            self.dtype,
+            name,
+            fast=fast,
+            compiled=compiled,
+            graphs=fast and not compiled and not self._shrinks,
+        )
         share = 1 / 8 if self_ensemble else 1.0
         apply = self._by_layers(network, runtime, layerwise, share, fast=fast)
         self._apply: Apply = averaged(apply) if self_ensemble else apply
@@ -365,12 +380,17 @@ class Enhancer:
 
 
 def _tile_policy(
-    descriptor: ModelDescriptor, tile: int | None, overlap: int | None, *, shrinks: bool
+    descriptor: ModelDescriptor,
+    tile: int | None,
+    overlap: int | None,
+    *,
+    usual: int,
+    shrinks: bool,
 ) -> TilePolicy:
-    """What the user asked for, else what suits the network."""
+    """What the user asked for, else what suits the network and, ``usual``, the device."""
     local = descriptor.tiling is Tiling.TILES
     if tile is None:
-        tile = TILE if local else 0
+        tile = usual if local else 0
     overlap = descriptor.overlap if overlap is None else overlap
     return TilePolicy(
         size=tile or None,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from preproc.errors import ModelError, PreprocError
+from preproc.graphs import Graphs
 from preproc.mixing import can_mix, only_inside
 from preproc.networks.inference import inference_form
 
@@ -73,6 +74,7 @@ class Runtime:
         in_pieces: bool = False,
         fast: bool = True,
         compiled: bool = False,
+        graphs: bool = False,
     ) -> None:
         """Move a network to its device, in channels_last.
 
@@ -85,6 +87,8 @@ class Runtime:
                 and gives host tensors; else whole batches are moved.
             fast: whether to run the form for inference; False runs the network as it was trained.
             compiled: whether that form's repeated blocks are compiled when first used.
+            graphs: whether small batches run as CUDA graphs (`preproc.graphs`), on a GPU. Not for
+                networks that shrink their result, whose tables are cached and may be freed.
         """
         self.device, self.dtype, self.name = device, dtype, name
         self._in_pieces = in_pieces
@@ -94,6 +98,7 @@ class Runtime:
         self._network = network.to(memory_format=torch.channels_last)
         self._fast, self._compiled = fast, compiled
         self._form = self._made_for(dtype)
+        self._graphs = Graphs(self._run_form) if graphs and device.type == "cuda" else None
 
     @torch.inference_mode()
     def __call__(self, batch: Tensor, inside: Tensor | None = None) -> Tensor:
@@ -113,7 +118,7 @@ class Runtime:
         """
         try:
             with only_inside(None if inside is None else inside.to(self.device)):
-                return self._finite(batch)
+                return self._finite(batch, None if inside is not None else self._graphs)
         except (RuntimeError, MemoryError) as error:
             if not is_full_memory(error):
                 raise
@@ -126,12 +131,11 @@ class Runtime:
             f"{height}x{width} px at once; choose a smaller tile=, or device='cpu'."
         )
 
-    def _finite(self, batch: Tensor) -> Tensor:
+    def _finite(self, batch: Tensor, graphs: Graphs | None) -> Tensor:
         """Run, and in float32 from now on if the output holds NaN or infinity that way only."""
         if not self._in_pieces:
             batch = batch.to(self.device, memory_format=torch.channels_last)
-        dtype = self.dtype  # read first: `_stay_in_float32`, maybe in another thread, sets it last
-        output = self._run(self._form, batch, dtype)
+        output = self._run_form(batch) if graphs is None else graphs(batch)
         if _is_finite(output):
             return output
         output = self._run(self._network, batch, torch.float32)
@@ -147,6 +151,7 @@ class Runtime:
         if self.dtype == torch.float32:  # another thread, or a run begun before, has seen to it
             return
         short = self.dtype
+        self._graphs = None
         self._form = self._made_for(torch.float32)
         self.dtype = torch.float32
         warnings.warn(
@@ -164,6 +169,10 @@ class Runtime:
         if self.device.type == "cpu":
             keep_heap()
         return inference_form(self._network, dtype, compiled=self._compiled)
+
+    def _run_form(self, batch: Tensor) -> Tensor:
+        dtype = self.dtype  # read first: `_stay_in_float32`, maybe in another thread, sets it last
+        return self._run(self._form, batch, dtype)
 
     def _run(self, network: nn.Module, batch: Tensor, dtype: torch.dtype) -> Tensor:
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):

@@ -77,3 +77,14 @@ def test_the_device_stays_the_same_when_another_becomes_current():
     assert enhance.device == torch.device("cuda", 1)
     assert enhance(photograph(20, 30)).shape == (80, 120, 3)
     assert choose_device() == torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize("model", ["cajnn-light", "cajnn", "cisrnet-light"])
+def test_crops_of_a_shape_that_comes_again_are_those_of_a_first_one(model):
+    crops = [photograph(32, 100)[:, left : left + 50] for left in range(0, 50, 10)]
+    enhance = Enhancer(model, device="cuda")
+    given = [enhance(crop) for crop in crops]
+    for crop, result in zip(crops, given, strict=True):
+        plain = Enhancer(model, device="cuda", fast=False)(crop)
+        assert np.abs(result - plain).max() <= NEAR["bfloat16"]
+    assert np.abs(given[0] - given[-1]).max() > NEAR["bfloat16"]

@@ -66,7 +66,7 @@ class ModelDescriptor:
             measured with the trained weights, not the radius.
         border: LR px of reflection that the stage puts around a picture and cuts off again, for
             networks in which zero padding shows.
-        dtypes: dtypes that are safe besides float32.
+        dtypes: dtypes that are safe besides float32, the preferred first.
         size: which input sizes are allowed.
         title: one line for people: architecture and paper.
         part_of: name of the model whose weights it shares, of which it takes those it has keys

@@ -1,0 +1,103 @@
+"""Small batches on a GPU as CUDA graphs, whose launches cost nothing.
+
+A network of hundreds of kernels takes a GPU's host longer to launch than the GPU to compute where
+pictures are small. A graph holds all launches for one shape of batch and repeats them at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MOST_PIXELS = 2**16
+"""LR px of the largest batch that is worth a graph; larger ones keep the GPU busy by themselves."""
+MOST_GRAPHS = 8
+"""Shapes whose graphs are kept, those used last; each holds the memory of its pass."""
+_RUNS_BEFORE = 2  # of a shape, for a graph costs as much as two runs, and its parts must be warm
+_MOST_COUNTED = 1024
+_log = logging.getLogger(__name__)
+
+
+class Graphs:
+    """Runs a function of one batch, as a graph where the same shape comes again and again.
+
+    May be called from several threads; graphs of one object run one after the other, since they
+    share their memory.
+
+    Args:
+        run: maps a tensor on a CUDA device to another. Neither branches on values nor keeps tables
+            that may be freed while a graph reads them.
+    """
+
+    def __init__(self, run: Callable[[Tensor], Tensor]) -> None:
+        self._run = run
+        self._graphs: OrderedDict[torch.Size, _Graph] = OrderedDict()
+        self._seen: Counter[torch.Size] = Counter()
+        self._lock = Lock()
+        self._pool: Any = None  # torch has a private type for it
+        self._works = True
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """The function of (N, C, H, W), in memory of its own."""
+        count, _, height, width = batch.shape
+        if not self._works or count * height * width > MOST_PIXELS:
+            return self._run(batch)
+        with self._lock:
+            graph = self._graphs.get(batch.shape)
+            if graph is None and self._is_wanted(batch.shape):
+                graph = self._captured(batch)
+            if graph is not None:
+                self._graphs.move_to_end(batch.shape)
+                return graph(batch)
+        return self._run(batch)
+
+    def _is_wanted(self, shape: torch.Size) -> bool:
+        if len(self._seen) >= _MOST_COUNTED:
+            self._seen.clear()
+        self._seen[shape] += 1
+        return self._works and self._seen[shape] > _RUNS_BEFORE
+
+    def _captured(self, batch: Tensor) -> _Graph | None:
+        if len(self._graphs) == MOST_GRAPHS:
+            self._graphs.popitem(last=False)
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        try:
+            graph = self._graphs[batch.shape] = _Graph(self._run, batch, self._pool)
+        except RuntimeError as error:  # memory is full, or something waits for the device
+            _log.info("Small batches run without CUDA graphs from now on: %s", error)
+            self._works = False
+            self._graphs.clear()
+            return None
+        return graph
+
+
+class _Graph:
+    """The launches of a function for batches like one; its input and output have fixed places."""
+
+    def __init__(
+        self,
+        run: Callable[[Tensor], Tensor],
+        batch: Tensor,
+        pool: Any,  # noqa: ANN401 - torch has a private type for it
+    ) -> None:
+        self._input = batch.clone(memory_format=torch.preserve_format)
+        self._graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize(batch.device)
+        with (
+            torch.cuda.device(batch.device),
+            # Other threads may go on meanwhile.
+            torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"),
+        ):
+            self._output = run(self._input)
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        self._input.copy_(batch)
+        self._graph.replay()
+        return self._output.clone(memory_format=torch.preserve_format)

@@ -1,0 +1,188 @@
+"""The dense block of CAJNN on a GPU: five kernels, and nothing between them.
+
+A dense layer reads all that came before it, so that plain torch joins a growing stack in new
+memory, adds a bias and applies an activation, each in a pass of its own, and every convolution
+reads the whole stack anew for a few channels. Here each piece of the stack is convolved once, for
+all layers that will read it: the sums of a layer wait in its own channels of one buffer until its
+last piece has come, and become the next piece there. A kernel is an implicit matrix product: for
+each of nine taps it loads a shifted tile of px, which the GPU's copy engine fills with zeros beyond
+the picture.
+
+Sums wait in the trunk's dtype, which adds roundings, in bfloat16 hardly more than the trunk's own:
+0.039/255 instead of 0.031/255 (RMS) off float32 on a crop of a photograph.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from preproc.networks.convolution import Conv2d
+
+_LAYERS = 5
+_COPY_ENGINE = (9, 0)  # compute capability from which tiles are loaded by it (Hopper)
+_LEAST_GROWTH = 16  # the narrowest matrices that the units take
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Launch:
+    """How a kernel is cut: px of a tile, channels of a step, warps, and loads under way."""
+
+    rows: int = 8
+    columns: int = 16
+    step: int = 64
+    warps: int = 8
+    stages: int = 3
+
+
+_LAUNCHES = {
+    16: (
+        _Launch(8, 16, 64, 4, 4),
+        _Launch(8, 16, 64, 4, 4),
+        _Launch(4, 16, 64, 4, 3),
+        _Launch(8, 16, 64, 4, 4),
+        _Launch(8, 16, 64, 4, 4),
+    ),
+    32: (
+        _Launch(8, 16, 64, 4, 3),
+        _Launch(8, 16, 64, 4, 4),
+        _Launch(8, 8, 64, 4, 3),
+        _Launch(8, 16, 64, 4, 4),
+        _Launch(4, 16, 64, 4, 4),
+    ),
+}
+"""By growth, for each layer; measured on an H200."""
+
+
+class FusedDense:
+    """A dense block for inference on a GPU, its weights in the order in which kernels read them.
+
+    Args:
+        convs: the block's five convolutions, as trained: ``growth`` channels each but for the last.
+        scale: of the residual.
+        slope: of the LeakyReLU behind all but the last.
+        dtype: of weights and features: bfloat16 or float16.
+    """
+
+    def __init__(
+        self, convs: Sequence[Conv2d], scale: float, slope: float, dtype: torch.dtype
+    ) -> None:
+        self.features, self.growth = convs[0].in_channels, convs[0].out_channels
+        self.scale, self.slope = scale, slope
+        scales = [1.0] * (_LAYERS - 1) + [scale]
+        weights = [s * conv.weight.detach() for s, conv in zip(scales, convs, strict=True)]
+        biases = [
+            torch.zeros_like(conv.weight[:, 0, 0, 0])
+            if conv.bias is None
+            else s * conv.bias.detach()
+            for s, conv in zip(scales, convs, strict=True)
+        ]
+        self.bias = torch.cat(biases).float()
+        self.weights: list[Tensor] = []
+        begin = 0
+        for layer in range(_LAYERS):
+            end = begin + (self.growth if layer else self.features)
+            # Of all layers still to come what reads this piece: (tap, channel in, channel out).
+            reading = torch.cat([weight[:, begin:end] for weight in weights[layer:]])
+            ordered = reading.permute(2, 3, 1, 0).flatten(0, 1)
+            self.weights.append(ordered.to(dtype).contiguous())
+            begin = end
+
+    def __call__(
+        self, x: Tensor, base: Tensor | None = None, inside: Tensor | None = None
+    ) -> Tensor:
+        """The block's output, ``x`` included.
+
+        Args:
+            x: (N, features, H, W), in the dtype of the weights.
+            base: of the same shape; if given, the result is scaled like the residual and added.
+            inside: which px are pictures, (N, 1, H, W), as `preproc.mixing.stack` gives it.
+
+        Returns:
+            (N, features, H, W) in channels_last.
+        """
+        if inside is not None:
+            inside = inside.to(x.dtype).contiguous()
+            x = x * inside
+        x = x.contiguous(memory_format=torch.channels_last)
+        count, _, height, width = x.shape
+        pitch = 4 * self.growth + self.features
+        sums = x.new_empty(count, height, width, pitch)
+        out = torch.empty_like(x)
+        source, into = x.permute(0, 2, 3, 1), out.permute(0, 2, 3, 1)
+        below = source if base is None else base.permute(0, 2, 3, 1).contiguous()
+        # Imported here, for there is no Triton on other systems.
+        from triton.tools.tensor_descriptor import TensorDescriptor  # noqa: PLC0415
+
+        from preproc.networks.dense_kernels import layer_kernel  # noqa: PLC0415
+
+        with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+            for layer, weights in enumerate(self.weights):
+                launch = _LAUNCHES[self.growth][layer]
+                channels, outputs = weights.shape[1:]
+                begin = layer * self.growth
+                piece = source if layer == 0 else sums[..., begin - self.growth : begin]
+                step = min(channels, launch.step)
+                tile = [1, launch.rows, launch.columns, step]
+                across, down = -(-width // launch.columns), -(-height // launch.rows)
+                wide = 1 << (outputs.bit_length() - 1)
+                layer_kernel[(count * down * across,)](
+                    TensorDescriptor(piece, list(piece.shape), list(piece.stride()), tile),
+                    *(weights, self.bias, sums, source, below, into),
+                    source if inside is None else inside,
+                    *(height, width, down, across, begin, pitch, self.slope, self.scale),
+                    INPUTS=channels,
+                    WIDE=wide,
+                    NARROW=outputs - wide,
+                    FEATURES=self.features,
+                    GROWTH=self.growth,
+                    ROWS=launch.rows,
+                    COLUMNS=launch.columns,
+                    STEP=step,
+                    FIRST=layer == 0,
+                    LAST=layer == _LAYERS - 1,
+                    OUTER=base is not None,
+                    MASKED=inside is not None,
+                    LOADS=launch.stages,
+                    num_warps=launch.warps,
+                )
+        return out
+
+
+def can_fuse(convs: Sequence[Conv2d], dtype: torch.dtype) -> bool:
+    """Whether these kernels suit the convolutions of a dense block, and run where those lie."""
+    device = convs[0].weight.device
+    if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
+        return False
+    features, growth = convs[0].in_channels, convs[0].out_channels
+    # All layers' channels then are sums of two powers of two, as matrices here must be.
+    return growth in _LAUNCHES and features == 2 * growth and _runs(device)
+
+
+@cache
+def _runs(device: torch.device) -> bool:
+    """Found out by trying: Triton also needs a C compiler, and a folder for what it compiles."""
+    if torch.cuda.get_device_capability(device) < _COPY_ENGINE:
+        return False
+    growth = _LEAST_GROWTH
+    convs = [Conv2d((2 + k) * growth, growth if k < 4 else 2 * growth) for k in range(_LAYERS)]
+    try:
+        from triton.errors import TritonError  # noqa: PLC0415
+    except ImportError:
+        return False
+    try:
+        with torch.inference_mode(), torch.cuda.device(device):
+            block = FusedDense([conv.to(device) for conv in convs], 1.0, 0.2, torch.bfloat16)
+            block(torch.zeros(1, 2 * growth, 4, 4, dtype=torch.bfloat16, device=device))
+            torch.cuda.synchronize(device)
+    except (RuntimeError, OSError, subprocess.SubprocessError, TritonError) as error:
+        _log.info("Dense blocks run without kernels of their own on %s: %s", device, error)
+        return False
+    return True
