@@ -98,26 +98,10 @@ def recipe_file(tmp_path, text=SMALL):
 # Recipes
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "cajnn",
-        "cajnn-continued",
-        "cajnn-light",
-        "cajnn-light-continued",
-        "cajnn-light-muon",
-        "cajnn-ocr",
-        "cajnn-faces",
-        "cajnn-paper",
-        "cajnn-research",
-        "cisrnet",
-        "cisrnet-light",
-        "cisrnet-light-continued",
-        "cisrnet-light-muon",
-        "cisrnet-light-rescaled",
-        "cisrnet-paper",
-    ],
-)
+RECIPES = Path(export.__file__).parent / "recipes"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
 def test_shipped_recipes_are_valid(name):
     for stage in load_recipe(name):
         assert find(stage.model, stage.scale)

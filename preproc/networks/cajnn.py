@@ -357,5 +357,4 @@ register(
     _descriptor("cajnn-light", *_LIGHT, "CAJNN at 1/14 of the cost, for CPUs"),
     _descriptor("cajnn-ocr", *_LIGHT, "cajnn-light trained for words, in front of OCR"),
     _descriptor("cajnn-faces", *_LIGHT, "cajnn-light trained for faces, in front of detectors"),
-    _descriptor("cajnn-research", *_PAPER, "cajnn trained on pictures for research, too"),
 )

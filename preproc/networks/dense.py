@@ -127,6 +127,7 @@ class FusedDense:
             for layer, weights in enumerate(self.weights):
                 launch = _LAUNCHES[self.growth][layer]
                 channels, outputs = weights.shape[1:]
+                last = layer == _LAYERS - 1
                 begin = layer * self.growth
                 piece = source if layer == 0 else sums[..., begin - self.growth : begin]
                 step = min(channels, launch.step)
@@ -147,9 +148,9 @@ class FusedDense:
                     COLUMNS=launch.columns,
                     STEP=step,
                     FIRST=layer == 0,
-                    LAST=layer == _LAYERS - 1,
-                    OUTER=base is not None,
-                    MASKED=inside is not None,
+                    LAST=last,
+                    OUTER=last and base is not None,
+                    MASKED=not last and inside is not None,
                     LOADS=launch.stages,
                     num_warps=launch.warps,
                 )
@@ -179,8 +180,8 @@ def _runs(device: torch.device) -> bool:
         return False
     try:
         with torch.inference_mode(), torch.cuda.device(device):
-            block = FusedDense([conv.to(device) for conv in convs], 1.0, 0.2, torch.bfloat16)
-            block(torch.zeros(1, 2 * growth, 4, 4, dtype=torch.bfloat16, device=device))
+            block = FusedDense([conv.to(device) for conv in convs], 1.0, 0.2, torch.float16)
+            block(torch.zeros(1, 2 * growth, 4, 4, dtype=torch.float16, device=device))
             torch.cuda.synchronize(device)
     except (RuntimeError, OSError, subprocess.SubprocessError, TritonError) as error:
         _log.info("Dense blocks run without kernels of their own on %s: %s", device, error)
