@@ -30,6 +30,8 @@ assert can_mix(block)
 for value in block.parameters():
     value.normal_(0, 0.05 if value.ndim == 4 else 0.2)
 fused = FusedDense([*block.convs], RESIDUAL_SCALE, 0.2, torch.float16)
+pixel = torch.randn(1, features, 1, 1)
+torch.testing.assert_close(fused(pixel.half()).float(), block(pixel), rtol=0, atol=0.01)
 # Neither extent is whole tiles; the second picture is smaller than the first.
 x, base = torch.randn(2, 2, features, 9, 17)
 inside = torch.zeros(2, 1, 9, 17)

@@ -130,12 +130,15 @@ class FusedDense:
                 last = layer == _LAYERS - 1
                 begin = layer * self.growth
                 piece = source if layer == 0 else sums[..., begin - self.growth : begin]
+                # Not the tensor's own strides, which may be anything along an extent of 1.
+                px = self.features if layer == 0 else pitch
+                strides = [height * width * px, width * px, px, 1]
                 step = min(channels, launch.step)
                 tile = [1, launch.rows, launch.columns, step]
                 across, down = -(-width // launch.columns), -(-height // launch.rows)
                 wide = 1 << (outputs.bit_length() - 1)
                 layer_kernel[(count * down * across,)](
-                    TensorDescriptor(piece, list(piece.shape), list(piece.stride()), tile),
+                    TensorDescriptor(piece, list(piece.shape), strides, tile),
                     *(weights, self.bias, sums, source, below, into),
                     source if inside is None else inside,
                     *(height, width, down, across, begin, pitch, self.slope, self.scale),
