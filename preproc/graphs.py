@@ -57,6 +57,10 @@ class Graphs:
                 return graph(batch)
         return self._run(batch)
 
+    def __reduce__(self) -> tuple[type[Graphs], tuple[Callable[[Tensor], Tensor]]]:
+        """A copy is made without graphs, which belong to the memory that they use."""
+        return Graphs, (self._run,)
+
     def _is_wanted(self, shape: torch.Size) -> bool:
         if len(self._seen) >= _MOST_COUNTED:
             self._seen.clear()

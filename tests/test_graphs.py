@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 
 import pytest
@@ -61,6 +62,15 @@ def test_the_shape_used_longest_ago_makes_room(made):
     assert len(made) == MOST_GRAPHS + 1
     run(batches[1])
     assert made[-1] == batches[1].shape
+
+
+def test_a_copy_has_graphs_of_its_own(made):
+    run = Graphs(torch.neg)
+    batch = torch.ones(1, 3, 2, 2)
+    for _ in range(3):
+        run(batch)
+    assert len(made) == 1
+    assert copy.deepcopy(run)(batch).eq(-1).all()
 
 
 def test_what_cannot_be_captured_runs_as_before(made, monkeypatch, caplog):
