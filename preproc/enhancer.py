@@ -131,7 +131,8 @@ class Enhancer:
                 False runs it as it was trained, for comparison.
             compiled: whether that form's repeated blocks go through ``torch.compile`` when first
                 used, which takes a C++ compiler on a CPU and half a minute on either device, once
-                for all sizes. For long runs on a GPU; on a CPU nothing is gained. Pictures of
+                for all sizes. For long runs on GPUs before Hopper: later ones run CAJNN faster
+                without (`preproc.networks.dense`), and on a CPU nothing is gained. Pictures of
                 different sizes then share no batch, and regions no sheet.
 
         Raises:

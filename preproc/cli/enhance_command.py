@@ -137,7 +137,7 @@ def enhance(
         bool,
         typer.Option(
             "--compile",
-            help="Compile the network first, in half a minute; for many pictures on a GPU.",
+            help="Compile the network first, in half a minute; for GPUs before Hopper.",
             rich_help_panel=_HOW,
         ),
     ] = False,
