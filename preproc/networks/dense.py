@@ -65,7 +65,8 @@ class FusedDense:
     """A dense block for inference on a GPU, its weights in the order in which kernels read them.
 
     Args:
-        convs: the block's five convolutions, as trained: ``growth`` channels each but for the last.
+        convs: the block's five convolutions, as trained, with biases: ``growth`` channels each but
+            for the last.
         scale: of the residual.
         slope: of the LeakyReLU behind all but the last.
         dtype: of weights and features: bfloat16 or float16.
@@ -78,13 +79,9 @@ class FusedDense:
         self.scale, self.slope = scale, slope
         scales = [1.0] * (_LAYERS - 1) + [scale]
         weights = [s * conv.weight.detach() for s, conv in zip(scales, convs, strict=True)]
-        biases = [
-            torch.zeros_like(conv.weight[:, 0, 0, 0])
-            if conv.bias is None
-            else s * conv.bias.detach()
-            for s, conv in zip(scales, convs, strict=True)
-        ]
-        self.bias = torch.cat(biases).float()
+        biases = [conv.bias for conv in convs if conv.bias is not None]
+        scaled = [s * bias.detach() for s, bias in zip(scales, biases, strict=True)]
+        self.bias = torch.cat(scaled).float()
         self.weights: list[Tensor] = []
         begin = 0
         for layer in range(_LAYERS):
@@ -111,53 +108,65 @@ class FusedDense:
         if inside is not None:
             inside = inside.to(x.dtype).contiguous()
             x = x * inside
-        x = x.contiguous(memory_format=torch.channels_last)
         count, _, height, width = x.shape
-        pitch = 4 * self.growth + self.features
-        sums = x.new_empty(count, height, width, pitch)
-        out = torch.empty_like(x)
-        source, into = x.permute(0, 2, 3, 1), out.permute(0, 2, 3, 1)
-        below = source if base is None else base.permute(0, 2, 3, 1).contiguous()
+        # As the kernels see them: (N, H, W, channels) without gaps.
+        source = x.permute(0, 2, 3, 1).contiguous()
+        below = None if base is None else base.permute(0, 2, 3, 1).contiguous()
+        sums = x.new_empty(count, height, width, 4 * self.growth + self.features)
+        out = torch.empty_like(source)
+        with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+            for layer in range(_LAYERS):
+                self._launch(layer, source, sums, below, out, inside)
+        return out.permute(0, 3, 1, 2)
+
+    def _launch(
+        self,
+        layer: int,
+        source: Tensor,
+        sums: Tensor,
+        base: Tensor | None,
+        out: Tensor,
+        inside: Tensor | None,
+    ) -> None:
+        """One kernel: a layer's piece into the sums of all layers from it on, or the last's out."""
         # Imported here, for there is no Triton on other systems.
         from triton.tools.tensor_descriptor import TensorDescriptor  # noqa: PLC0415
 
         from preproc.networks.dense_kernels import layer_kernel  # noqa: PLC0415
 
-        with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
-            for layer, weights in enumerate(self.weights):
-                launch = _LAUNCHES[self.growth][layer]
-                channels, outputs = weights.shape[1:]
-                last = layer == _LAYERS - 1
-                begin = layer * self.growth
-                piece = source if layer == 0 else sums[..., begin - self.growth : begin]
-                # Not the tensor's own strides, which may be anything along an extent of 1.
-                px = self.features if layer == 0 else pitch
-                strides = [height * width * px, width * px, px, 1]
-                step = min(channels, launch.step)
-                tile = [1, launch.rows, launch.columns, step]
-                across, down = -(-width // launch.columns), -(-height // launch.rows)
-                wide = 1 << (outputs.bit_length() - 1)
-                layer_kernel[(count * down * across,)](
-                    TensorDescriptor(piece, list(piece.shape), strides, tile),
-                    *(weights, self.bias, sums, source, below, into),
-                    source if inside is None else inside,
-                    *(height, width, down, across, begin, pitch, self.slope, self.scale),
-                    INPUTS=channels,
-                    WIDE=wide,
-                    NARROW=outputs - wide,
-                    FEATURES=self.features,
-                    GROWTH=self.growth,
-                    ROWS=launch.rows,
-                    COLUMNS=launch.columns,
-                    STEP=step,
-                    FIRST=layer == 0,
-                    LAST=last,
-                    OUTER=last and base is not None,
-                    MASKED=not last and inside is not None,
-                    LOADS=launch.stages,
-                    num_warps=launch.warps,
-                )
-        return out
+        launch = _LAUNCHES[self.growth][layer]
+        weights = self.weights[layer]
+        channels, outputs = weights.shape[1:]
+        begin, last = layer * self.growth, layer == _LAYERS - 1
+        count, height, width, pitch = sums.shape
+        piece = source if layer == 0 else sums[..., begin - self.growth : begin]
+        # Not the tensor's own strides, which may be anything along an extent of 1.
+        px = self.features if layer == 0 else pitch
+        strides = [height * width * px, width * px, px, 1]
+        step = min(channels, launch.step)
+        tile = [1, launch.rows, launch.columns, step]
+        down, across = -(-height // launch.rows), -(-width // launch.columns)
+        wide = 1 << (outputs.bit_length() - 1)
+        layer_kernel[(count * down * across,)](
+            TensorDescriptor(piece, list(piece.shape), strides, tile),
+            *(weights, self.bias, sums, source),
+            *(source if base is None else base, out, source if inside is None else inside),
+            *(height, width, down, across, begin, pitch, self.slope, self.scale),
+            INPUTS=channels,
+            WIDE=wide,
+            NARROW=outputs - wide,
+            FEATURES=self.features,
+            GROWTH=self.growth,
+            ROWS=launch.rows,
+            COLUMNS=launch.columns,
+            STEP=step,
+            FIRST=layer == 0,
+            LAST=last,
+            OUTER=last and base is not None,
+            MASKED=not last and inside is not None,
+            LOADS=launch.stages,
+            num_warps=launch.warps,
+        )
 
 
 def can_fuse(convs: Sequence[Conv2d], dtype: torch.dtype) -> bool:
