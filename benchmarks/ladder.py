@@ -4,6 +4,7 @@
 
 Steps take turns in one process; medians of processor time on a CPU (one thread), of time that
 passes on a GPU. The last column is the largest difference from the first row's picture in 1/255.
+With --profile, what the last step but compiling spends its time on, by torch's profiler.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # works in a checkout that i
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 from preproc.bench import Timing, parse_size
 from preproc.networks import find
@@ -96,6 +98,7 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--weights", type=Path, help="safetensors (default: the shipped ones)")
     parser.add_argument("--runs", type=int, default=5, help="warm runs of each step (default: 5)")
+    parser.add_argument("--profile", action="store_true", help="list kernels and operators, too")
     options = parser.parse_args(args)
     device = choose_device(options.device)
     descriptor = find(options.model)
@@ -139,10 +142,24 @@ def main(args: Sequence[str] | None = None) -> None:
         off = float((pictures[name] - pictures[first]).abs().max() * 255)
         speed = height * width / seconds / 1e3
         write(f"{name:46}{1e3 * seconds:10.1f}{speed:10.2f}{gain:9.2f}{off:10.4f}\n")
+    if options.profile:
+        write(_profiled([*forms.values()][-2], x, dtype))
 
 
 def _convolutions(network: nn.Module) -> list[Conv2d]:
     return [module for module in network.modules() if isinstance(module, Conv2d)]
+
+
+def _profiled(network: nn.Module, x: Tensor, dtype: torch.dtype) -> str:
+    """The kernels, on a CPU operators, that most of a pass' time goes to."""
+    device = ProfilerActivity.CPU if x.device.type == "cpu" else ProfilerActivity.CUDA
+    with profile(activities=[device]) as passes:
+        _run(network, x, dtype)
+        if x.device.type == "cuda":
+            torch.cuda.synchronize(x.device)
+    key = f"self_{device.name.lower()}_time_total"
+    table: str = passes.key_averages().table(sort_by=key, row_limit=12, max_name_column_width=60)
+    return f"{table}\n"
 
 
 def _network(model: str, weights: Path | None) -> CAJNN:

@@ -90,9 +90,7 @@ def ours(
         network = load_network(descriptor, path)
     if isinstance(network, Splittable):
         network = Strips(network, pixels=strip_pixels(device))
-    runtime = Runtime(
-        network, device, enhancer.dtype, model, compiled=compiled, graphs=not compiled
-    )
+    runtime = Runtime(network, device, enhancer.dtype, model, compiled=compiled, graphs=True)
 
     def alone(files: Sequence[bytes]) -> Callable[[], object]:
         batch = _batch(files, device)

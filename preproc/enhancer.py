@@ -171,14 +171,9 @@ class Enhancer:
                 network, shrink=self._shrinks and unpadded, pixels=strip_pixels(self.device)
             )
         name = str(self.descriptor)
+        graphs = not self._shrinks
         runtime = Runtime(
-            network,
-            self.device,
-            self.dtype,
-            name,
-            fast=fast,
-            compiled=compiled,
-            graphs=fast and not compiled and not self._shrinks,
+            network, self.device, self.dtype, name, fast=fast, compiled=compiled, graphs=graphs
         )
         share = 1 / 8 if self_ensemble else 1.0
         apply = self._by_layers(network, runtime, layerwise, share, fast=fast)

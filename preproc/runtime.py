@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from preproc.errors import ModelError, PreprocError
 from preproc.graphs import Graphs
-from preproc.mixing import can_mix, only_inside
+from preproc.mixing import can_mix, inside, only_inside
 from preproc.networks.inference import inference_form
 
 _DTYPES = {
@@ -87,8 +87,9 @@ class Runtime:
                 and gives host tensors; else whole batches are moved.
             fast: whether to run the form for inference; False runs the network as it was trained.
             compiled: whether that form's repeated blocks are compiled when first used.
-            graphs: whether small batches run as CUDA graphs (`preproc.graphs`), on a GPU. Not for
-                networks that shrink their result, whose tables are cached and may be freed.
+            graphs: whether small batches in that form, not compiled, run as CUDA graphs
+                (`preproc.graphs`), on a GPU. Not for networks that shrink their result, whose
+                tables are cached and may be freed.
         """
         self.device, self.dtype, self.name = device, dtype, name
         self._in_pieces = in_pieces
@@ -98,7 +99,8 @@ class Runtime:
         self._network = network.to(memory_format=torch.channels_last)
         self._fast, self._compiled = fast, compiled
         self._form = self._made_for(dtype)
-        self._graphs = Graphs(self._run_form) if graphs and device.type == "cuda" else None
+        graphs = graphs and fast and not compiled and device.type == "cuda"
+        self._graphs = Graphs(self._run_form) if graphs else None
 
     @torch.inference_mode()
     def __call__(self, batch: Tensor, inside: Tensor | None = None) -> Tensor:
@@ -118,7 +120,7 @@ class Runtime:
         """
         try:
             with only_inside(None if inside is None else inside.to(self.device)):
-                return self._finite(batch, None if inside is not None else self._graphs)
+                return self._finite(batch)
         except (RuntimeError, MemoryError) as error:
             if not is_full_memory(error):
                 raise
@@ -131,10 +133,12 @@ class Runtime:
             f"{height}x{width} px at once; choose a smaller tile=, or device='cpu'."
         )
 
-    def _finite(self, batch: Tensor, graphs: Graphs | None) -> Tensor:
+    def _finite(self, batch: Tensor) -> Tensor:
         """Run, and in float32 from now on if the output holds NaN or infinity that way only."""
         if not self._in_pieces:
             batch = batch.to(self.device, memory_format=torch.channels_last)
+        # A graph knows one mask only, the one it was made with.
+        graphs = None if inside() is not None else self._graphs
         output = self._run_form(batch) if graphs is None else graphs(batch)
         if _is_finite(output):
             return output

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from torch import nn
 
 from preproc.networks import cajnn
 from preproc.networks.cajnn import CAJNN, RRDB, DenseBlock
@@ -87,9 +86,18 @@ def test_the_form_for_inference_runs_the_kernels_where_they_can_be_had(fake_kern
 
 
 def test_a_compiler_gets_the_layers_not_the_kernels(fake_kernels):
-    form = inference_form(Strips(CAJNN(4, 32, 16, 2)), torch.float32, compiled=True)
-    blocks = [module for module in form.modules() if isinstance(module, DenseBlock)]
-    assert len(blocks) == 6
-    assert all(block._fused is None for block in blocks)
-    compiled = [m for m in form.modules() if isinstance(m, nn.Module) and m._compiled_call_impl]
+    network = CAJNN(4, 32, 16, 2).requires_grad_(False)
+    form = inference_form(Strips(network), torch.float32, compiled=True)
+    compiled = [module for module in form.modules() if module._compiled_call_impl]
     assert [type(module) for module in compiled] == [RRDB, RRDB]
+    blocks, plain = (
+        [module for module in net.modules() if isinstance(module, DenseBlock)]
+        for net in (form, network)
+    )
+    assert len(blocks) == 6
+    x = torch.rand(1, 32, 4, 5)
+    for block, layers in zip(blocks, plain, strict=True):
+        torch.testing.assert_close(block(x), x + 1)
+        # The backend leaves what was traced as it is, and needs no C++ compiler.
+        traced = torch.compile(block, backend="eager", fullgraph=True)
+        torch.testing.assert_close(traced(x), layers(x))

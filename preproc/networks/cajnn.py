@@ -102,7 +102,8 @@ class DenseBlock(nn.Module):
             stacks: memory to use, if any.
             base: of the same shape; if given, the result is scaled by 0.2 and added to it.
         """
-        if self._fused is not None:
+        # A compiler cannot look into the kernels.
+        if not torch.compiler.is_compiling() and self._fused is not None:
             return self._fused(x, base, inside())
         stack = x
         for conv in self.convs[:4]:
@@ -116,10 +117,6 @@ class DenseBlock(nn.Module):
         convs = [conv for conv in self.convs if isinstance(conv, Conv2d)]
         if can_fuse(convs, dtype):
             self._fused = FusedDense(convs, RESIDUAL_SCALE, _DENSE_SLOPE, dtype)
-
-    def unfuse(self) -> None:
-        """Compute layer by layer again, as a compiler wants it."""
-        self._fused = None
 
 
 class RRDB(nn.Module):
@@ -307,9 +304,6 @@ class CAJNN(nn.Module):
     def compile_blocks(self) -> None:
         """Compile the trunk; see `preproc.networks.inference`."""
         self._shares_stacks = False  # a compiler plans memory itself
-        for module in self.trunk.modules():
-            if isinstance(module, DenseBlock):
-                module.unfuse()
         for block in self.trunk:
             block.compile(dynamic=True)
 

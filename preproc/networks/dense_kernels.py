@@ -33,7 +33,6 @@ def layer_kernel(
     GROWTH: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
-    STEP: tl.constexpr,
     FIRST: tl.constexpr,
     LAST: tl.constexpr,
     OUTER: tl.constexpr,
@@ -47,22 +46,20 @@ def layer_kernel(
     left = tile % across * COLUMNS
     PX: tl.constexpr = ROWS * COLUMNS
     OUTPUTS: tl.constexpr = WIDE + NARROW
-    STEPS: tl.constexpr = INPUTS // STEP
     # Sides of matrices are powers of two, so that 3 * 2^k outputs are two matrices.
     SECOND: tl.constexpr = NARROW if NARROW > 0 else 16
-    channel = tl.arange(0, STEP)[:, None] * OUTPUTS
+    channel = tl.arange(0, INPUTS)[:, None] * OUTPUTS
     wide_at = channel + tl.arange(0, WIDE)[None, :]
     narrow_at = channel + WIDE + tl.arange(0, SECOND)[None, :]
     wide = tl.zeros((PX, WIDE), tl.float32)
     narrow = tl.zeros((PX, SECOND), tl.float32)
-    for step in tl.range(0, 9 * STEPS, num_stages=LOADS):
-        tap = step // STEPS
-        at = [n, top + tap // 3 - 1, left + tap % 3 - 1, step % STEPS * STEP]
-        pixels = piece.load(at).reshape(PX, STEP)
-        row = weights + step * STEP * OUTPUTS
-        wide = tl.dot(pixels, tl.load(row + wide_at), wide)
+    for tap in tl.range(0, 9, num_stages=LOADS):
+        at = [n, top + tap // 3 - 1, left + tap % 3 - 1, 0]
+        pixels = piece.load(at).reshape(PX, INPUTS)
+        own = weights + tap * INPUTS * OUTPUTS
+        wide = tl.dot(pixels, tl.load(own + wide_at), wide)
         if NARROW > 0:
-            narrow = tl.dot(pixels, tl.load(row + narrow_at), narrow)
+            narrow = tl.dot(pixels, tl.load(own + narrow_at), narrow)
     px = tl.arange(0, PX)
     y = top + px // COLUMNS
     x = left + px % COLUMNS

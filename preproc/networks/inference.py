@@ -58,8 +58,6 @@ def inference_form(network: nn.Module, dtype: torch.dtype, *, compiled: bool = F
     for module in form.modules():
         if isinstance(module, Preparable):
             module.prepare(dtype)
-    # Not before all have their forms, some of which a compiler wants otherwise.
-    for module in form.modules():
         if compiled and isinstance(module, Compilable):
             module.compile_blocks()
     return form
