@@ -19,8 +19,8 @@ from preproc.mixing import inside, only_inside
 from preproc.resize import imresize
 from preproc.tiles import CONTEXT, Span
 
-STRIP_PIXELS = 2**15
-"""LR px in a strip on a GPU, not counting its neighbours."""
+STRIP_PIXELS = 2**16
+"""LR px in a strip on a GPU, not counting its neighbours: about what its trunk's memory holds."""
 CPU_STRIP_PIXELS = 2**12
 """The same on a CPU, which is fastest where its caches hold a strip and allocators reuse it."""
 LEAST_ROWS = 16

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +33,7 @@ class SubPixel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, features, H, W) to (N, out, factor*H, factor*W)."""
         if self.rows is not None:
-            return _interleaved([row(x) for row in self.rows], self.shuffle.upscale_factor)
+            return _interleaved(self.rows, x)
         shuffled: Tensor = self.shuffle(self.conv(x))
         return shuffled
 
@@ -57,12 +56,14 @@ class SubPixel(nn.Module):
         del self.conv
 
 
-def _interleaved(rows: Sequence[Tensor], factor: int) -> Tensor:
-    """(N, C, factor*H, factor*W) of the rows that come of each row, each (N, factor*C, H, W)."""
-    count, channels, height, width = rows[0].shape
-    lines = [row.permute(0, 2, 3, 1).reshape(count, height, 1, -1) for row in rows]
-    px = torch.cat(lines, 2).view(count, factor * height, factor * width, channels // factor)
-    return px.permute(0, 3, 1, 2)
+def _interleaved(rows: nn.ModuleList, x: Tensor) -> Tensor:
+    """(N, C, factor*H, factor*W) of the rows that come of each row of (N, features, H, W)."""
+    count, _, height, width = x.shape
+    factor, (weight, *_) = len(rows), rows.parameters()
+    lines = weight.new_empty(count, height, factor, width, len(weight))
+    for at, row in enumerate(rows):
+        row(x, lines[:, :, at].permute(0, 3, 1, 2))
+    return lines.view(count, factor * height, factor * width, -1).permute(0, 3, 1, 2)
 
 
 def upsampling_steps(scale: int) -> list[int]:

@@ -2,8 +2,9 @@
 
 A layer that knows what follows can have it done where its result still lies in a register. On
 x86 CPUs oneDNN does so, with weights that were reordered for it once instead of in every call; the
-operators are those that torch's own compiler calls, since torch has none for people. Everywhere
-else, in training and in other dtypes the layers are plain torch.
+operators are those that torch's own compiler calls, since torch has none for people. On GPUs a
+kernel of our own does all that follows in one pass (`preproc.networks.finish`). Everywhere else, in
+training and in other dtypes the layers are plain torch.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from preproc.networks.finish import can_finish, finish
 
 _log = logging.getLogger(__name__)
 
@@ -45,18 +48,30 @@ class Conv2d(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=bias)
         self.slope = slope
         self._packed: Tensor | None = None
+        self._finishes = False
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name for it
-        """Map (N, inputs, H, W) to (N, outputs, H, W)."""
+    def forward(self, input: Tensor, out: Tensor | None = None) -> Tensor:  # noqa: A002
+        """Map (N, inputs, H, W) to (N, outputs, H, W).
+
+        Args:
+            input: features, by torch's name for them.
+            out: where the result goes, if given, for inference: in channels_last but for the
+                distance of its rows.
+        """
+        if self._is_finished_for(input):
+            sums = self._conv_forward(input, self.weight, None)
+            return finish(sums, self.bias, slope=self.slope, out=out)
         if self._is_packed_for(input):
             # oneDNN's "leaky_relu" with a slope of 0 is its ReLU.
             what, of = ("none", []) if self.slope is None else ("leaky_relu", [self.slope])
-            fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            result: Tensor = torch.ops.mkldnn._convolution_pointwise(
                 input, self._packed, self.bias, *self._geometry(), what, of, ""
             )
-            return fused
-        out = super().forward(input)
-        return out if self.slope is None else F.leaky_relu(out, self.slope, inplace=True)
+        else:
+            result = super().forward(input)
+            if self.slope is not None:
+                result = F.leaky_relu(result, self.slope, inplace=True)
+        return result if out is None else out.copy_(result)
 
     def prepare(self, dtype: torch.dtype) -> None:
         """Take the form for inference; see `preproc.networks.inference`."""
@@ -70,8 +85,9 @@ class Conv2d(nn.Conv2d):
             setattr(self, name, cast)
 
     def pack(self) -> None:
-        """Reorder the weights for oneDNN, where it can be had, for inputs of their dtype."""
+        """Have what follows done with the convolution, where it can be, for inputs of its dtype."""
         weight = self.weight.detach()
+        self._finishes = can_finish(weight)
         if weight.device.type == "cpu" and _can_fuse(weight.dtype):
             self._packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry())
 
@@ -84,6 +100,11 @@ class Conv2d(nn.Conv2d):
         super().__setstate__({**state, "_packed": None})  # type: ignore[no-untyped-call]
         if state["_packed"]:
             self.pack()
+
+    def _is_finished_for(self, input: Tensor) -> bool:  # noqa: A002
+        if torch.compiler.is_compiling() or not self._finishes:
+            return False
+        return input.dtype == self.weight.dtype
 
     def _is_packed_for(self, input: Tensor) -> bool:  # noqa: A002
         # A compiler fuses by itself, and cannot look into what oneDNN ordered, not even for None.
@@ -113,6 +134,8 @@ class ResidualConv2d(Conv2d):
 
     def forward(self, input: Tensor, skip: Tensor) -> Tensor:  # type: ignore[override]  # noqa: A002
         """Map (N, inputs, H, W) and the skip (N, outputs, H, W) to the skip's shape."""
+        if self._is_finished_for(input) and self.scale == 1 and skip.dtype == input.dtype:
+            return finish(self._conv_forward(input, self.weight, None), self.bias, skip=skip)
         if self._is_packed_for(input) and skip.dtype == input.dtype:
             fused: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
                 *(input, skip, self._packed, self.bias, *self._geometry()),

@@ -14,8 +14,6 @@ Sums wait in the trunk's dtype, which adds roundings, in bfloat16 hardly more th
 
 from __future__ import annotations
 
-import logging
-import subprocess
 from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
@@ -24,10 +22,10 @@ import torch
 from torch import Tensor
 
 from preproc.networks.convolution import Conv2d
+from preproc.networks.trial import runs
 
 _LAYERS = 5
 _COPY_ENGINE = (9, 0)  # compute capability from which tiles are loaded by it (Hopper)
-_log = logging.getLogger(__name__)
 
 
 class _Launch(NamedTuple):
@@ -176,21 +174,13 @@ def can_fuse(convs: Sequence[Conv2d], dtype: torch.dtype) -> bool:
 
 @cache
 def _runs(device: torch.device) -> bool:
-    """Found out by trying: Triton also needs a C compiler, and a folder for what it compiles."""
     if torch.cuda.get_device_capability(device) < _COPY_ENGINE:
         return False
     growth = min(_LAUNCHES)
     convs = [Conv2d((2 + k) * growth, growth if k < 4 else 2 * growth) for k in range(_LAYERS)]
-    try:
-        from triton.errors import TritonError  # noqa: PLC0415
-    except ImportError:
-        return False
-    try:
-        with torch.inference_mode(), torch.cuda.device(device):
-            block = FusedDense([conv.to(device) for conv in convs], 1.0, 0.2, torch.float16)
-            block(torch.zeros(1, 2 * growth, 4, 4, dtype=torch.float16, device=device))
-            torch.cuda.synchronize(device)
-    except (RuntimeError, OSError, subprocess.SubprocessError, TritonError) as error:
-        _log.info("Dense blocks run without kernels of their own on %s: %s", device, error)
-        return False
-    return True
+
+    def trial() -> None:
+        block = FusedDense([conv.to(device) for conv in convs], 1.0, 0.2, torch.float16)
+        block(torch.zeros(1, 2 * growth, 4, 4, dtype=torch.float16, device=device))
+
+    return runs("Dense blocks run", device, trial)

@@ -19,24 +19,30 @@ class Float32Conv2d(nn.Conv2d):
     _parts: Tensor | None = None
 
     def split(self, dtype: torch.dtype) -> None:
-        """Let CPUs with bfloat16 units compute in them, for inference, where results are residuals.
+        """Let units for a short dtype compute it, for inference, where results are residuals.
 
-        Every weight becomes a sum of two bfloat16 values, with twice the significant bits, so that
-        only the result of either part is rounded: by at most 2^-9 of itself. That suits a residual,
-        a quarter of a grey level where it is half the range, and not a picture. Without effect on
-        other devices and dtypes.
+        Every weight becomes a sum of two short values, with twice the significant bits, so that
+        only the result of either part is rounded: in bfloat16 by at most 2^-9 of itself. That suits
+        a residual, a quarter of a grey level where it is half the range, and not a picture. Without
+        effect in float32, and in float16 on a CPU.
         """
-        if dtype == torch.bfloat16 and self.weight.device.type == "cpu":
-            high = self.weight.detach().to(dtype)
-            low = (self.weight.detach() - high).to(dtype)
-            self._parts = torch.cat((high, low)).contiguous(memory_format=torch.channels_last)
+        device = self.weight.device.type
+        if dtype != torch.bfloat16 and (dtype != torch.float16 or device != "cuda"):
+            return
+        high = self.weight.detach().to(dtype)
+        low = (self.weight.detach() - high).to(dtype)
+        parts = torch.cat((high, low))
+        if device == "cuda":
+            # Matrix units take channels by the eight; else cuDNN copies to make it so.
+            parts = F.pad(parts, (0, 0, 0, 0, 0, 0, 0, -len(parts) % 8))
+        self._parts = parts.contiguous(memory_format=torch.channels_last)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name for it
         """Convolve (N, C, H, W) of any float dtype; returns float32."""
         with _without_autocast(input.device.type):
             if self._parts is not None and input.dtype == self._parts.dtype:
                 both = F.conv2d(input, self._parts, None, self.stride, self.padding, self.dilation)
-                high, low = both.float().chunk(2, 1)
+                high, low = both[:, : 2 * self.out_channels].float().chunk(2, 1)
                 result = high + low
                 return result if self.bias is None else result + self.bias.view(-1, 1, 1)
             bias = None if self.bias is None else self.bias.float()

@@ -1,0 +1,74 @@
+"""What follows a convolution on a GPU, in one pass: bias, skip, LeakyReLU, and the way to a place.
+
+cuDNN leaves the sums of a convolution to torch, which adds a bias in one pass over them, a skip or
+an activation in another, and moves them in a third where they belong into something larger. Each
+pass takes what it takes to read and write them; here all is done between one read and one write.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from preproc.networks.trial import runs
+
+_BLOCK = 2048  # values to a program
+_EVEN = 16  # divides the channels, so that rows are aligned and one kernel does for all
+
+
+def finish(
+    sums: Tensor,
+    bias: Tensor | None = None,
+    *,
+    skip: Tensor | None = None,
+    slope: float | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """``leaky_relu(sums + bias + skip)``, computed in float32.
+
+    Args:
+        sums: (N, C, H, W) on a GPU, in channels_last; overwritten where there is no ``out``.
+        bias: (C,), if any.
+        skip: as ``sums``, if any.
+        slope: of the LeakyReLU for negative values; None for no activation.
+        out: where the result goes, as ``sums`` but for the distance of its rows, which may be the
+            same larger one for all, as in ``whole[:, :, ::2]`` of something in channels_last.
+
+    Returns:
+        (N, C, H, W) in the dtype of ``sums``; ``out`` if given.
+    """
+    from preproc.networks.finish_kernel import finish_kernel  # noqa: PLC0415 - no Triton elsewhere
+
+    source = sums.permute(0, 2, 3, 1).contiguous()
+    added = None if skip is None else skip.permute(0, 2, 3, 1).contiguous()
+    target = source if out is None else out.permute(0, 2, 3, 1)
+    count, height, width, channels = source.shape
+    row = width * channels
+    distance = row if out is None else target.stride(1)
+    with torch.cuda.device_of(sums):  # type: ignore[no-untyped-call]
+        finish_kernel[(count * height, -(-row // _BLOCK))](
+            *(source, source if bias is None else bias, source if added is None else added, target),
+            *(row, distance, 0.0 if slope is None else slope),
+            CHANNELS=channels,
+            BIASED=bias is not None,
+            ADDED=added is not None,
+            ACTIVATED=slope is not None,
+            BLOCK=_BLOCK,
+        )
+    return target.permute(0, 3, 1, 2)
+
+
+def can_finish(weight: Tensor) -> bool:
+    """Whether this is to be done after a convolution with a weight (C, C', kh, kw)."""
+    return weight.device.type == "cuda" and len(weight) % _EVEN == 0 and _runs(weight.device)
+
+
+@cache
+def _runs(device: torch.device) -> bool:
+    def trial() -> None:
+        sums = torch.zeros(1, _EVEN, 1, 1, dtype=torch.float16, device=device)
+        finish(sums, sums.flatten(), slope=0.1)
+
+    return runs("Convolutions are finished", device, trial)

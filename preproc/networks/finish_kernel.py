@@ -1,0 +1,36 @@
+"""The kernel of `preproc.networks.finish`, in Triton, which comes with torch for Nvidia GPUs."""
+
+# mypy: ignore-errors
+# ruff: noqa: ANN001, ANN201, N803 - a language of its own that looks like Python
+
+import triton
+import triton.language as tl
+
+
+@triton.jit(do_not_specialize=["slope"])
+def finish_kernel(
+    sums,
+    bias,
+    skip,
+    out,
+    row,
+    distance,
+    slope,
+    CHANNELS: tl.constexpr,
+    BIASED: tl.constexpr,
+    ADDED: tl.constexpr,
+    ACTIVATED: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """A block of the ``row`` values of one row of px, the rows of ``out`` a ``distance`` apart."""
+    line = tl.program_id(0).to(tl.int64)
+    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    there = at < row
+    values = tl.load(sums + line * row + at, mask=there, other=0).to(tl.float32)
+    if BIASED:
+        values += tl.load(bias + at % CHANNELS).to(tl.float32)
+    if ADDED:
+        values += tl.load(skip + line * row + at, mask=there, other=0).to(tl.float32)
+    if ACTIVATED:
+        values = tl.where(values < 0, values * slope, values)
+    tl.store(out + line * distance + at, values.to(out.dtype.element_ty), mask=there)

@@ -1,0 +1,37 @@
+"""Whether kernels in Triton run on a GPU, found out by trying.
+
+Triton comes with torch for Nvidia GPUs, but also needs a C compiler, and a folder for what it
+compiles; without them layers run in plain torch.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from collections.abc import Callable
+
+import torch
+
+_log = logging.getLogger(__name__)
+
+
+def runs(what: str, device: torch.device, trial: Callable[[], object]) -> bool:
+    """Whether a trial of some kernels succeeds.
+
+    Args:
+        what: how the log calls what they are for, at the beginning of a sentence.
+        device: where the trial runs them; it is current meanwhile.
+        trial: launches each of them.
+    """
+    try:
+        from triton.errors import TritonError  # noqa: PLC0415 - there is no Triton elsewhere
+    except ImportError:
+        return False
+    try:
+        with torch.inference_mode(), torch.cuda.device(device):
+            trial()
+            torch.cuda.synchronize(device)
+    except (RuntimeError, OSError, subprocess.SubprocessError, TritonError) as error:
+        _log.info("%s without kernels of their own on %s: %s", what, device, error)
+        return False
+    return True

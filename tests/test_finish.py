@@ -1,0 +1,104 @@
+"""What is done in one pass behind a convolution is what several do; interpreted, without a GPU."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from preproc.networks.convolution import Conv2d
+from preproc.networks.finish import can_finish
+
+PRELUDE = """
+import torch
+from torch.nn import functional as F
+from preproc.networks import convolution
+from preproc.networks.blocks import SubPixel
+from preproc.networks.convolution import Conv2d, ResidualConv2d
+from preproc.networks.finish import finish
+from preproc.networks.inference import inference_form
+
+torch.manual_seed(0)
+"""
+
+VALUES = """
+# A row of 1, one of less than a block of values, and one of more.
+for count, channels, height, width in ((1, 16, 1, 1), (2, 32, 3, 5), (1, 48, 2, 130)):
+    sums, skip = torch.randn(2, count, channels, height, width).half()
+    bias = torch.randn(channels).half()
+    plain = sums.float() + bias.float().view(-1, 1, 1)
+    for given, wanted in (
+        (finish(sums.clone()), sums.float()),
+        (finish(sums.clone(), bias), plain),
+        (finish(sums.clone(), bias, slope=0.1), F.leaky_relu(plain, 0.1)),
+        (finish(sums.clone(), bias, slope=0.0), F.relu(plain)),
+        (finish(sums.clone(), bias, skip=skip), plain + skip.float()),
+    ):
+        assert given.shape == sums.shape
+        assert torch.equal(given, wanted.half())
+    sums = sums.to(memory_format=torch.channels_last)
+    assert finish(sums, bias).data_ptr() == sums.data_ptr(), "what can be in place is"
+    whole = torch.full((count, height, 3, width, channels), 7.0).half()
+    place = whole[:, :, 1].permute(0, 3, 1, 2)
+    assert finish(sums, slope=0.5, out=place).data_ptr() == place.data_ptr()
+    assert torch.equal(place, F.leaky_relu(sums, 0.5))
+    assert (whole[:, :, ::2] == 7).all(), "rows between were overwritten"
+"""
+
+LAYERS = """
+calls = []
+
+def counted(*arguments, **options):
+    calls.append(options)
+    return finish(*arguments, **options)
+
+convolution.finish = counted
+for layer, inputs in (
+    (Conv2d(16, 32, slope=0.1), 1),
+    (Conv2d(16, 32, dilation=3, bias=False), 1),
+    (ResidualConv2d(16, 16, scale=0.2), 2),
+    (SubPixel(16, 2, slope=0.1), 1),
+    (SubPixel(16, 3), 1),
+):
+    x = [torch.randn(2, 16, 6, 7).to(memory_format=torch.channels_last) for _ in range(inputs)]
+    plain = inference_form(layer, torch.float32)
+    assert not calls
+    convolution.can_finish = lambda weight: len(weight) % 16 == 0
+    finished = inference_form(layer, torch.float32)
+    convolution.can_finish = lambda weight: False
+    torch.testing.assert_close(finished(*x), plain(*x))
+    assert len(calls) == (layer.shuffle.upscale_factor if isinstance(layer, SubPixel) else 1)
+    calls.clear()
+"""
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="there is no Triton for this system")
+@pytest.mark.parametrize("program", [VALUES, LAYERS], ids=["values", "layers"])
+def test_one_pass_gives_what_several_give(program):
+    # Whether kernels are interpreted is read when they are defined.
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", PRELUDE + program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_only_gpus_have_it():
+    conv = Conv2d(16, 16)
+    conv.prepare(torch.float32)
+    assert not can_finish(conv.weight)
+    assert not can_finish(conv.to("meta").weight)
+
+
+def test_a_result_goes_where_it_is_to_go():
+    conv = Conv2d(3, 4, slope=0.1)
+    x = torch.rand(1, 3, 5, 6)
+    whole = torch.zeros(1, 5, 2, 6, 4)
+    place = whole[:, :, 1].permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        assert conv(x, place).data_ptr() == place.data_ptr()
+        torch.testing.assert_close(place, conv(x))
+    assert not whole[:, :, 0].any()
