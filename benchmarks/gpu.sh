@@ -21,5 +21,9 @@ preproc() { "$python" -c 'from preproc.cli import main; main()' "$@"; }
   # Word crops and small tiles by the batch, where launches and not arithmetic set the pace.
   preproc bench --device cuda --size word --size 128x128 --batch 8 --batch 64 \
     --json "$out/gpu-batches.json"
-  "$python" benchmarks/ladder.py --device cuda --size 512x512
+  # What each step gives, and what is left; tiles are of 1024 px.
+  for model in cajnn cajnn-light; do
+    "$python" benchmarks/ladder.py --device cuda --model "$model" --size 512x512
+    "$python" benchmarks/ladder.py --device cuda --model "$model" --size 1024x1024 --profile
+  done
 } | tee "$out/gpu.txt"

@@ -178,6 +178,8 @@ class Enhancer:
         share = 1 / 8 if self_ensemble else 1.0
         apply = self._by_layers(network, runtime, layerwise, share, fast=fast)
         self._apply: Apply = averaged(apply) if self_ensemble else apply
+        # A picture that goes layer by layer may be too large to be whole on the device.
+        self._given_on = torch.device("cpu") if isinstance(network, Stepwise) else self.device
         if self.descriptor.tiling is Tiling.TILES and runtime.mixes:
             self._policy = replace(self._policy, bucket=BUCKET)
             if self.descriptor.size == SizeRule():
@@ -262,6 +264,7 @@ class Enhancer:
                 self._apply,
                 self._policy,
                 batch_size=self._batch_size,
+                device=self._given_on,
                 progress=tally.part(),
             )
         results = [
@@ -331,6 +334,7 @@ class Enhancer:
             self._apply,
             self._policy,
             batch_size=self._batch_size,
+            device=self._given_on,
             progress=progress,
         )
         return [

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from preproc.errors import ImageError
 from preproc.images import upright
+from preproc.landing import Landing
 from preproc.packing import Box, Sheet
 from preproc.progress import Progress, Tally
 from preproc.runtime import main_memory_says
@@ -85,33 +86,44 @@ def run_sheets(
     """
     px = [sum(pictures[n][0].numel() for n, _, _ in sheet.places) for sheet in sheets]
     tally = Tally(progress, sum(px))
-    for sheet, of_sheet in zip(sheets, px, strict=True):
-        try:
-            results = apply(*_filled(sheet, pictures))
-        except MemoryError:
-            numbers = [number for number, _, _ in sheet.places]
-            run_tiles(
-                [pictures[n] for n in numbers],
-                [canvases[n] for n in numbers],
-                apply,
-                policy,
-                progress=tally.part(),
-            )
-            continue
-        made = results.shape[-1] // sheet.width
-        for number, top, left in sheet.places:
-            picture = pictures[number]
-            height, width = picture.shape[-2:]
-            whole = Tile(Span(0, height, 0, height), Span(0, width, 0, width))
-            result = results[
-                0, :, made * top : made * (top + height), made * left : made * (left + width)
-            ]
-            with main_memory_says(
-                f"The main memory has no room for a window of {height}x{width} px once it is "
-                "computed; enhance fewer at a time."
-            ):
-                paste(Job(picture, canvases[number], whole), result, made)
-        tally.add(of_sheet)
+    with Landing() as land:
+        for sheet, of_sheet in zip(sheets, px, strict=True):
+            try:
+                results = apply(*_filled(sheet, pictures))
+            except MemoryError:
+                numbers = [number for number, _, _ in sheet.places]
+                run_tiles(
+                    [pictures[n] for n in numbers],
+                    [canvases[n] for n in numbers],
+                    apply,
+                    policy,
+                    progress=tally.part(),
+                )
+            else:
+                _take_off(sheet, results, pictures, canvases, land)
+                tally.add(of_sheet)
+
+
+def _take_off(
+    sheet: Sheet,
+    results: Tensor,
+    pictures: Sequence[Tensor],
+    canvases: Sequence[Tensor],
+    land: Landing,
+) -> None:
+    """Windows of a computed sheet (1, 3, s*H, s*W) to their canvases."""
+    made = results.shape[-1] // sheet.width
+    for number, top, left in sheet.places:
+        picture = pictures[number]
+        height, width = picture.shape[-2:]
+        whole = Tile(Span(0, height, 0, height), Span(0, width, 0, width))
+        rows = slice(made * top, made * (top + height))
+        result = results[0, :, rows, made * left : made * (left + width)]
+        with main_memory_says(
+            f"The main memory has no room for a window of {height}x{width} px once it is "
+            "computed; enhance fewer at a time."
+        ):
+            paste(Job(picture, canvases[number], whole), result, made, land)
 
 
 def _filled(sheet: Sheet, pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

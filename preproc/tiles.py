@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from preproc.errors import ModelError
+from preproc.landing import Landing
 from preproc.mixing import stack
 from preproc.progress import Progress, Tally
 from preproc.resize import imresize
@@ -41,6 +42,7 @@ SMALL = 128
 """Windows up to this many LR px a side may share a batch with others of nearly their size."""
 CONTEXT = 2
 """LR px that a px shrunk from HR reads to each side: the bicubic kernel is four LR px wide."""
+_HOST = torch.device("cpu")
 _LEAST_CORE = 16  # px a side; halving goes no further, for nearly all work would be overlap
 
 
@@ -188,6 +190,7 @@ def run_tiles(
     policy: TilePolicy,
     *,
     batch_size: int = 1,
+    device: torch.device = _HOST,
     progress: Progress | None = None,
 ) -> None:
     """Put pictures through ``apply`` tile by tile, several tiles of a shape at a time.
@@ -205,6 +208,8 @@ def run_tiles(
             its memory is full.
         policy: how to cut.
         batch_size: most tiles at a time; large tiles go one by one (`BATCH_PIXELS`).
+        device: where ``apply`` is given its batches. Samples go there as they are stored, a quarter
+            of what they take as floats.
         progress: called after each batch, and during one where ``apply`` says `progress.advance`,
             with the LR px done and those of all pictures.
 
@@ -218,23 +223,24 @@ def run_tiles(
         for tile in policy.tiles(*picture.shape[-2:])
     )
     tally = Tally(progress, sum(job.tile.kept for job in jobs))
-    while jobs:
-        batch = _next_batch(jobs, policy, batch_size)
-        kept = sum(job.tile.kept for job in batch)
-        try:
-            with tally.during(kept):
-                _enhance(batch, apply)
-        except MemoryError:
-            jobs.extendleft(reversed(batch))
-            longest = max(batch[0].tile.shape)
-            if len(batch) > 1:
-                batch_size = len(batch) // 2
-            elif policy.size is not None and longest > policy.least_size:
-                jobs = _cut_finer(jobs, policy, max(longest // 2, policy.least_size))
+    with Landing() as land:
+        while jobs:
+            batch = _next_batch(jobs, policy, batch_size)
+            kept = sum(job.tile.kept for job in batch)
+            try:
+                with tally.during(kept):
+                    _enhance(batch, apply, device, land)
+            except MemoryError:
+                jobs.extendleft(reversed(batch))
+                longest = max(batch[0].tile.shape)
+                if len(batch) > 1:
+                    batch_size = len(batch) // 2
+                elif policy.size is not None and longest > policy.least_size:
+                    jobs = _cut_finer(jobs, policy, max(longest // 2, policy.least_size))
+                else:
+                    raise
             else:
-                raise
-        else:
-            tally.add(kept)
+                tally.add(kept)
 
 
 def pad(x: Tensor, height: int, width: int) -> Tensor:
@@ -245,17 +251,18 @@ def pad(x: Tensor, height: int, width: int) -> Tensor:
     return x
 
 
-def _enhance(batch: Sequence[Job], apply: Apply) -> None:
+def _enhance(batch: Sequence[Job], apply: Apply, device: torch.device, land: Landing) -> None:
     """Put a batch of tiles through ``apply``, and their cores in their places."""
     height, width = batch[0].tile.shape
     full = f"The main memory has no room for {len(batch)} tile(s) of about {height}x{width} px"
     with main_memory_says(f"{full}; choose a smaller tile=."):
-        windows, inside = stack([cut(job) for job in batch])
+        samples, inside = stack([_cut(job) for job in batch])
+        windows = to_float(samples.to(device))
     results = apply(windows, inside)
     made = results.shape[-1] // windows.shape[-1]
     with main_memory_says(f"{full} once they are computed; choose a smaller tile=."):
         for job, result in zip(batch, results, strict=True):
-            paste(job, result, made)
+            paste(job, result, made, land)
 
 
 def _next_batch(jobs: deque[Job], policy: TilePolicy, batch_size: int) -> list[Job]:
@@ -274,8 +281,8 @@ def _cut_finer(jobs: deque[Job], policy: TilePolicy, size: int) -> deque[Job]:
     return deque(replace(job, tile=tile) for job in jobs for tile in policy.split(job.tile, size))
 
 
-def cut(job: Job) -> Tensor:
-    """The window as float32 (3, h, w); beyond the picture it is reflected."""
+def _cut(job: Job) -> Tensor:
+    """The window (3, h, w), as it is stored; beyond the picture it is reflected."""
     y, x = job.tile.y, job.tile.x
     height, width = job.picture.shape[-2:]
     window = job.picture
@@ -287,7 +294,7 @@ def cut(job: Job) -> Tensor:
         window = window.index_select(-1, _reflected(x.start, x.stop, width))
     else:
         window = window[..., x.start : x.stop]
-    return to_float(window).expand(3, -1, -1)
+    return window.expand(3, -1, -1)
 
 
 def _reflected(start: int, stop: int, extent: int) -> Tensor:
@@ -297,8 +304,8 @@ def _reflected(start: int, stop: int, extent: int) -> Tensor:
     return torch.minimum(index, period - index).clamp(max=extent - 1)
 
 
-def paste(job: Job, result: Tensor, made: int) -> None:
-    """Write the core of a result (3, made*h, made*w) to its place on the canvas."""
+def paste(job: Job, result: Tensor, made: int, land: Landing) -> None:
+    """Let the core of a result (3, made*h, made*w) come to its place on the canvas."""
     y, x = job.tile.y, job.tile.x
     scale = job.canvas.shape[-1] // job.picture.shape[-1]
     if made != scale:
@@ -319,7 +326,7 @@ def paste(job: Job, result: Tensor, made: int) -> None:
     place = job.canvas[
         :, scale * y.core_start : scale * y.core_stop, scale * x.core_start : scale * x.core_stop
     ]
-    place.copy_(core)
+    land(core, place)
 
 
 def _up(value: int, multiple_of: int) -> int:

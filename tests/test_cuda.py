@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import photograph as bytes_of
 
-from preproc import Enhancer
+from preproc import Enhancer, landing
 from preproc.runtime import choose_device
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
@@ -60,6 +60,26 @@ def test_crops_and_regions_are_those_of_the_cpu():
         there.regions(picture, boxes), here.regions(picture, boxes), strict=True
     ):
         assert np.abs(given - wanted).max() <= NEAR["float32"]
+
+
+@pytest.mark.parametrize("to_input_size", [False, True])
+@pytest.mark.parametrize("kind", ["px by px", "planes", "floats", "grey", "uint16"])
+def test_results_that_come_down_while_others_are_computed_are_the_same(
+    monkeypatch, kind, to_input_size
+):
+    picture = bytes_of(150, 130)
+    if kind == "planes":
+        picture = torch.from_numpy(picture).permute(2, 0, 1).contiguous()
+    elif kind == "floats":
+        picture = picture.astype(np.float32) / 255
+    elif kind == "grey":
+        picture = picture[..., 0]
+    elif kind == "uint16":
+        picture = picture.astype(np.uint16) * 257
+    enhance = Enhancer(device="cuda", tile=96, to_input_size=to_input_size)
+    at_once = enhance(picture)
+    monkeypatch.setattr(landing, "_LARGE", 0)
+    np.testing.assert_array_equal(np.asarray(enhance(picture)), np.asarray(at_once))
 
 
 def test_a_tensor_on_the_gpu_stays_there():

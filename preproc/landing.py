@@ -1,0 +1,73 @@
+"""Results on their way from a device to their places on the host, while the device goes on.
+
+A copy from a GPU into ordinary memory keeps both waiting for each other, and the GPU waits on while
+the host puts rows where they belong. Here a large result comes down into page-locked memory, and a
+thread puts it in its place while the next is computed. One is on its way at a time, so that they do
+not pile up. Small results, and those on the host, are put in place at once.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+_LARGE = 2**20  # values; with fewer, a thread takes longer to hear of them
+
+
+class Landing:
+    """Puts results in their places; a context, at whose end all are there."""
+
+    def __init__(self) -> None:
+        self._thread: ThreadPoolExecutor | None = None
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> Landing:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Wait until all are in place."""
+        if self._thread is not None:
+            self._thread.shutdown()
+            if error is None:
+                self._wait()
+
+    def __call__(self, result: Tensor, place: Tensor) -> None:
+        """Let a result (C, H, W) on any device come to its place on the host, of the same dtype."""
+        if result.device.type == "cpu" or result.numel() < _LARGE:
+            place.copy_(result)
+            return
+        # The device turns it as it will lie, which it is good at.
+        order = (1, 2, 0) if place.stride(0) == 1 else (0, 1, 2)
+        came, staged = _staged(result.permute(order).contiguous())
+        self._wait()
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "landing")
+        self._last = self._thread.submit(_land, came, staged, place.permute(order))
+
+    def _wait(self) -> None:
+        if self._last is not None:
+            self._last.result()
+
+
+def _staged(result: Tensor) -> tuple[torch.cuda.Event, Tensor]:
+    """A copy on the host that is there once an event has happened."""
+    with torch.cuda.device_of(result):  # type: ignore[no-untyped-call]
+        staged = result.to("cpu", non_blocking=True)  # which torch puts into page-locked memory
+        came = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        came.record()
+    return came, staged
+
+
+def _land(came: torch.cuda.Event, staged: Tensor, place: Tensor) -> None:
+    came.synchronize()
+    with torch.inference_mode():  # which is a thread's own, and what the place was made in
+        place.copy_(staged)
