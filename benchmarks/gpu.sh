@@ -16,8 +16,10 @@ preproc() { "$python" -c 'from preproc.cli import main; main()' "$@"; }
 {
   nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,memory.total --format=csv,noheader
   preproc bench --device cuda --model cajnn --model cajnn-light --dtype bfloat16 --dtype float16 \
-    --dtype float32 --size word --size 512x512 --size 720p --size 4k --compile \
-    --json "$out/gpu.json"
+    --dtype float32 --size word --size 512x512 --size 720p --compile --json "$out/gpu.json"
+  # By ourselves: the peer's maps of a whole 4K picture have more values than fit 32 bits.
+  preproc bench --device cuda --model cajnn --model cajnn-light --no-peers --part stage --size 4k \
+    --runs 3 --json "$out/gpu-4k.json"
   # Word crops and small tiles by the batch, where launches and not arithmetic set the pace.
   preproc bench --device cuda --size word --size 128x128 --batch 8 --batch 64 \
     --json "$out/gpu-batches.json"

@@ -177,9 +177,11 @@ class Enhancer:
         )
         share = 1 / 8 if self_ensemble else 1.0
         apply = self._by_layers(network, runtime, layerwise, share, fast=fast)
-        self._apply: Apply = averaged(apply) if self_ensemble else apply
-        # A picture that goes layer by layer may be too large to be whole on the device.
-        self._given_on = torch.device("cpu") if isinstance(network, Stepwise) else self.device
+        self._apply: Apply = _with_room(averaged(apply)) if self_ensemble else apply
+        # A picture that goes layer by layer may be too large to be whole on the device; other kinds
+        # than CUDA do not have all dtypes of samples.
+        straight = self.device.type == "cuda" and not isinstance(network, Stepwise)
+        self._given_on = self.device if straight else torch.device("cpu")
         if self.descriptor.tiling is Tiling.TILES and runtime.mixes:
             self._policy = replace(self._policy, bucket=BUCKET)
             if self.descriptor.size == SizeRule():
@@ -377,6 +379,16 @@ class Enhancer:
         else:
             result = from_float(canvas, color.dtype) if canvas.is_floating_point() else canvas
         return result if self._strength == 1 else blend(result, color, self._strength)
+
+
+def _with_room(averaged: Apply) -> Apply:
+    """The mean of eight results, which takes memory of its own on the device that they lie on."""
+
+    def apply(batch: Tensor, inside: Tensor | None) -> Tensor:
+        with main_memory_says("The main memory has no room for a mean; choose a smaller tile=."):
+            return averaged(batch, inside)
+
+    return apply
 
 
 def _tile_policy(

@@ -21,18 +21,19 @@ MOST_GRAPHS = 8
 """Shapes whose graphs are kept, those used last; each holds the memory of its pass."""
 _RUNS_BEFORE = 2  # of a shape, for a graph costs as much as two runs, and its parts must be warm
 _MOST_COUNTED = 1024
+_capturing = Lock()  # one at a time: what makes ready for a capture breaks another on its device
 _log = logging.getLogger(__name__)
 
 
 class Graphs:
     """Runs a function of one batch, as a graph where the same shape comes again and again.
 
-    May be called from several threads; graphs of one object run one after the other, since they
-    share their memory.
+    May be called from several threads and streams; graphs of one object run one after the other,
+    since they share their memory.
 
     Args:
-        run: maps a tensor on a CUDA device to another. Neither branches on values nor keeps tables
-            that may be freed while a graph reads them.
+        run: maps a tensor on a CUDA device to another. Neither branches on values nor reads what
+            may be freed while it lives itself.
     """
 
     def __init__(self, run: Callable[[Tensor], Tensor]) -> None:
@@ -40,7 +41,7 @@ class Graphs:
         self._graphs: OrderedDict[torch.Size, _Graph] = OrderedDict()
         self._seen: Counter[torch.Size] = Counter()
         self._lock = Lock()
-        self._pool: Any = None  # torch has a private type for it
+        self._shared: _Shared | None = None
         self._works = True
 
     def __call__(self, batch: Tensor) -> Tensor:
@@ -70,10 +71,10 @@ class Graphs:
     def _captured(self, batch: Tensor) -> _Graph | None:
         if len(self._graphs) == MOST_GRAPHS:
             self._graphs.popitem(last=False)
-        if self._pool is None:
-            self._pool = torch.cuda.graph_pool_handle()
         try:
-            graph = self._graphs[batch.shape] = _Graph(self._run, batch, self._pool)
+            if self._shared is None:
+                self._shared = _Shared(batch.device)
+            graph = self._graphs[batch.shape] = _Graph(self._run, batch, self._shared)
         except RuntimeError as error:  # memory is full, or something waits for the device
             _log.info("Small batches run without CUDA graphs from now on: %s", error)
             self._works = False
@@ -82,26 +83,48 @@ class Graphs:
         return graph
 
 
+class _Shared:
+    """What the graphs of one function share on their device.
+
+    Attributes:
+        pool: memory, whose type is torch's own secret.
+        stream: what is captured. Torch's usual one is on whatever device was the first to capture,
+            and on another device nothing would be.
+        done: happens when the last of them has run and its result has been copied.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        with torch.cuda.device(device):
+            self.pool: Any = torch.cuda.graph_pool_handle()
+            self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self.done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+
+
 class _Graph:
     """The launches of a function for batches like one; its input and output have fixed places."""
 
-    def __init__(
-        self,
-        run: Callable[[Tensor], Tensor],
-        batch: Tensor,
-        pool: Any,  # noqa: ANN401 - torch has a private type for it
-    ) -> None:
+    def __init__(self, run: Callable[[Tensor], Tensor], batch: Tensor, shared: _Shared) -> None:
+        self._shared = shared
         self._input = batch.clone(memory_format=torch.preserve_format)
         self._graph = torch.cuda.CUDAGraph()
-        torch.cuda.synchronize(batch.device)
         with (
+            _capturing,
             torch.cuda.device(batch.device),
-            # Other threads may go on meanwhile.
-            torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"),
+            # Older versions of torch stay on the stream of a capture that failed.
+            torch.cuda.stream(torch.cuda.current_stream()),
         ):
-            self._output = run(self._input)
+            torch.cuda.synchronize()
+            # Other threads may go on meanwhile.
+            with torch.cuda.graph(
+                self._graph, shared.pool, shared.stream, capture_error_mode="thread_local"
+            ):
+                self._output = run(self._input)
 
     def __call__(self, batch: Tensor) -> Tensor:
-        self._input.copy_(batch)
-        self._graph.replay()
-        return self._output.clone(memory_format=torch.preserve_format)
+        with torch.cuda.device(batch.device):
+            self._shared.done.wait()
+            self._input.copy_(batch)
+            self._graph.replay()
+            output = self._output.clone(memory_format=torch.preserve_format)
+            self._shared.done.record()
+        return output

@@ -1,9 +1,9 @@
-"""Results on their way from a device to their places on the host, while the device goes on.
+"""Results on their way from a GPU to their places on the host, while the GPU goes on.
 
 A copy from a GPU into ordinary memory keeps both waiting for each other, and the GPU waits on while
 the host puts rows where they belong. Here a large result comes down into page-locked memory, and a
 thread puts it in its place while the next is computed. One is on its way at a time, so that they do
-not pile up. Small results, and those on the host, are put in place at once.
+not pile up. Small results, and those on the host or other devices, are put in place at once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from types import TracebackType
 
 import torch
 from torch import Tensor
+
+from preproc.runtime import is_full_memory
 
 _LARGE = 2**20  # values; with fewer, a thread takes longer to hear of them
 
@@ -42,16 +44,25 @@ class Landing:
 
     def __call__(self, result: Tensor, place: Tensor) -> None:
         """Let a result (C, H, W) on any device come to its place on the host, of the same dtype."""
-        if result.device.type == "cpu" or result.numel() < _LARGE:
+        if result.device.type != "cuda" or result.numel() < _LARGE:
             place.copy_(result)
             return
-        # The device turns it as it will lie, which it is good at.
-        order = (1, 2, 0) if place.stride(0) == 1 else (0, 1, 2)
-        came, staged = _staged(result.permute(order).contiguous())
         self._wait()
+        # The GPU turns it as it will lie, which it is good at.
+        order = (1, 2, 0) if place.stride(0) == 1 else (0, 1, 2)
+        try:
+            came, staged = _staged(result.permute(order).contiguous())
+        except RuntimeError as error:
+            if not is_full_memory(error):  # there is less of page-locked memory than of other
+                raise
+            place.copy_(result)
+            return
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "landing")
-        self._last = self._thread.submit(_land, came, staged, place.permute(order))
+        try:
+            self._last = self._thread.submit(_land, came, staged, place.permute(order))
+        except RuntimeError:  # the interpreter is about to end, and begins nothing new
+            _land(came, staged, place.permute(order))
 
     def _wait(self) -> None:
         if self._last is not None:

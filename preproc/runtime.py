@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -100,7 +100,8 @@ class Runtime:
         self._fast, self._compiled = fast, compiled
         self._form = self._made_for(dtype)
         graphs = graphs and fast and not compiled and device.type == "cuda"
-        self._graphs = Graphs(self._run_form) if graphs else None
+        # Graphs hold on to the form, which may be replaced while one of them runs.
+        self._graphs = Graphs(partial(self._run, self._form, dtype=dtype)) if graphs else None
 
     @torch.inference_mode()
     def __call__(self, batch: Tensor, inside: Tensor | None = None) -> Tensor:

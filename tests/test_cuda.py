@@ -99,6 +99,16 @@ def test_the_device_stays_the_same_when_another_becomes_current():
     assert choose_device() == torch.device("cuda", 0)
 
 
+def test_every_gpu_has_graphs_of_its_own():
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    crops = [photograph(32, 100)[:, left : left + 50] for left in range(0, 50, 10)]
+    for device in ("cuda:0", "cuda:1"):
+        enhance, plain = (Enhancer(device=device, fast=fast) for fast in (True, False))
+        for crop in crops:
+            assert np.abs(enhance(crop) - plain(crop)).max() <= NEAR["bfloat16"]
+
+
 @pytest.mark.parametrize("model", ["cajnn-light", "cajnn", "cisrnet-light"])
 def test_crops_of_a_shape_that_comes_again_are_those_of_a_first_one(model):
     crops = [photograph(32, 100)[:, left : left + 50] for left in range(0, 50, 10)]

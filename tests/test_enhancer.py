@@ -11,7 +11,7 @@ from conftest import Tiny, tiled_difference
 from PIL import Image
 from torch import nn
 
-from preproc import Enhancer, EnhancerModule
+from preproc import Enhancer, EnhancerModule, ensemble
 from preproc.errors import ImageError, ModelError
 from preproc.mixing import can_mix, stack
 from preproc.networks import ModelDescriptor, Tiling, find, register
@@ -162,7 +162,8 @@ def test_tiles_with_too_little_overlap_would_show(make, rng):
 
 def test_tiles_of_a_network_that_takes_even_sizes_only(tiny_weights, rng):
     def make(**options):
-        return Enhancer("tiny-even", weights=tiny_weights, dtype="float32", **options)
+        options |= {"device": "cpu", "dtype": "float32"}
+        return Enhancer("tiny-even", weights=tiny_weights, **options)
 
     assert tiled_difference(make, photo(rng, 151, 133), tile=40) < 1e-3
 
@@ -267,6 +268,21 @@ def test_full_memory_gives_the_same_picture_from_smaller_tiles(make, rng, monkey
 
     monkeypatch.setattr(Tiny, "forward", small_memory)
     np.testing.assert_allclose(make()(array), wanted, atol=1e-6)
+    assert refused
+
+
+def test_memory_that_only_a_mean_fills_gives_the_same_picture_too(make, rng, monkeypatch):
+    array, turned, refused = photo(rng, 90, 80), ensemble._turned, []
+    wanted = make(self_ensemble=True)(array)
+
+    def small_memory(x, *how):
+        if math.prod(x.shape) > 3 * 50 * 50:
+            refused.append(x.shape)
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return turned(x, *how)
+
+    monkeypatch.setattr(ensemble, "_turned", small_memory)
+    np.testing.assert_allclose(make(self_ensemble=True)(array), wanted, atol=1e-6)
     assert refused
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from importlib.util import find_spec
 
 import pytest
@@ -12,6 +14,7 @@ import torch
 
 from preproc.networks.convolution import Conv2d
 from preproc.networks.finish import can_finish
+from preproc.networks.trial import runs
 
 PRELUDE = """
 import torch
@@ -57,9 +60,10 @@ def counted(*arguments, **options):
     return finish(*arguments, **options)
 
 convolution.finish = counted
+Conv2d._is_finished_for = lambda self, input: self._finishes  # though it is not on a GPU
 for layer, inputs in (
     (Conv2d(16, 32, slope=0.1), 1),
-    (Conv2d(16, 32, dilation=3, bias=False), 1),
+    (Conv2d(16, 32, dilation=3, bias=False, slope=0.0), 1),
     (ResidualConv2d(16, 16, scale=0.2), 2),
     (SubPixel(16, 2, slope=0.1), 1),
     (SubPixel(16, 3), 1),
@@ -84,6 +88,21 @@ def test_one_pass_gives_what_several_give(program):
     command = [sys.executable, "-W", "ignore", "-c", PRELUDE + program]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("error", [None, AssertionError, ImportError, OSError, RuntimeError])
+def test_kernels_that_fail_in_a_trial_are_not_used_and_the_log_says_so(monkeypatch, caplog, error):
+    pytest.importorskip("triton", reason="there is no Triton for this system")
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
+
+    def trial():
+        if error is not None:
+            raise error("libcuda.so cannot found!")
+
+    with caplog.at_level(logging.INFO, "preproc.networks.trial"):
+        assert runs("Kernels run", torch.device("cuda", 0), trial) == (error is None)
+    assert ("libcuda.so" in caplog.text) == (error is not None)
 
 
 def test_only_gpus_have_it():

@@ -88,6 +88,50 @@ def test_what_fails_on_the_way_does_not_hide_what_failed_before_the_end(arrivals
         raise KeyError
 
 
+def test_without_page_locked_memory_a_result_comes_down_as_any_other(monkeypatch):
+    def full(_):
+        raise torch.OutOfMemoryError("CUDA error: out of memory")
+
+    monkeypatch.setattr(landing, "_LARGE", 0)
+    monkeypatch.setattr(landing, "_staged", full)
+    place, result = torch.zeros(3, 8, 8), remote(3, 8, 8)
+    with Landing() as land:
+        land(result, place)
+        assert torch.equal(place, torch.Tensor(result))
+
+
+class AtEnd:
+    """An executor of an interpreter that is about to end."""
+
+    def __init__(self, *_):
+        pass
+
+    def submit(self, *_):
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    def shutdown(self):
+        pass
+
+
+def test_a_call_that_outlives_the_main_thread_does_without_another_thread(arrivals, monkeypatch):
+    monkeypatch.setattr(landing, "ThreadPoolExecutor", AtEnd)
+    monkeypatch.setattr(Arrival, "synchronize", lambda _: None)
+    place, result = torch.zeros(3, 8, 8), remote(3, 8, 8)
+    with Landing() as land:
+        land(result, place)
+    assert torch.equal(place, torch.Tensor(result))
+
+
+@pytest.mark.parametrize("kind", ["cpu", "mps"])
+def test_only_gpus_have_page_locked_memory(arrivals, monkeypatch, kind):
+    monkeypatch.setattr(Remote, "device", torch.device(kind))
+    place, result = torch.zeros(3, 8, 8), remote(3, 8, 8)
+    with Landing() as land:
+        land(result, place)
+    assert torch.equal(place, torch.Tensor(result))
+    assert not arrivals
+
+
 def test_small_results_are_put_in_place_at_once(monkeypatch):
     def never(_):
         raise AssertionError

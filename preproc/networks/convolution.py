@@ -87,7 +87,8 @@ class Conv2d(nn.Conv2d):
     def pack(self) -> None:
         """Have what follows done with the convolution, where it can be, for inputs of its dtype."""
         weight = self.weight.detach()
-        self._finishes = can_finish(weight)
+        followed = self.bias is not None or self.slope is not None
+        self._finishes = followed and can_finish(weight)
         if weight.device.type == "cpu" and _can_fuse(weight.dtype):
             self._packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry())
 
@@ -104,7 +105,7 @@ class Conv2d(nn.Conv2d):
     def _is_finished_for(self, input: Tensor) -> bool:  # noqa: A002
         if torch.compiler.is_compiling() or not self._finishes:
             return False
-        return input.dtype == self.weight.dtype
+        return input.is_cuda and input.dtype == self.weight.dtype
 
     def _is_packed_for(self, input: Tensor) -> bool:  # noqa: A002
         # A compiler fuses by itself, and cannot look into what oneDNN ordered, not even for None.

@@ -169,14 +169,13 @@ def can_fuse(convs: Sequence[Conv2d], dtype: torch.dtype) -> bool:
         return False
     features, growth = convs[0].in_channels, convs[0].out_channels
     # All layers' channels then are sums of two powers of two, as matrices here must be.
-    return growth in _LAUNCHES and features == 2 * growth and _runs(device)
+    return growth in _LAUNCHES and features == 2 * growth and _runs(device, growth)
 
 
 @cache
-def _runs(device: torch.device) -> bool:
+def _runs(device: torch.device, growth: int) -> bool:
     if torch.cuda.get_device_capability(device) < _COPY_ENGINE:
         return False
-    growth = min(_LAUNCHES)
     convs = [Conv2d((2 + k) * growth, growth if k < 4 else 2 * growth) for k in range(_LAYERS)]
 
     def trial() -> None:

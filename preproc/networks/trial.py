@@ -1,7 +1,7 @@
 """Whether kernels in Triton run on a GPU, found out by trying.
 
-Triton comes with torch for Nvidia GPUs, but also needs a C compiler, and a folder for what it
-compiles; without them layers run in plain torch.
+Triton comes with torch for Nvidia GPUs, but also needs a C compiler, a folder from which what it
+compiles can be loaded, and to find the driver; without them layers run in plain torch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,12 @@ def runs(what: str, device: torch.device, trial: Callable[[], object]) -> bool:
         with torch.inference_mode(), torch.cuda.device(device):
             trial()
             torch.cuda.synchronize(device)
-    except (RuntimeError, OSError, subprocess.SubprocessError, TritonError) as error:
+    except (
+        *(RuntimeError, OSError, subprocess.SubprocessError, TritonError),
+        AssertionError,  # Triton's way to say that there is no libcuda.so where it looks
+        ImportError,  # what it compiled must not be executed, or this Triton lacks something
+        AttributeError,
+    ) as error:
         _log.info("%s without kernels of their own on %s: %s", what, device, error)
         return False
     return True
