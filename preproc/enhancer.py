@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -177,7 +178,7 @@ class Enhancer:
         )
         share = 1 / 8 if self_ensemble else 1.0
         apply = self._by_layers(network, runtime, layerwise, share, fast=fast)
-        self._apply: Apply = _with_room(averaged(apply)) if self_ensemble else apply
+        self._apply: Apply = partial(_with_room, averaged(apply)) if self_ensemble else apply
         # A picture that goes layer by layer may be too large to be whole on the device; other kinds
         # than CUDA do not have all dtypes of samples.
         straight = self.device.type == "cuda" and not isinstance(network, Stepwise)
@@ -254,11 +255,12 @@ class Enhancer:
         plan = self.plan_regions(size_of(img), boxes, margin=margin)
         if not plan.boxes:
             return []
-        pictures = [decode(cut_out(img, window), self.channel_order) for window in plan.windows]
-        canvases = [self._canvas(picture.color) for picture in pictures]
-        tally = Tally(progress, sum(picture.color[:, 0].numel() for picture in pictures))
-        for n in range(len(pictures[0].color)):
-            colors, places = [p.color[n] for p in pictures], [c[n] for c in canvases]
+        picture = decode(img, self.channel_order)
+        windows = [cut_out(picture.color, window) for window in plan.windows]
+        canvases = [self._canvas(window) for window in windows]
+        tally = Tally(progress, sum(window[:, 0].numel() for window in windows))
+        for n in range(len(picture.color)):
+            colors, places = [w[n] for w in windows], [c[n] for c in canvases]
             run_sheets(colors, places, plan.sheets, self._apply, self._policy, tally.part())
             run_tiles(
                 [colors[k] for k in plan.alone],
@@ -270,15 +272,13 @@ class Enhancer:
                 progress=tally.part(),
             )
         results = [
-            self._finished(canvas, picture.color)
-            for canvas, picture in zip(canvases, pictures, strict=True)
+            self._finished(canvas, window) for canvas, window in zip(canvases, windows, strict=True)
         ]
-        return [
-            decode(cut_out(img, box), self.channel_order).pack(
-                results[home][..., *box.within(plan.windows[home], self.scale)]
-            )
+        crops = (
+            results[home][..., *box.within(plan.windows[home], self.scale)].clone()
             for box, home in zip(plan.boxes, plan.home, strict=True)
-        ]
+        )
+        return [picture.pack(crop, box) for crop, box in zip(crops, plan.boxes, strict=True)]
 
     def plan_regions(
         self, size: tuple[int, int], boxes: Sequence[Sequence[float]], *, margin: int | None = None
@@ -353,7 +353,7 @@ class Enhancer:
         layout = torch.contiguous_format if color.is_contiguous() else torch.channels_last
         size = (count, channels, scale * height, scale * width)
         with self._room_for(math.prod(size) * dtype.itemsize, color):
-            return torch.empty(size, dtype=dtype, memory_format=layout)
+            return torch.empty(size, dtype=dtype, memory_format=layout, device=color.device)
 
     def _room_for(self, needed: int, color: Tensor) -> AbstractContextManager[None]:
         """Where ``needed`` bytes for the result of a picture may not be there."""
@@ -381,14 +381,10 @@ class Enhancer:
         return result if self._strength == 1 else blend(result, color, self._strength)
 
 
-def _with_room(averaged: Apply) -> Apply:
+def _with_room(averaged: Apply, batch: Tensor, inside: Tensor | None) -> Tensor:
     """The mean of eight results, which takes memory of its own on the device that they lie on."""
-
-    def apply(batch: Tensor, inside: Tensor | None) -> Tensor:
-        with main_memory_says("The main memory has no room for a mean; choose a smaller tile=."):
-            return averaged(batch, inside)
-
-    return apply
+    with main_memory_says("The main memory has no room for a mean; choose a smaller tile=."):
+        return averaged(batch, inside)
 
 
 def _tile_policy(

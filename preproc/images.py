@@ -31,7 +31,11 @@ from preproc.saving import QUALITY
 
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
 
+Part: TypeAlias = tuple[int, int, int, int]
+"""Left, top, right and bottom of a part of a picture, in its px."""
+
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_BICUBIC = 2  # px that the filter reads to each side in enlarging
 _OVERSHOOT = 0.5  # beyond [0, 1]: bicubic filters overshoot by less, forgotten scalings by more
 _LOSSY: dict[str | None, dict[str, Any]] = {
     "JPEG": {"quality": QUALITY, "subsampling": "4:4:4"},
@@ -50,13 +54,13 @@ class Picture:
             float32 in [0, 1] (a little overshoot allowed).
         pack: takes (N, C, H', W') of the same C (or 3, where grey was stored as RGB) and dtype,
             float ones clamped to [0, 1], and gives what the user gets; brings along alpha and
-            metadata.
+            metadata. Of a part of the picture it also takes the `Part`.
         alpha: opacity (N, 1, H, W) of the same dtype, or None where there is none; px that it
             hides have borrowed colours.
     """
 
     color: Tensor
-    pack: Callable[[Tensor], Any]
+    pack: Callable[..., Any]
     alpha: Tensor | None = None
 
 
@@ -122,7 +126,7 @@ def _from_array(array: NDArray[Any], channel_order: ChannelOrder = "rgb") -> Pic
             native = native.astype(np.float32, copy=False)
     samples = torch.from_numpy(np.atleast_3d(native)).permute(2, 0, 1)
 
-    def pack(result: Tensor) -> NDArray[Any]:
+    def pack(result: Tensor, _: Part | None = None) -> NDArray[Any]:
         packed = result[0].permute(1, 2, 0).contiguous().numpy().astype(array.dtype, copy=False)
         return packed if array.ndim == 3 else packed[..., 0]
 
@@ -144,7 +148,7 @@ def _from_tensor(tensor: Tensor, channel_order: ChannelOrder) -> Picture:
     if samples.is_floating_point():
         samples = samples.float()
 
-    def pack(result: Tensor) -> Tensor:
+    def pack(result: Tensor, _: Part | None = None) -> Tensor:
         return result.reshape(*tensor.shape[:-3], *result.shape[1:]).to(tensor.device, tensor.dtype)
 
     batch = samples if samples.ndim == 4 else samples[None]
@@ -152,7 +156,7 @@ def _from_tensor(tensor: Tensor, channel_order: ChannelOrder) -> Picture:
 
 
 def _from_samples(
-    samples: Tensor, channel_order: ChannelOrder, pack: Callable[[Tensor], Any]
+    samples: Tensor, channel_order: ChannelOrder, pack: Callable[..., Any]
 ) -> Picture:
     """Check (N, C, H, W) samples; take alpha off them, and put it back before they are packed."""
     if samples.is_floating_point():
@@ -170,7 +174,7 @@ def _from_samples(
     if all(grey):
         color = color[:, :1]
 
-    def repack(result: Tensor) -> object:
+    def repack(result: Tensor, part: Part | None = None) -> object:
         if result.shape[1] != planes:
             result = result.repeat(1, planes, 1, 1)
         elif any(grey) and not all(grey):  # a batch with coloured ones, which share a tensor
@@ -179,8 +183,8 @@ def _from_samples(
         if channel_order == "bgr":
             result = result.flip(1)
         if has_alpha:
-            result = torch.cat([result, _resized_alpha(alpha, result.shape[-2:])], 1)
-        return pack(result)
+            result = torch.cat([result, _resized_alpha(alpha, result.shape[-2:], part)], 1)
+        return pack(result, part)
 
     return Picture(color, repack, alpha if has_alpha else None)
 
@@ -189,7 +193,12 @@ def _from_pil(image: Image.Image) -> Picture:
     turned = upright(image)
     _require_px(turned.size)
     picture = _from_array(pil_modes.to_array(turned))
-    return replace(picture, pack=lambda result: pil_modes.from_array(picture.pack(result), turned))
+
+    def pack(result: Tensor, part: Part | None = None) -> Image.Image:
+        like = turned if part is None else turned.crop(part)
+        return pil_modes.from_array(picture.pack(result, part), like)
+
+    return replace(picture, pack=pack)
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -289,15 +298,35 @@ def _require_range(samples: Tensor) -> None:
         )
 
 
-def _resized_alpha(alpha: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
-    """Alpha (N, 1, H, W) at another size; what is constant stays exactly constant."""
-    if alpha.shape[-2:] == size:
-        return alpha.clamp(0, 1) if alpha.is_floating_point() else alpha
-    values = to_float(alpha)
-    low, high = values.amin((-2, -1), keepdim=True), values.amax((-2, -1), keepdim=True)
-    resized = imresize(values, size=(size[0], size[1]))
+def _resized_alpha(
+    alpha: Tensor, size: tuple[int, int] | torch.Size, part: Part | None = None
+) -> Tensor:
+    """Alpha (N, 1, H, W), or a part of it, at a size as large or some whole times larger.
+
+    What is constant stays exactly constant.
+    """
+    height, width = alpha.shape[-2:]
+    left, top, right, bottom = part or (0, 0, width, height)
+    scale = size[0] // (bottom - top)
+    if scale == 1:
+        own = alpha[..., top:bottom, left:right]
+        return own.clamp(0, 1) if own.is_floating_point() else own
+    # With the neighbours that a bicubic filter reads.
+    above, before = max(top - _BICUBIC, 0), max(left - _BICUBIC, 0)
+    values = to_float(alpha[..., above : bottom + _BICUBIC, before : right + _BICUBIC])
+    highest, lowest = (
+        F.max_pool2d(v, 2 * _BICUBIC + 1, 1, _BICUBIC)
+        .repeat_interleave(scale, -2)
+        .repeat_interleave(scale, -1)
+        for v in (values, -values)
+    )
+    resized = imresize(values, size=(scale * values.shape[-2], scale * values.shape[-1]))
     # An overshoot beyond the values there were would be a halo; for a constant it is exact.
-    return from_float(resized.clamp(low, high), alpha.dtype)
+    resized = resized.clamp(-lowest, highest)
+    rows = slice(scale * (top - above), scale * (bottom - above))
+    return from_float(
+        resized[..., rows, scale * (left - before) : scale * (right - before)], alpha.dtype
+    )
 
 
 def _in_grey(rgb: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ one and the skip around a residual group), that is 6.1 kB of host memory per LR 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -163,17 +164,19 @@ def large_layerwise(whole: Apply, layerwise: Apply, scale: int, limit: int | Non
         A function with the signature of both. It runs ``layerwise`` also for a single picture that
         ``whole`` has no memory for.
     """
+    return partial(_by_size, whole, layerwise, None if limit is None else limit // scale**2)
 
-    def apply(batch: Tensor, inside: Tensor | None = None) -> Tensor:
-        if limit is None or batch.shape[-2] * batch.shape[-1] * scale**2 <= limit:
-            try:
-                return whole(batch, inside)
-            except MemoryError:
-                if len(batch) > 1:  # half a batch may fit
-                    raise
-        return layerwise(batch, inside)
 
-    return apply
+def _by_size(
+    whole: Apply, layerwise: Apply, most: int | None, batch: Tensor, inside: Tensor | None = None
+) -> Tensor:
+    if most is None or batch.shape[-2] * batch.shape[-1] <= most:
+        try:
+            return whole(batch, inside)
+        except MemoryError:
+            if len(batch) > 1:  # half a batch may fit
+                raise
+    return layerwise(batch, inside)
 
 
 def _swept(steps: Sequence[Step], px: int) -> int:
@@ -225,4 +228,5 @@ def _room(x: Tensor, core: Tensor, scale: int) -> Tensor:
         (1, core.shape[1], scale * height, scale * width),
         dtype=core.dtype,
         memory_format=torch.channels_last,
+        device=x.device,
     )

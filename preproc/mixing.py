@@ -34,8 +34,9 @@ def stack(pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     if all(shape == (height, width) for shape in shapes):
         return torch.stack(list(pictures)), None
     batch = pictures[0].new_empty(len(pictures), pictures[0].shape[0], height, width)
-    inside = torch.zeros(len(pictures), 1, height, width)
-    rows, columns = torch.arange(height), torch.arange(width)
+    device = batch.device
+    inside = torch.zeros(len(pictures), 1, height, width, device=device)
+    rows, columns = (torch.arange(extent, device=device) for extent in (height, width))
     for n, (picture, (h, w)) in enumerate(zip(pictures, shapes, strict=True)):
         batch[n] = picture[:, rows.clamp(max=h - 1)][..., columns.clamp(max=w - 1)]
         inside[n, :, :h, :w] = 1

@@ -52,15 +52,9 @@ def stand_up(img: object) -> object:
     return upright(img) if isinstance(img, Image.Image) else img
 
 
-def cut_out(img: object, box: Box) -> object:
-    """A part of a picture, as the same kind."""
-    if isinstance(img, Image.Image):
-        return img.crop(box)
-    rows, columns = slice(box.top, box.bottom), slice(box.left, box.right)
-    if isinstance(img, np.ndarray):
-        return img[rows, columns]
-    assert isinstance(img, Tensor)
-    return img[..., rows, columns]
+def cut_out(color: Tensor, box: Box) -> Tensor:
+    """A part of samples (..., H, W), in the same memory."""
+    return color[..., box.top : box.bottom, box.left : box.right]
 
 
 def run_sheets(
@@ -136,8 +130,9 @@ def _filled(sheet: Sheet, pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def _drawn(sheet: Sheet, pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    batch = torch.zeros(1, 3, sheet.height, sheet.width)
-    inside = torch.zeros(1, 1, sheet.height, sheet.width)
+    device = pictures[0].device
+    batch = torch.zeros(1, 3, sheet.height, sheet.width, device=device)
+    inside = torch.zeros(1, 1, sheet.height, sheet.width, device=device)
     for number, top, left in sheet.places:
         height, width = pictures[number].shape[-2:]
         bottom, right = top + height, left + width

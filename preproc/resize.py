@@ -11,7 +11,7 @@ into blocks along the diagonal, made once a size and kept. The cost is linear in
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import torch
@@ -128,7 +128,7 @@ def _blocks(axis: _Axis, dtype: torch.dtype, device: torch.device) -> list[tuple
     for first in range(0, axis.out, block):
         index, weight = (t[:, first : first + block] for t in (all_index, all_weight))
         start, stop = int(index.min()), int(index.max()) + 1
-        matrix = torch.zeros(stop - start, index.shape[1], dtype=torch.float64)
+        matrix = weight.new_zeros(stop - start, index.shape[1])
         matrix.scatter_add_(0, index - start, weight)
         blocks.append((slice(start, stop), matrix.mT.contiguous().to(device, dtype)))
     return blocks
@@ -138,9 +138,10 @@ def _taps(axis: _Axis) -> tuple[Tensor, Tensor]:
     """Which px each output px reads, and by which weight: two tensors (taps, output px)."""
     shrink = min(axis.scale, 1.0) if axis.antialias else 1.0
     width = _SUPPORT / shrink
-    centre = (torch.arange(axis.out, dtype=torch.float64) + 0.5) / axis.scale - 0.5
+    counted = partial(torch.arange, dtype=torch.float64, device="cpu")
+    centre = (counted(axis.out) + 0.5) / axis.scale - 0.5
     first = torch.floor(centre - width / 2) + 1
-    position = first + torch.arange(math.ceil(width) + 1, dtype=torch.float64).unsqueeze(1)
+    position = first + counted(math.ceil(width) + 1).unsqueeze(1)
     weight = _cubic((centre - position) * shrink)
     # Mirror with the edge px repeated; the modulus serves images narrower than the kernel.
     index = position.long().remainder(2 * axis.extent)

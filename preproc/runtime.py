@@ -194,7 +194,7 @@ def keep_heap() -> None:
     limits grow with the largest mapped block that was freed, up to 32 MiB and twice that (mallopt's
     manual, "dynamic mmap threshold"): one such block is freed. Elsewhere nothing comes of it.
     """
-    torch.empty(_LARGEST_HEAP_BLOCK, dtype=torch.uint8)
+    torch.empty(_LARGEST_HEAP_BLOCK, dtype=torch.uint8, device="cpu")
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:

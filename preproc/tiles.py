@@ -20,7 +20,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TypeAlias
 
 import torch
@@ -266,10 +266,16 @@ def _enhance(batch: Sequence[Job], apply: Apply, device: torch.device, land: Lan
 
 
 def _next_batch(jobs: deque[Job], policy: TilePolicy, batch_size: int) -> list[Job]:
-    """Take jobs of the first one's group off the queue, as many as fit a batch."""
+    """Take jobs of the first one's group and samples off the queue, as many as fit a batch."""
     height, width = group = policy.group(jobs[0].tile)
+    dtype = jobs[0].picture.dtype
     most = max(1, min(batch_size, BATCH_PIXELS // (height * width)))
-    chosen = [i for i, job in enumerate(jobs) if policy.group(job.tile) == group][:most]
+    alike = (
+        i
+        for i, job in enumerate(jobs)
+        if job.picture.dtype == dtype and policy.group(job.tile) == group
+    )
+    chosen = list(islice(alike, most))
     batch = [jobs[i] for i in chosen]
     for i in reversed(chosen):
         del jobs[i]
@@ -300,7 +306,7 @@ def _cut(job: Job) -> Tensor:
 def _reflected(start: int, stop: int, extent: int) -> Tensor:
     """Which of ``extent`` px stand at [start, stop) when the row goes on as its mirror image."""
     period = max(2 * (extent - 1), 1)
-    index = torch.arange(start, stop).remainder(period)
+    index = torch.arange(start, stop, device=_HOST).remainder(period)
     return torch.minimum(index, period - index).clamp(max=extent - 1)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import math
+import pickle
 import threading
 
 import numpy as np
@@ -251,6 +252,54 @@ def test_self_ensemble_turns_with_the_picture(make, rng):
     turned = enhancer(np.ascontiguousarray(np.rot90(array)))
     np.testing.assert_allclose(turned, np.rot90(enhancer(array)), atol=1e-6)
     assert np.abs(enhancer(array) - make()(array)).max() > 1e-3
+
+
+def test_a_list_of_all_kinds_of_samples_gives_each_what_it_gives_alone(make, rng):
+    floats = photo(rng, 24, 24).astype(np.float32)
+    eight = (255 * floats).astype(np.uint8)
+    kinds = [
+        eight,
+        floats,
+        eight[:23].astype(np.uint16) * 257,
+        Image.fromarray(eight[..., 0].astype(np.float32)),
+        eight[..., 0],
+    ]
+    enhancer = make()
+    for given, kind in zip(enhancer(kinds), kinds, strict=True):
+        np.testing.assert_array_equal(np.asarray(given), np.asarray(enhancer(kind)))
+
+
+@pytest.mark.parametrize("name", ["cajnn-light", "cisrnet-light", "cisrnet-light-coarse"])
+def test_an_enhancer_goes_to_other_processes(name, rng):
+    scale = 4 if name.startswith("cajnn") else 2
+    enhancer = Enhancer(name, scale=scale, device="cpu", self_ensemble=True)
+    array = photo(rng, 12, 17)
+    travelled = pickle.loads(pickle.dumps(enhancer))
+    np.testing.assert_array_equal(travelled(array), enhancer(array))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"strength": 0.5}, {"to_input_size": True, "strips": False}, {"tile": 64}]
+)
+def test_another_default_device_changes_nothing(make, rng, options):
+    sizes = ((90, 70), (21, 30), (20, 31))
+    crops = [(255 * photo(rng, *size)).astype(np.uint8) for size in sizes]
+    crops[2] = crops[2][..., 0]
+    clear = np.dstack([crops[0], np.full((90, 70), 99, np.uint8)])
+    boxes = [(2, 3, 20, 20), (40, 50, 60, 64)]
+
+    def run():
+        enhancer = make(**options)
+        return [*enhancer(crops), enhancer(clear), *enhancer.regions(crops[0], boxes)]
+
+    wanted = run()
+    torch.set_default_device("meta")
+    try:
+        given = run()
+    finally:
+        torch.set_default_device(None)
+    for one, other in zip(given, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 # ------------------------------------------------------------------- when things go wrong

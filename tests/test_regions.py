@@ -43,6 +43,44 @@ def test_a_region_is_what_the_whole_enhanced_picture_has_there(make, rng, to_inp
     assert worst(enhancer.regions(img, BOXES), crops_of(enhancer(img), BOXES, enhancer.scale)) == 0
 
 
+def kind_with_alpha(img):
+    ramp = np.linspace(40, 200, img.shape[1]).astype(np.uint8)
+    alpha = np.tile(ramp, (len(img), 1))
+    alpha[:40, :40] = 0
+    alpha[15:30, 60:90] = 255
+    return np.dstack([img, alpha])
+
+
+def kind_partly_grey(img):
+    """Only one corner, of none of the boxes, has a colour."""
+    grey = np.repeat(img[..., :1], 3, 2)
+    grey[:3, -3:] = (255, 0, 0)
+    return grey
+
+
+def kind_of_floats(img):
+    """A Pillow image of mode F, dark but for its end: a crop alone would seem to count to 1."""
+    values = img[..., 0].astype(np.float32) / 255
+    values[-10:] *= 255
+    return Image.fromarray(values)
+
+
+@pytest.mark.parametrize("kind", [kind_with_alpha, kind_partly_grey, kind_of_floats])
+def test_what_a_region_is_depends_on_the_whole_picture(make, rng, kind):
+    img, enhancer = kind(picture(rng)), make()
+    whole = np.asarray(enhancer(img)).astype(np.float32)
+    crops = [np.asarray(crop).astype(np.float32) for crop in enhancer.regions(img, BOXES)]
+    for crop, wanted in zip(crops, crops_of(whole, BOXES, 4), strict=True):
+        np.testing.assert_allclose(crop, wanted, atol=1e-3)
+
+
+def test_equal_boxes_give_results_of_their_own(make, rng):
+    img = picture(rng)
+    first, second = make().regions(img, [(0, 0, 131, 150)] * 2)
+    first[:] = 0
+    assert second.any()
+
+
 def test_without_neighbours_it_would_not_be(make, rng):
     img, enhancer = picture(rng), make()
     bare = enhancer.regions(img, BOXES, margin=0)

@@ -21,7 +21,7 @@ from preproc.cache import PictureCache
 from preproc.deferred import EnhancerOptions
 from preproc.errors import ImageError, ModelError, PreprocError, WeightsError
 from preproc.networks import find, register
-from preproc.weights import load_network
+from preproc.weights import entries, load_network
 
 tv_tensors = pytest.importorskip("torchvision.tv_tensors", reason="torchvision is not installed")
 v2 = pytest.importorskip("torchvision.transforms.v2")
@@ -326,6 +326,13 @@ def test_workers_give_what_the_main_process_gives(transform):
     enhance = transform()
     expected = directly(enhance)  # the network is loaded already when the worker is forked
     assert torch.equal(load(enhance, "fork"), expected)
+
+
+@pytest.mark.parametrize("name", sorted({entry.model for entry in entries()}))
+def test_shipped_models_go_to_workers(name):
+    scale = min(entry.scale for entry in entries() if entry.model == name)
+    enhance = preproc.EnhanceTransform(name, scale=scale, device="cpu")
+    assert pickle.loads(pickle.dumps(enhance)).model == name
 
 
 def test_what_is_pickled_is_a_description(transform, tiny_weights, picture):

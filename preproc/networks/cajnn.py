@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -332,7 +333,7 @@ def _descriptor(
     return ModelDescriptor(
         name=name,
         scale=4,
-        build=lambda: CAJNN(4, *shape),
+        build=partial(CAJNN, 4, *shape),
         parameters=parameters,
         macs_per_pixel=macs_per_pixel,
         radius=radius(shape[2]),

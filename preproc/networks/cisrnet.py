@@ -17,6 +17,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -315,7 +316,7 @@ def _descriptors(
     whole = ModelDescriptor(
         name=name,
         scale=scale,
-        build=lambda: CISRNet(scale, features),
+        build=partial(CISRNet, scale, features),
         parameters=parameters[0],
         macs_per_pixel=macs_per_pixel[0],
         radius=radius(scale),
@@ -329,7 +330,7 @@ def _descriptors(
     coarse = replace(
         whole,
         name=f"{name}-coarse",
-        build=lambda: CISRNet(scale, features, coarse_only=True),
+        build=partial(CISRNet, scale, features, coarse_only=True),
         parameters=parameters[1],
         macs_per_pixel=macs_per_pixel[1],
         radius=radius(scale, fine_groups=0),

@@ -175,12 +175,12 @@ def _can_fuse(dtype: torch.dtype) -> bool:
         return False
     if dtype not in (torch.float32, torch.bfloat16):
         return False
-    x, at = torch.ones(1, 2, 2, 2, dtype=dtype), ((0, 0), (1, 1), (1, 1), 1)
+    x, at = torch.ones(1, 2, 2, 2, dtype=dtype, device="cpu"), ((0, 0), (1, 1), (1, 1), 1)
     mkldnn = torch.ops.mkldnn
     try:
         if dtype == torch.bfloat16 and not mkldnn._is_mkldnn_bf16_supported():
             return False
-        weight = mkldnn._reorder_convolution_weight(torch.ones(2, 2, 1, 1, dtype=dtype), *at)
+        weight = mkldnn._reorder_convolution_weight(x.new_ones(2, 2, 1, 1), *at)
         mkldnn._convolution_pointwise(x, weight, None, *at, "leaky_relu", [0.1], "")
         mkldnn._convolution_pointwise.binary(x, x, weight, None, *at, "add", None, None, [], None)
     except (AttributeError, RuntimeError, TypeError) as error:
