@@ -31,7 +31,7 @@ from eval_tasks.progress import progress_bar
 from eval_tasks.stage import Stage
 from integrations.mtcnn import MTCNN, WINDOW, Engine
 from preproc.degrade import mod_crop
-from preproc.errors import OutputError
+from preproc.errors import ImageError, OutputError
 
 ENGINE = "facenet-pytorch"
 """The package of the detector."""
@@ -114,9 +114,11 @@ class Run:
         detector = MTCNN(engine, enhancer=stage, min_face_size=self._smallest())
         for name, path in images.items():
             # Cut first, so that a px of the reduced picture is a whole number of the original's.
-            seen = degradation.apply(
-                mod_crop(pixels(path, upright=self.upright), degradation.reduction)
-            )
+            whole = pixels(path, upright=self.upright)
+            try:
+                seen = degradation.apply(mod_crop(whole, degradation.reduction))
+            except ImageError as error:
+                raise ImageError(f"{path}: {error}") from error
             start = time.perf_counter()
             stage.seconds = 0.0
             faces = detector.detect(seen)

@@ -8,6 +8,7 @@ window; asking for it gets a `FaceSizeWarning`.
 
 from __future__ import annotations
 
+import math
 import warnings
 from copy import copy
 from typing import Any, Protocol, overload
@@ -78,7 +79,7 @@ class MTCNN:
         self.engine = _make(options) if engine is None else engine
         self.enhancer, self.channel_order = enhancer, channel_order
         self.min_face_size = self.engine.min_face_size if min_face_size is None else min_face_size
-        if self.min_face_size <= 0:
+        if not 0 < self.min_face_size < math.inf:
             raise PreprocError(f"min_face_size is in px above 0, but is {self.min_face_size}.")
         if enhancer is not None and enhancer.scale == 1 and self.min_face_size < WINDOW:
             warnings.warn(

@@ -106,6 +106,14 @@ class PictureCache:
     def _has_room(self, size: int) -> bool:
         if self._full:
             return False
+        if size > self.limit:
+            warnings.warn(
+                f"A result of {size:,} bytes is larger than the whole cache {self.folder} may be "
+                f"({self.limit:,}); it is made each time. Raise the cache's limit.",
+                CacheWarning,
+                stacklevel=3,
+            )
+            return False
         used = _used(self.folder)
         self._full = used + size > self.limit
         if self._full:

@@ -12,7 +12,7 @@ from torch.utils.data import get_worker_info
 
 from preproc import __version__
 from preproc.cache import PictureCache, key_of
-from preproc.enhancer import Enhancer
+from preproc.enhancer import Enhancer, require_options
 from preproc.errors import ModelError, PreprocError, WeightsError
 from preproc.networks import find
 from preproc.weights import entry_for, sha256_of
@@ -82,7 +82,10 @@ class DeferredEnhancer:
             )
         self._descriptor = find(model, options.get("scale"))
         self.scale = 1 if options.get("to_input_size") else self._descriptor.scale
+        require_options(self._descriptor, options)
         self.device = _described(device)
+        if cache is not None and not isinstance(cache, str | Path | PictureCache):
+            raise ModelError(f"cache is a folder or a PictureCache, but is {cache!r}.")
         self.cache = PictureCache(cache) if isinstance(cache, str | Path) else cache
         self._in_worker, self._options = in_worker, options
         self._built: dict[torch.device, Enhancer] = {}
@@ -113,7 +116,11 @@ class DeferredEnhancer:
         for key, result in zip(missing, self._enhanced(list(missing.values())), strict=True):
             self.cache.put(key, result)
             results[key] = result
-        return [results[key] for key in keys]
+        # Equal pictures get results of their own, which may be changed in place.
+        return [
+            results[key] if keys.index(key) == n else results[key].clone()
+            for n, key in enumerate(keys)
+        ]
 
     def _enhanced(self, pictures: Sequence[Tensor]) -> list[Tensor]:
         if not pictures:

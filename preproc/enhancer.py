@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -140,18 +140,13 @@ class Enhancer:
             ModelError: no such model, scale, device or dtype, or options out of range or at odds.
             WeightsError: the weights are missing, damaged, or for another network.
         """
-        if batch_size < 1:
-            raise ModelError(f"batch_size is 1 or more, but is {batch_size}.")
-        if not 0 < strength <= 1:
-            raise ModelError(
-                f"strength is above 0 and at most 1, but is {strength}; plain bicubic alone is "
-                "`preproc.resize.imresize`."
-            )
         if channel_order not in ("rgb", "bgr"):
             raise ModelError(f"channel_order is 'rgb' or 'bgr', but is {channel_order!r}.")
         if compiled and not fast:
             raise ModelError("Only the form for inference is compiled; leave fast=False out.")
         self.descriptor = find(model, scale)
+        asked = {"tile": tile, "overlap": overlap, "strength": strength, "batch_size": batch_size}
+        require_options(self.descriptor, {**asked, "to_input_size": to_input_size})
         self.device = choose_device(device)
         self.dtype = choose_dtype(self.device, dtype, self.descriptor.dtypes)
         self.scale = 1 if to_input_size else self.descriptor.scale
@@ -291,7 +286,7 @@ class Enhancer:
         """
         if margin is None and self.descriptor.tiling is Tiling.WHOLE:
             margin = max(size)
-        if margin is not None and margin < 0:
+        if margin is not None and (not isinstance(margin, int) or margin < 0):
             raise ModelError(f"margin is a number of px of 0 or more, but is {margin}.")
         margin = self._policy.overlap if margin is None else margin
         side = min(TILE, self._policy.size or TILE)
@@ -379,6 +374,26 @@ class Enhancer:
         else:
             result = from_float(canvas, color.dtype) if canvas.is_floating_point() else canvas
         return result if self._strength == 1 else blend(result, color, self._strength)
+
+
+def require_options(descriptor: ModelDescriptor, options: Mapping[str, Any]) -> None:
+    """Make sure that options of an `Enhancer` are in range and agree; those left out do.
+
+    Raises:
+        ModelError: they are not, or do not.
+    """
+    batch_size, strength = options.get("batch_size", 1), options.get("strength", 1.0)
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ModelError(f"batch_size is 1 or more, but is {batch_size}.")
+    if not 0 < strength <= 1:
+        raise ModelError(
+            f"strength is above 0 and at most 1, but is {strength}; plain bicubic alone is "
+            "`preproc.resize.imresize`."
+        )
+    choose_dtype(torch.device("cpu"), options.get("dtype"), descriptor.dtypes)
+    tile, overlap = options.get("tile"), options.get("overlap")
+    shrinks = bool(options.get("to_input_size"))
+    _tile_policy(descriptor, tile, overlap, usual=TILE, shrinks=shrinks)
 
 
 def _with_room(averaged: Apply, batch: Tensor, inside: Tensor | None) -> Tensor:

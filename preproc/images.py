@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import IO, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from preproc import pil_modes, png16
 from preproc.errors import ImageError
-from preproc.opening import DepthWarning, lost_depth, open_picture
+from preproc.opening import DepthWarning, exif_of, lost_depth, open_picture
 from preproc.resize import imresize
 from preproc.samples import from_float, luma, to_float
 from preproc.saving import QUALITY
@@ -102,9 +102,10 @@ def decode(img: object, channel_order: ChannelOrder = "rgb") -> Picture:
             return _from_array(img, channel_order)
         case Tensor():
             return _from_tensor(img, channel_order)
+    beside = "" if isinstance(img, list | tuple) else ", or a list of these"
     raise ImageError(
         f"A {type(img).__name__} is no picture; pass a PIL image, a path, bytes, an array, a "
-        "tensor, or a list of these."
+        f"tensor{beside}."
     )
 
 
@@ -194,11 +195,25 @@ def _from_pil(image: Image.Image) -> Picture:
     _require_px(turned.size)
     picture = _from_array(pil_modes.to_array(turned))
 
+    exif = _exif_beside(turned)
+
     def pack(result: Tensor, part: Part | None = None) -> Image.Image:
         like = turned if part is None else turned.crop(part)
-        return pil_modes.from_array(picture.pack(result, part), like)
+        packed = pil_modes.from_array(picture.pack(result, part), like)
+        packed.info.update(exif)
+        return packed
 
     return replace(picture, pack=pack)
+
+
+def _exif_beside(image: Image.Image) -> dict[str, bytes]:
+    """What ``info`` lacks of the EXIF data of an upright image; damaged EXIF is left behind."""
+    try:
+        exif = exif_of(image)
+        exif.pop(ExifTags.Base.Orientation, None)
+        return {"exif": exif.tobytes()} if exif else {}
+    except Exception:  # Pillow raises many kinds; the pixels are good without it
+        return {}
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -230,6 +245,8 @@ def _from_path(path: Path) -> Picture:
         raise ImageError(f"There is no file {path}.") from None
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # a name with a zero byte
+        raise ImageError(f"{str(path)!r} is no name of a file ({error}).") from error
     image = open_picture(io.BytesIO(data), str(path))
     if png16.is_deep(data):
         warnings.warn(
@@ -254,12 +271,13 @@ def _from_bytes(data: bytes) -> Picture:
     def pack(result: Tensor) -> bytes:
         packed, buffer = picture.pack(result), io.BytesIO()
         options = dict(_LOSSY.get(form, {}))
-        if (
-            "exif" in packed.info and form != "TIFF"
-        ):  # there it would describe the old file's layout
+        if "exif" in packed.info:
             options["exif"] = packed.info["exif"]
+        if form == "ICO":  # else of usual sizes, to which Pillow resizes
+            options["sizes"] = [packed.size]
         try:
             packed.save(buffer, form, **options)
+            _require_size(buffer, packed.size)
         except (KeyError, OSError, ValueError) as error:
             raise ImageError(
                 f"The result cannot be written as {form} again ({error}); pass a PIL image and "
@@ -268,6 +286,17 @@ def _from_bytes(data: bytes) -> Picture:
         return buffer.getvalue()
 
     return replace(picture, pack=pack)
+
+
+def _require_size(file: IO[bytes], size: tuple[int, int]) -> None:
+    """Icons are of some sizes only; what was written in another is not the result.
+
+    Raises:
+        ValueError: it was.
+    """
+    with Image.open(file) as written:  # nothing is decoded
+        if written.size != size:
+            raise ValueError(f"it has no size of {size[0]}x{size[1]} px")
 
 
 def _warn_of_depth(data: bytes, name: str) -> None:

@@ -147,7 +147,7 @@ def plan_regions(
 
 
 def _clipped(number: int, box: Sequence[float], height: int, width: int) -> Box:
-    if len(box) != 4 or not all(math.isfinite(v) for v in box):
+    if np.shape(box) != (4,) or not all(math.isfinite(v) for v in box):
         raise ImageError(f"Box {number} is (left, top, right, bottom) in px, but is {box}.")
     left, top, right, bottom = box
     whole = Box(math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))

@@ -69,7 +69,9 @@ def picture_extensions() -> frozenset[str]:
     """File name endings, in lower case with their dot, that are taken for pictures in folders."""
     heif.plug_in()
     extensions = Image.registered_extensions().items()
-    return frozenset(e for e, name in extensions if name in Image.OPEN.keys() - _NOT_PICTURES)
+    # Pillow opens several JPEGs in one file as JPEG, and finds out then.
+    drawn = (Image.OPEN.keys() | {"MPO"}) - _NOT_PICTURES
+    return frozenset(e for e, name in extensions if name in drawn)
 
 
 def make_plan(

@@ -109,7 +109,7 @@ _LOSSLESS = {
 """Modes a mode may become without losing what the picture shows, the nearest first."""
 
 _OPAQUE = {"LA": "L", "RGBA": "RGB"}
-_OF_THE_FILE = {
+OF_THE_FILE = {
     ExifTags.Base.Orientation,
     ExifTags.Base.XMLPacket,  # may repeat the orientation
     ExifTags.Base.InterColorProfile,
@@ -118,6 +118,7 @@ _OF_THE_FILE = {
     *range(512, 522),
     *range(529, 533),
 }
+"""EXIF tags that describe a file's layout, not the picture, or what is kept elsewhere."""
 """Tags that describe how the input's file was laid out, and so are wrong for another file."""
 
 _XMP_ORIENTATION = re.compile(
@@ -266,7 +267,7 @@ def _metadata(image: Image.Image, file_format: FileFormat) -> dict[str, object]:
     """What is to be saved with a picture whose pixels are upright: EXIF, DPI, XMP and texts."""
     metadata: dict[str, object] = {}
     exif = image.getexif()
-    for tag in _OF_THE_FILE:
+    for tag in OF_THE_FILE:
         exif.pop(tag, None)
     details = exif.get_ifd(ExifTags.IFD.Exif) if ExifTags.IFD.Exif in exif else {}
     for tag, value in zip(

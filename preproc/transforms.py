@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils._pytree import SequenceKey, tree_flatten_with_path  # as torchvision's v2 does
 
 from preproc import pil_modes
 from preproc.cache import PictureCache
@@ -107,7 +108,8 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
             PreprocError: in a DataLoader worker, if the device is not the CPU.
             WeightsError: the weights are missing, damaged, or for another network.
         """
-        if _is_picture(inpt):
+        # Of plain tensors torchvision gives only the one that it takes for a picture.
+        if _is_picture(inpt) or not _is_tv(inpt):
             return _enhanced(self._stage, [inpt])[0]
         return _moved(inpt, self.scale)
 
@@ -172,6 +174,11 @@ class EnhanceBatch:
             PreprocError: in a DataLoader worker, if the device is not the CPU.
             WeightsError: the weights are missing, damaged, or for another network.
         """
+        if isinstance(images, Tensor) and images.ndim != 4:
+            raise ImageError(
+                "A tensor of images is (N, C, H, W), but this one has shape "
+                f"{tuple(images.shape)}; use EnhanceTransform for one picture."
+            )
         strangers = {type(image).__name__ for image in images if not isinstance(image, Tensor)}
         if strangers:
             raise ImageError(
@@ -180,9 +187,13 @@ class EnhanceBatch:
             )
         if targets is not None and len(targets) != len(images):
             raise ImageError(f"There are {len(images)} images, but {len(targets)} targets.")
+        if targets is not None and not all(isinstance(target, Mapping) for target in targets):
+            raise ImageError("A target is a dictionary of annotations; give {} for none.")
         enhanced: Tensor | list[Tensor] = _enhanced(self._stage, list(images))
         if isinstance(images, Tensor):
-            enhanced = torch.stack(list(enhanced))
+            height, width = (self.scale * extent for extent in images.shape[-2:])
+            empty = images.new_empty(0, images.shape[1], height, width)
+            enhanced = torch.stack(list(enhanced)) if len(enhanced) else empty
         if targets is None:
             return enhanced
         return enhanced, [
@@ -191,16 +202,11 @@ class EnhanceBatch:
         ]
 
 
-def _leaves(value: object, key: object = None) -> Iterator[tuple[object, object]]:
-    """What a sample holds, in any nesting, each with the key it is found under, if any."""
-    if isinstance(value, Mapping):
-        for inner, item in value.items():
-            yield from _leaves(item, inner)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _leaves(item, key)
-    else:
-        yield key, value
+def _leaves(sample: object) -> Iterator[tuple[object, object]]:
+    """What a sample holds, in any nesting, each with the name it is found under, if any."""
+    for path, leaf in tree_flatten_with_path(sample)[0]:
+        names = [step for step in path if not isinstance(step, SequenceKey)]
+        yield (getattr(names[-1], "key", getattr(names[-1], "name", None)) if names else None), leaf
 
 
 def _require_movable(leaves: Iterable[tuple[object, object]]) -> None:
@@ -226,7 +232,8 @@ def _require_picture(leaves: Sequence[object]) -> None:
 def _is_picture(inpt: object) -> bool:
     if isinstance(inpt, tv_tensors.TVTensor):
         return isinstance(inpt, tv_tensors.Image | tv_tensors.Video)
-    return isinstance(inpt, Tensor | Image.Image)
+    # Plain tensors of fewer axes are labels, or no picture that could be meant.
+    return isinstance(inpt, Image.Image) or (isinstance(inpt, Tensor) and inpt.ndim > 2)
 
 
 def _enhanced(stage: DeferredEnhancer, images: Sequence[Any]) -> list[Any]:
@@ -286,8 +293,19 @@ def _moved_target(key: str, value: object, scale: int) -> object:
 
 
 def _multiplied(coordinates: Tensor, scale: int, *, count: int) -> Tensor:
-    """The first ``count`` numbers of the last axis times ``scale``; the dtype stays."""
+    """The first ``count`` numbers of the last axis times ``scale``; the dtype stays.
+
+    Raises:
+        PreprocError: an integer dtype is too short for them.
+    """
     moved = coordinates.clone()
+    if moved.numel() and not (moved.is_floating_point() or moved.is_complex()):
+        most = int(moved[..., :count].abs().max()) * scale
+        if most > torch.iinfo(moved.dtype).max:
+            raise PreprocError(
+                f"Coordinates of {moved.dtype} cannot hold {most}, which they become in the "
+                f"enlarged picture; make them float32 or int64."
+            )
     moved[..., :count] *= scale
     return moved
 

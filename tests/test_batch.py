@@ -222,7 +222,7 @@ class TestPlan:
         assert ("download it" in failure.reason) == name.startswith("https")
 
     def test_what_only_another_program_could_draw_is_no_picture(self) -> None:
-        assert {".jpg", ".png", ".webp", ".tif", ".avif"} <= picture_extensions()
+        assert {".jpg", ".png", ".webp", ".tif", ".avif", ".mpo"} <= picture_extensions()
         assert not {".eps", ".h5", ".mpg", ".pdf", ".wmf"} & picture_extensions()
 
 

@@ -80,6 +80,15 @@ def test_keys_tell_content_shape_dtype_and_maker_apart():
     assert key_of(picture.clone(), "m") == key_of(picture, "m")
 
 
+def test_a_result_larger_than_the_cache_does_not_keep_others_out(tmp_path):
+    cache = PictureCache(tmp_path, limit=5000)
+    with pytest.warns(CacheWarning, match="larger than the whole cache"):
+        cache.put("a", torch.zeros(1, 3, 64, 64))
+    cache.put("b", torch.zeros(1, 3, 8, 8))
+    assert cache.get("a") is None
+    assert cache.get("b") is not None
+
+
 def test_a_full_cache_keeps_what_it_has_takes_no_more_and_says_so_once(tmp_path):
     one = PictureCache(tmp_path / "one")
     one.put("a", samples())

@@ -250,6 +250,33 @@ def test_profile_and_dpi_survive_saving(photo, profile, form):
     assert [round(v) for v in saved.info["dpi"]] == [300, 300]
 
 
+def test_exif_of_a_tiff_is_kept_without_what_describes_its_file(photo, tmp_path):
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    path = tmp_path / "photo.tif"
+    photo.save(path, exif=exif)
+    from_bytes = Image.open(io.BytesIO(enlarge(path.read_bytes())))
+    for result in (enlarge(Image.open(path)), enlarge(str(path)), from_bytes):
+        saved = Image.open(io.BytesIO(encoded(result, "TIFF", exif=result.getexif())))
+        assert saved.size == (40, 24)
+        assert saved.getexif()[0x010F] == "Maker"
+    kept = Image.Exif()
+    kept.load(enlarge(str(path)).info["exif"])
+    assert dict(kept) == {0x010F: "Maker"}
+
+
+@pytest.mark.parametrize(("form", "side"), [("ICO", 100), ("ICO", 200), ("ICNS", 30)])
+def test_icons_come_back_in_their_size_or_not_at_all(rng, form, side):
+    icon = Image.fromarray(blocks((side, side, 3), rng))
+    data = encoded(icon, form, **({"sizes": [icon.size]} if form == "ICO" else {}))
+    size = Image.open(io.BytesIO(data)).size
+    if form == "ICO" and side == 100:
+        assert Image.open(io.BytesIO(enlarge(data))).size == (2 * size[0], 2 * size[1])
+        return
+    with pytest.raises(ImageError, match=f"cannot be written as {form} again"):
+        enlarge(data)
+
+
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM"])
 def test_bytes_come_back_as_bytes_of_the_same_format(photo, profile, form):
     data = encoded(photo, form, icc_profile=profile)
@@ -498,6 +525,14 @@ def test_and_so_it_is_for_its_regions(make):
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_names_and_lists_that_are_no_pictures_are_one_sentence(make):
+    with pytest.raises(ImageError, match="no name of a file"):
+        decode("a\0b")
+    with pytest.raises(ImageError, match="Picture 0 of the list: A list is no picture") as error:
+        make()([[np.zeros((2, 2), np.uint8)]])
+    assert "or a list" not in str(error.value)
+
+
 def test_damaged_exif_does_not_cost_the_picture(photo):
     image = photo.copy()
     image.info["exif"] = b"Exif\0\0MM\0*garbage"

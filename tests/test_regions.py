@@ -191,6 +191,13 @@ def test_a_box_that_is_none_is_one_sentence(make, rng, boxes, sentence):
         make().regions(picture(rng), boxes)
 
 
+def test_boxes_and_margins_that_are_none_are_one_sentence(make, rng):
+    with pytest.raises(ImageError, match="Box 0 is"):
+        make().regions(picture(rng), (1, 2, 3, 4))
+    with pytest.raises(ModelError, match="margin is a number of px"):
+        make().regions(picture(rng), BOXES, margin=1.5)
+
+
 def test_files_are_opened_first_and_margins_are_not_negative(make, rng):
     with pytest.raises(ImageError, match="open files and bytes first"):
         make().regions("scan.png", BOXES)

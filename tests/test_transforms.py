@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 import warnings
+from collections import deque, namedtuple
 from dataclasses import replace
 from functools import partial
 from inspect import signature
@@ -99,10 +100,24 @@ def test_annotations_that_would_stay_behind_are_refused(transform, key, kind):
     assert transform(to_input_size=True)(*sample)[1][0][key] is sample[1][0][key]
 
 
+def test_they_are_refused_in_every_nesting_that_torchvision_walks(transform):
+    image, boxes = torch.zeros(3, 4, 5), torch.zeros(1, 4)
+    named = namedtuple("named", "image boxes")
+    for sample in (
+        named(image, boxes),
+        deque([image, {"boxes": boxes}]),
+        (image, [{"boxes": [boxes]}]),
+    ):
+        with pytest.raises(PreprocError, match="'boxes' is a plain tensor"):
+            transform()(sample)
+
+
 def test_pictures_that_torchvision_passes_by_are_refused(transform):
     array = np.zeros((4, 5, 3), np.uint8)
     with pytest.raises(ImageError, match=r"numpy arrays.*v2\.ToImage\(\) first"):
         transform()({"image": array, "label": 3})
+    with pytest.raises(ImageError, match="numpy arrays"):
+        transform()(array, {"labels": torch.ones(2)})
     assert transform()(torch.zeros(3, 4, 5), array)[1] is array  # beside a picture it is data
 
 
@@ -220,6 +235,11 @@ def test_options_are_those_of_the_enhancer():
         ({"model": "no-such"}, "no model 'no-such'"),
         ({"scale": 3}, "no scale 3"),
         ({"tiles": 64}, "no option tiles"),
+        ({"tile": 3}, "Tiles of 3 px"),
+        ({"strength": 2}, "strength"),
+        ({"dtype": "x"}, "dtype"),
+        ({"batch_size": 2.5}, "batch_size"),
+        ({"cache": True}, "cache is a folder"),
         ({"in_worker": "gpu"}, "in_worker is 'error' or 'cpu'"),
         ({"device": "gpu"}, "'gpu' names no device"),
     ],
@@ -284,6 +304,34 @@ def test_a_batch_that_does_not_fit_together_is_refused(batch_stage, picture):
         batch_stage()([chw(picture)], [{}, {}])
     with pytest.raises(ImageError, match="takes tensors, but got Image"):
         batch_stage()([Image.fromarray(picture)])
+
+
+def test_equal_pictures_of_a_batch_have_results_of_their_own(batch_stage, tmp_path, picture):
+    first, second = batch_stage(cache=tmp_path)([chw(picture)] * 2)
+    first.zero_()
+    assert second.any()
+
+
+def test_an_empty_batch_is_enlarged_to_an_empty_batch(batch_stage):
+    assert batch_stage()(torch.zeros(0, 3, 8, 9)).shape == (0, 3, 32, 36)
+    assert batch_stage()([], []) == ([], [])
+
+
+def test_a_batch_of_another_shape_is_one_sentence(batch_stage, picture):
+    with pytest.raises(ImageError, match=r"is \(N, C, H, W\)"):
+        batch_stage()(chw(picture))
+    with pytest.raises(ImageError, match="A target is a dictionary"):
+        batch_stage()([chw(picture)], [None])
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16])
+def test_coordinates_that_their_dtype_cannot_hold_are_refused(batch_stage, picture, dtype):
+    most = torch.iinfo(dtype).max
+    image, boxes = chw(picture), torch.tensor([[0, 0, most // 4, 5]], dtype=dtype)
+    _, [target] = batch_stage()([image], [{"boxes": boxes}])
+    assert target["boxes"].tolist() == [[0, 0, most // 4 * 4, 20]]
+    with pytest.raises(PreprocError, match="cannot hold"):
+        batch_stage()([image], [{"boxes": boxes + 1}])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -462,9 +510,9 @@ def test_a_damaged_entry_is_computed_again_and_mended(transform, tmp_path, calls
     assert len(calls) == 2
 
 
-def test_a_full_cache_stops_nothing(transform, tmp_path, picture):
+def test_a_cache_that_has_no_room_stops_nothing(transform, tmp_path, picture):
     enhance = transform(cache=PictureCache(tmp_path, limit=10))
-    with pytest.warns(UserWarning, match="is full"):
+    with pytest.warns(UserWarning, match="larger than the whole cache"):
         after = enhance(chw(picture))
     assert torch.equal(after, transform()(chw(picture)))
     assert not list(tmp_path.iterdir())
