@@ -20,7 +20,7 @@ _STALE = 3600.0  # s; no file takes that long to write, so its writer was killed
 
 
 class CacheWarning(UserWarning):
-    """An entry of a cache was damaged, or the cache has reached its limit."""
+    """An entry of a cache was damaged, or the cache has no room for another."""
 
 
 class PictureCache:
@@ -79,7 +79,7 @@ class PictureCache:
         return None
 
     def put(self, key: str, samples: Tensor) -> None:
-        """Keep an entry, in place of one of the same key; does nothing once the cache is full.
+        """Keep an entry, in place of one of the same key; a cache without room does nothing.
 
         Args:
             key: from `key_of`.

@@ -69,7 +69,7 @@ class DeferredEnhancer:
             options: of the enhancer.
 
         Raises:
-            ModelError: there is no such model, scale or option.
+            ModelError: there is no such model, scale or option, or one is out of range.
             OutputError: the cache's folder cannot be written to.
         """
         if in_worker not in ("error", "cpu"):

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -226,8 +227,9 @@ class Enhancer:
         """Enhance parts of a picture, such as text boxes or face candidates, and nothing else.
 
         Every box is computed with real neighbours around it, so that its crop is what the enhanced
-        picture has there. Boxes near to each other are computed together, and all share as few
-        passes as possible; more than the whole picture is never computed.
+        picture has there (but for palettes, which are chosen for each result). Boxes near to each
+        other are computed together, and all share as few passes as possible; more than the whole
+        picture is never computed.
 
         Args:
             img: a PIL image, an array or a tensor, as the class names them; boxes of a PIL image
@@ -282,13 +284,13 @@ class Enhancer:
 
         Raises:
             ImageError: a box that has no px of the picture.
-            ModelError: ``margin`` is negative.
+            ModelError: ``margin`` is negative or no whole number.
         """
         if margin is None and self.descriptor.tiling is Tiling.WHOLE:
             margin = max(size)
-        if margin is not None and (not isinstance(margin, int) or margin < 0):
-            raise ModelError(f"margin is a number of px of 0 or more, but is {margin}.")
-        margin = self._policy.overlap if margin is None else margin
+        if margin is not None and (margin != int(margin) or margin < 0):
+            raise ModelError(f"margin is a whole number of px, 0 or more, but is {margin}.")
+        margin = self._policy.overlap if margin is None else int(margin)
         side = min(TILE, self._policy.size or TILE)
         return plan_regions(size, boxes, self._policy, margin=margin, gap=self._gap, side=side)
 
@@ -382,10 +384,13 @@ def require_options(descriptor: ModelDescriptor, options: Mapping[str, Any]) -> 
     Raises:
         ModelError: they are not, or do not.
     """
+    for name in ("tile", "overlap", "batch_size"):
+        if not isinstance(options.get(name), Integral | None):
+            raise ModelError(f"{name} is a whole number, but is {options[name]!r}.")
     batch_size, strength = options.get("batch_size", 1), options.get("strength", 1.0)
-    if not isinstance(batch_size, int) or batch_size < 1:
+    if batch_size < 1:
         raise ModelError(f"batch_size is 1 or more, but is {batch_size}.")
-    if not 0 < strength <= 1:
+    if not isinstance(strength, Real) or not 0 < float(strength) <= 1:
         raise ModelError(
             f"strength is above 0 and at most 1, but is {strength}; plain bicubic alone is "
             "`preproc.resize.imresize`."

@@ -195,11 +195,10 @@ def _from_pil(image: Image.Image) -> Picture:
     _require_px(turned.size)
     picture = _from_array(pil_modes.to_array(turned))
 
-    exif = _exif_beside(turned)
+    exif = _exif_beside(image)  # turning loses what is not in ``info``
 
     def pack(result: Tensor, part: Part | None = None) -> Image.Image:
-        like = turned if part is None else turned.crop(part)
-        packed = pil_modes.from_array(picture.pack(result, part), like)
+        packed = pil_modes.from_array(picture.pack(result, part), turned, part)
         packed.info.update(exif)
         return packed
 
@@ -207,7 +206,7 @@ def _from_pil(image: Image.Image) -> Picture:
 
 
 def _exif_beside(image: Image.Image) -> dict[str, bytes]:
-    """What ``info`` lacks of the EXIF data of an upright image; damaged EXIF is left behind."""
+    """What ``info`` lacks of an image's EXIF data; damaged EXIF is left behind."""
     try:
         exif = exif_of(image)
         exif.pop(ExifTags.Base.Orientation, None)
@@ -277,7 +276,8 @@ def _from_bytes(data: bytes) -> Picture:
             options["sizes"] = [packed.size]
         try:
             packed.save(buffer, form, **options)
-            _require_size(buffer, packed.size)
+            if form in ("ICO", "ICNS"):
+                _require_size(buffer, packed.size)
         except (KeyError, OSError, ValueError) as error:
             raise ImageError(
                 f"The result cannot be written as {form} again ({error}); pass a PIL image and "
@@ -344,14 +344,12 @@ def _resized_alpha(
     above, before = max(top - _BICUBIC, 0), max(left - _BICUBIC, 0)
     values = to_float(alpha[..., above : bottom + _BICUBIC, before : right + _BICUBIC])
     highest, lowest = (
-        F.max_pool2d(v, 2 * _BICUBIC + 1, 1, _BICUBIC)
-        .repeat_interleave(scale, -2)
-        .repeat_interleave(scale, -1)
+        F.max_pool2d(v, 2 * _BICUBIC + 1, 1, _BICUBIC)[..., None, :, None]
         for v in (values, -values)
     )
     resized = imresize(values, size=(scale * values.shape[-2], scale * values.shape[-1]))
     # An overshoot beyond the values there were would be a halo; for a constant it is exact.
-    resized = resized.clamp(-lowest, highest)
+    resized.view(*values.shape[:-1], scale, values.shape[-1], scale).clamp_(-lowest, highest)
     rows = slice(scale * (top - above), scale * (bottom - above))
     return from_float(
         resized[..., rows, scale * (left - before) : scale * (right - before)], alpha.dtype

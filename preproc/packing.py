@@ -147,9 +147,13 @@ def plan_regions(
 
 
 def _clipped(number: int, box: Sequence[float], height: int, width: int) -> Box:
-    if np.shape(box) != (4,) or not all(math.isfinite(v) for v in box):
+    try:
+        values = [float(value) for value in box]
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # tensors' errors are many
+        values = []
+    if len(values) != 4 or not all(map(math.isfinite, values)):
         raise ImageError(f"Box {number} is (left, top, right, bottom) in px, but is {box}.")
-    left, top, right, bottom = box
+    left, top, right, bottom = values
     whole = Box(math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
     clipped = whole.grown(0, height, width)
     if clipped.width < 1 or clipped.height < 1:

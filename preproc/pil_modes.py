@@ -74,7 +74,9 @@ def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return values / np.float32(255)
 
 
-def from_array(samples: NDArray[Any], like: Image.Image) -> Image.Image:
+def from_array(
+    samples: NDArray[Any], like: Image.Image, part: tuple[int, int, int, int] | None = None
+) -> Image.Image:
     """A picture in another's mode and with its metadata.
 
     ``P`` and ``PA`` get a palette chosen for the result, without dithering; ``1`` is thresholded;
@@ -86,6 +88,7 @@ def from_array(samples: NDArray[Any], like: Image.Image) -> Image.Image:
         samples: as `to_array` gives them for ``like``, of any size.
         like: where mode and ``info`` come from: ICC profile, DPI, EXIF and the rest. Profile and
             DPI are also handed to Pillow's writers, some of which ignore ``info``.
+        part: left, top, right and bottom of what the samples show of ``like``, if not all.
     """
     mode, size = like.mode, (samples.shape[1], samples.shape[0])
     if mode in _SIXTEEN:
@@ -97,7 +100,7 @@ def from_array(samples: NDArray[Any], like: Image.Image) -> Image.Image:
         image = Image.fromarray(samples[..., 0] * np.float32(255))
     else:
         plain = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
-        image = _converted(plain, like)
+        image = _converted(plain, like, part)
     image.info = {**like.info, **image.info}
     if image.mode != "P" or "transparency" not in image.info:
         image.info.pop("transparency", None)
@@ -106,7 +109,9 @@ def from_array(samples: NDArray[Any], like: Image.Image) -> Image.Image:
     return image
 
 
-def _converted(plain: Image.Image, like: Image.Image) -> Image.Image:
+def _converted(
+    plain: Image.Image, like: Image.Image, part: tuple[int, int, int, int] | None
+) -> Image.Image:
     """An ``L``, ``LA``, ``RGB`` or ``RGBA`` image in the mode of ``like``."""
     if like.mode == "1" and plain.mode == "L":
         return plain.convert("1", dither=Image.Dither.NONE)
@@ -117,7 +122,7 @@ def _converted(plain: Image.Image, like: Image.Image) -> Image.Image:
         image.putalpha(plain.getchannel("A"))
         return image
     if like.mode == "CMYK":
-        return _separated(plain, like.getchannel("K"))
+        return _separated(plain, _resized(like.getchannel("K"), plain.size, part))
     if "transparency" in like.info or plain.mode == like.mode:
         return plain
     return plain.convert(like.mode)
@@ -162,14 +167,29 @@ def _quantized(rgb: Image.Image, colors: int) -> Image.Image:
     return rgb.quantize(colors, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
+def _resized(
+    channel: Image.Image, size: tuple[int, int], part: tuple[int, int, int, int] | None
+) -> Image.Image:
+    """A channel, or a part of it, at a size some whole times larger."""
+    left, top, right, bottom = part or (0, 0, *channel.size)
+    scale = size[0] // (right - left)
+    # With the neighbours that a bicubic filter reads.
+    before, above = max(left - 2, 0), max(top - 2, 0)
+    beyond, below = min(right + 2, channel.width), min(bottom + 2, channel.height)
+    around = channel.crop((before, above, beyond, below))
+    resized = around.resize((scale * around.width, scale * around.height), Image.Resampling.BICUBIC)
+    x, y = scale * (left - before), scale * (top - above)
+    return resized.crop((x, y, x + size[0], y + size[1]))
+
+
 def _separated(rgb: Image.Image, black: Image.Image) -> Image.Image:
-    """RGB as CMYK with the black ink of the source, so far as no colour gets darker by it.
+    """RGB as CMYK with black ink of the same size, so far as no colour gets darker by it.
 
     Pillow's plain conversion prints black with three inks, which the ICC profile of the picture
     would show as another colour.
     """
     light = np.asarray(rgb.convert("RGB"), np.float32) / 255
-    ink = np.asarray(black.resize(rgb.size, Image.Resampling.BICUBIC), np.float32) / 255
+    ink = np.asarray(black, np.float32) / 255
     ink = np.minimum(ink, 1 - light.max(-1))[..., None]
     paper = np.maximum(1 - ink, 1e-6)
     inks = np.concatenate([np.where(ink < 1, 1 - light / paper, 0), ink], -1)

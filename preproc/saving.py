@@ -118,8 +118,7 @@ OF_THE_FILE = {
     *range(512, 522),
     *range(529, 533),
 }
-"""EXIF tags that describe a file's layout, not the picture, or what is kept elsewhere."""
-"""Tags that describe how the input's file was laid out, and so are wrong for another file."""
+"""EXIF tags that say how a file is laid out, and so are wrong for another, or kept elsewhere."""
 
 _XMP_ORIENTATION = re.compile(
     rb"""\s+tiff:Orientation\s*=\s*(["'])[^"']*\1|<tiff:Orientation>[^<]*</tiff:Orientation>"""

@@ -7,6 +7,7 @@ torchvision's own resizing would round rotated boxes through their corners and c
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils._pytree import SequenceKey, tree_flatten_with_path  # as torchvision's v2 does
+from torch.utils._pytree import tree_leaves  # by which torchvision's v2 goes through samples
 
 from preproc import pil_modes
 from preproc.cache import PictureCache
@@ -78,7 +79,7 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
                 ``tile``, ``overlap``, ``strength``, ``self_ensemble`` and ``batch_size``.
 
         Raises:
-            ModelError: there is no such model, scale or option.
+            ModelError: there is no such model, scale or option, or one is out of range.
             OutputError: the cache's folder cannot be written to.
         """
         super().__init__()
@@ -169,9 +170,10 @@ class EnhanceBatch:
             The images in a tensor or list as they came, and with ``targets`` new dictionaries.
 
         Raises:
-            ImageError: an image is no tensor or cannot be read, or there are more or fewer targets
-                than images.
-            PreprocError: in a DataLoader worker, if the device is not the CPU.
+            ImageError: an image is no tensor or cannot be read, a tensor of them is not (N, C, H,
+                W), or there are more or fewer targets than images, or one that is no dictionary.
+            PreprocError: in a DataLoader worker, if the device is not the CPU; or integers are too
+                short for what annotations become.
             WeightsError: the weights are missing, damaged, or for another network.
         """
         if isinstance(images, Tensor) and images.ndim != 4:
@@ -202,11 +204,19 @@ class EnhanceBatch:
         ]
 
 
-def _leaves(sample: object) -> Iterator[tuple[object, object]]:
+def _leaves(sample: object, key: object = None) -> Iterator[tuple[object, object]]:
     """What a sample holds, in any nesting, each with the name it is found under, if any."""
-    for path, leaf in tree_flatten_with_path(sample)[0]:
-        names = [step for step in path if not isinstance(step, SequenceKey)]
-        yield (getattr(names[-1], "key", getattr(names[-1], "name", None)) if names else None), leaf
+    if isinstance(sample, Mapping):
+        named: Iterable[tuple[object, object]] = sample.items()
+    elif isinstance(sample, tuple) and hasattr(sample, "_fields"):
+        named = zip(sample._fields, sample, strict=True)
+    elif isinstance(sample, list | tuple | deque):
+        named = ((key, item) for item in sample)
+    else:
+        yield from ((key, leaf) for leaf in tree_leaves(sample))
+        return
+    for name, item in named:
+        yield from _leaves(item, name)
 
 
 def _require_movable(leaves: Iterable[tuple[object, object]]) -> None:
@@ -299,15 +309,26 @@ def _multiplied(coordinates: Tensor, scale: int, *, count: int) -> Tensor:
         PreprocError: an integer dtype is too short for them.
     """
     moved = coordinates.clone()
-    if moved.numel() and not (moved.is_floating_point() or moved.is_complex()):
-        most = int(moved[..., :count].abs().max()) * scale
-        if most > torch.iinfo(moved.dtype).max:
-            raise PreprocError(
-                f"Coordinates of {moved.dtype} cannot hold {most}, which they become in the "
-                f"enlarged picture; make them float32 or int64."
-            )
-    moved[..., :count] *= scale
+    moved[..., :count] = _times(coordinates[..., :count], scale)
     return moved
+
+
+def _times(numbers: Tensor, factor: int) -> Tensor:
+    """Numbers of px times a factor, of the same dtype.
+
+    Raises:
+        PreprocError: it is an integer dtype that is too short for them.
+    """
+    if numbers.is_floating_point():
+        return numbers * factor
+    wide = numbers.to(torch.int64) * factor
+    limits = torch.iinfo(numbers.dtype)
+    if wide.numel() and (wide.min() < limits.min or wide.max() > limits.max):
+        raise PreprocError(
+            f"Annotations of {numbers.dtype} cannot hold {int(wide.abs().max())}, which they "
+            "become in the enlarged picture; make them float32 or int64."
+        )
+    return wide.to(numbers.dtype)
 
 
 def _repeated(mask: Tensor, scale: int) -> Tensor:
@@ -322,6 +343,6 @@ _MOVES: dict[str, Callable[[Tensor, int], Tensor]] = {
     "boxes": partial(_multiplied, count=4),
     "keypoints": partial(_multiplied, count=2),
     "masks": _repeated,
-    "area": lambda area, scale: area * scale**2,
+    "area": lambda area, scale: _times(area, scale**2),
 }
 """What becomes of plain tensors in the targets of torchvision's detection references."""

@@ -265,6 +265,21 @@ def test_exif_of_a_tiff_is_kept_without_what_describes_its_file(photo, tmp_path)
     assert dict(kept) == {0x010F: "Maker"}
 
 
+def test_exif_that_an_image_got_in_memory_is_kept(photo):
+    photo.getexif()[0x010F], photo.getexif()[0x0112] = "Maker", 6
+    result = enlarge(photo)
+    assert result.size == (24, 40)
+    assert dict(result.getexif()) == {0x010F: "Maker"}
+
+
+def test_bytes_whose_result_pillow_would_find_suspiciously_large_come_back(photo, monkeypatch):
+    data = encoded(photo, "PNG")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12 * 20)
+    result = enlarge(data)
+    monkeypatch.undo()
+    assert Image.open(io.BytesIO(result)).size == (40, 24)
+
+
 @pytest.mark.parametrize(("form", "side"), [("ICO", 100), ("ICO", 200), ("ICNS", 30)])
 def test_icons_come_back_in_their_size_or_not_at_all(rng, form, side):
     icon = Image.fromarray(blocks((side, side, 3), rng))

@@ -65,7 +65,12 @@ def kind_of_floats(img):
     return Image.fromarray(values)
 
 
-@pytest.mark.parametrize("kind", [kind_with_alpha, kind_partly_grey, kind_of_floats])
+def kind_of_inks(img):
+    inks = np.dstack([img, img[::-1, :, 1]])
+    return Image.frombytes("CMYK", (inks.shape[1], inks.shape[0]), inks.tobytes())
+
+
+@pytest.mark.parametrize("kind", [kind_with_alpha, kind_partly_grey, kind_of_floats, kind_of_inks])
 def test_what_a_region_is_depends_on_the_whole_picture(make, rng, kind):
     img, enhancer = kind(picture(rng)), make()
     whole = np.asarray(enhancer(img)).astype(np.float32)
@@ -194,14 +199,25 @@ def test_a_box_that_is_none_is_one_sentence(make, rng, boxes, sentence):
 def test_boxes_and_margins_that_are_none_are_one_sentence(make, rng):
     with pytest.raises(ImageError, match="Box 0 is"):
         make().regions(picture(rng), (1, 2, 3, 4))
-    with pytest.raises(ModelError, match="margin is a number of px"):
+    with pytest.raises(ModelError, match="margin is a whole number"):
         make().regions(picture(rng), BOXES, margin=1.5)
+    for boxes in ([([1, 2], 3, 4, 5)], [("a", 2, 3, 4)], [(1, 2, 3)]):
+        with pytest.raises(ImageError, match="Box 0 is"):
+            make().regions(picture(rng), boxes)
+
+
+def test_boxes_and_margins_may_be_of_other_kinds_of_numbers(make, rng):
+    img = picture(rng)
+    wanted = make().regions(img, BOXES, margin=8)
+    tensors = [list(torch.tensor(box, dtype=torch.bfloat16)) for box in BOXES]
+    for boxes, margin in ((np.array(BOXES), np.int64(8)), (tensors, 8.0)):
+        assert worst(make().regions(img, boxes, margin=margin), wanted) == 0
 
 
 def test_files_are_opened_first_and_margins_are_not_negative(make, rng):
     with pytest.raises(ImageError, match="open files and bytes first"):
         make().regions("scan.png", BOXES)
-    with pytest.raises(ModelError, match="margin is a number of px of 0 or more, but is -1"):
+    with pytest.raises(ModelError, match="margin is a whole number of px, 0 or more, but is -1"):
         make().regions(picture(rng), BOXES, margin=-1)
     assert make().regions(picture(rng), []) == []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 import warnings
-from collections import deque, namedtuple
+from collections import UserDict, deque, namedtuple
 from dataclasses import replace
 from functools import partial
 from inspect import signature
@@ -107,6 +107,7 @@ def test_they_are_refused_in_every_nesting_that_torchvision_walks(transform):
         named(image, boxes),
         deque([image, {"boxes": boxes}]),
         (image, [{"boxes": [boxes]}]),
+        (image, UserDict(boxes=boxes)),  # which it does not walk, and so would leave as it is
     ):
         with pytest.raises(PreprocError, match="'boxes' is a plain tensor"):
             transform()(sample)
@@ -324,14 +325,16 @@ def test_a_batch_of_another_shape_is_one_sentence(batch_stage, picture):
         batch_stage()([chw(picture)], [None])
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.uint16])
 def test_coordinates_that_their_dtype_cannot_hold_are_refused(batch_stage, picture, dtype):
     most = torch.iinfo(dtype).max
     image, boxes = chw(picture), torch.tensor([[0, 0, most // 4, 5]], dtype=dtype)
     _, [target] = batch_stage()([image], [{"boxes": boxes}])
     assert target["boxes"].tolist() == [[0, 0, most // 4 * 4, 20]]
     with pytest.raises(PreprocError, match="cannot hold"):
-        batch_stage()([image], [{"boxes": boxes + 1}])
+        batch_stage()([image], [{"boxes": (boxes.long() + 1).to(dtype)}])
+    with pytest.raises(PreprocError, match="cannot hold"):
+        batch_stage()([image], [{"area": boxes[:, 2]}])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
