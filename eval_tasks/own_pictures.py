@@ -6,13 +6,13 @@ import argparse
 from hashlib import file_digest
 from pathlib import Path
 
-import numpy as np
 from PIL.ImageOps import exif_transpose
 
 from eval_tasks import arguments
 from preproc.degrade import Pixels
 from preproc.errors import ImageError
 from preproc.opening import open_picture
+from preproc.pil_modes import to_rgb
 from preproc.plan import picture_extensions
 
 
@@ -69,6 +69,6 @@ def pixels(path: Path, *, upright: bool = True) -> Pixels:
     try:
         with path.open("rb") as file:
             picture = open_picture(file, str(path))
-            return np.array((exif_transpose(picture) if upright else picture).convert("RGB"))
+            return to_rgb(exif_transpose(picture) if upright else picture)
     except OSError as error:
         raise ImageError(f"Cannot read {path}: {error.strerror}.") from error

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval_tasks import crop_sheet
+from eval_tasks import arguments, crop_sheet
 from eval_tasks.evaluators.crops import SIDE, Gains, gains
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.reports import versions, write_text
@@ -86,7 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", type=Path, required=True, metavar="DIR", help="holds sr_val and sr_test")
     add("--output", type=Path, metavar="DIR", help="for README.md and pictures (default: weights)")
     add("--measure", action="store_true", help="measure the networks again (minutes to an hour)")
-    add("--limit", type=int, metavar="N", help="take squares from the first N pictures of Kodak24")
+    add(
+        "--limit",
+        type=arguments.count,
+        metavar="N",
+        help="take squares from the first N pictures of Kodak24",
+    )
     add("--device", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)")
     return parser
 

@@ -34,6 +34,8 @@ from preproc.degrade import Pixels, bicubic_down, bicubic_up, jpeg, mod_crop
 from preproc.errors import ImageError, ModelError
 from preproc.metrics import PROTOCOLS, Protocol
 from preproc.networks import find
+from preproc.pil_modes import to_rgb
+from preproc.plan import picture_extensions
 from preproc.saving import require_writable
 
 if TYPE_CHECKING:
@@ -184,8 +186,8 @@ def images_in(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise ImageError(f"There is no folder {folder}; --set names folders under --data.")
-    known = Image.registered_extensions()
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in known)
+    known = picture_extensions()
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in known and p.is_file())
     if not paths:
         raise ImageError(f"There are no images in {folder}.")
     return paths
@@ -200,8 +202,8 @@ def pairs(paths: list[Path], scale: int, quality: int) -> Iterator[tuple[Pixels,
     for path in paths:
         try:
             with Image.open(path) as image:
-                upright = np.array(ImageOps.exif_transpose(image).convert("RGB"))
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+                upright = to_rgb(ImageOps.exif_transpose(image))
+        except (OSError, SyntaxError, Image.DecompressionBombError, ImageError) as error:
             raise ImageError(f"Cannot read {path}: {error}; mend or remove it.") from error
         reference = mod_crop(upright, scale)
         yield jpeg(bicubic_down(reference, scale), quality), reference

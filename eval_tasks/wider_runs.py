@@ -132,7 +132,8 @@ class Run:
         """Mean seconds an image to treat and to search, over all images ever searched."""
         try:
             with self._times.open(newline="", encoding="utf-8") as file:
-                times = [(float(row[1]), float(row[2])) for row in csv.reader(file)]
+                # A row may have been cut short with the run that wrote it.
+                times = [(float(r[1]), float(r[2])) for r in csv.reader(file) if len(r) > 3]
         except FileNotFoundError:
             return None
         return fmean(t for t, _ in times), fmean(t for _, t in times)

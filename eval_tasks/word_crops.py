@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from eval_tasks.evaluators.icdar2013 import read_ground_truth
 from preproc.degrade import Pixels
 from preproc.errors import ImageError
 from preproc.opening import open_picture
+from preproc.pil_modes import to_rgb
 
 GROUND_TRUTH = "Challenge2_Test_Task3_GT.txt"
 CROPS = "Challenge2_Test_Task3_Images"
@@ -53,6 +52,6 @@ def pixels(path: Path) -> Pixels:
     """
     try:
         with path.open("rb") as file:
-            return np.array(open_picture(file, str(path)).convert("RGB"))
+            return to_rgb(open_picture(file, str(path)))
     except OSError as error:
         raise ImageError(f"Cannot read the crop {path}: {error.strerror}.") from error

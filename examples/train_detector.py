@@ -48,6 +48,7 @@ from eval_tasks.progress import progress_bar
 from preproc import EnhanceTransform
 from preproc.degrade import mod_crop
 from preproc.errors import ImageError, PreprocError
+from preproc.pil_modes import to_rgb
 from preproc.runtime import choose_device
 from preproc.saving import require_writable
 
@@ -144,7 +145,7 @@ class Pictures(Dataset[tuple[Tensor, Target]]):
         """A float picture (3, H, W) in [0, 1], and its faces in ``boxes`` and ``labels``."""
         sample, reduction = self._samples[index], self._arm.degradation.reduction
         with Image.open(sample.path) as image:
-            original = mod_crop(np.array(image.convert("RGB")), REDUCTION)
+            original = mod_crop(to_rgb(image), REDUCTION)
         picture = self._arm.degradation.apply(original)
         faces = sample.truth.boxes[sample.truth.counts[SUBSET]] / reduction
         boxes = tv_tensors.BoundingBoxes(

@@ -22,6 +22,7 @@ from PIL import Image
 
 pytest.importorskip("lightning", reason='training needs the extra "train"')
 
+import lightning.pytorch as pl
 from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel
 
@@ -30,10 +31,10 @@ from preproc.errors import OutputError, RecipeError, WeightsError
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
-from preproc.training import export
+from preproc.training import export, train
 from preproc.training.averaging import warm_average
 from preproc.training.curve import Point, read_curve
-from preproc.training.data import Folder, Patches, PictureWarning, Text, cut_patch
+from preproc.training.data import Folder, Held, Patches, PictureWarning, Text, cut_patch
 from preproc.training.grow_cajnn import grow_cajnn
 from preproc.training.grow_cisrnet import grow_cisrnet
 from preproc.training.initial import load_into
@@ -674,6 +675,113 @@ def test_a_run_ends_resumes_and_records(optimizer, data, tmp_path):
     run(recipe, output=out, resume=True, **options)
     assert json.loads((folder / RECORD).read_text())["steps"] == 4
     assert any((before[k] != v).any() for k, v in load_file(weights).items())
+
+
+def test_a_run_goes_on_by_the_recipe_it_began_with(data, tmp_path):
+    recipe, out = recipe_file(tmp_path), tmp_path / "run"
+    options = {"data": data, "precision": "32", "devices": 1}
+    run(recipe, output=out, minutes=0, overrides=["schedule.length = 100000"], **options)
+    changes = ["schedule.length = 100000", "data.patch = 9", "optimizer.lr = 1e-5"]
+    with pytest.raises(RecipeError, match=r"another data\.patch, optimizer\.lr"):
+        run(recipe, output=out, resume=True, overrides=changes, **options)
+    (out / "train" / CHECKPOINT).write_bytes(b"PK cut short")
+    with pytest.raises(RecipeError, match="is damaged"):
+        run(recipe, output=out, resume=True, overrides=changes[:1], **options)
+
+
+class Interrupts(pl.Callback):
+    """Presses Ctrl-C in a hook."""
+
+    def __init__(self, hook):
+        setattr(self, hook, self.press)
+
+    def press(self, *_, **__):
+        raise KeyboardInterrupt
+
+
+def interrupted(hook, data, tmp_path, monkeypatch, **options):
+    made = train._callbacks
+    monkeypatch.setattr(train, "_callbacks", lambda *a: [*made(*a), Interrupts(hook)])
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run(recipe_file(tmp_path), output=tmp_path / "run", data=data, precision="32", **options)
+    monkeypatch.setattr(train, "_callbacks", made)
+    return torch.load(tmp_path / "run" / "train" / CHECKPOINT, weights_only=True)
+
+
+def test_an_interrupt_in_a_measurement_saves_the_trained_weights_as_trained(
+    data, tmp_path, monkeypatch
+):
+    options = {"overrides": ["schedule.length = 100000"], "devices": 1}
+    saved = interrupted("on_validation_batch_start", data, tmp_path, monkeypatch, **options)
+    steps = saved["global_step"]
+    run(
+        recipe_file(tmp_path),
+        output=tmp_path / "whole",
+        data=data,
+        precision="32",
+        overrides=[f"schedule.length = {steps}"],
+        devices=1,
+    )
+    # Lightning saves the average as the module's own weights.
+    for name, value in load_file(tmp_path / "whole" / "train" / WEIGHTS).items():
+        torch.testing.assert_close(saved["state_dict"][f"network.{name}"], value)
+
+
+def test_an_interrupt_before_a_run_goes_on_leaves_its_checkpoint(data, tmp_path, monkeypatch):
+    options = {"overrides": ["schedule.length = 100000"], "devices": 1}
+    run(
+        recipe_file(tmp_path),
+        output=tmp_path / "run",
+        data=data,
+        precision="32",
+        minutes=1e-3,
+        **options,
+    )
+    file = tmp_path / "run" / "train" / CHECKPOINT
+    before = file.read_bytes()
+    interrupted("setup", data, tmp_path, monkeypatch, resume=True, **options)
+    assert file.read_bytes() == before
+
+
+def test_a_damaged_picture_of_the_curve_is_left_out_before_training(data, tmp_path):
+    held = tmp_path / "held"
+    held.mkdir()
+    whole = next(data.rglob("*.png"))
+    (held / "a.png").write_bytes(whole.read_bytes()[:-200])
+    (held / "b.png").write_bytes(whole.read_bytes())
+    [stage] = load_recipe(recipe_file(tmp_path), [f'validation.path = "{held}"'])
+    with pytest.warns(PictureWarning, match=r"a\.png"):
+        pictures = Held(stage, data, tmp_path / "cache")
+    assert len(pictures) == len(stage.validation.quality)
+    (held / "b.png").write_bytes(whole.read_bytes()[:-100])
+    with pytest.warns(PictureWarning), pytest.raises(RecipeError, match="can be read"):
+        Held(stage, data, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F", "L"])
+def test_pictures_of_any_depth_are_what_they_show(tmp_path, mode):
+    grey = np.tile(np.arange(0, 256, 2, dtype=np.uint8), (64, 1))
+    kinds = {"I;16": grey.astype(np.uint16) * 257, "F": grey.astype(np.float32), "L": grey}
+    Image.fromarray(kinds[mode]).save(tmp_path / "grey.tif")
+    hr, _ = Folder(tmp_path, 2, 1, 1, tmp_path).pair(0)
+    np.testing.assert_array_equal(hr, np.repeat(grey[..., None], 3, -1))
+
+
+def test_a_curve_counts_to_the_end_of_each_stage_and_forgets_lost_steps(tmp_path):
+    def log(stage, start, *rows):
+        folder = tmp_path / stage / f"log-{start:07d}"
+        folder.mkdir(parents=True)
+        lines = ["loss,minutes,psnr_q10,step", *rows]
+        (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
+
+    log("one", 0, "1,1.0,,99", ",,20,99", "1,3.0,,299", ",,21,299", "1,4.0,,399")
+    log("one", 200, "1,2.5,,249", ",,22,249", "1,3.5,,349")
+    log("two", 0, "1,1.0,,99", ",,23,99")
+    assert [(p.minutes, p.step) for p in read_curve([tmp_path / "one", tmp_path / "two"])] == [
+        (1.0, 100),
+        (2.5, 250),
+        (4.5, 450),
+    ]
 
 
 def test_minutes_stop_cleanly_and_can_be_resumed(data, tmp_path):

@@ -4,10 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
 _Update = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]
+
+
+class Average(WeightAveraging):
+    """Keeps the average, and puts it in the place of the trained weights to be measured.
+
+    Args:
+        decay: of `warm_average`.
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(multi_avg_fn=warm_average(decay))
+        self._is_measured = False
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Exchange the two."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._is_measured = True
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Exchange them again."""
+        super().on_validation_epoch_end(trainer, pl_module)
+        self._is_measured = False
+
+    def put_back(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Exchange them again if a measurement was cut short."""
+        if self._is_measured:
+            self.on_validation_epoch_end(trainer, pl_module)
 
 
 def warm_average(decay: float) -> _Update:

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from preproc.degrade import bicubic_up
+from preproc.training.averaging import Average
 from preproc.training.together import agree
 
 _PICTURES = 4
@@ -73,6 +74,11 @@ class SaveAtEnd(pl.Callback):
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._began = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """From here on the weights are the run's; before, a checkpoint may not be restored yet."""
+        self._began = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save after a clean stop."""
@@ -82,8 +88,12 @@ class SaveAtEnd(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Save before an interrupt goes on; after an error the last good checkpoint stays."""
-        if isinstance(exception, KeyboardInterrupt):
-            trainer.save_checkpoint(self._file)
+        if not self._began or not isinstance(exception, KeyboardInterrupt):
+            return
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, Average):
+                callback.put_back(trainer, pl_module)
+        trainer.save_checkpoint(self._file)
 
 
 class SamplePictures(pl.Callback):

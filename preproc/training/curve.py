@@ -31,10 +31,9 @@ def read_curve(stages: list[Path]) -> list[Point]:
     points: list[Point] = []
     minutes, step = 0.0, 0
     for folder in stages:
-        for at, steps, psnr in _measurements(folder):
-            points.append(Point(minutes + at, step + steps, psnr))
-        if points:
-            minutes, step = points[-1].minutes, points[-1].step
+        measured, end = _measurements(folder)
+        points += [Point(minutes + p.minutes, step + p.step, p.psnr) for p in measured]
+        minutes, step = minutes + end.minutes, step + end.step
     return points
 
 
@@ -51,20 +50,27 @@ def write_curve(points: list[Point], file: Path, title: str) -> None:
         axes.plot(*zip(*known, strict=True), marker="o", ms=3, label=name.replace("psnr_q", "QF "))
     axes.set(xlabel="minutes of training", ylabel="PSNR-Y, dB (held out)", title=title)
     axes.grid(alpha=0.3)
-    axes.legend()
+    if points:
+        axes.legend()
     figure.savefig(file)
     plt.close(figure)
 
 
-def _measurements(folder: Path) -> list[tuple[float, int, dict[str, float]]]:
-    """Minutes, steps and PSNRs of one stage, over all the runs that resumed each other."""
-    found = []
-    minutes = 0.0
+def _measurements(folder: Path) -> tuple[list[Point], Point]:
+    """What one stage measured, over all the runs that resumed each other, and where it ended."""
+    found: list[Point] = []
+    end = Point(0.0, 0, {})
     for log in sorted(folder.glob("log-*/metrics.csv")):
+        # A run begins with the last checkpoint of the one before, whose further steps are lost.
+        begin = int(log.parent.name.removeprefix("log-"))
+        found = [point for point in found if point.step <= begin]
+        known = end if end.step <= begin or not found else found[-1]
+        minutes = known.minutes
         with log.open(newline="") as file:
             for row in csv.DictReader(file):
                 minutes = float(row.get("minutes") or minutes)
                 psnr = {k: float(v) for k, v in row.items() if k.startswith("psnr_q") and v}
+                end = Point(minutes, int(row["step"]) + 1, psnr)
                 if psnr:
-                    found.append((minutes, int(row["step"]) + 1, psnr))
-    return found
+                    found.append(end)
+    return found, end

@@ -14,6 +14,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -26,8 +27,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from preproc.degrade import MCU, Degradation, bicubic_down, jpeg, mod_crop
-from preproc.errors import RecipeError
+from preproc.errors import ImageError, RecipeError
 from preproc.images import upright
+from preproc.pil_modes import to_rgb
 from preproc.training.recipe import Data, Stage
 from preproc.training.text import text_picture
 
@@ -100,6 +102,24 @@ class Folder:
                     raise
                 _warn_of([self._paths.pop(index)])
 
+    def readable(self) -> Iterator[int]:
+        """Indices of pictures that can be read, decoded by then; others are left out, as in `draw`.
+
+        Raises:
+            RecipeError: none can.
+        """
+        found = False
+        for index, path in enumerate(self._paths):
+            try:
+                self.pair(index)
+            except RecipeError:
+                _warn_of([path])
+            else:
+                found = True
+                yield index
+        if not found:
+            raise RecipeError(f"No picture of {self._paths[0].parent} can be read; replace them.")
+
     def pair(self, index: int) -> Pair:
         """The picture at an index and its reduction.
 
@@ -121,8 +141,8 @@ class Folder:
         try:
             with Image.open(path) as file:
                 file.load()  # first, so that damage is not taken for damaged EXIF
-                picture = np.asarray(upright(file).convert("RGB"))
-        except _UNREADABLE as error:
+                picture = to_rgb(upright(file))
+        except (*_UNREADABLE, ImageError) as error:
             raise RecipeError(
                 f"The picture {path} cannot be read ({error}); replace or delete it."
             ) from error
@@ -246,8 +266,10 @@ class Held(Dataset[tuple[Tensor, Tensor, int]]):
         super().__init__()
         wanted = stage.validation
         self._pictures = Folder(data / wanted.path, stage.scale, 1, 1, cache)
-        count = min(wanted.limit or len(self._pictures), len(self._pictures))
-        self._items = [(i, q) for q in wanted.quality for i in range(count)]
+        # Now, and not after an hour of training.
+        cache.mkdir(parents=True, exist_ok=True)
+        readable = list(islice(self._pictures.readable(), wanted.limit or None))
+        self._items = [(i, q) for q in wanted.quality for i in readable]
 
     def __len__(self) -> int:
         return len(self._items)

@@ -253,12 +253,14 @@ def _data(records: list[dict[str, Any]]) -> tuple[DataSource, ...]:
         (s["path"] if s["kind"] == "folder" else "rendered text"): s["licence"]
         for record in records
         for s in record["stage"]["data"]["source"]
+        if s["weight"]
     }
     return tuple(DataSource(name, licence) for name, licence in sources.items())
 
 
 def _perceptual(loss: dict[str, Any]) -> str | None:
-    return loss["perceptual"] if loss["perceptual"] != "none" else None
+    used = loss["perceptual"] != "none" and loss["perceptual_weight"]
+    return loss["perceptual"] if used else None
 
 
 def _card(

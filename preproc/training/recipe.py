@@ -7,6 +7,7 @@ so that a misspelt option cannot be ignored.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -197,8 +198,12 @@ class Stage:
             raise RecipeError(f"{self.name}: patch, batch and reuse must be at least 1.")
         if not 0 <= self.ema < 1:
             raise RecipeError(f"{self.name}: ema lies in [0, 1), but is {self.ema}.")
-        if self.schedule.length <= 0 or self.optimizer.lr <= 0:
+        if not self.schedule.length > 0 or not 0 < self.optimizer.lr < math.inf:
             raise RecipeError(f"{self.name}: length and lr must be above 0.")
+        if not all(0 <= beta < 1 for beta in self.optimizer.betas):
+            raise RecipeError(f"{self.name}: betas lie in [0, 1), but are {self.optimizer.betas}.")
+        if self.data.workers < 0 or self.seed < 0:
+            raise RecipeError(f"{self.name}: workers and seed must be at least 0.")
         if any(s.weight < 0 or s.shrink < 1 for s in self.data.source):
             raise RecipeError(f"{self.name}: a source's weight is at least 0, its shrink 1.")
 

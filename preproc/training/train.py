@@ -8,7 +8,7 @@ import logging
 import platform
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ import lightning.pytorch as pl
 import numpy as np
 import PIL
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -31,7 +31,7 @@ from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.runtime import choose_device, choose_dtype
-from preproc.training.averaging import warm_average
+from preproc.training.averaging import Average
 from preproc.training.callbacks import Deadline, MeasureEvery, SamplePictures, SaveAtEnd
 from preproc.training.curve import read_curve, write_curve
 from preproc.training.data import Held, Patches, make_loader
@@ -102,7 +102,7 @@ def run(
     for stage in stages:
         folder = output / stage.name
         finished = (folder / RECORD).exists() and _record(folder)["finished"]
-        if (folder / CHECKPOINT).exists() and not resume:
+        if not resume and any(folder.glob("log-*")):
             raise RecipeError(
                 f"{folder} holds a run already; resume it, or choose another output folder."
             )
@@ -150,7 +150,7 @@ def _run_stage(
     module = Restoration(
         stage, make_network(stage, "" if checkpoint.exists() else init_from), compiled=compiled
     )
-    start = _steps_in(checkpoint) if checkpoint.exists() else 0
+    start = _steps_in(checkpoint, stage) if checkpoint.exists() else 0
     pl.seed_everything(stage.seed + start, verbose=False)
     validated = bool(stage.validation.path)
     if validated and not (data / stage.validation.path).is_dir():
@@ -211,7 +211,7 @@ def _run_stage(
 def _callbacks(stage: Stage, folder: Path, deadline: float | None) -> list[pl.Callback]:
     callbacks: list[pl.Callback] = [
         SaveAtEnd(folder / CHECKPOINT),
-        WeightAveraging(multi_avg_fn=warm_average(stage.ema)),
+        Average(stage.ema),
         SamplePictures(folder / "samples"),
         ModelCheckpoint(
             folder,
@@ -225,7 +225,8 @@ def _callbacks(stage: Stage, folder: Path, deadline: float | None) -> list[pl.Ca
     if stage.validation.path:
         callbacks.append(MeasureEvery(stage.validation.every))
     if deadline is not None:
-        left = max(deadline - time.monotonic(), 0)
+        # With no time at all Lightning would not stop before it began, and so not at all.
+        left = max(deadline - time.monotonic(), 1e-3)
         callbacks.append(Deadline(timedelta(seconds=left), verbose=False))
     return callbacks
 
@@ -245,7 +246,10 @@ def _initial_state(source: str, scale: int) -> dict[str, Tensor]:
             return {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
         if path.suffix == ".safetensors":
             return {k: v.float() for k, v in load_file(path).items()}
-    except (OSError, KeyError, UnpicklingError, RuntimeError, SafetensorError) as error:
+    except (
+        *(OSError, EOFError, KeyError, TypeError, UnpicklingError, RuntimeError),
+        SafetensorError,
+    ) as error:
         raise WeightsError(
             f"The initial weights {path} cannot be read ({error}); give a safetensors file, a "
             "checkpoint of `preproc train`, or the name of a shipped model."
@@ -253,9 +257,42 @@ def _initial_state(source: str, scale: int) -> dict[str, Tensor]:
     return load_state(find(source, scale))
 
 
-def _steps_in(checkpoint: Path) -> int:
-    steps: int = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
+def _steps_in(checkpoint: Path, stage: Stage) -> int:
+    """Steps done so far.
+
+    Raises:
+        RecipeError: the checkpoint is damaged, or of a run by another recipe.
+    """
+    try:
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        steps, before = int(saved["global_step"]), saved["stage"]
+    except (OSError, EOFError, KeyError, TypeError, UnpicklingError, RuntimeError) as error:
+        raise RecipeError(
+            f"{checkpoint} is damaged ({error}); delete its folder to begin the stage anew."
+        ) from error
+    changed = sorted(_differences(_lasting(before), _lasting(stage.as_table())))
+    if changed:
+        raise RecipeError(
+            f"{checkpoint.parent} was begun with another {', '.join(changed)}; a run goes on as it "
+            "began. Give the same recipe, or another output folder and --init-from."
+        )
     return steps
+
+
+def _lasting(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """What may not change between runs of a stage, whose record tells it of all; as in JSON."""
+    table = json.loads(json.dumps(stage))
+    del table["validation"], table["data"]["workers"], table["schedule"]["length"]
+    return dict(table)
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for key in one.keys() | other.keys():
+        a, b = one.get(key), other.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            yield from _differences(a, b, f"{path}{key}.")
+        elif a != b:
+            yield f"{path}{key}"
 
 
 def _record(folder: Path) -> dict[str, Any]:
