@@ -288,7 +288,7 @@ class Enhancer:
         """
         if margin is None and self.descriptor.tiling is Tiling.WHOLE:
             margin = max(size)
-        if margin is not None and (margin != int(margin) or margin < 0):
+        if margin is not None and (margin % 1 or margin < 0):
             raise ModelError(f"margin is a whole number of px, 0 or more, but is {margin}.")
         margin = self._policy.overlap if margin is None else int(margin)
         side = min(TILE, self._policy.size or TILE)

@@ -23,19 +23,16 @@ from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from preproc import pil_modes, png16
+from preproc.box import Box
 from preproc.errors import ImageError
 from preproc.opening import DepthWarning, exif_of, lost_depth, open_picture
-from preproc.resize import imresize
+from preproc.resize import BICUBIC_REACH, imresize
 from preproc.samples import from_float, luma, to_float
 from preproc.saving import QUALITY
 
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
 
-Part: TypeAlias = tuple[int, int, int, int]
-"""Left, top, right and bottom of a part of a picture, in its px."""
-
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-_BICUBIC = 2  # px that the filter reads to each side in enlarging
 _OVERSHOOT = 0.5  # beyond [0, 1]: bicubic filters overshoot by less, forgotten scalings by more
 _LOSSY: dict[str | None, dict[str, Any]] = {
     "JPEG": {"quality": QUALITY, "subsampling": "4:4:4"},
@@ -54,7 +51,7 @@ class Picture:
             float32 in [0, 1] (a little overshoot allowed).
         pack: takes (N, C, H', W') of the same C (or 3, where grey was stored as RGB) and dtype,
             float ones clamped to [0, 1], and gives what the user gets; brings along alpha and
-            metadata. Of a part of the picture it also takes the `Part`.
+            metadata. Of a part of the picture it also takes its box.
         alpha: opacity (N, 1, H, W) of the same dtype, or None where there is none; px that it
             hides have borrowed colours.
     """
@@ -127,7 +124,7 @@ def _from_array(array: NDArray[Any], channel_order: ChannelOrder = "rgb") -> Pic
             native = native.astype(np.float32, copy=False)
     samples = torch.from_numpy(np.atleast_3d(native)).permute(2, 0, 1)
 
-    def pack(result: Tensor, _: Part | None = None) -> NDArray[Any]:
+    def pack(result: Tensor, _: Box | None = None) -> NDArray[Any]:
         packed = result[0].permute(1, 2, 0).contiguous().numpy().astype(array.dtype, copy=False)
         return packed if array.ndim == 3 else packed[..., 0]
 
@@ -149,7 +146,7 @@ def _from_tensor(tensor: Tensor, channel_order: ChannelOrder) -> Picture:
     if samples.is_floating_point():
         samples = samples.float()
 
-    def pack(result: Tensor, _: Part | None = None) -> Tensor:
+    def pack(result: Tensor, _: Box | None = None) -> Tensor:
         return result.reshape(*tensor.shape[:-3], *result.shape[1:]).to(tensor.device, tensor.dtype)
 
     batch = samples if samples.ndim == 4 else samples[None]
@@ -175,7 +172,7 @@ def _from_samples(
     if all(grey):
         color = color[:, :1]
 
-    def repack(result: Tensor, part: Part | None = None) -> object:
+    def repack(result: Tensor, part: Box | None = None) -> object:
         if result.shape[1] != planes:
             result = result.repeat(1, planes, 1, 1)
         elif any(grey) and not all(grey):  # a batch with coloured ones, which share a tensor
@@ -197,7 +194,7 @@ def _from_pil(image: Image.Image) -> Picture:
 
     exif = _exif_beside(image)  # turning loses what is not in ``info``
 
-    def pack(result: Tensor, part: Part | None = None) -> Image.Image:
+    def pack(result: Tensor, part: Box | None = None) -> Image.Image:
         packed = pil_modes.from_array(picture.pack(result, part), turned, part)
         packed.info.update(exif)
         return packed
@@ -206,13 +203,10 @@ def _from_pil(image: Image.Image) -> Picture:
 
 
 def _exif_beside(image: Image.Image) -> dict[str, bytes]:
-    """What ``info`` lacks of an image's EXIF data; damaged EXIF is left behind."""
-    try:
-        exif = exif_of(image)
-        exif.pop(ExifTags.Base.Orientation, None)
-        return {"exif": exif.tobytes()} if exif else {}
-    except Exception:  # Pillow raises many kinds; the pixels are good without it
-        return {}
+    """What ``info`` lacks of an image's EXIF data, for the upright one."""
+    exif = exif_of(image)
+    exif.pop(ExifTags.Base.Orientation, None)
+    return {"exif": exif.tobytes()} if exif else {}
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -328,32 +322,28 @@ def _require_range(samples: Tensor) -> None:
 
 
 def _resized_alpha(
-    alpha: Tensor, size: tuple[int, int] | torch.Size, part: Part | None = None
+    alpha: Tensor, size: tuple[int, int] | torch.Size, part: Box | None = None
 ) -> Tensor:
     """Alpha (N, 1, H, W), or a part of it, at a size as large or some whole times larger.
 
     What is constant stays exactly constant.
     """
     height, width = alpha.shape[-2:]
-    left, top, right, bottom = part or (0, 0, width, height)
-    scale = size[0] // (bottom - top)
+    part = part or Box(0, 0, width, height)
+    scale = size[0] // part.height
     if scale == 1:
-        own = alpha[..., top:bottom, left:right]
+        own = alpha[..., part.top : part.bottom, part.left : part.right]
         return own.clamp(0, 1) if own.is_floating_point() else own
-    # With the neighbours that a bicubic filter reads.
-    above, before = max(top - _BICUBIC, 0), max(left - _BICUBIC, 0)
-    values = to_float(alpha[..., above : bottom + _BICUBIC, before : right + _BICUBIC])
+    around = part.grown(BICUBIC_REACH, height, width)
+    values = to_float(alpha[..., around.top : around.bottom, around.left : around.right])
     highest, lowest = (
-        F.max_pool2d(v, 2 * _BICUBIC + 1, 1, _BICUBIC)[..., None, :, None]
+        F.max_pool2d(v, 2 * BICUBIC_REACH + 1, 1, BICUBIC_REACH)[..., None, :, None]
         for v in (values, -values)
     )
-    resized = imresize(values, size=(scale * values.shape[-2], scale * values.shape[-1]))
+    resized = imresize(values, size=(scale * around.height, scale * around.width))
     # An overshoot beyond the values there were would be a halo; for a constant it is exact.
-    resized.view(*values.shape[:-1], scale, values.shape[-1], scale).clamp_(-lowest, highest)
-    rows = slice(scale * (top - above), scale * (bottom - above))
-    return from_float(
-        resized[..., rows, scale * (left - before) : scale * (right - before)], alpha.dtype
-    )
+    resized.view(*values.shape[:-1], scale, around.width, scale).clamp_(-lowest, highest)
+    return from_float(resized[..., *part.within(around, scale)], alpha.dtype)
 
 
 def _in_grey(rgb: Tensor) -> Tensor:

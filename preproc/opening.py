@@ -118,12 +118,17 @@ def exif_of(image: Image.Image) -> Image.Exif:
     """EXIF data of a loaded image, where Pillow keeps it outside of ``info``, as for TIFF.
 
     Orientation apart, nothing of it describes the file's layout, on which another file would break.
+    Damaged data is none.
     """
     exif = Image.Exif()
-    if "exif" not in image.info:
+    if "exif" in image.info:
+        return exif
+    try:
         exif.load(image.getexif().tobytes())
-        for tag in OF_THE_FILE - {ExifTags.Base.Orientation}:
-            exif.pop(tag, None)
+    except Exception:  # Pillow raises many kinds; the pixels are good without it
+        return Image.Exif()
+    for tag in OF_THE_FILE - {ExifTags.Base.Orientation}:
+        exif.pop(tag, None)
     return exif
 
 
@@ -133,7 +138,7 @@ def _carry_exif(image: Image.Image) -> None:
             Image.Exif().load(image.info["exif"])  # anew: what failed once is not tried again
         elif exif := exif_of(image):
             image.info["exif"] = exif.tobytes()
-    except Exception:  # Pillow raises many kinds; the pixels are good without it
+    except Exception:  # as above
         image.info.pop("exif", None)
 
 

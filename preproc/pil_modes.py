@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from preproc.box import Box
 from preproc.errors import ImageError
+from preproc.resize import BICUBIC_REACH
 
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -89,9 +91,7 @@ def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return values / np.float32(255)
 
 
-def from_array(
-    samples: NDArray[Any], like: Image.Image, part: tuple[int, int, int, int] | None = None
-) -> Image.Image:
+def from_array(samples: NDArray[Any], like: Image.Image, part: Box | None = None) -> Image.Image:
     """A picture in another's mode and with its metadata.
 
     ``P`` and ``PA`` get a palette chosen for the result, without dithering; ``1`` is thresholded;
@@ -103,7 +103,7 @@ def from_array(
         samples: as `to_array` gives them for ``like``, of any size.
         like: where mode and ``info`` come from: ICC profile, DPI, EXIF and the rest. Profile and
             DPI are also handed to Pillow's writers, some of which ignore ``info``.
-        part: left, top, right and bottom of what the samples show of ``like``, if not all.
+        part: what the samples show of ``like``, if not all.
     """
     mode, size = like.mode, (samples.shape[1], samples.shape[0])
     if mode in _SIXTEEN:
@@ -124,9 +124,7 @@ def from_array(
     return image
 
 
-def _converted(
-    plain: Image.Image, like: Image.Image, part: tuple[int, int, int, int] | None
-) -> Image.Image:
+def _converted(plain: Image.Image, like: Image.Image, part: Box | None) -> Image.Image:
     """An ``L``, ``LA``, ``RGB`` or ``RGBA`` image in the mode of ``like``."""
     if like.mode == "1" and plain.mode == "L":
         return plain.convert("1", dither=Image.Dither.NONE)
@@ -182,19 +180,18 @@ def _quantized(rgb: Image.Image, colors: int) -> Image.Image:
     return rgb.quantize(colors, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
-def _resized(
-    channel: Image.Image, size: tuple[int, int], part: tuple[int, int, int, int] | None
-) -> Image.Image:
+def _resized(channel: Image.Image, size: tuple[int, int], part: Box | None) -> Image.Image:
     """A channel, or a part of it, at a size some whole times larger."""
-    left, top, right, bottom = part or (0, 0, *channel.size)
-    scale = size[0] // (right - left)
-    # With the neighbours that a bicubic filter reads.
-    before, above = max(left - 2, 0), max(top - 2, 0)
-    beyond, below = min(right + 2, channel.width), min(bottom + 2, channel.height)
-    around = channel.crop((before, above, beyond, below))
-    resized = around.resize((scale * around.width, scale * around.height), Image.Resampling.BICUBIC)
-    x, y = scale * (left - before), scale * (top - above)
-    return resized.crop((x, y, x + size[0], y + size[1]))
+    width, height = channel.size
+    part = part or Box(0, 0, width, height)
+    scale = size[0] // part.width
+    around = part.grown(BICUBIC_REACH, height, width)
+    # Pillow's own argument for a part does not read beyond all its sides.
+    resized = channel.crop(around).resize(
+        (scale * around.width, scale * around.height), Image.Resampling.BICUBIC
+    )
+    rows, columns = part.within(around, scale)
+    return resized.crop((columns.start, rows.start, columns.stop, rows.stop))
 
 
 def _separated(rgb: Image.Image, black: Image.Image) -> Image.Image:

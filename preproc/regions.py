@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from preproc.box import Box
 from preproc.errors import ImageError
 from preproc.images import upright
 from preproc.landing import Landing
-from preproc.packing import Box, Sheet
+from preproc.packing import Sheet
 from preproc.progress import Progress, Tally
 from preproc.runtime import main_memory_says
 from preproc.samples import to_float

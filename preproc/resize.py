@@ -19,8 +19,11 @@ from torch import Tensor
 
 from preproc.errors import ImageError, ModelError
 
+BICUBIC_REACH = 2
+"""Px of the coarser of two pictures that a px of the other is made of, to each side."""
+
 _CUBIC = -0.5  # Keys (1981); OpenCV uses -0.75
-_SUPPORT = 4.0  # full width of the cubic in px
+_SUPPORT = 2.0 * BICUBIC_REACH  # full width of the cubic in px
 _BLOCK = 64  # px on a block's shorter side: less is hardly faster on a CPU, more is slower
 
 

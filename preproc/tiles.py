@@ -30,7 +30,7 @@ from preproc.errors import ModelError
 from preproc.landing import Landing
 from preproc.mixing import stack
 from preproc.progress import Progress, Tally
-from preproc.resize import imresize
+from preproc.resize import BICUBIC_REACH, imresize
 from preproc.runtime import main_memory_says
 from preproc.samples import from_float, luma, to_float
 
@@ -40,7 +40,7 @@ BATCH_PIXELS = 512 * 512
 """Most LR px in one batch of several tiles: more fills memory and gains no speed."""
 SMALL = 128
 """Windows up to this many LR px a side may share a batch with others of nearly their size."""
-CONTEXT = 2
+CONTEXT = BICUBIC_REACH
 """LR px that a px shrunk from HR reads to each side: the bicubic kernel is four LR px wide."""
 _HOST = torch.device("cpu")
 _LEAST_CORE = 16  # px a side; halving goes no further, for nearly all work would be overlap

@@ -9,10 +9,11 @@ from conftest import Tiny
 from PIL import Image
 
 from preproc import Enhancer
+from preproc.box import Box
 from preproc.errors import ImageError, ModelError, WeightsError
 from preproc.networks import ModelDescriptor, register
 from preproc.networks.cajnn import CAJNN
-from preproc.packing import Box, plan_regions
+from preproc.packing import plan_regions
 from preproc.tiles import TilePolicy
 from preproc.weights import save_state
 
@@ -199,8 +200,9 @@ def test_a_box_that_is_none_is_one_sentence(make, rng, boxes, sentence):
 def test_boxes_and_margins_that_are_none_are_one_sentence(make, rng):
     with pytest.raises(ImageError, match="Box 0 is"):
         make().regions(picture(rng), (1, 2, 3, 4))
-    with pytest.raises(ModelError, match="margin is a whole number"):
-        make().regions(picture(rng), BOXES, margin=1.5)
+    for margin in (1.5, float("nan"), float("inf")):
+        with pytest.raises(ModelError, match="margin is a whole number"):
+            make().regions(picture(rng), BOXES, margin=margin)
     for boxes in ([([1, 2], 3, 4, 5)], [("a", 2, 3, 4)], [(1, 2, 3)]):
         with pytest.raises(ImageError, match="Box 0 is"):
             make().regions(picture(rng), boxes)

@@ -677,6 +677,14 @@ def test_a_run_ends_resumes_and_records(optimizer, data, tmp_path):
     assert any((before[k] != v).any() for k, v in load_file(weights).items())
 
 
+def test_a_coarse_network_has_no_fine_half_to_train(data, tmp_path):
+    [stage] = load_recipe(
+        recipe_file(tmp_path, 'model = "cisrnet-light-coarse"\nscale = 2\n[loss]\npart = "fine"\n')
+    )
+    with pytest.raises(RecipeError, match="no fine half"):
+        Restoration(stage, make_network(stage))
+
+
 def test_a_run_goes_on_by_the_recipe_it_began_with(data, tmp_path):
     recipe, out = recipe_file(tmp_path), tmp_path / "run"
     options = {"data": data, "precision": "32", "devices": 1}

@@ -17,23 +17,22 @@ class Float32Conv2d(nn.Conv2d):
     """
 
     _parts: Tensor | None = None
-    _count = 0
 
     def split(self, dtype: torch.dtype) -> None:
         """Let units for a short dtype compute it, for inference, where results are residuals.
 
-        In bfloat16 every weight becomes a sum of two values, with twice the significant bits, so
-        that only the result of either part is rounded, by at most 2^-9 of itself. That suits a
-        residual, a quarter of a grey level where it is half the range, and not a picture. In
-        float16, with eleven bits, one part will do; CPUs are slow in it and stay with float32.
+        Every weight becomes a sum of two short values, with twice the significant bits in bfloat16,
+        so that only the result of either part is rounded, by at most 2^-9 of itself. That suits a
+        residual, a quarter of a grey level where it is half the range, and not a picture. Of
+        float16, with eleven bits, the second part is hardly more than channels that would be filled
+        up anyway; CPUs are slow in it and stay with float32.
         """
         device = self.weight.device.type
         if dtype != torch.bfloat16 and (dtype != torch.float16 or device != "cuda"):
             return
         weight = self.weight.detach()
         high = weight.to(dtype)
-        parts = high if dtype == torch.float16 else torch.cat((high, (weight - high).to(dtype)))
-        self._count = len(parts) // self.out_channels
+        parts = torch.cat((high, (weight - high).to(dtype)))
         if device == "cuda":
             # Matrix units take channels by the eight; else cuDNN copies to make it so.
             parts = F.pad(parts, (0, 0, 0, 0, 0, 0, 0, -len(parts) % 8))
@@ -43,10 +42,9 @@ class Float32Conv2d(nn.Conv2d):
         """Convolve (N, C, H, W) of any float dtype; returns float32."""
         with _without_autocast(input.device.type):
             if self._parts is not None and input.dtype == self._parts.dtype:
-                made = F.conv2d(input, self._parts, None, self.stride, self.padding, self.dilation)
-                made = made[:, : self._count * self.out_channels].float()
-                high, *low = made.chunk(self._count, 1)
-                result = high + low[0] if low else high
+                both = F.conv2d(input, self._parts, None, self.stride, self.padding, self.dilation)
+                high, low = both[:, : 2 * self.out_channels].float().chunk(2, 1)
+                result = high + low
                 return result if self.bias is None else result + self.bias.view(-1, 1, 1)
             bias = None if self.bias is None else self.bias.float()
             return F.conv2d(

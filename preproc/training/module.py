@@ -159,7 +159,10 @@ def _part(stage: Stage, network: nn.Module) -> nn.Module:
         raise RecipeError(
             f'part = "{stage.loss.part}" trains CISRNet only, but the model is {stage.model}.'
         )
-    return network.coarse if stage.loss.part == "coarse" else network.fine
+    part = network.coarse if stage.loss.part == "coarse" else network.fine
+    if not any(True for _ in part.parameters()):
+        raise RecipeError(f"{stage.model} has no fine half to train; take the whole network.")
+    return part
 
 
 def _lr_head(stage: Stage, network: nn.Module) -> LRHead | None:
