@@ -139,7 +139,15 @@ def _run(options: argparse.Namespace) -> None:
     if elsewhere:
         title = f"WIDER FACE val, {len(truth)} of {len(labelled)} images"
         stem = "detections"
-        scores = _score_folders(options.detections, truth)
+        detections = _read_folders(options.detections, truth)
+        scores = [_score(name, truth, found, None) for name, found in detections.items()]
+        absent = {name: len(truth) - len(found) for name, found in detections.items()}
+        if any(absent.values()):
+            about["images without a file"] = ", ".join(
+                f"{count} in {name} (nothing found there)"
+                for name, count in absent.items()
+                if count
+            )
     else:
         runs = _runs(options)
         about["devices"] = ", ".join(dict.fromkeys(run.arm.device for run in runs.values()))
@@ -220,15 +228,16 @@ def _runs(options: argparse.Namespace) -> dict[str, Run]:
     return runs | {arm.name: run(arm, REDUCTION, options.jpeg) for arm in others}
 
 
-def _score_folders(folders: Sequence[Path], truth: Mapping[str, Truth]) -> list[Score]:
+def _read_folders(
+    folders: Sequence[Path], names: Mapping[str, Truth]
+) -> dict[str, dict[str, Floats]]:
     folders = list(dict.fromkeys(folders))
-    names = [folder.resolve().name for folder in folders]
-    if len(set(names)) < len(names):
-        names = [str(folder) for folder in folders]
-    return [
-        _score(name, truth, read_detections(folder, truth), None)
-        for name, folder in zip(names, folders, strict=True)
-    ]
+    titles = [folder.resolve().name for folder in folders]
+    if len(set(titles)) < len(titles):
+        titles = [str(folder) for folder in folders]
+    return {
+        title: read_detections(folder, names) for title, folder in zip(titles, folders, strict=True)
+    }
 
 
 def _score(

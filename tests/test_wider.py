@@ -543,10 +543,12 @@ def test_absent_images_count_when_detections_are_scored_for_all(data, tmp_path, 
         tmp_path / "0--Parade" / "p.j.p_1.txt", "p.j.p_1.jpg", found(([77, 44, 91, 124], 1.0))
     )
     command = ["--data", data, "--output", tmp_path / "out", "--detections", tmp_path]
-    for extra, hard in (([], 1.0), (["--all-images"], 0.5)):
+    for extra, hard, without in (([], 1.0, 1), (["--all-images"], 0.5, 2)):
         assert run_script(capsys, *command, *extra)[0] == 0
-        (row,) = json.loads((tmp_path / "out" / "detections.json").read_text())["rows"]
+        report = json.loads((tmp_path / "out" / "detections.json").read_text())
+        (row,) = report["rows"]
         assert row["ap"] == {"easy": 1.0, "medium": 1.0, "hard": hard}
+        assert report["images without a file"].startswith(f"{without} in {tmp_path.name} ")
 
 
 def test_every_kth_image_of_each_event_counts_by_name(data, tmp_path, capsys):
