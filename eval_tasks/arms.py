@@ -64,7 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="NAME",
-        help="models to measure; says --enhance too (default: cajnn-light)",
+        help="models to measure; implies --enhance (default: cajnn-light)",
     )
     add("--weights", metavar="FILE", help="safetensors for the one model, in place of its own")
     add(

@@ -78,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
         help="pictures to put the text in, without text of their own",
     )
     add("--pages", type=arguments.count, default=24, metavar="N", help="how many (default: 24)")
-    add("--seed", type=arguments.seed, default=0, metavar="S", help="other pages for another")
+    add(
+        "--seed", type=arguments.seed, default=0, metavar="S", help="another seed gives other pages"
+    )
     return parser
 
 

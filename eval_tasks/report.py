@@ -38,16 +38,16 @@ _SETS = {_CHOOSING: "sr_val", "Set5": "sr_test", "Set14": "sr_test", "BSD100": "
 _CROPPED_AT = (10, 40)
 _INTRODUCTION = """# Weights
 
-What is shipped, measured. This page is rebuilt by
+The shipped weights, and what they measure. This page is rebuilt by
 
 ```sh
 python eval_tasks/report.py --data DIR
 ```
 
-where `DIR` holds `sr_val/Kodak24` and `sr_test/Set5`, `Set14` and `BSD100`. Kodak24 chose between
-weights, the other sets were only measured. The two papers measure by different protocols, so
-figures are compared within one table only. Training is the last run's; each card tells what that
-started from.
+where `DIR` holds `sr_val/Kodak24` and `sr_test/Set5`, `Set14` and `BSD100`. Kodak24 is for
+choosing between weights; the other sets were only measured. The two papers measure by different
+protocols, so compare figures within one table only. The training column describes the last run;
+each card says what it started from.
 """
 
 
@@ -231,7 +231,7 @@ def _crops(group: Group, paths: list[Path], folder: Path, device: str | None) ->
     rows, told = [], []
     for quality in _CROPPED_AT:
         found = gains(_compared(paths, scale, quality, restorers[judge]))
-        told.append(_told(found, judge, quality, len(paths)))
+        told += ["", _told(found, judge, quality, len(paths))]
         for what, crop in found.shown().items():
             path = next(path for path in paths if path.stem == crop.picture)
             ((degraded, reference),) = pairs([path], scale, quality)
@@ -248,7 +248,7 @@ def _crops(group: Group, paths: list[Path], folder: Path, device: str | None) ->
     part = file.with_suffix(".part")
     sheet.save(part, "JPEG", quality=88, subsampling=0, optimize=True)
     part.replace(file)
-    return [f"![Input, bicubic, networks and original, side by side]({file.name})", "", *told]
+    return [f"![Input, bicubic, networks and original, side by side]({file.name})", *told]
 
 
 def _told(found: Gains, judge: str, quality: int, pictures: int) -> str:
@@ -256,8 +256,8 @@ def _told(found: Gains, judge: str, quality: int, pictures: int) -> str:
     return (
         f"At JPEG {quality}, {judge} is nearer to the original than bicubic in {found.better} of "
         f"{len(found.crops)} squares of {SIDE} px ({pictures} pictures of {_CHOOSING}); the median "
-        f"gain is {found.median:+.2f} dB. It does worst in {worst.picture} ({worst.gain:+.2f} dB), "
-        "shown above."
+        f"gain is {found.median:+.2f} dB. The worst square is in picture "
+        f"{worst.picture} ({worst.gain:+.2f} dB, shown above)."
     )
 
 

@@ -1,6 +1,6 @@
 """EasyOCR behind an enhancer: reads more in compressed, small pictures, boxes in source pixels.
 
-It goes in below EasyOCR's own input handling, which gives a path, bytes and an array of the same
+It bypasses EasyOCR's own input handling, which gives a path, bytes and an array of the same
 picture three different answers, and hands over sizes at which EasyOCR's resizing, which does not
 antialias, has nothing left to shrink.
 """
@@ -148,7 +148,7 @@ class Reader:
             allowlist: the only characters to read.
             blocklist: characters not to read.
             detail: 0 gives the texts alone.
-            rotation_info: angles in degrees by which lines are tried turned, too.
+            rotation_info: further angles, in degrees, at which lines are tried.
             paragraph: whether words near each other are put together, as [box, text].
             min_size: boxes with no side longer than this are dropped, in source px.
             contrast_ths: lines read with less confidence are read again with more contrast.
@@ -166,17 +166,18 @@ class Reader:
             y_ths: most distance along y within a paragraph, in heights.
             x_ths: most distance along x within a paragraph, in heights.
             add_margin: by how much boxes grow on each side, in heights.
-            threshold: of DBNet's map of text.
+            threshold: least score in DBNet's text map.
             bbox_min_score: least score of DBNet's boxes.
             bbox_min_size: least size of DBNet's boxes, in px of its map.
             max_candidates: most boxes of DBNet; 0 for no limit.
             output_format: ``"standard"``, ``"dict"``, ``"json"`` or ``"free_merge"``.
-            most_scale: most px per source px at which text is looked for, ``mag_ratio`` aside. At 4
-                it takes four times as long as at 2 and finds no more; what was found is read from
-                the picture as the enhancer enlarged it all the same. Not EasyOCR's.
-            most_pixels: px of the largest picture, enlarged as it is, that the detector is shown;
-                it needs about 0.4 GB for a million. Larger ones are shown smaller, with a warning;
-                their text is still read from the enlarged picture. Not EasyOCR's.
+            most_scale: largest scale, relative to the source, at which text is looked for,
+                ``mag_ratio`` aside. At 4 it takes four times as long as at 2 and finds no more;
+                what was found is still read from the picture as the enhancer enlarged it. Not
+                EasyOCR's.
+            most_pixels: most px of the enlarged picture that the detector is shown; it needs about
+                0.4 GB for a million. Larger ones are shown smaller, with a warning; their text is
+                still read from the enlarged picture. Not EasyOCR's.
 
         Returns:
             `Word`s, upright ones from top to bottom, then tilted ones; or as ``detail``,
@@ -372,7 +373,7 @@ def _require_sizes(**sizes: float) -> None:
     """Refuse what would show the detector a picture without px, in which there is no text."""
     for name, size in sizes.items():
         if not size > 0:
-            raise PreprocError(f"{name} is above 0, but is {size}; nothing would be found.")
+            raise PreprocError(f"{name} must be above 0, but is {size}; nothing would be found.")
 
 
 def _inside(quad: Points, rgb: RgbArray) -> Points:

@@ -20,7 +20,7 @@ def require_format(output_format: str) -> None:
     """Raise a PreprocError for a format that EasyOCR does not know, and would pass over."""
     if output_format not in _FORMATS:
         raise PreprocError(
-            f"output_format is one of {', '.join(_FORMATS)}, but is {output_format!r}."
+            f"output_format must be one of {', '.join(_FORMATS)}, but is {output_format!r}."
         )
 
 

@@ -60,7 +60,7 @@ class MTCNN:
         Args:
             engine: a ``facenet_pytorch.MTCNN``; None makes one.
             enhancer: enlarges the picture first; None searches it as it is. One of scale 1, such
-                as ``Enhancer(to_input_size=True)``, brings no faces under 12 px.
+                as ``Enhancer(to_input_size=True)``, finds no faces under 12 px.
             min_face_size: smallest face looked for, in source px; None is the engine's own.
             channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
             options: for ``facenet_pytorch.MTCNN``, when one is made.
@@ -80,7 +80,9 @@ class MTCNN:
         self.enhancer, self.channel_order = enhancer, channel_order
         self.min_face_size = self.engine.min_face_size if min_face_size is None else min_face_size
         if not 0 < self.min_face_size < math.inf:
-            raise PreprocError(f"min_face_size is in px above 0, but is {self.min_face_size}.")
+            raise PreprocError(
+                f"min_face_size must be in px and above 0, but is {self.min_face_size}."
+            )
         if enhancer is not None and enhancer.scale == 1 and self.min_face_size < WINDOW:
             warnings.warn(
                 f"The enhancer returns to the input size, and MTCNN looks through a window of "

@@ -16,7 +16,7 @@ RgbArray = NDArray[np.uint8]
 
 
 class ArrayEnhancer(Protocol):
-    """Anything that enlarges RGB arrays, ``preproc.Enhancer`` before all."""
+    """Anything that enlarges RGB arrays, ``preproc.Enhancer`` above all."""
 
     @property
     def scale(self) -> int:
@@ -27,7 +27,7 @@ class ArrayEnhancer(Protocol):
 
 
 class ListEnhancer(Protocol):
-    """Anything that enlarges lists of RGB arrays of any sizes, ``preproc.Enhancer`` before all."""
+    """Anything that enlarges lists of RGB arrays of any sizes, ``preproc.Enhancer`` above all."""
 
     @property
     def scale(self) -> int:

@@ -92,7 +92,7 @@ class Regions:
 
     def __post_init__(self) -> None:
         if self.margin < 0:
-            raise PreprocError(f"The margin is 0 px or more, but is {self.margin}.")
+            raise PreprocError(f"The margin must be 0 px or more, but is {self.margin}.")
 
     def look(self, rgb: RgbArray, quads: Sequence[Points]) -> list[View]:
         """One enhanced view for each quad, of its bounding box and the margin around it.
@@ -158,15 +158,15 @@ def require_usable(enhancer: object, channel_order: str, *, regions: bool = Fals
         regions: whether the adapter can enhance only parts.
 
     Raises:
-        PreprocError: the enhancer is none, or the order is neither ``"rgb"`` nor ``"bgr"``.
+        PreprocError: the enhancer is not one, or the order is neither ``"rgb"`` nor ``"bgr"``.
     """
     usable = enhancer is None or (callable(enhancer) and not isinstance(enhancer, type))
     if not usable and not (regions and isinstance(enhancer, Regions)):
         raise PreprocError(
-            f"An enhancer is an object such as preproc.Enhancer(), but {enhancer!r} was given."
+            f"An enhancer must be an object such as preproc.Enhancer(), but {enhancer!r} was given."
         )
     if channel_order not in ("rgb", "bgr"):
-        raise PreprocError(f"channel_order is 'rgb' or 'bgr', but is {channel_order!r}.")
+        raise PreprocError(f"channel_order must be 'rgb' or 'bgr', but is {channel_order!r}.")
 
 
 def _rgb(image: object, channel_order: ChannelOrder) -> RgbArray:

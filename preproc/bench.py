@@ -128,8 +128,8 @@ def parse_size(text: str) -> Size:
     match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text.lower())
     if match is None:
         raise ModelError(
-            f"A size is WIDTHxHEIGHT in px, such as 640x480, or one of {', '.join(SIZES)}, but is "
-            f"{text!r}."
+            f"A size must be WIDTHxHEIGHT in px, such as 640x480, or one of {', '.join(SIZES)}, "
+            f"but is {text!r}."
         )
     return int(match[2]), int(match[1])
 

@@ -52,7 +52,7 @@ class PictureCache:
             OutputError: the folder cannot be made or written to.
         """
         if limit <= 0:
-            raise ModelError(f"A cache's limit is in bytes above 0, but is {limit}.")
+            raise ModelError(f"A cache's limit must be in bytes and above 0, but is {limit}.")
         self.folder, self.limit = Path(folder).expanduser().absolute(), limit
         self._full = False
         require_writable(self.folder)

@@ -73,7 +73,7 @@ class DeferredEnhancer:
             OutputError: the cache's folder cannot be written to.
         """
         if in_worker not in ("error", "cpu"):
-            raise ModelError(f"in_worker is 'error' or 'cpu', but is {in_worker!r}.")
+            raise ModelError(f"in_worker must be 'error' or 'cpu', but is {in_worker!r}.")
         unknown = sorted(options.keys() - EnhancerOptions.__annotations__.keys())
         if unknown:
             raise ModelError(
@@ -85,7 +85,7 @@ class DeferredEnhancer:
         require_options(self._descriptor, options)
         self.device = _described(device)
         if cache is not None and not isinstance(cache, str | Path | PictureCache):
-            raise ModelError(f"cache is a folder or a PictureCache, but is {cache!r}.")
+            raise ModelError(f"cache must be a folder or a PictureCache, but is {cache!r}.")
         self.cache = PictureCache(cache) if isinstance(cache, str | Path) else cache
         self._in_worker, self._options = in_worker, options
         self._built: dict[torch.device, Enhancer] = {}

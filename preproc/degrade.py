@@ -67,7 +67,7 @@ def jpeg(img: Pixels, quality: int, subsampling: str = "4:2:0") -> Pixels:
     """
     if subsampling not in SUBSAMPLINGS:
         raise ImageError(
-            f"JPEG chroma is one of {', '.join(SUBSAMPLINGS)}, but {subsampling!r} was asked for."
+            f"JPEG chroma must be one of {', '.join(SUBSAMPLINGS)}, but got {subsampling!r}."
         )
     return _coded(img, "JPEG", quality, subsampling=subsampling)
 

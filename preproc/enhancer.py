@@ -1,7 +1,8 @@
 """The stage: a picture of any kind in, the same kind out, restored and enlarged.
 
-Composes what has its own file and decides nothing of it: ``images`` -> ``tiles`` -> network under
-``runtime``, in ``strips`` or ``layerwise`` -> ``tiles`` -> ``blend`` -> ``images``.
+Composes modules that each have a file of their own, and makes no decisions of theirs: ``images`` ->
+``tiles`` -> network under ``runtime``, in ``strips`` or ``layerwise`` -> ``tiles`` -> ``blend`` ->
+``images``.
 """
 
 from __future__ import annotations
@@ -57,10 +58,10 @@ class Enhancer:
     stay 16 bits, alpha is resized apart, ICC profile, DPI and EXIF are kept, and a picture that
     EXIF says is rotated comes out upright. `preproc.images.decode` has the details.
 
-    Pictures are cut into tiles on the host and never lie on the device as a whole, and with
-    ``to_input_size`` the enlarged picture lies nowhere as a whole. Networks that pool over the
-    whole picture (CISRNet) get it whole, or layer by layer where it is large, unless ``tile`` is
-    given. When memory runs out, tiles are halved; when a short dtype gives NaN or infinity, that
+    Pictures are cut into tiles on the host and never on the device as a whole, and with
+    ``to_input_size`` the enlarged picture is never held as a whole, either. Networks that pool over
+    the whole picture (CISRNet) get it whole, or layer by layer where it is large, unless ``tile``
+    is given. When memory runs out, tiles are halved; when a short dtype gives NaN or infinity, that
     and all that follows is computed in float32, with a `preproc.runtime.PrecisionWarning`. May be
     called from several threads.
 
@@ -142,7 +143,7 @@ class Enhancer:
             WeightsError: the weights are missing, damaged, or for another network.
         """
         if channel_order not in ("rgb", "bgr"):
-            raise ModelError(f"channel_order is 'rgb' or 'bgr', but is {channel_order!r}.")
+            raise ModelError(f"channel_order must be 'rgb' or 'bgr', but is {channel_order!r}.")
         if compiled and not fast:
             raise ModelError("Only the form for inference is compiled; leave fast=False out.")
         self.descriptor = find(model, scale)
@@ -227,9 +228,9 @@ class Enhancer:
         """Enhance parts of a picture, such as text boxes or face candidates, and nothing else.
 
         Every box is computed with real neighbours around it, so that its crop is what the enhanced
-        picture has there (but for palettes, which are chosen for each result). Boxes near to each
-        other are computed together, and all share as few passes as possible; more than the whole
-        picture is never computed.
+        picture has there (except for palettes, which are chosen separately for each result). Boxes
+        near to each other are computed together, and all share as few passes as possible; more than
+        the whole picture is never computed.
 
         Args:
             img: a PIL image, an array or a tensor, as the class names them; boxes of a PIL image
@@ -289,7 +290,7 @@ class Enhancer:
         if margin is None and self.descriptor.tiling is Tiling.WHOLE:
             margin = max(size)
         if margin is not None and (margin % 1 or margin < 0):
-            raise ModelError(f"margin is a whole number of px, 0 or more, but is {margin}.")
+            raise ModelError(f"margin must be a whole number of px, 0 or more, but is {margin}.")
         margin = self._policy.overlap if margin is None else int(margin)
         side = min(TILE, self._policy.size or TILE)
         return plan_regions(size, boxes, self._policy, margin=margin, gap=self._gap, side=side)
@@ -379,20 +380,20 @@ class Enhancer:
 
 
 def require_options(descriptor: ModelDescriptor, options: Mapping[str, Any]) -> None:
-    """Make sure that options of an `Enhancer` are in range and agree; those left out do.
+    """Check that options of an `Enhancer` are in range and compatible; any may be left out.
 
     Raises:
-        ModelError: they are not, or do not.
+        ModelError: an option is out of range, or two conflict.
     """
     for name in ("tile", "overlap", "batch_size"):
         if not isinstance(options.get(name), Integral | None):
-            raise ModelError(f"{name} is a whole number, but is {options[name]!r}.")
+            raise ModelError(f"{name} must be a whole number, but is {options[name]!r}.")
     batch_size, strength = options.get("batch_size", 1), options.get("strength", 1.0)
     if batch_size < 1:
-        raise ModelError(f"batch_size is 1 or more, but is {batch_size}.")
+        raise ModelError(f"batch_size must be 1 or more, but is {batch_size}.")
     if not isinstance(strength, Real) or not 0 < float(strength) <= 1:
         raise ModelError(
-            f"strength is above 0 and at most 1, but is {strength}; plain bicubic alone is "
+            f"strength must be above 0 and at most 1, but is {strength}; plain bicubic alone is "
             "`preproc.resize.imresize`."
         )
     choose_dtype(torch.device("cpu"), options.get("dtype"), descriptor.dtypes)

@@ -109,13 +109,13 @@ def decode(img: object, channel_order: ChannelOrder = "rgb") -> Picture:
 def _from_array(array: NDArray[Any], channel_order: ChannelOrder = "rgb") -> Picture:
     if array.ndim not in (2, 3) or (array.ndim == 3 and not 1 <= array.shape[2] <= 4):
         raise ImageError(
-            f"An array is (H, W) or (H, W, channels) with 1 to 4 channels, but this one has shape "
+            f"An array must be (H, W) or (H, W, channels) with 1 to 4 channels, but got shape "
             f"{array.shape}; pass channels-first data as a tensor, and several pictures as a list."
         )
     native_dtype = array.dtype.newbyteorder("=")
     if native_dtype not in (np.uint8, np.uint16) and native_dtype.kind != "f":
         raise ImageError(
-            f"An array holds uint8, uint16 or float samples, but this one has {array.dtype}."
+            f"An array must hold uint8, uint16 or float samples, but this one has {array.dtype}."
         )
     _require_px(array.shape)
     native = np.require(array, native_dtype, ["C", "W"])
@@ -134,7 +134,7 @@ def _from_array(array: NDArray[Any], channel_order: ChannelOrder = "rgb") -> Pic
 def _from_tensor(tensor: Tensor, channel_order: ChannelOrder) -> Picture:
     if tensor.ndim not in (3, 4) or not 1 <= tensor.shape[-3] <= 4:
         raise ImageError(
-            "A tensor is (C, H, W) or (N, C, H, W) with 1 to 4 channels, but this one has shape "
+            "A tensor must be (C, H, W) or (N, C, H, W) with 1 to 4 channels, but got shape "
             f"{tuple(tensor.shape)}; pass channels-last data as a numpy array."
         )
     if tensor.dtype not in (torch.uint8, torch.uint16, *_FLOATS):

@@ -108,7 +108,7 @@ def _clipped(number: int, box: Sequence[float], height: int, width: int) -> Box:
     except (TypeError, ValueError, RuntimeError, OverflowError):  # tensors' errors are many
         values = []
     if len(values) != 4 or not all(map(math.isfinite, values)):
-        raise ImageError(f"Box {number} is (left, top, right, bottom) in px, but is {box}.")
+        raise ImageError(f"Box {number} must be (left, top, right, bottom) in px, but is {box}.")
     left, top, right, bottom = values
     whole = Box(math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
     clipped = whole.grown(0, height, width)

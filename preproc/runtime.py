@@ -256,7 +256,7 @@ def choose_dtype(
         return next((d for d in safe if _is_fast(device, d)), torch.float32)
     chosen = _DTYPES.get(dtype.removeprefix("torch.")) if isinstance(dtype, str) else dtype
     if chosen is None or chosen not in _DTYPES.values():
-        raise ModelError(f"dtype is 'float32', 'bfloat16' or 'float16', but is {dtype!r}.")
+        raise ModelError(f"dtype must be 'float32', 'bfloat16' or 'float16', but is {dtype!r}.")
     return chosen
 
 

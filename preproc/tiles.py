@@ -69,7 +69,7 @@ class TilePolicy:
 
     def __post_init__(self) -> None:
         if self.overlap < 0:
-            raise ModelError(f"overlap is a number of px of 0 or more, but is {self.overlap}.")
+            raise ModelError(f"overlap must be a number of px of 0 or more, but is {self.overlap}.")
         if self.size is not None and self.size < self.least_size:
             raise ModelError(
                 f"Tiles of {self.size} px leave no room between overlaps of {self.overlap} px; "

@@ -45,11 +45,11 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
     and ``tv_tensors`` (``Image``, ``Video``, ``BoundingBoxes`` of all formats, ``Mask``,
     ``KeyPoints``), in any nesting; everything else passes through, except for plain tensors called
     ``boxes``, ``masks`` or ``keypoints``: they would stay behind, and are refused. A PIL image is
-    taken as it lies, an EXIF orientation is neither applied nor dropped, since boxes are counted
+    taken as stored: an EXIF orientation is neither applied nor dropped, since boxes are counted
     that way.
 
-    Goes to DataLoader workers by fork and spawn, and loads the network where it is first needed. On
-    CUDA it raises in a worker unless the cache has the result; see ``in_worker``.
+    Can be sent to DataLoader workers by fork or spawn, and loads the network where it is first
+    needed. On CUDA it raises in a worker unless the cache has the result; see ``in_worker``.
 
     Attributes:
         model: registry name.
@@ -69,12 +69,11 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
 
         Args:
             model: registry name.
-            device: as for `preproc.Enhancer`, but chosen now.
+            device: as for `preproc.Enhancer`, but resolved now.
             in_worker: in a DataLoader worker, where CUDA cannot be used, ``"error"`` raises and
                 ``"cpu"`` runs on the CPU.
             cache: a folder that keeps results, or a cache with a limit of its own. Results are
-                told apart by content, model, weights and options; those of other devices count as
-                the same.
+                keyed by content, model, weights and options; the device is not part of the key.
             options: `preproc.Enhancer`'s ``scale``, ``weights``, ``to_input_size``, ``dtype``,
                 ``tile``, ``overlap``, ``strength``, ``self_ensemble`` and ``batch_size``.
 
@@ -178,7 +177,7 @@ class EnhanceBatch:
         """
         if isinstance(images, Tensor) and images.ndim != 4:
             raise ImageError(
-                "A tensor of images is (N, C, H, W), but this one has shape "
+                "A tensor of images must be (N, C, H, W), but this one has shape "
                 f"{tuple(images.shape)}; use EnhanceTransform for one picture."
             )
         strangers = {type(image).__name__ for image in images if not isinstance(image, Tensor)}
@@ -234,7 +233,7 @@ def _require_picture(leaves: Sequence[object]) -> None:
         return
     if any(isinstance(leaf, np.ndarray) and leaf.ndim in (2, 3) for leaf in leaves):
         raise ImageError(
-            "The sample's pictures are numpy arrays, which torchvision's transforms pass by; "
+            "The sample's pictures are numpy arrays, which torchvision's transforms ignore; "
             "put v2.ToImage() first."
         )
 

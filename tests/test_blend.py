@@ -70,5 +70,5 @@ def test_nothing_of_the_picture_is_overwritten(rng):
 
 @pytest.mark.parametrize("strength", [0, -0.1, 1.01, float("nan")])
 def test_a_strength_out_of_range_is_a_sentence(make, strength):
-    with pytest.raises(ModelError, match="strength is above 0 and at most 1"):
+    with pytest.raises(ModelError, match="strength must be above 0 and at most 1"):
         make(strength=strength)

@@ -460,12 +460,12 @@ def test_a_bad_picture_in_a_list_is_named(make):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"batch_size": 0}, "batch_size is 1 or more"),
-        ({"channel_order": "grb"}, "channel_order is 'rgb' or 'bgr'"),
+        ({"batch_size": 0}, "batch_size must be 1 or more"),
+        ({"channel_order": "grb"}, "channel_order must be 'rgb' or 'bgr'"),
         ({"tile": 10}, "Tiles of 10 px leave no room"),
         ({"tile": -64}, "Tiles of -64 px"),
         ({"overlap": -1}, "overlap"),
-        ({"dtype": "int8"}, "dtype is"),
+        ({"dtype": "int8"}, "dtype must be"),
         ({"device": "abacus"}, "Device 'abacus'"),
         ({"scale": 3}, "no scale 3"),
     ],

@@ -329,7 +329,7 @@ def test_the_detector_is_spared_what_would_fill_the_memory():
 @pytest.mark.parametrize("size", [0, -1, float("nan")])
 def test_a_size_at_which_nothing_would_be_found_is_one_sentence(name, size):
     reader = easyocr.Reader(FixedText([[1, 5, 1, 5]]))
-    with pytest.raises(PreprocError, match=f"{name} is above 0, but is {size}"):
+    with pytest.raises(PreprocError, match=f"{name} must be above 0, but is {size}"):
         reader.readtext(np.zeros((50, 100, 3), np.uint8), **{name: size})
 
 
@@ -644,7 +644,7 @@ def test_bgr_arrays_are_shown_as_the_same_picture(adapter, rng):
     [
         ({"enhancer": "cajnn"}, "preproc.Enhancer\\(\\), but 'cajnn' was given"),
         ({"enhancer": Bicubic}, "but <class .* was given"),
-        ({"channel_order": "BGR"}, "channel_order is 'rgb' or 'bgr', but is 'BGR'"),
+        ({"channel_order": "BGR"}, "channel_order must be 'rgb' or 'bgr', but is 'BGR'"),
     ],
 )
 def test_what_an_adapter_cannot_use_is_refused_where_it_is_made(adapter, options, sentence):

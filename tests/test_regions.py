@@ -188,8 +188,8 @@ def test_boxes_of_a_rotated_photograph_count_upright(make, rng):
     [
         ([(0, 0, 4, 4), (200, 0, 240, 9)], r"Box 1 .* has no px of the picture, .* 150x131"),
         ([(9, 0, 9, 4)], "Box 0"),
-        ([(0, 0, 4)], "Box 0 is .left, top, right, bottom."),
-        ([(0, 0, float("nan"), 4)], "Box 0 is"),
+        ([(0, 0, 4)], "Box 0 must be .left, top, right, bottom."),
+        ([(0, 0, float("nan"), 4)], "Box 0 must be"),
     ],
 )
 def test_a_box_that_is_none_is_one_sentence(make, rng, boxes, sentence):
@@ -198,13 +198,13 @@ def test_a_box_that_is_none_is_one_sentence(make, rng, boxes, sentence):
 
 
 def test_boxes_and_margins_that_are_none_are_one_sentence(make, rng):
-    with pytest.raises(ImageError, match="Box 0 is"):
+    with pytest.raises(ImageError, match="Box 0 must be"):
         make().regions(picture(rng), (1, 2, 3, 4))
     for margin in (1.5, float("nan"), float("inf")):
-        with pytest.raises(ModelError, match="margin is a whole number"):
+        with pytest.raises(ModelError, match="margin must be a whole number"):
             make().regions(picture(rng), BOXES, margin=margin)
     for boxes in ([([1, 2], 3, 4, 5)], [("a", 2, 3, 4)], [(1, 2, 3)]):
-        with pytest.raises(ImageError, match="Box 0 is"):
+        with pytest.raises(ImageError, match="Box 0 must be"):
             make().regions(picture(rng), boxes)
 
 
@@ -219,7 +219,7 @@ def test_boxes_and_margins_may_be_of_other_kinds_of_numbers(make, rng):
 def test_files_are_opened_first_and_margins_are_not_negative(make, rng):
     with pytest.raises(ImageError, match="open files and bytes first"):
         make().regions("scan.png", BOXES)
-    with pytest.raises(ModelError, match="margin is a whole number of px, 0 or more, but is -1"):
+    with pytest.raises(ModelError, match="whole number of px, 0 or more, but is -1"):
         make().regions(picture(rng), BOXES, margin=-1)
     assert make().regions(picture(rng), []) == []
 

@@ -225,7 +225,7 @@ def test_the_user_may_force_a_dtype(name):
 
 @pytest.mark.parametrize("name", ["int8", torch.int8, torch.float64, "double"])
 def test_other_dtypes_are_refused(name):
-    with pytest.raises(ModelError, match="dtype is 'float32', 'bfloat16' or 'float16'"):
+    with pytest.raises(ModelError, match="dtype must be 'float32', 'bfloat16' or 'float16'"):
         choose_dtype(CPU, name, ())
 
 

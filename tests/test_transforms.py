@@ -240,8 +240,8 @@ def test_options_are_those_of_the_enhancer():
         ({"strength": 2}, "strength"),
         ({"dtype": "x"}, "dtype"),
         ({"batch_size": 2.5}, "batch_size"),
-        ({"cache": True}, "cache is a folder"),
-        ({"in_worker": "gpu"}, "in_worker is 'error' or 'cpu'"),
+        ({"cache": True}, "cache must be a folder"),
+        ({"in_worker": "gpu"}, "in_worker must be 'error' or 'cpu'"),
         ({"device": "gpu"}, "'gpu' names no device"),
     ],
 )
@@ -319,7 +319,7 @@ def test_an_empty_batch_is_enlarged_to_an_empty_batch(batch_stage):
 
 
 def test_a_batch_of_another_shape_is_one_sentence(batch_stage, picture):
-    with pytest.raises(ImageError, match=r"is \(N, C, H, W\)"):
+    with pytest.raises(ImageError, match=r"must be \(N, C, H, W\)"):
         batch_stage()(chw(picture))
     with pytest.raises(ImageError, match="A target is a dictionary"):
         batch_stage()([chw(picture)], [None])

@@ -248,7 +248,7 @@ def _by_score(detections: Floats | None, name: str) -> Floats:
         return np.empty((0, 5))
     if detections.ndim != 2 or detections.shape[1] != 5:
         raise ImageError(
-            f"Detections are (N, 5), x y width height score, but those of {name} have shape "
+            f"Detections must be (N, 5), x y width height score, but those of {name} have shape "
             f"{detections.shape}."
         )
     if not np.isfinite(detections).all():

@@ -67,19 +67,19 @@ def bench(
             "--compile", help="Time all of them compiled as well; the peer's takes minutes."
         ),
     ] = False,
-    runs: Annotated[int, typer.Option(min=1, help="Most warm runs of each.")] = 20,
+    runs: Annotated[int, typer.Option(min=1, help="Warm runs of each, at most.")] = 20,
     seconds: Annotated[
-        float, typer.Option(min=0, help="Make no more than 3 warm runs beyond these seconds.")
+        float, typer.Option(min=0, help="Stop after this many seconds, once 3 warm runs are done.")
     ] = 2.0,
     clock: Annotated[
         Clock,
-        typer.Option(help="Time that passes, or time that the process computes (on busy CPUs)."),
+        typer.Option(help="Wall time, or the process's CPU time (on busy CPUs)."),
     ] = Clock.WALL,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Save everything as JSON, too.")
     ] = None,
 ) -> None:
-    """Measure speed and memory on this machine, beside what people use in our place.
+    """Measure speed and memory on this machine, next to a common alternative.
 
     By default a word crop and a small picture on a CPU, which takes about a minute, and all sizes
     up to 4K on a GPU.

@@ -95,7 +95,7 @@ def enhance(
         float,
         typer.Option(
             help="How much of the network's answer to take, up to 1; the rest is plain bicubic. "
-            "EasyOCR reads more at 0.5.",
+            "EasyOCR reads more of whole pages at 0.5.",
             rich_help_panel=_WHAT,
         ),
     ] = 1.0,
@@ -156,7 +156,7 @@ def enhance(
         typer.Option(
             "--format",
             "-f",
-            help="Format of the results; by default each input's own, or PNG if it is not here.",
+            help="Format of the results; by default each input's own, or PNG if not in this list.",
             rich_help_panel=_FILES,
         ),
     ] = None,
@@ -181,7 +181,7 @@ def enhance(
         bool,
         typer.Option(
             "--skip-existing",
-            help="Leave out pictures whose result is there: go on after an interruption.",
+            help="Skip pictures whose result exists, e.g. to go on after an interruption.",
             rich_help_panel=_FILES,
         ),
     ] = False,
@@ -198,7 +198,8 @@ def enhance(
 
     Results keep format, transparency, EXIF, XMP, ICC profile and DPI, as far as the format written
     has a place for them; texts go from PNG to PNG, and IPTC, comments and thumbnails are left
-    out. 16 bits stay 16 in grey, and in colour from PNG to PNG; else it gets 8, with a note. Every
+    out. 16-bit grey stays 16-bit; 16-bit colour does so from PNG to PNG only, and is otherwise
+    reduced to 8 bits, with a note. Every
     result is written whole or not at all. A bad picture is reported at the end and never stops the
     others; the exit code is then 1. Files that Pillow cannot open, such as raw data, and
     .heic where pillow-heif is not installed, are left out of folders and counted at the end.

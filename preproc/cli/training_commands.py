@@ -13,7 +13,7 @@ from preproc.cli.extras import needs_extra
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="A recipe file (TOML), or the name of one that comes along.")
+        str, typer.Argument(help="A recipe file (TOML), or the name of one that is included.")
     ],
     output: Annotated[
         Path,
@@ -43,8 +43,8 @@ def train(
     precision: Annotated[
         str | None,
         typer.Option(
-            help="As Lightning names it: bf16-mixed, 32-true...; by default the mixed one that the "
-            "device is fast in, if any."
+            help="As Lightning names it: bf16-mixed, 32-true...; by default the mixed precision "
+            "that the device is fast in, if any."
         ),
     ] = None,
     compiled: Annotated[
@@ -101,7 +101,10 @@ def export(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="DIR", help="Folder for them; by default that of the shipped."
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Output folder; by default that of the shipped weights.",
         ),
     ] = None,
     quality: Annotated[

@@ -259,7 +259,7 @@ class CISRNet(nn.Module):
         def groups(attention: Attention, count: int) -> nn.Sequential:
             if attention not in _BLOCKS:
                 raise ModelError(
-                    f"CISRNet's attention is one of {', '.join(_BLOCKS)}, but got {attention!r}."
+                    f"CISRNet's attention must be one of {', '.join(_BLOCKS)}; got {attention!r}."
                 )
             return nn.Sequential(
                 *(ResidualGroup(attention, features, reduction, blocks) for _ in range(count))

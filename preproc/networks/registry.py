@@ -89,7 +89,9 @@ class ModelDescriptor:
 
     def __post_init__(self) -> None:
         if not self.name or self.name != self.name.lower() or " " in self.name:
-            raise ModelError(f"A model's name is lower case without spaces, but got {self.name!r}.")
+            raise ModelError(
+                f"A model's name must be lower case without spaces, but got {self.name!r}."
+            )
         if self.scale < 1:
             raise ModelError(f"{self.name}: scale must be 1 or more, but is {self.scale}.")
         counts = (self.parameters, self.macs_per_pixel, self.radius, self.overlap, self.border)

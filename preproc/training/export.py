@@ -60,7 +60,7 @@ def export(
         notes: text (markdown) for the card: what they are and are not good for.
         folder: of the manifest, made if there is none; by default the shipped one.
         quality: JPEG qualities measured; by default those of the network's paper.
-        force: replace weights that are not ``MARGIN`` dB worse on Kodak24, the set for choosing.
+        force: replace weights although the new ones are not ``MARGIN`` dB better on Kodak24.
 
     Returns:
         The safetensors file, half precision.
@@ -282,8 +282,8 @@ def _card(
         "## Results",
         "",
         f"Mean PSNR in dB / SSIM on Y by the {entry.protocol} protocol; input reduced by MATLAB's "
-        "bicubic and saved as JPEG 4:2:0. Kodak24 chose between runs; the other sets were only "
-        "measured.",
+        "bicubic and saved as JPEG 4:2:0. Kodak24 is for choosing between runs; the other "
+        "sets were only measured.",
         "",
         *_table(rows),
         "",
