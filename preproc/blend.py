@@ -11,7 +11,7 @@ from torch import Tensor
 
 from preproc.resize import imresize
 from preproc.samples import from_float, to_float
-from preproc.tiles import Span
+from preproc.tiling import Span
 
 _BAND_PIXELS = 2**15  # of the picture at a time, so that its enlargement in float is never whole
 _REACH = 2  # px that the cubic reads to each side

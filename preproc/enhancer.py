@@ -22,29 +22,32 @@ from PIL import Image
 from torch import Tensor, nn
 
 from preproc.blend import blend
+from preproc.box import Box
 from preproc.ensemble import self_ensemble as averaged
 from preproc.errors import ImageError, ModelError
 from preproc.images import ChannelOrder, Picture, decode
 from preproc.layerwise import Layerwise, large_layerwise
-from preproc.mixing import reach
 from preproc.networks import ModelDescriptor, SizeRule, Tiling, find
+from preproc.networks.masking import install_masks
 from preproc.networks.steps import Stepwise
-from preproc.packing import RegionPlan, plan_regions
-from preproc.progress import Progress, Tally
-from preproc.regions import LEAST_GAP, cut_out, run_sheets, size_of, stand_up
-from preproc.resize import imresize
+from preproc.progress import Progress
+from preproc.regions import RegionPlan, plan_regions
+from preproc.resize import BICUBIC_REACH, imresize
 from preproc.runtime import Runtime, choose_device, choose_dtype, main_memory_says
 from preproc.samples import from_float
 from preproc.strips import Splittable, Strips, strip_pixels
-from preproc.tiles import CONTEXT, Apply, TilePolicy, run_tiles
+from preproc.tiles import Apply, run_tiles
+from preproc.tiling import TilePolicy
 from preproc.weights import load_network
 
 TILE = 512
 """Default longest side of a tile in LR px."""
 GPU_TILE = 1024
 """The same on a GPU, where a larger share of larger tiles is kept and memory suffices."""
-BUCKET = 16
-"""Small pictures whose sides round up to the same multiples of it share batches."""
+BUCKET, MIXED = 16, 128
+"""Pictures of up to ``MIXED`` px a side that round up to the same multiples share batches."""
+GPU_BUCKET, GPU_MIXED = 32, 512
+"""The same on a GPU, which larger pictures keep waiting for launches, too."""
 
 Kind = TypeVar("Kind")
 
@@ -66,8 +69,8 @@ class Enhancer:
     called from several threads.
 
     In a list, pictures of one size go through the network together, and so do small ones (up to
-    128 px a side) of nearly the same size, unless the network pools over the whole picture. Either
-    way each gets the answer it gets alone, because nothing outside it is seen (`preproc.mixing`).
+    128 px a side, 512 on a GPU) of nearly the same size where the network is `maskable`. Either way
+    each gets the answer it gets alone, because nothing outside it is seen.
 
     Attributes:
         descriptor: what is known about the network.
@@ -136,7 +139,7 @@ class Enhancer:
                 used, which takes a C++ compiler on a CPU and half a minute on either device, once
                 for all sizes. For long runs on GPUs before Hopper: later ones run CAJNN faster
                 without (`preproc.networks.dense`), and on a CPU nothing is gained. Pictures of
-                different sizes then share no batch, and regions no sheet.
+                different sizes then share no batch.
 
         Raises:
             ModelError: no such model, scale, device or dtype, or options out of range or at odds.
@@ -160,8 +163,11 @@ class Enhancer:
         self._batch_size = batch_size
         self._strength = strength
         self.channel_order: ChannelOrder = channel_order
-        self._gap: int | None = None  # between regions on a sheet; None where none may share one
         network = load_network(self.descriptor, weights)
+        # Masks are set between layers, where a compiled graph has no room for them.
+        if self.descriptor.maskable and not compiled:
+            install_masks(network)
+            self._policy = replace(self._policy, **_batching(self.device))
         if strips and isinstance(network, Splittable):
             # Padding would have to go before shrinking, which only the stage can do.
             unpadded = self.descriptor.size == SizeRule()
@@ -180,10 +186,6 @@ class Enhancer:
         # than CUDA do not have all dtypes of samples.
         straight = self.device.type == "cuda" and not isinstance(network, Stepwise)
         self._given_on = self.device if straight else torch.device("cpu")
-        if self.descriptor.tiling is Tiling.TILES and runtime.mixes:
-            self._policy = replace(self._policy, bucket=BUCKET)
-            if self.descriptor.size == SizeRule():
-                self._gap = max(reach(network), LEAST_GAP)
 
     @overload
     def __call__(
@@ -229,8 +231,8 @@ class Enhancer:
 
         Every box is computed with real neighbours around it, so that its crop is what the enhanced
         picture has there (except for palettes, which are chosen separately for each result). Boxes
-        near to each other are computed together, and all share as few passes as possible; more than
-        the whole picture is never computed.
+        near to each other are computed together, and those of nearly one size share a pass; more
+        than the whole picture is never computed.
 
         Args:
             img: a PIL image, an array or a tensor, as the class names them; boxes of a PIL image
@@ -249,28 +251,14 @@ class Enhancer:
             ModelError: as for the whole picture.
             DeviceMemoryError: as for the whole picture.
         """
-        img = stand_up(img)
-        plan = self.plan_regions(size_of(img), boxes, margin=margin)
-        if not plan.boxes:
-            return []
         picture = decode(img, self.channel_order)
-        windows = [cut_out(picture.color, window) for window in plan.windows]
-        canvases = [self._canvas(window) for window in windows]
-        tally = Tally(progress, sum(window[:, 0].numel() for window in windows))
-        for n in range(len(picture.color)):
-            colors, places = [w[n] for w in windows], [c[n] for c in canvases]
-            run_sheets(colors, places, plan.sheets, self._apply, self._policy, tally.part())
-            run_tiles(
-                [colors[k] for k in plan.alone],
-                [places[k] for k in plan.alone],
-                self._apply,
-                self._policy,
-                batch_size=self._batch_size,
-                device=self._given_on,
-                progress=tally.part(),
-            )
+        height, width = picture.color.shape[-2:]
+        plan = self.plan_regions((height, width), boxes, margin=margin)
+        whole = Box(0, 0, width, height)
+        windows = [picture.color[..., *window.within(whole)] for window in plan.windows]
         results = [
-            self._finished(canvas, window) for canvas, window in zip(canvases, windows, strict=True)
+            self._finished(canvas, window)
+            for canvas, window in zip(self._run(windows, progress), windows, strict=True)
         ]
         crops = (
             results[home][..., *box.within(plan.windows[home], self.scale)].clone()
@@ -293,7 +281,7 @@ class Enhancer:
             raise ModelError(f"margin must be a whole number of px, 0 or more, but is {margin}.")
         margin = self._policy.overlap if margin is None else int(margin)
         side = min(TILE, self._policy.size or TILE)
-        return plan_regions(size, boxes, self._policy, margin=margin, gap=self._gap, side=side)
+        return plan_regions(size, boxes, self._policy, margin=margin, side=side)
 
     def _by_layers(
         self,
@@ -327,9 +315,17 @@ class Enhancer:
             raise ImageError(f"Picture {number} of the list: {error}") from error
 
     def _enhanced(self, pictures: Sequence[Picture], progress: Progress | None) -> list[Any]:
-        canvases = [self._canvas(picture.color) for picture in pictures]
+        canvases = self._run([picture.color for picture in pictures], progress)
+        return [
+            self._packed(picture, canvas)
+            for picture, canvas in zip(pictures, canvases, strict=True)
+        ]
+
+    def _run(self, colors: Sequence[Tensor], progress: Progress | None) -> list[Tensor]:
+        """The canvases of pictures (N, C, H, W), filled by the network."""
+        canvases = [self._canvas(color) for color in colors]
         run_tiles(
-            [image for picture in pictures for image in picture.color],
+            [image for color in colors for image in color],
             [image for canvas in canvases for image in canvas],
             self._apply,
             self._policy,
@@ -337,10 +333,7 @@ class Enhancer:
             device=self._given_on,
             progress=progress,
         )
-        return [
-            self._packed(picture, canvas)
-            for picture, canvas in zip(pictures, canvases, strict=True)
-        ]
+        return canvases
 
     def _canvas(self, color: Tensor) -> Tensor:
         """Where results are stitched: float where they are still to be shrunk, else final."""
@@ -408,6 +401,13 @@ def _with_room(averaged: Apply, batch: Tensor, inside: Tensor | None) -> Tensor:
         return averaged(batch, inside)
 
 
+def _batching(device: torch.device) -> dict[str, int]:
+    """Which pictures of different sizes share batches on a device."""
+    if device.type == "cpu":
+        return {"bucket": BUCKET, "mixed": MIXED}
+    return {"bucket": GPU_BUCKET, "mixed": GPU_MIXED}
+
+
 def _tile_policy(
     descriptor: ModelDescriptor,
     tile: int | None,
@@ -423,7 +423,7 @@ def _tile_policy(
     overlap = descriptor.overlap if overlap is None else overlap
     return TilePolicy(
         size=tile or None,
-        overlap=overlap + CONTEXT if shrinks and overlap >= 0 else overlap,
+        overlap=overlap + BICUBIC_REACH if shrinks and overlap >= 0 else overlap,
         border=descriptor.border,
         minimum=descriptor.size.minimum,
         multiple_of=descriptor.size.multiple_of,

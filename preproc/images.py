@@ -257,12 +257,14 @@ def _from_bytes(data: bytes) -> Picture:
     image = open_picture(io.BytesIO(data), "The file in the bytes")
     if png16.is_deep(data):
         deep = _from_array(png16.read(data))
-        return replace(deep, pack=lambda result: png16.write(deep.pack(result), image.info))
+        return replace(
+            deep, pack=lambda result, part=None: png16.write(deep.pack(result, part), image.info)
+        )
     _warn_of_depth(data, "The file in the bytes")
     picture, form = _from_pil(image), "JPEG" if image.format == "MPO" else image.format
 
-    def pack(result: Tensor) -> bytes:
-        packed, buffer = picture.pack(result), io.BytesIO()
+    def pack(result: Tensor, part: Box | None = None) -> bytes:
+        packed, buffer = picture.pack(result, part), io.BytesIO()
         options = dict(_LOSSY.get(form, {}))
         if "exif" in packed.info:
             options["exif"] = packed.info["exif"]

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from preproc.networks.steps import Keep, Local, Pooled, Step, Stepwise
 from preproc.progress import advance
-from preproc.tiles import Apply, Span
+from preproc.tiles import Apply
+from preproc.tiling import Span
 
 LIMIT = 2**21
 """Output px up to which an image goes through as a whole: about 5 GB for CISRNet in float32."""

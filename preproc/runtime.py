@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from preproc.errors import ModelError, PreprocError
 from preproc.graphs import Graphs
-from preproc.mixing import can_mix, inside, only_inside
 from preproc.networks.inference import inference_form
+from preproc.networks.masking import current_mask, masked
 
 _DTYPES = {
     "float32": torch.float32,
@@ -61,7 +61,6 @@ class Runtime:
     Attributes:
         device: where the network lies.
         dtype: what its trunk is computed in, at present.
-        mixes: whether one batch may hold pictures of different sizes, if the network is local.
     """
 
     def __init__(
@@ -93,8 +92,6 @@ class Runtime:
         """
         self.device, self.dtype, self.name = device, dtype, name
         self._in_pieces = in_pieces
-        # What keeps pictures of one batch apart sits between layers, where a graph has no room.
-        self.mixes = not compiled and can_mix(network)
         network = network.to(device).requires_grad_(requires_grad=False).eval()
         self._network = network.to(memory_format=torch.channels_last)
         self._fast, self._compiled = fast, compiled
@@ -104,12 +101,13 @@ class Runtime:
         self._graphs = Graphs(partial(self._run, self._form, dtype=dtype)) if graphs else None
 
     @torch.inference_mode()
-    def __call__(self, batch: Tensor, inside: Tensor | None = None) -> Tensor:
+    def __call__(self, batch: Tensor, mask: Tensor | None = None) -> Tensor:
         """Run a batch.
 
         Args:
             batch: float32 (N, 3, H, W) in [0, 1] on any device.
-            inside: which px are pictures, as `mixing.stack` gives it; only where `mixes`.
+            mask: which px are pictures, (N, 1, H, W) of zeros and ones; only for networks with
+                `install_masks`.
 
         Returns:
             float32 (N, 3, s*H, s*W) on this runtime's device, or on the host if it runs in pieces;
@@ -120,7 +118,7 @@ class Runtime:
             ModelError: the output is not finite even in float32.
         """
         try:
-            with only_inside(None if inside is None else inside.to(self.device)):
+            with masked(None if mask is None else mask.to(self.device)):
                 return self._finite(batch)
         except (RuntimeError, MemoryError) as error:
             if not is_full_memory(error):
@@ -139,7 +137,7 @@ class Runtime:
         if not self._in_pieces:
             batch = batch.to(self.device, memory_format=torch.channels_last)
         # A graph knows one mask only, the one it was made with.
-        graphs = None if inside() is not None else self._graphs
+        graphs = None if current_mask() is not None else self._graphs
         output = self._run_form(batch) if graphs is None else graphs(batch)
         if _is_finite(output):
             return output

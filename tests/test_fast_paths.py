@@ -262,7 +262,6 @@ def test_a_compiled_network_has_the_same_answer_and_one_graph_for_blocks_and_siz
         torch.testing.assert_close(runtime(batch), plain, atol=LEVEL, rtol=0)
     assert dynamo.utils.counters["stats"]["unique_graphs"] == 1
     assert not dynamo.utils.counters["graph_break"]
-    assert not runtime.mixes
 
 
 def test_only_the_form_for_inference_is_compiled():

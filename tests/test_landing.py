@@ -9,7 +9,8 @@ import torch
 
 from preproc import landing
 from preproc.landing import Landing
-from preproc.tiles import TilePolicy, run_tiles
+from preproc.tiles import run_tiles
+from preproc.tiling import TilePolicy
 
 
 class Arrival:

@@ -95,7 +95,7 @@ class FusedDense:
         Args:
             x: (N, features, H, W), in the dtype of the weights.
             base: of the same shape; if given, the result is scaled like the residual and added.
-            inside: which px are pictures, (N, 1, H, W), as `preproc.mixing.stack` gives it.
+            inside: which px are pictures, (N, 1, H, W), as `preproc.networks.masking` has them.
 
         Returns:
             (N, features, H, W) in channels_last.

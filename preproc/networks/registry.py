@@ -66,6 +66,9 @@ class ModelDescriptor:
             measured with the trained weights, not the radius.
         border: LR px of reflection that the stage puts around a picture and cuts off again, for
             networks in which zero padding shows.
+        maskable: whether px mix in zero-padded ``nn.Conv2d`` of stride 1 only, or in a bilinear
+            enlargement of the input, so that pictures of different sizes can share a batch and each
+            has the answer it has alone (`preproc.networks.masking`).
         dtypes: dtypes that are safe besides float32, the preferred first.
         size: which input sizes are allowed.
         title: one line for people: architecture and paper.
@@ -82,6 +85,7 @@ class ModelDescriptor:
     tiling: Tiling = Tiling.TILES
     overlap: int = 32
     border: int = 0
+    maskable: bool = False
     dtypes: tuple[torch.dtype, ...] = (torch.bfloat16,)
     size: SizeRule = SizeRule()
     title: str = ""
