@@ -20,9 +20,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from preproc.devices import choose_dtype
 from preproc.enhancer import Enhancer
 from preproc.networks import ModelDescriptor, find
-from preproc.runtime import Runtime, choose_dtype
+from preproc.runtime import Runtime
 from preproc.samples import from_float, to_float
 from preproc.strips import Splittable, Strips, strip_pixels
 from preproc.weights import entries, load_network, save_state

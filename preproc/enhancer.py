@@ -23,17 +23,19 @@ from torch import Tensor, nn
 
 from preproc.blend import blend
 from preproc.box import Box
+from preproc.devices import choose_device, choose_dtype
 from preproc.ensemble import self_ensemble as averaged
 from preproc.errors import ImageError, ModelError
 from preproc.images import ChannelOrder, Picture, decode
 from preproc.layerwise import Layerwise, large_layerwise
+from preproc.memory import explain_full_memory
 from preproc.networks import ModelDescriptor, SizeRule, Tiling, find
 from preproc.networks.masking import install_masks
 from preproc.networks.steps import Stepwise
 from preproc.progress import Progress
 from preproc.regions import RegionPlan, plan_regions
 from preproc.resize import BICUBIC_REACH, imresize
-from preproc.runtime import Runtime, choose_device, choose_dtype, main_memory_says
+from preproc.runtime import Runtime
 from preproc.samples import from_float
 from preproc.strips import Splittable, Strips, strip_pixels
 from preproc.tiles import Apply, run_tiles
@@ -351,7 +353,7 @@ class Enhancer:
         count, _, height, width = color.shape
         size = f"{self.scale * height}x{self.scale * width} px"
         cut = "cut the picture" if count == 1 else "give fewer pictures at once"
-        return main_memory_says(
+        return explain_full_memory(
             f"The result of {size if count == 1 else f'{count} times {size}'} needs "
             f"{needed / 1e9:,.1f} GB of main memory; "
             + (f"use to_input_size=True, or {cut}." if self.scale > 1 else f"{cut}.")
@@ -397,7 +399,7 @@ def require_options(descriptor: ModelDescriptor, options: Mapping[str, Any]) -> 
 
 def _with_room(averaged: Apply, batch: Tensor, inside: Tensor | None) -> Tensor:
     """The mean of eight results, which takes memory of its own on the device that they lie on."""
-    with main_memory_says("The main memory has no room for a mean; choose a smaller tile=."):
+    with explain_full_memory("The main memory has no room for a mean; choose a smaller tile=."):
         return averaged(batch, inside)
 
 

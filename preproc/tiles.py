@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from preproc.landing import Landing
+from preproc.memory import explain_full_memory
 from preproc.progress import Progress, Tally
 from preproc.resize import imresize
-from preproc.runtime import main_memory_says
 from preproc.samples import from_float, luma, to_float
 from preproc.tiling import Tile, TilePolicy
 
@@ -134,12 +134,12 @@ def _enhance(batch: Sequence[Job], apply: Apply, device: torch.device, land: Lan
     """Put a batch of tiles through ``apply``, and their cores in their places."""
     height, width = batch[0].tile.shape
     full = f"The main memory has no room for {len(batch)} tile(s) of about {height}x{width} px"
-    with main_memory_says(f"{full}; choose a smaller tile=."):
+    with explain_full_memory(f"{full}; choose a smaller tile=."):
         samples, mask = stack([_cut(job) for job in batch])
         windows = to_float(samples.to(device))
     results = apply(windows, mask)
     made = results.shape[-1] // windows.shape[-1]
-    with main_memory_says(f"{full} once they are computed; choose a smaller tile=."):
+    with explain_full_memory(f"{full} once they are computed; choose a smaller tile=."):
         for job, result in zip(batch, results, strict=True):
             _paste(job, result, made, land)
 

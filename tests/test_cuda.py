@@ -8,7 +8,7 @@ import torch
 from conftest import photograph as bytes_of
 
 from preproc import Enhancer, landing
-from preproc.runtime import choose_device
+from preproc.devices import choose_device
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 

@@ -14,12 +14,13 @@ from PIL import Image
 
 from preproc import Enhancer, EnhancerModule, ensemble
 from preproc.errors import ImageError, ModelError
+from preproc.memory import DeviceMemoryError
 from preproc.networks import ModelDescriptor, Tiling, find, register
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.networks.masking import install_masks
 from preproc.resize import imresize
-from preproc.runtime import DeviceMemoryError, PrecisionWarning, Runtime
+from preproc.runtime import PrecisionWarning, Runtime
 from preproc.tiles import stack
 from preproc.weights import load_network, save_state
 

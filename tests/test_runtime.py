@@ -8,17 +8,11 @@ import torch
 from torch import nn
 
 from preproc import runtime
+from preproc.devices import DeviceWarning, choose_device, choose_dtype
 from preproc.ensemble import self_ensemble
 from preproc.errors import ModelError
-from preproc.runtime import (
-    DeviceMemoryError,
-    DeviceWarning,
-    PrecisionWarning,
-    Runtime,
-    choose_device,
-    choose_dtype,
-    main_memory_says,
-)
+from preproc.memory import DeviceMemoryError, explain_full_memory
+from preproc.runtime import PrecisionWarning, Runtime
 
 CPU = torch.device("cpu")
 
@@ -177,7 +171,7 @@ def test_a_gpu_without_kernels_is_left_for_the_cpu_and_said_to_be(monkeypatch):
 
 def test_a_device_that_is_full_where_results_lie_is_not_the_main_memory():
     full = pytest.raises(DeviceMemoryError, match="The device's memory is full")
-    with full, main_memory_says("The main memory is full."):
+    with full, explain_full_memory("The main memory is full."):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
 
