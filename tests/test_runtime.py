@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from preproc import runtime
+from preproc import devices
 from preproc.devices import DeviceWarning, choose_device, choose_dtype
 from preproc.ensemble import self_ensemble
 from preproc.errors import ModelError
@@ -186,7 +186,7 @@ def test_a_device_that_is_full_where_results_lie_is_not_the_main_memory():
     ],
 )
 def test_a_cpu_gets_bfloat16_only_with_units_for_it(monkeypatch, features, safe, expected):
-    monkeypatch.setattr(runtime, "_cpu_features", lambda: features)
+    monkeypatch.setattr(devices, "_cpu_features", lambda: features)
     assert choose_dtype(CPU, None, safe) == expected
 
 
@@ -209,7 +209,7 @@ def test_a_gpu_gets_half_precision_only_with_units_for_it(monkeypatch, name, cap
 
 
 def test_cpu_features_are_those_the_system_names():
-    assert not runtime._cpu_features() or runtime._cpu_features() & {"sse2", "neon", "asimd", "fp"}
+    assert not devices._cpu_features() or devices._cpu_features() & {"sse2", "neon", "asimd", "fp"}
 
 
 @pytest.mark.parametrize("name", ["bf16", "bfloat16", "torch.bfloat16", torch.bfloat16])
