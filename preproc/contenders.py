@@ -34,7 +34,7 @@ Work: TypeAlias = Callable[[Sequence[bytes]], Callable[[], object]]
 
 PEER = "spandrel ESRGAN x4"
 PEER_MACS = 17_926_848
-"""Multiply-accumulates per LR px, as `preproc.networks.registry.count_macs` counts them."""
+"""Multiply-accumulates per LR px, as `preproc.networks.counts.count_macs` counts them."""
 _JPEG_QUALITY = 40
 
 
