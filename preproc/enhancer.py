@@ -181,8 +181,7 @@ class Enhancer:
         runtime = Runtime(
             network, self.device, self.dtype, name, fast=fast, compiled=compiled, graphs=graphs
         )
-        share = 1 / 8 if self_ensemble else 1.0
-        apply = self._by_layers(network, runtime, layerwise, share, fast=fast)
+        apply = self._by_layers(network, runtime, layerwise, fast=fast)
         self._apply: Apply = partial(_with_room, averaged(apply)) if self_ensemble else apply
         # A picture that goes layer by layer may be too large to be whole on the device; other kinds
         # than CUDA do not have all dtypes of samples.
@@ -286,22 +285,13 @@ class Enhancer:
         return plan_regions(size, boxes, self._policy, margin=margin, side=side)
 
     def _by_layers(
-        self,
-        network: nn.Module,
-        whole: Runtime,
-        layerwise: bool | None,
-        share: float,
-        *,
-        fast: bool,
+        self, network: nn.Module, whole: Runtime, layerwise: bool | None, *, fast: bool
     ) -> Apply:
-        """The network as it is, or layer by layer where that is wanted and it can.
-
-        One call is ``share`` of what a picture takes.
-        """
+        """The network as it is, or layer by layer where that is wanted and it can."""
         if layerwise is False or not isinstance(network, Stepwise):
             return whole
         runtime = Runtime(
-            Layerwise(network, share=share),
+            Layerwise(network),
             self.device,
             self.dtype,
             str(self.descriptor),

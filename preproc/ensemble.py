@@ -9,6 +9,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from preproc.progress import scaled
+
 
 def self_ensemble(
     apply: Callable[[Tensor, Tensor | None], Tensor],
@@ -36,7 +38,8 @@ def _averaged(
     for mirror_w, mirror_h, transpose in product((False, True), repeat=3):
         axes = [axis for axis, wanted in ((-1, mirror_w), (-2, mirror_h)) if wanted]
         turned_mask = None if mask is None else _turned(mask, axes, transpose)
-        y = apply(_turned(x, axes, transpose), turned_mask)
+        with scaled(1 / 8):
+            y = apply(_turned(x, axes, transpose), turned_mask)
         y = torch.flip(y.mT if transpose else y, axes)
         total = y if total is None else total + y
     assert total is not None
