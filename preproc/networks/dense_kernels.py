@@ -37,7 +37,7 @@ def layer_kernel(
     LAST: tl.constexpr,
     OUTER: tl.constexpr,
     MASKED: tl.constexpr,
-    LOADS: tl.constexpr,
+    STAGES: tl.constexpr,
 ):
     """One tile of px through one layer: its channels of the sums, and of all that come after it."""
     tile = tl.program_id(0)
@@ -53,7 +53,7 @@ def layer_kernel(
     narrow_at = channel + WIDE + tl.arange(0, SECOND)[None, :]
     wide = tl.zeros((PX, WIDE), tl.float32)
     narrow = tl.zeros((PX, SECOND), tl.float32)
-    for tap in tl.range(0, 9, num_stages=LOADS):
+    for tap in tl.range(0, 9, num_stages=STAGES):
         at = [n, top + tap // 3 - 1, left + tap % 3 - 1, 0]
         pixels = piece.load(at).reshape(PX, INPUTS)
         own = weights + tap * INPUTS * OUTPUTS
