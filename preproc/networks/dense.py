@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from preproc.networks.convolution import Conv2d
-from preproc.networks.trial import runs
+from preproc.networks.trial import triton_works
 
 _LAYERS = 5
 _TMA = (9, 0)  # compute capability from which GPUs have it (Hopper)
@@ -169,11 +169,11 @@ def can_fuse(convs: Sequence[Conv2d], dtype: torch.dtype) -> bool:
         return False
     features, growth = convs[0].in_channels, convs[0].out_channels
     # All layers' channels then are sums of two powers of two, as matrices here must be.
-    return growth in _LAUNCHES and features == 2 * growth and _runs(device, growth)
+    return growth in _LAUNCHES and features == 2 * growth and _works(device, growth)
 
 
 @cache
-def _runs(device: torch.device, growth: int) -> bool:
+def _works(device: torch.device, growth: int) -> bool:
     if torch.cuda.get_device_capability(device) < _TMA:
         return False
     convs = [Conv2d((2 + k) * growth, growth if k < 4 else 2 * growth) for k in range(_LAYERS)]
@@ -182,4 +182,4 @@ def _runs(device: torch.device, growth: int) -> bool:
         block = FusedDense([conv.to(device) for conv in convs], 1.0, 0.2, torch.float16)
         block(torch.zeros(1, 2 * growth, 4, 4, dtype=torch.float16, device=device))
 
-    return runs("Dense blocks run", device, trial)
+    return triton_works("Dense blocks run", device, trial)

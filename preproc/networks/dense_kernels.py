@@ -65,19 +65,19 @@ def layer_kernel(
     x = left + px % COLUMNS
     there = (y < height) & (x < width)
     at = (n.to(tl.int64) * height + y) * width + x
-    _finish(
+    _epilogue(
         wide, 0, at, there, bias, sums, skip, base, out, inside, begin, pitch, slope, outer,
         WIDE, FEATURES, GROWTH, FIRST, LAST, OUTER, MASKED,
     )  # fmt: skip
     if NARROW > 0:
-        _finish(
+        _epilogue(
             narrow, WIDE, at, there, bias, sums, skip, base, out, inside, begin, pitch, slope,
             outer, NARROW, FEATURES, GROWTH, FIRST, LAST, OUTER, MASKED,
         )  # fmt: skip
 
 
 @triton.jit
-def _finish(
+def _epilogue(
     products,
     offset,
     px,
