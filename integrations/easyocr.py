@@ -16,7 +16,7 @@ import numpy as np
 
 from integrations.easyocr_output import paragraphs, require_format, shaped
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
-from integrations.strips import GreyArray, sheet_of, shrink, strip
+from integrations.text_lines import GreyArray, grey_line, sheet_of, shrink
 from integrations.view import Points, Regions, View, enlarge, look, require_usable
 from preproc.errors import PreprocError
 from preproc.images import ChannelOrder
@@ -343,11 +343,11 @@ class Reader:
         """Read quads from a sheet on which each is at most a line's height; by their numbers."""
         if not quads:
             return {}
-        strips = [
-            strip(view.rgb, view.from_source(quad), LINE_HEIGHT)
+        lines = [
+            grey_line(view.rgb, view.from_source(quad), LINE_HEIGHT)
             for view, quad in zip(views, quads, strict=True)
         ]
-        sheet, places = sheet_of(strips)
+        sheet, places = sheet_of(lines)
         read = self.engine.recognize(sheet, places, [], reformat=False, **options)
         # EasyOCR may answer in another order, but its boxes are those it was given.
         found = {int(box[0][1]): (text, float(confidence)) for box, text, confidence in read}

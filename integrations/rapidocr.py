@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
-from integrations.strips import level, shrink
+from integrations.text_lines import level, shrink
 from integrations.view import Points, enlarge, look, require_usable
 from preproc.errors import PreprocError
 from preproc.images import ChannelOrder

@@ -333,7 +333,7 @@ def test_a_size_at_which_nothing_would_be_found_is_one_sentence(name, size):
         reader.readtext(np.zeros((50, 100, 3), np.uint8), **{name: size})
 
 
-def test_tall_lines_are_read_from_antialiased_strips():
+def test_tall_lines_are_shrunk_with_antialiasing():
     stripes = np.zeros((256, 600, 3), np.uint8)
     stripes[:, ::2] = 255
     engine = FixedText(
