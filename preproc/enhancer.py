@@ -66,9 +66,9 @@ class Enhancer:
     Pictures are cut into tiles on the host and never on the device as a whole, and with
     ``to_input_size`` the enlarged picture is never held as a whole, either. Networks that pool over
     the whole picture (CISRNet) get it whole, or layer by layer where it is large, unless ``tile``
-    is given. When memory runs out, tiles are halved; when a short dtype gives NaN or infinity, that
-    and all that follows is computed in float32, with a `preproc.runtime.PrecisionWarning`. May be
-    called from several threads.
+    is given. When memory runs out, tiles are halved; when a reduced-precision dtype gives NaN or
+    infinity, that and all that follows is computed in float32, with a
+    `preproc.runtime.PrecisionWarning`. May be called from several threads.
 
     In a list, pictures of one size go through the network together, and so do small ones (up to
     128 px a side, 512 on a GPU) of nearly the same size where the network is `maskable`. Either way

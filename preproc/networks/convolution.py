@@ -79,7 +79,7 @@ class Conv2d(nn.Conv2d):
         self.pack()
 
     def cast(self, dtype: torch.dtype) -> None:
-        """Shorten the parameters once; autocast does so in every call that wants no gradients."""
+        """Cast the parameters once; autocast would in every call without gradients."""
         for name, value in list(self.named_parameters(recurse=False)):
             cast = nn.Parameter(value.detach().to(dtype), requires_grad=False)
             setattr(self, name, cast)
