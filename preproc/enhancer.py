@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from preproc.blend import blend
 from preproc.box import Box
 from preproc.devices import choose_device, choose_dtype
-from preproc.ensemble import self_ensemble as averaged
+from preproc.ensemble import geometric_self_ensemble
 from preproc.errors import ImageError, ModelError
 from preproc.images import ChannelOrder, Picture, decode
 from preproc.layerwise import Layerwise, large_layerwise
@@ -182,7 +182,7 @@ class Enhancer:
             network, self.device, self.dtype, name, fast=fast, compiled=compiled, graphs=graphs
         )
         apply = self._by_layers(network, runtime, layerwise, fast=fast)
-        self._apply: Apply = partial(_with_room, averaged(apply)) if self_ensemble else apply
+        self._apply: Apply = partial(_self_ensemble, apply) if self_ensemble else apply
         # A picture that goes layer by layer may be too large to be whole on the device; other kinds
         # than CUDA do not have all dtypes of samples.
         straight = self.device.type == "cuda" and not isinstance(network, Stepwise)
@@ -298,7 +298,9 @@ class Enhancer:
             in_pieces=True,
             fast=fast,
         )
-        return runtime if layerwise else large_layerwise(whole, runtime, self.descriptor.scale)
+        if layerwise:
+            return runtime
+        return partial(large_layerwise, whole, runtime, self.descriptor.scale)
 
     def _nth(self, number: int, img: object) -> Picture:
         try:
@@ -387,10 +389,10 @@ def require_options(descriptor: ModelDescriptor, options: Mapping[str, Any]) -> 
     _tile_policy(descriptor, tile, overlap, usual=TILE, shrinks=shrinks)
 
 
-def _with_room(averaged: Apply, batch: Tensor, inside: Tensor | None) -> Tensor:
+def _self_ensemble(apply: Apply, batch: Tensor, inside: Tensor | None) -> Tensor:
     """The mean of eight results, which takes memory of its own on the device that they lie on."""
     with explain_full_memory("The main memory has no room for a mean; choose a smaller tile=."):
-        return averaged(batch, inside)
+        return geometric_self_ensemble(apply, batch, inside)
 
 
 def _batching(device: torch.device) -> dict[str, int]:

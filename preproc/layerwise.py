@@ -14,7 +14,6 @@ one and the skip around a residual group), that is 6.1 kB of host memory per LR 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -135,26 +134,33 @@ class Layerwise(nn.Module):
         return next(self.parameters()).device
 
 
-def large_layerwise(whole: Apply, layerwise: Apply, scale: int, limit: int | None = LIMIT) -> Apply:
-    """Let images go through as a whole, but those too large layer by layer.
+def large_layerwise(
+    whole: Apply,
+    layerwise: Apply,
+    scale: int,
+    batch: Tensor,
+    inside: Tensor | None = None,
+    *,
+    limit: int = LIMIT,
+) -> Tensor:
+    """Enhance a batch as a whole, or layer by layer where its pictures are too large.
 
     Args:
         whole: gives the answer at once.
-        layerwise: gives the same in bounded device memory.
+        layerwise: gives the same in bounded device memory; also for a single picture that ``whole``
+            has no memory for.
         scale: px out per px in.
-        limit: output px up to which a picture is not too large; None if the memory decides alone.
+        batch: (N, 3, H, W).
+        inside: the second argument of both.
+        limit: output px up to which a picture is not too large.
 
     Returns:
-        A function with the signature of both. It runs ``layerwise`` also for a single picture that
-        ``whole`` has no memory for.
+        (N, 3, scale*H, scale*W).
+
+    Raises:
+        MemoryError: ``whole`` has no memory for several pictures, or ``layerwise`` for one.
     """
-    return partial(_by_size, whole, layerwise, None if limit is None else limit // scale**2)
-
-
-def _by_size(
-    whole: Apply, layerwise: Apply, most: int | None, batch: Tensor, inside: Tensor | None = None
-) -> Tensor:
-    if most is None or batch.shape[-2] * batch.shape[-1] <= most:
+    if scale**2 * batch.shape[-2] * batch.shape[-1] <= limit:
         try:
             return whole(batch, inside)
         except MemoryError:
