@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from integrations.easyocr_output import paragraphs, require_format, shaped
+from integrations.engines import importing, refuse_options
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.text_lines import GreyArray, grey_line, sheet_of, shrink
 from integrations.view import Points, Regions, View, enlarge, look, require_usable
@@ -91,11 +92,7 @@ class Reader:
         if isinstance(engine, Sequence):
             self.engine = _make([engine] if isinstance(engine, str) else list(engine), options)
             return
-        if options:
-            raise PreprocError(
-                f"The reader exists already, so {', '.join(options)} cannot be set here; "
-                "set it where that reader is made."
-            )
+        refuse_options("reader", options)
         self.engine = engine
 
     def readtext(
@@ -359,12 +356,8 @@ class Reader:
 
 
 def _make(languages: list[str], options: dict[str, object]) -> Engine:
-    try:
+    with importing("EasyOCR", "pip install '.[easyocr]' in the checkout"):
         import easyocr  # noqa: PLC0415 - the engine is imported only when used
-    except ImportError as error:
-        raise PreprocError(
-            "EasyOCR is missing: pip install '.[easyocr]' in the checkout."
-        ) from error
     engine: Engine = easyocr.Reader(languages, **options)
     return engine
 
