@@ -551,7 +551,11 @@ def test_options_of_a_line_reach_the_recogniser_and_no_text_is_empty(monkeypatch
 
 @pytest.mark.parametrize(
     "wrap",
-    [lambda: easyocr.Reader(FixedText(), gpu=False), lambda: mtcnn.MTCNN(FixedFace(), gpu=1)],
+    [
+        lambda: easyocr.Reader(FixedText(), gpu=False),
+        lambda: mtcnn.MTCNN(FixedFace(), gpu=1),
+        lambda: rapidocr.Reader(object(), gpu=1),
+    ],
 )
 def test_options_of_an_engine_that_exists_cannot_be_set(wrap):
     with pytest.raises(PreprocError, match="exists already, so gpu"):
@@ -559,15 +563,16 @@ def test_options_of_an_engine_that_exists_cannot_be_set(wrap):
 
 
 @pytest.mark.parametrize(
-    ("engine", "make", "extra"),
+    ("engine", "make", "install"),
     [
-        ("easyocr", lambda: easyocr.Reader(["en"]), "easyocr"),
-        ("facenet_pytorch", mtcnn.MTCNN, "mtcnn"),
+        ("easyocr", lambda: easyocr.Reader(["en"]), r"'.\[easyocr\]' in the checkout"),
+        ("facenet_pytorch", mtcnn.MTCNN, r"'.\[mtcnn\]' in the checkout"),
+        ("rapidocr", rapidocr.Reader, "rapidocr onnxruntime"),
     ],
 )
-def test_a_missing_engine_is_a_sentence(monkeypatch, engine, make, extra):
+def test_a_missing_engine_is_a_sentence(monkeypatch, engine, make, install):
     monkeypatch.setitem(sys.modules, engine, None)
-    with pytest.raises(PreprocError, match=rf"pip install '.\[{extra}\]' in the checkout"):
+    with pytest.raises(PreprocError, match=f"is missing: pip install {install}"):
         make()
 
 
