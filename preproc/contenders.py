@@ -1,7 +1,7 @@
 """What `preproc bench` times: our networks, and what people would run in their place.
 
 The peer is spandrel's ESRGAN x4 with 23 blocks, the network of Real-ESRGAN x4plus, as its users run
-it (float32, NCHW, eager) and at its best (short dtype, channels_last, and compiled where asked).
+it (float32, NCHW, eager) and at its best (16-bit dtype, channels_last, and compiled where asked).
 Speed does not depend on the values of weights, so whatever ships none runs on its initial ones.
 """
 
@@ -117,8 +117,8 @@ def has_peer() -> bool:
 
 def peers(device: torch.device, *, compiled: bool = False) -> list[Contender]:
     """The peer as users run it, at its best and, if asked, compiled; needs spandrel."""
-    short = torch.float16 if device.type == "cuda" else torch.bfloat16
-    best = choose_dtype(device, None, (short,))
+    half = torch.float16 if device.type == "cuda" else torch.bfloat16
+    best = choose_dtype(device, None, (half,))
     contenders = _peer(f"{PEER}, as users run it", device, torch.float32, torch.contiguous_format)
     contenders += _peer(f"{PEER}, at its best", device, best, torch.channels_last)
     if compiled:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from preproc.blend import blend
 from preproc.box import Box
 from preproc.devices import choose_device, choose_dtype
-from preproc.ensemble import self_ensemble as averaged
+from preproc.ensemble import geometric_self_ensemble
 from preproc.errors import ImageError, ModelError
 from preproc.images import ChannelOrder, Picture, decode
 from preproc.layerwise import Layerwise, large_layerwise
@@ -66,9 +66,9 @@ class Enhancer:
     Pictures are cut into tiles on the host and never on the device as a whole, and with
     ``to_input_size`` the enlarged picture is never held as a whole, either. Networks that pool over
     the whole picture (CISRNet) get it whole, or layer by layer where it is large, unless ``tile``
-    is given. When memory runs out, tiles are halved; when a short dtype gives NaN or infinity, that
-    and all that follows is computed in float32, with a `preproc.runtime.PrecisionWarning`. May be
-    called from several threads.
+    is given. When memory runs out, tiles are halved; when a reduced-precision dtype gives NaN or
+    infinity, that and all that follows is computed in float32, with a
+    `preproc.runtime.PrecisionWarning`. May be called from several threads.
 
     In a list, pictures of one size go through the network together, and so do small ones (up to
     128 px a side, 512 on a GPU) of nearly the same size where the network is `maskable`. Either way
@@ -181,9 +181,8 @@ class Enhancer:
         runtime = Runtime(
             network, self.device, self.dtype, name, fast=fast, compiled=compiled, graphs=graphs
         )
-        share = 1 / 8 if self_ensemble else 1.0
-        apply = self._by_layers(network, runtime, layerwise, share, fast=fast)
-        self._apply: Apply = partial(_with_room, averaged(apply)) if self_ensemble else apply
+        apply = self._by_layers(network, runtime, layerwise, fast=fast)
+        self._apply: Apply = partial(_self_ensemble, apply) if self_ensemble else apply
         # A picture that goes layer by layer may be too large to be whole on the device; other kinds
         # than CUDA do not have all dtypes of samples.
         straight = self.device.type == "cuda" and not isinstance(network, Stepwise)
@@ -286,29 +285,22 @@ class Enhancer:
         return plan_regions(size, boxes, self._policy, margin=margin, side=side)
 
     def _by_layers(
-        self,
-        network: nn.Module,
-        whole: Runtime,
-        layerwise: bool | None,
-        share: float,
-        *,
-        fast: bool,
+        self, network: nn.Module, whole: Runtime, layerwise: bool | None, *, fast: bool
     ) -> Apply:
-        """The network as it is, or layer by layer where that is wanted and it can.
-
-        One call is ``share`` of what a picture takes.
-        """
+        """The network as it is, or layer by layer where that is wanted and it can."""
         if layerwise is False or not isinstance(network, Stepwise):
             return whole
         runtime = Runtime(
-            Layerwise(network, share=share),
+            Layerwise(network),
             self.device,
             self.dtype,
             str(self.descriptor),
             in_pieces=True,
             fast=fast,
         )
-        return runtime if layerwise else large_layerwise(whole, runtime, self.descriptor.scale)
+        if layerwise:
+            return runtime
+        return partial(large_layerwise, whole, runtime, self.descriptor.scale)
 
     def _nth(self, number: int, img: object) -> Picture:
         try:
@@ -397,10 +389,10 @@ def require_options(descriptor: ModelDescriptor, options: Mapping[str, Any]) -> 
     _tile_policy(descriptor, tile, overlap, usual=TILE, shrinks=shrinks)
 
 
-def _with_room(averaged: Apply, batch: Tensor, inside: Tensor | None) -> Tensor:
+def _self_ensemble(apply: Apply, batch: Tensor, inside: Tensor | None) -> Tensor:
     """The mean of eight results, which takes memory of its own on the device that they lie on."""
     with explain_full_memory("The main memory has no room for a mean; choose a smaller tile=."):
-        return averaged(batch, inside)
+        return geometric_self_ensemble(apply, batch, inside)
 
 
 def _batching(device: torch.device) -> dict[str, int]:

@@ -16,7 +16,7 @@ from preproc.networks.masking import current_mask, masked
 
 
 class PrecisionWarning(UserWarning):
-    """A network's output was not finite in a short dtype; it runs in float32 from then on."""
+    """A network's output was not finite in a 16-bit dtype; it runs in float32 from then on."""
 
 
 class Runtime:
@@ -24,7 +24,7 @@ class Runtime:
 
     Autocast shortens what is safe to shorten: the network itself keeps its last convolution and its
     global skip in float32. The network proper stays in float32 for a retry; what runs is its form
-    for inference (`preproc.networks.inference`), whose short parameters are half as large again.
+    for inference (`preproc.networks.inference`), whose 16-bit parameters are half as large again.
     After one retry that helped, everything runs in float32, for the next part would fail as well.
 
     Attributes:

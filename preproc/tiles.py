@@ -17,7 +17,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from preproc.landing import Landing
+from preproc.host_copy import AsyncHostCopy
 from preproc.memory import explain_full_memory
 from preproc.progress import Progress, Tally
 from preproc.resize import imresize
@@ -80,13 +80,13 @@ def run_tiles(
         for tile in policy.tiles(*picture.shape[-2:])
     )
     tally = Tally(progress, sum(job.tile.kept for job in jobs))
-    with Landing() as land:
+    with AsyncHostCopy() as copies:
         while jobs:
             batch = _next_batch(jobs, policy, batch_size)
             kept = sum(job.tile.kept for job in batch)
             try:
                 with tally.during(kept):
-                    _enhance(batch, apply, device, land)
+                    _enhance(batch, apply, device, copies)
             except MemoryError:
                 jobs.extendleft(reversed(batch))
                 longest = max(batch[0].tile.shape)
@@ -130,7 +130,9 @@ def pad(x: Tensor, height: int, width: int) -> Tensor:
     return x
 
 
-def _enhance(batch: Sequence[Job], apply: Apply, device: torch.device, land: Landing) -> None:
+def _enhance(
+    batch: Sequence[Job], apply: Apply, device: torch.device, copies: AsyncHostCopy
+) -> None:
     """Put a batch of tiles through ``apply``, and their cores in their places."""
     height, width = batch[0].tile.shape
     full = f"The main memory has no room for {len(batch)} tile(s) of about {height}x{width} px"
@@ -141,7 +143,7 @@ def _enhance(batch: Sequence[Job], apply: Apply, device: torch.device, land: Lan
     made = results.shape[-1] // windows.shape[-1]
     with explain_full_memory(f"{full} once they are computed; choose a smaller tile=."):
         for job, result in zip(batch, results, strict=True):
-            _paste(job, result, made, land)
+            _paste(job, result, made, copies)
 
 
 def _next_batch(jobs: deque[Job], policy: TilePolicy, batch_size: int) -> list[Job]:
@@ -189,7 +191,7 @@ def _reflected(start: int, stop: int, extent: int) -> Tensor:
     return torch.minimum(index, period - index).clamp(max=extent - 1)
 
 
-def _paste(job: Job, result: Tensor, made: int, land: Landing) -> None:
+def _paste(job: Job, result: Tensor, made: int, copies: AsyncHostCopy) -> None:
     """Let the core of a result (3, made*h, made*w) come to its place on the canvas."""
     y, x = job.tile.y, job.tile.x
     scale = job.canvas.shape[-1] // job.picture.shape[-1]
@@ -207,4 +209,4 @@ def _paste(job: Job, result: Tensor, made: int, land: Landing) -> None:
     place = job.canvas[
         :, scale * y.core_start : scale * y.core_stop, scale * x.core_start : scale * x.core_stop
     ]
-    land(core, place)
+    copies.start(core, place)

@@ -9,7 +9,7 @@ from torch import nn
 
 from preproc import devices
 from preproc.devices import DeviceWarning, choose_device, choose_dtype
-from preproc.ensemble import self_ensemble
+from preproc.ensemble import geometric_self_ensemble
 from preproc.errors import ModelError
 from preproc.memory import DeviceMemoryError, explain_full_memory
 from preproc.runtime import PrecisionWarning, Runtime
@@ -231,7 +231,7 @@ def symmetries(x):
 
 def test_self_ensemble_runs_all_eight_symmetries_once():
     x, seen = torch.arange(12.0).reshape(1, 1, 3, 4), []
-    self_ensemble(lambda v, _: seen.append(v.clone()) or v)(x)
+    geometric_self_ensemble(lambda v, _: seen.append(v.clone()) or v, x)
     assert len(seen) == 8
     for wanted in symmetries(x):
         assert sum(torch.equal(wanted, v) for v in seen) == 1
@@ -239,12 +239,15 @@ def test_self_ensemble_runs_all_eight_symmetries_once():
 
 def test_self_ensemble_turns_results_back():
     x = torch.rand(2, 3, 5, 7)
-    torch.testing.assert_close(self_ensemble(lambda v, _: v)(x), x)
+    torch.testing.assert_close(geometric_self_ensemble(lambda v, _: v, x), x)
 
 
 def test_self_ensemble_commutes_with_every_symmetry():
     kernel = torch.rand(1, 1, 3, 3)
-    apply = self_ensemble(lambda v, _: torch.conv2d(v, kernel, padding=1).tanh())
+
+    def ensemble(x):
+        return geometric_self_ensemble(lambda v, _: torch.conv2d(v, kernel, padding=1).tanh(), x)
+
     x = torch.rand(1, 1, 6, 9)
-    for turned, wanted in zip(symmetries(x), symmetries(apply(x)), strict=True):
-        torch.testing.assert_close(apply(turned), wanted)
+    for turned, wanted in zip(symmetries(x), symmetries(ensemble(x)), strict=True):
+        torch.testing.assert_close(ensemble(turned), wanted)
