@@ -124,10 +124,7 @@ def stack(pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
 
 def pad(x: Tensor, height: int, width: int) -> Tensor:
     """Extend (..., H, W) below and to the right by reflection, however small it is."""
-    for axis, extent in ((-2, height), (-1, width)):
-        if extent > x.shape[axis]:
-            x = x.index_select(axis, _reflected(0, extent, x.shape[axis]).to(x.device))
-    return x
+    return _window(_window(x, -2, 0, max(height, x.shape[-2])), -1, 0, max(width, x.shape[-1]))
 
 
 def _enhance(
@@ -171,17 +168,16 @@ def _cut_finer(jobs: deque[Job], policy: TilePolicy, size: int) -> deque[Job]:
 def _cut(job: Job) -> Tensor:
     """The window (3, h, w), as it is stored; beyond the picture it is reflected."""
     y, x = job.tile.y, job.tile.x
-    height, width = job.picture.shape[-2:]
-    window = job.picture
-    if y.start < 0 or y.stop > height:
-        window = window.index_select(-2, _reflected(y.start, y.stop, height))
-    else:
-        window = window[:, y.start : y.stop]
-    if x.start < 0 or x.stop > width:
-        window = window.index_select(-1, _reflected(x.start, x.stop, width))
-    else:
-        window = window[..., x.start : x.stop]
-    return window.expand(3, -1, -1)
+    rows = _window(job.picture, -2, y.start, y.stop)
+    return _window(rows, -1, x.start, x.stop).expand(3, -1, -1)
+
+
+def _window(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
+    """What stands at [start, stop) of an axis: a view, or with reflections a copy."""
+    extent = x.shape[axis]
+    if start >= 0 and stop <= extent:
+        return x.narrow(axis, start, stop - start)
+    return x.index_select(axis, _reflected(start, stop, extent).to(x.device))
 
 
 def _reflected(start: int, stop: int, extent: int) -> Tensor:
