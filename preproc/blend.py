@@ -33,8 +33,7 @@ def blend(enhanced: Tensor, picture: Tensor, strength: float) -> Tensor:
     rows = max(1, _BAND_PIXELS // (count * width))
     for band in Span(0, height, 0, height).split(rows + 2 * BICUBIC_REACH, BICUBIC_REACH):
         plain = imresize(to_float(picture[..., band.start : band.stop, :]), scale)
-        first = scale * (band.core_start - band.start)
-        place = enhanced[..., scale * band.core_start : scale * band.core_stop, :]
-        mixed = plain[..., first : first + place.shape[-2], :].lerp(to_float(place), strength)
+        place = enhanced[..., band.place(scale), :]
+        mixed = plain[..., band.core(scale), :].lerp(to_float(place), strength)
         place.copy_(from_float(mixed, place.dtype))
     return enhanced

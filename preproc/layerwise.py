@@ -113,11 +113,7 @@ class Layerwise(nn.Module):
                 core = _core(apply(*tiles), rows, columns, scale)
                 if out is None:
                     out = _room(x, core, scale)
-                out[
-                    ...,
-                    scale * rows.core_start : scale * rows.core_stop,
-                    scale * columns.core_start : scale * columns.core_stop,
-                ].copy_(core)
+                out[..., rows.place(scale), columns.place(scale)].copy_(core)
                 advance(core[0, 0].numel())
         assert out is not None
         return out
@@ -202,11 +198,7 @@ def _bands(x: Tensor, spans: list[Span]) -> Iterator[tuple[Span, Tensor]]:
 
 def _core(tile: Tensor, rows: Span, columns: Span, scale: int = 1) -> Tensor:
     """What is kept of a tile at ``scale`` px a px of its spans."""
-    return tile[
-        ...,
-        scale * (rows.core_start - rows.start) : scale * (rows.core_stop - rows.start),
-        scale * (columns.core_start - columns.start) : scale * (columns.core_stop - columns.start),
-    ]
+    return tile[..., rows.core(scale), columns.core(scale)]
 
 
 def _room(x: Tensor, core: Tensor, scale: int) -> Tensor:

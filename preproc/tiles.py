@@ -202,7 +202,5 @@ def _paste(job: Job, result: Tensor, made: int, copies: AsyncHostCopy) -> None:
         core = luma(core)
     if not job.canvas.is_floating_point():
         core = from_float(core, job.canvas.dtype)
-    place = job.canvas[
-        :, scale * y.core_start : scale * y.core_stop, scale * x.core_start : scale * x.core_stop
-    ]
+    place = job.canvas[:, y.place(scale), x.place(scale)]
     copies.start(core, place)
