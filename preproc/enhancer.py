@@ -276,13 +276,13 @@ class Enhancer:
             ImageError: a box that has no px of the picture.
             ModelError: ``margin`` is negative or no whole number.
         """
-        if margin is None and self.descriptor.tiling is Tiling.WHOLE:
-            margin = max(size)
-        if margin is not None and (margin % 1 or margin < 0):
-            raise ModelError(f"margin must be a whole number of px, 0 or more, but is {margin}.")
-        margin = self._policy.overlap if margin is None else int(margin)
+        if margin is None:
+            pools = self.descriptor.tiling is Tiling.WHOLE
+            margin = max(size) if pools else self._policy.overlap
+        elif not _is_whole_number(margin) or margin < 0:
+            raise ModelError(f"margin must be a whole number of px, 0 or more, but is {margin!r}.")
         side = min(TILE, self._policy.size or TILE)
-        return plan_regions(size, boxes, self._policy, margin=margin, side=side)
+        return plan_regions(size, boxes, self._policy, margin=int(margin), side=side)
 
     def _by_layers(
         self, network: nn.Module, whole: Runtime, layerwise: bool | None, *, fast: bool
@@ -372,10 +372,13 @@ def require_options(descriptor: ModelDescriptor, options: Mapping[str, Any]) -> 
     Raises:
         ModelError: an option is out of range, or two conflict.
     """
-    for name in ("tile", "overlap", "batch_size"):
-        if not isinstance(options.get(name), Integral | None):
-            raise ModelError(f"{name} must be a whole number, but is {options[name]!r}.")
     batch_size, strength = options.get("batch_size", 1), options.get("strength", 1.0)
+    tile, overlap = options.get("tile"), options.get("overlap")
+    for name, value in {"tile": tile, "overlap": overlap}.items():
+        if not isinstance(value, Integral | None):
+            raise ModelError(f"{name} must be a whole number, but is {value!r}.")
+    if not isinstance(batch_size, Integral):
+        raise ModelError(f"batch_size must be a whole number, but is {batch_size!r}.")
     if batch_size < 1:
         raise ModelError(f"batch_size must be 1 or more, but is {batch_size}.")
     if not isinstance(strength, Real) or not 0 < float(strength) <= 1:
@@ -384,9 +387,12 @@ def require_options(descriptor: ModelDescriptor, options: Mapping[str, Any]) -> 
             "`preproc.resize.imresize`."
         )
     choose_dtype(torch.device("cpu"), options.get("dtype"), descriptor.dtypes)
-    tile, overlap = options.get("tile"), options.get("overlap")
     shrinks = bool(options.get("to_input_size"))
     _tile_policy(descriptor, tile, overlap, usual=TILE, shrinks=shrinks)
+
+
+def _is_whole_number(value: object) -> bool:
+    return isinstance(value, Real) and not float(value) % 1
 
 
 def _self_ensemble(apply: Apply, batch: Tensor, inside: Tensor | None) -> Tensor:
