@@ -40,6 +40,16 @@ _LOSSY: dict[str | None, dict[str, Any]] = {
     "AVIF": {"quality": QUALITY, "subsampling": "4:4:4"},
     "HEIF": {"quality": QUALITY, "chroma": 444},
 }
+_UPRIGHT = {
+    2: (False, 1, -1),
+    3: (False, -1, -1),
+    4: (False, -1, 1),
+    5: (True, 1, 1),
+    6: (True, 1, -1),
+    7: (True, -1, -1),
+    8: (True, -1, 1),
+}
+"""How an array of an EXIF orientation gets upright: axes swapped, then steps down and across."""
 
 
 @dataclass(frozen=True)
@@ -217,10 +227,13 @@ def upright(image: Image.Image) -> Image.Image:
     """
     _load(image)
     try:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        return ImageOps.exif_transpose(image) if turned else image
+        return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
     except Exception:  # Pillow raises many kinds on damaged EXIF; the pixels are good without it
         return image
+
+
+def _orientation(image: Image.Image) -> int:
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def _load(image: Image.Image) -> None:
@@ -256,8 +269,12 @@ def _from_path(path: Path) -> Picture:
 def _from_bytes(data: bytes) -> Picture:
     image = open_picture(io.BytesIO(data), "The file in the bytes")
     if png16.is_deep(data):
-        deep = _from_array(png16.read(data))
-        return replace(deep, pack=lambda result: png16.write(deep.pack(result), image.info))
+        samples, turned = png16.read(data), upright(image)
+        if turned is not image:  # so is its EXIF data sound
+            swapped, down, across = _UPRIGHT.get(_orientation(image), (False, 1, 1))
+            samples = (samples.swapaxes(0, 1) if swapped else samples)[::down, ::across]
+        deep = _from_array(samples)
+        return replace(deep, pack=lambda result: png16.write(deep.pack(result), turned.info))
     _warn_of_depth(data, "The file in the bytes")
     picture, form = _from_pil(image), "JPEG" if image.format == "MPO" else image.format
 

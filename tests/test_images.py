@@ -214,23 +214,31 @@ def test_bgr_says_nothing_about_pil_images(photo):
     assert torch.equal(decode(photo, "bgr").color, decode(photo).color)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_rotation_is_applied_once(photo, orientation):
+def turned(pixels, orientation):
+    return {
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.swapaxes(0, 1),
+        6: np.rot90(pixels, -1),
+        7: pixels[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(pixels),
+    }[orientation]
+
+
+def of_orientation(orientation):
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = orientation, "Maker"
+    return exif
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation_is_applied_once(photo, orientation):
+    exif = of_orientation(orientation)
     image = Image.open(io.BytesIO(encoded(photo, "PNG", exif=exif)))
     result = enlarge(image)
-    upright = np.asarray(photo)
-    upright = {
-        1: upright,
-        2: upright[:, ::-1],
-        3: upright[::-1, ::-1],
-        4: upright[::-1],
-        5: upright.swapaxes(0, 1),
-        6: np.rot90(upright, -1),
-        7: upright[::-1, ::-1].swapaxes(0, 1),
-        8: np.rot90(upright),
-    }[orientation]
+    upright = turned(np.asarray(photo), orientation)
     np.testing.assert_array_equal(np.asarray(result), upright.repeat(2, 0).repeat(2, 1))
     kept = result.getexif()
     assert kept.get(0x0112, 1) == 1, "no viewer may turn it again"
@@ -330,6 +338,25 @@ def test_sixteen_bit_colour_png_bytes_stay_sixteen_bit(rng, profile, channels):
     opened = Image.open(io.BytesIO(result))
     assert opened.info["icc_profile"] == profile
     assert [round(v) for v in opened.info["dpi"]] == [300, 300]
+
+
+@pytest.mark.filterwarnings("ignore::preproc.opening.DepthWarning")
+@pytest.mark.parametrize("channels", [2, 3])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sixteen_bit_png_bytes_are_turned_as_their_path_is(rng, tmp_path, orientation, channels):
+    values = rng.integers(1, 65536, (6, 8, channels), np.uint16)
+    if channels == 2:
+        values[..., 1] = 40000  # alpha is enlarged by a filter
+    data = png16.write(values, {"exif": of_orientation(orientation).tobytes()})
+    path = tmp_path / "deep.png"
+    path.write_bytes(data)
+    result = enlarge(data)
+    wanted = turned(values, orientation).repeat(2, 0).repeat(2, 1)
+    np.testing.assert_array_equal(png16.read(result), wanted)
+    np.testing.assert_array_equal(np.asarray(enlarge(path)), wanted >> 8)
+    kept = Image.open(io.BytesIO(result)).getexif()
+    assert kept.get(0x0112, 1) == 1, "no viewer may turn it again"
+    assert kept[0x010F] == "Maker"
 
 
 def test_sixteen_bit_colour_as_pil_image_is_eight_bit_and_says_so(rng, tmp_path):
