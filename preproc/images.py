@@ -25,21 +25,16 @@ from torch import Tensor
 from preproc import pil_modes, png16
 from preproc.box import Box
 from preproc.errors import ImageError
-from preproc.opening import DepthWarning, exif_of, lost_depth, open_picture
+from preproc.metadata import exif_of, metadata_of
+from preproc.opening import DepthWarning, lost_depth, open_picture
 from preproc.resize import BICUBIC_REACH, imresize
 from preproc.samples import from_float, luma, to_float
-from preproc.saving import QUALITY
+from preproc.saving import options_anew
 
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _OVERSHOOT = 0.5  # beyond [0, 1]: bicubic filters overshoot by less, forgotten scalings by more
-_LOSSY: dict[str | None, dict[str, Any]] = {
-    "JPEG": {"quality": QUALITY, "subsampling": "4:4:4"},
-    "WEBP": {"quality": QUALITY},
-    "AVIF": {"quality": QUALITY, "subsampling": "4:4:4"},
-    "HEIF": {"quality": QUALITY, "chroma": 444},
-}
 _UPRIGHT = {
     2: (False, 1, -1),
     3: (False, -1, -1),
@@ -214,6 +209,8 @@ def _from_pil(image: Image.Image) -> Picture:
 
 def _exif_beside(image: Image.Image) -> dict[str, bytes]:
     """What ``info`` lacks of an image's EXIF data, for the upright one."""
+    if "exif" in image.info:
+        return {}
     exif = exif_of(image)
     exif.pop(ExifTags.Base.Orientation, None)
     return {"exif": exif.tobytes()} if exif else {}
@@ -274,15 +271,19 @@ def _from_bytes(data: bytes) -> Picture:
             swapped, down, across = _UPRIGHT.get(_orientation(image), (False, 1, 1))
             samples = (samples.swapaxes(0, 1) if swapped else samples)[::down, ::across]
         deep = _from_array(samples)
-        return replace(deep, pack=lambda result: png16.write(deep.pack(result), turned.info))
+
+        def pack_deep(result: Tensor) -> bytes:
+            packed = deep.pack(result)
+            return png16.write(packed, metadata_of(turned, "PNG", packed.shape[1::-1]))
+
+        return replace(deep, pack=pack_deep)
     _warn_of_depth(data, "The file in the bytes")
-    picture, form = _from_pil(image), "JPEG" if image.format == "MPO" else image.format
+    picture = _from_pil(image)
+    form = "JPEG" if image.format == "MPO" else str(image.format)
 
     def pack(result: Tensor) -> bytes:
         packed, buffer = picture.pack(result), io.BytesIO()
-        options = dict(_LOSSY.get(form, {}))
-        if "exif" in packed.info:
-            options["exif"] = packed.info["exif"]
+        options = {**options_anew(form), **metadata_of(packed, form)}
         if form == "ICO":  # else of usual sizes, to which Pillow resizes
             options["sizes"] = [packed.size]
         try:

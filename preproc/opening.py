@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from preproc import heif
 from preproc.errors import ImageError
-from preproc.saving import OF_THE_FILE
+from preproc.metadata import exif_of
 
 _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 _BITS_PER_SAMPLE = 258  # a TIFF tag
@@ -112,24 +112,6 @@ def _bits_in_header(header: bytes) -> int:
     if len(configuration) > 2 and configuration[2] & 0x40:  # high_bitdepth
         return 12 if configuration[2] & 0x20 else 10  # twelve_bit
     return 8
-
-
-def exif_of(image: Image.Image) -> Image.Exif:
-    """EXIF data of a loaded image, where Pillow keeps it outside of ``info``, as for TIFF.
-
-    Orientation apart, nothing of it describes the file's layout, on which another file would break.
-    Damaged data is none.
-    """
-    exif = Image.Exif()
-    if "exif" in image.info:
-        return exif
-    try:
-        exif.load(image.getexif().tobytes())
-    except Exception:  # Pillow raises many kinds; the pixels are good without it
-        return Image.Exif()
-    for tag in OF_THE_FILE - {ExifTags.Base.Orientation}:
-        exif.pop(tag, None)
-    return exif
 
 
 def _carry_exif(image: Image.Image) -> None:

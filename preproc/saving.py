@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 from uuid import uuid4
 
-from PIL import ExifTags, Image, ImageCms
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image, ImageCms
 
 from preproc.errors import OutputError
+from preproc.metadata import metadata_of
 
 DRAFTS = ".preproc-*.part"
 """Names of files that are being written."""
@@ -26,10 +24,6 @@ QUALITY = 95
 """Default quality of lossy formats: high, since the point of the result is its detail."""
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-
-
-class MetadataWarning(UserWarning):
-    """Something that belongs to a picture, but is not seen in it, does not fit into its file."""
 
 
 class DiskFullError(OutputError):
@@ -88,6 +82,12 @@ _FORMATS = {
         FileFormat("TGA", ".tga", _modes("L LA RGB RGBA"), 65535),
     )
 }
+_ANEW = {
+    "HEIF": FileFormat(
+        "HEIF", ".heic", _modes("RGB RGBA"), quality=True, options=(("chroma", 444),)
+    )
+}
+"""Formats that results are written in only where the source came in them, as bytes."""
 
 _LOSSLESS = {
     "1": ("L", "RGB"),
@@ -109,24 +109,6 @@ _LOSSLESS = {
 """Modes a mode may become without losing what the picture shows, the nearest first."""
 
 _OPAQUE = {"LA": "L", "RGBA": "RGB"}
-OF_THE_FILE = {
-    ExifTags.Base.Orientation,
-    ExifTags.Base.XMLPacket,  # may repeat the orientation
-    ExifTags.Base.InterColorProfile,
-    *range(254, 260),  # from NewSubfileType over the size to Compression
-    *(262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330, 338, 339, 347),
-    *range(512, 522),
-    *range(529, 533),
-}
-"""EXIF tags that say how a file is laid out, and so are wrong for another, or kept elsewhere."""
-
-_XMP_ORIENTATION = re.compile(
-    rb"""\s+tiff:Orientation\s*=\s*(["'])[^"']*\1|<tiff:Orientation>[^<]*</tiff:Orientation>"""
-)
-_LONGEST_JPEG_XMP = 65533 - len(b"http://ns.adobe.com/xap/1.0/\0")
-_PNG_XMP = "XML:com.adobe.xmp"
-_NO_TEXTS = (_PNG_XMP, "Raw profile type ", "compression")
-"""Strings in Pillow's ``info`` that are no texts: XMP, EXIF in the old way, and one of TIFF's."""
 
 _SPACE = {
     **dict.fromkeys(("1", "L", "LA", "I;16", "I", "F"), "GRAY"),
@@ -159,6 +141,12 @@ def format_named(name: str) -> FileFormat:
 def writable_format(path: Path) -> FileFormat | None:
     """The format that a file's name asks for, or None where results cannot be written in it."""
     return _FORMATS.get(Image.registered_extensions().get(path.suffix.lower(), ""))
+
+
+def options_anew(form: str) -> dict[str, str | int]:
+    """Options for Pillow's writer where a file in any of Pillow's formats is written again."""
+    known = _FORMATS.get(form) or _ANEW.get(form)
+    return known.writer_options(None) if known else {}
 
 
 def holding_mode(image: Image.Image, file_format: FileFormat) -> str:
@@ -230,11 +218,11 @@ def save(
     file_format = format_named(path.suffix)
     mode = holding_mode(image, file_format)
     require_size(image.size, file_format)
-    metadata = _metadata(image, file_format)
+    options = {**file_format.writer_options(quality), **metadata_of(image, file_format.name)}
     image = _converted(image, mode)
-    metadata["icc_profile"] = image.info.get("icc_profile")
+    options["icc_profile"] = image.info.get("icc_profile")
     with _replacing(path, overwrite=overwrite) as file:
-        image.save(file, file_format.name, **metadata, **file_format.writer_options(quality))
+        image.save(file, file_format.name, **options)
 
 
 def require_writable(folder: Path) -> None:
@@ -248,61 +236,6 @@ def require_writable(folder: Path) -> None:
         probe = _temporary(folder)
         probe.touch(exist_ok=False)
         probe.unlink()
-
-
-def png_texts(info: Mapping[Any, Any], xmp: bytes | None = None) -> PngInfo:
-    """The chunks of a PNG file that hold XMP and the texts that Pillow read from one."""
-    chunks = PngInfo()
-    if xmp:
-        # Not compressed, and in no language; as it is, for it may be damaged.
-        chunks.add(b"iTXt", _PNG_XMP.encode() + bytes(5) + xmp)
-    for name, text in info.items():
-        if isinstance(name, str) and isinstance(text, str) and not name.startswith(_NO_TEXTS):
-            chunks.add_text(name, text)
-    return chunks
-
-
-def _metadata(image: Image.Image, file_format: FileFormat) -> dict[str, object]:
-    """What is to be saved with a picture whose pixels are upright: EXIF, DPI, XMP and texts."""
-    metadata: dict[str, object] = {}
-    exif = image.getexif()
-    for tag in OF_THE_FILE:
-        exif.pop(tag, None)
-    details = exif.get_ifd(ExifTags.IFD.Exif) if ExifTags.IFD.Exif in exif else {}
-    for tag, value in zip(
-        (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight), image.size, strict=True
-    ):
-        if tag in details:
-            details[tag] = value
-    xmp = _xmp(image, file_format)
-    if file_format.name == "PNG":
-        metadata["pnginfo"] = png_texts(image.info, xmp)
-    elif xmp and file_format.name == "TIFF":
-        exif[ExifTags.Base.XMLPacket] = xmp
-    elif xmp:
-        metadata["xmp"] = xmp
-    if exif:
-        metadata["exif"] = exif
-    if "dpi" in image.info:
-        metadata["dpi"] = tuple(float(value) for value in image.info["dpi"])
-    return metadata
-
-
-def _xmp(image: Image.Image, file_format: FileFormat) -> bytes | None:
-    """The XMP of a picture without its orientation, or None where there is none or no room."""
-    xmp = image.info.get("xmp")
-    if not isinstance(xmp, bytes):
-        return None
-    xmp = _XMP_ORIENTATION.sub(b"", xmp)
-    if file_format.name == "JPEG" and len(xmp) > _LONGEST_JPEG_XMP:
-        warnings.warn(
-            f"A result's XMP of {len(xmp)} bytes is left out, because JPEG holds at most "
-            f"{_LONGEST_JPEG_XMP}; write it with --format png to keep it.",
-            MetadataWarning,
-            stacklevel=2,
-        )
-        return None
-    return xmp
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:

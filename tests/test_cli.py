@@ -365,7 +365,7 @@ class TestWithANetwork:
             for orientation in range(1, 9):
                 exif[0x0112], exif[0x010F] = orientation, "A camera"
                 file = source / f"{kind}_{orientation}.png"
-                file.write_bytes(png16.write(samples, {"exif": exif.tobytes()}))
+                file.write_bytes(png16.write(samples, {"exif": exif}))
         options = ["--model", "cli-repeat", "--weights", weights, "--device", "cpu"]
         code = call("enhance", source, "-o", out, "--dtype", "float32", *options)
         assert code == 0, capfd.readouterr().err
@@ -375,8 +375,7 @@ class TestWithANetwork:
                 planes = [Image.fromarray(plane) for plane in np.moveaxis(samples, -1, 0)]
                 upright = [plane if turn is None else plane.transpose(turn) for plane in planes]
                 assert np.array_equal(png16.read(data)[::2, ::2], np.dstack(upright)), orientation
-                kept = Image.open(io.BytesIO(data)).getexif()
-                assert (kept[0x010F], kept.get(0x0112, 1)) == ("A camera", 1)
+                assert dict(Image.open(io.BytesIO(data)).getexif()) == {0x010F: "A camera"}
 
     def test_to_input_size(self, tmp_path: Path, weights: Path) -> None:
         source = pictures(tmp_path / "in", "a.png")

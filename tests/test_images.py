@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from preproc import png16
 from preproc.errors import ImageError
@@ -308,6 +309,62 @@ def test_bytes_come_back_as_bytes_of_the_same_format(photo, profile, form):
     assert ("icc_profile" in result.info) == ("icc_profile" in Image.open(io.BytesIO(data)).info)
 
 
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+    b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+    b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6" '
+    b'xmlns:dc="http://purl.org/dc/elements/1.1/" dc:title="A sign"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+def with_xmp(image, form):
+    if form == "PNG":
+        chunks = PngInfo()
+        chunks.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        return encoded(image, form, pnginfo=chunks)
+    if form == "TIFF":
+        exif = Image.Exif()
+        exif[700] = XMP
+        return encoded(image, form, exif=exif)
+    return encoded(image, form, xmp=XMP)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "PNG", "TIFF", "AVIF"])
+def test_bytes_keep_xmp_without_its_orientation(photo, form):
+    result = Image.open(io.BytesIO(enlarge(with_xmp(photo, form))))
+    assert result.info["xmp"].split() == XMP.replace(b' tiff:Orientation="6"', b"").split()
+    assert result.getexif().get(0x0112, 1) == 1, "no viewer may turn it again"
+
+
+@pytest.mark.parametrize("kind", ["RGB", "P", "16-bit RGB"])
+def test_bytes_of_a_png_keep_texts_and_kind(photo, kind):
+    chunks = PngInfo()
+    chunks.add_text("Author", "Me")
+    chunks.add_text("Title", "Schild \u4e2d")
+    chunks.add_itxt("XML:com.adobe.xmp", XMP.decode())
+    if kind == "16-bit RGB":
+        data = png16.write(np.asarray(photo).astype(np.uint16) * 257, {"pnginfo": chunks})
+    else:
+        data = encoded(photo.convert(kind), "PNG", pnginfo=chunks)
+    result = enlarge(data)
+    assert png16.is_deep(result) == (kind == "16-bit RGB")
+    opened = Image.open(io.BytesIO(result))
+    assert opened.mode == ("P" if kind == "P" else "RGB")
+    assert (opened.text["Author"], opened.text["Title"]) == ("Me", "Schild \u4e2d")
+    assert b"A sign" in opened.info["xmp"]
+    assert b"Orientation" not in opened.info["xmp"]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "PNG", "TIFF", "AVIF"])
+def test_exif_of_bytes_says_the_size_of_the_result(photo, form):
+    exif = of_orientation(6)
+    exif[0x8769] = {0xA002: photo.width, 0xA003: photo.height, 0x9003: "2026:01:02 03:04:05"}
+    kept = Image.open(io.BytesIO(enlarge(encoded(photo, form, exif=exif.tobytes())))).getexif()
+    details = kept.get_ifd(0x8769)
+    assert (details[0xA002], details[0xA003]) == (2 * photo.height, 2 * photo.width)
+    assert (kept[0x010F], details[0x9003]) == ("Maker", "2026:01:02 03:04:05")
+
+
 def test_paths_come_back_as_pil_images(photo, tmp_path):
     path = tmp_path / "photo.png"
     photo.save(path)
@@ -347,7 +404,7 @@ def test_sixteen_bit_png_bytes_are_turned_as_their_path_is(rng, tmp_path, orient
     values = rng.integers(1, 65536, (6, 8, channels), np.uint16)
     if channels == 2:
         values[..., 1] = 40000  # alpha is enlarged by a filter
-    data = png16.write(values, {"exif": of_orientation(orientation).tobytes()})
+    data = png16.write(values, {"exif": of_orientation(orientation)})
     path = tmp_path / "deep.png"
     path.write_bytes(data)
     result = enlarge(data)
