@@ -66,7 +66,7 @@ class Picture:
     alpha: Tensor | None = None
 
 
-def decode(img: object, channel_order: ChannelOrder = "rgb") -> Picture:
+def decode(img: object, channel_order: ChannelOrder = "rgb", *, upright: bool = True) -> Picture:
     """Read a picture of any kind.
 
     ====================================  =============================================
@@ -89,13 +89,15 @@ def decode(img: object, channel_order: ChannelOrder = "rgb") -> Picture:
     Args:
         img: the picture.
         channel_order: of arrays and tensors; PIL images and files name their channels themselves.
+        upright: whether a PIL image is turned as its EXIF says, as files always are; else it is
+            taken as stored, and its orientation goes along.
 
     Raises:
         ImageError: not a picture, damaged, empty, or with values out of range.
     """
     match img:
         case Image.Image():
-            return _from_pil(img)
+            return _from_pil(img, turn=upright)
         case str() | os.PathLike():
             return _from_path(Path(img))
         case bytes() | bytearray() | memoryview():
@@ -192,28 +194,24 @@ def _from_samples(
     return Picture(color, repack, alpha if has_alpha else None)
 
 
-def _from_pil(image: Image.Image) -> Picture:
-    turned = upright(image)
+def _from_pil(image: Image.Image, *, turn: bool = True) -> Picture:
+    _load(image)
+    turned = upright(image) if turn else image
     _require_px(turned.size)
     picture = _from_array(pil_modes.to_array(turned))
 
-    exif = _exif_beside(image)  # turning loses what is not in ``info``
+    # A new image has no EXIF but what is in ``info``.
+    exif = Image.Exif() if "exif" in image.info else exif_of(image)
+    if turn:
+        exif.pop(ExifTags.Base.Orientation, None)
 
     def pack(result: Tensor, part: Box | None = None) -> Image.Image:
         packed = pil_modes.from_array(picture.pack(result, part), turned, part)
-        packed.info.update(exif)
+        if exif:
+            packed.info["exif"] = exif.tobytes()
         return packed
 
     return replace(picture, pack=pack)
-
-
-def _exif_beside(image: Image.Image) -> dict[str, bytes]:
-    """What ``info`` lacks of an image's EXIF data, for the upright one."""
-    if "exif" in image.info:
-        return {}
-    exif = exif_of(image)
-    exif.pop(ExifTags.Base.Orientation, None)
-    return {"exif": exif.tobytes()} if exif else {}
 
 
 def upright(image: Image.Image) -> Image.Image:

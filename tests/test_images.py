@@ -281,6 +281,18 @@ def test_exif_that_an_image_got_in_memory_is_kept(photo):
     assert dict(result.getexif()) == {0x010F: "Maker"}
 
 
+@pytest.mark.parametrize("place", ["info", "getexif"])
+def test_taken_as_stored_an_image_keeps_its_orientation(photo, place):
+    if place == "info":
+        photo.info["exif"] = of_orientation(6).tobytes()
+    else:
+        photo.getexif().update(of_orientation(6))
+    picture = decode(photo, upright=False)
+    result = picture.pack(picture.color)
+    np.testing.assert_array_equal(np.asarray(result), np.asarray(photo))
+    assert dict(result.getexif()) == {0x0112: 6, 0x010F: "Maker"}
+
+
 def test_bytes_whose_result_pillow_would_find_suspiciously_large_come_back(photo, monkeypatch):
     data = encoded(photo, "PNG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12 * 20)
@@ -613,7 +625,8 @@ def test_bad_paths_name_the_path(tmp_path):
             decode(path)
 
 
-def test_a_truncated_file_that_pillow_opened_lazily_is_a_sentence():
+@pytest.mark.parametrize("upright", [True, False])
+def test_a_truncated_file_that_pillow_opened_lazily_is_a_sentence(upright):
     with pytest.raises(ImageError, match="The PIL image is truncated or damaged"):
         decode(Image.open(io.BytesIO(truncated_jpeg())))
 
