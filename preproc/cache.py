@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from preproc.errors import ModelError, OutputError
-from preproc.saving import DRAFTS, DiskFullError, require_writable, save
+from preproc.files import DRAFTS, DiskFullError, replacing, require_writable
 
 _LIMIT = 20 * 2**30
 _STALE = 3600.0  # s; no file takes that long to write, so its writer was killed
@@ -99,7 +99,8 @@ class PictureCache:
         if not self._has_room(len(data)):
             return
         try:
-            save(data, self._path(key), overwrite=True)
+            with replacing(self._path(key)) as file:
+                file.write(data)
         except DiskFullError as error:
             raise OutputError(
                 f"There is no room left on the disk for the cache {self.folder}; delete it, or "

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO
-from uuid import uuid4
 
 from PIL import Image, ImageCms
 
 from preproc.errors import OutputError
+from preproc.files import replacing
 from preproc.metadata import metadata_of
-
-DRAFTS = ".preproc-*.part"
-"""Names of files that are being written."""
 
 QUALITY = 95
 """Default quality of lossy formats: high, since the point of the result is its detail."""
 
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-
-
-class DiskFullError(OutputError):
-    """There is no room for a result, so going on with other pictures would be in vain."""
+_AGAIN = "run the same command again with --skip-existing"
 
 
 @dataclass(frozen=True)
@@ -212,7 +200,7 @@ def save(
         OutputError: the file exists, cannot be written, or its format cannot hold the picture.
     """
     if isinstance(image, bytes):
-        with _replacing(path, overwrite=overwrite) as file:
+        with replacing(path, overwrite=overwrite, again=_AGAIN) as file:
             file.write(image)
         return
     file_format = format_named(path.suffix)
@@ -221,21 +209,11 @@ def save(
     options = {**file_format.writer_options(quality), **metadata_of(image, file_format.name)}
     image = _converted(image, mode)
     options["icc_profile"] = image.info.get("icc_profile")
-    with _replacing(path, overwrite=overwrite) as file:
-        image.save(file, file_format.name, **options)
-
-
-def require_writable(folder: Path) -> None:
-    """Make a folder, and make sure that files can be written there, before any work is done.
-
-    Raises:
-        OutputError: it cannot be made or written to.
-    """
-    with _sentences(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = _temporary(folder)
-        probe.touch(exist_ok=False)
-        probe.unlink()
+    with replacing(path, overwrite=overwrite, again=_AGAIN) as file:
+        try:
+            image.save(file, file_format.name, **options)
+        except ValueError as error:
+            raise OutputError(f"Cannot write {path}: {error}; try --format png.") from error
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
@@ -266,46 +244,3 @@ def _is_16_bit(image: Image.Image) -> bool:
     """Whether the values of a picture of 32-bit integers fit into 16 bits."""
     low, high = image.getextrema()
     return low >= 0 and high < 2**16  # type: ignore[operator]  # single band: two numbers
-
-
-@contextmanager
-def _replacing(path: Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
-    """A temporary file beside ``path`` that takes its name when the block ends without error."""
-    with _sentences(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(path.parent)
-        try:
-            with temporary.open("xb+") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())  # late errors of full or remote disks must come before
-            if not overwrite and path.exists():
-                raise OutputError(f"{path} exists already and was not replaced.")
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-def _temporary(folder: Path) -> Path:
-    """A name for a hidden temporary file; in the same folder, because renaming is atomic there."""
-    return folder / DRAFTS.replace("*", uuid4().hex[:12])
-
-
-@contextmanager
-def _sentences(path: Path) -> Iterator[None]:
-    """Turn the system's errors on writing ``path`` into sentences."""
-    try:
-        yield
-    except OutputError:
-        raise
-    except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise DiskFullError(
-                f"There is no room left on the disk to write {path}; free some space, then run "
-                "the same command again with --skip-existing."
-            ) from error
-        cause = error.strerror or str(error)
-        raise OutputError(f"Cannot write {path}: {cause}; check the output folder.") from error
-    except ValueError as error:
-        raise OutputError(f"Cannot write {path}: {error}; try --format png.") from error

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from preproc import batch, png16, saving
+from preproc import batch, png16
 from preproc.errors import OutputError
+from preproc.files import DiskFullError
 from preproc.metadata import MetadataWarning
 from preproc.opening import DepthWarning
 from preproc.plan import Job, Plan, make_plan, picture_extensions
@@ -368,7 +369,7 @@ class TestRun:
             if next(synced) > 2:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(saving.os, "fsync", fsync)
+        monkeypatch.setattr(os, "fsync", fsync)
         plan = make_plan([str(tmp_path / "in")], tmp_path / "out")
         summary = batch.run(plan.jobs, double, save, workers=1)
         assert files(tmp_path / "out") == ["0.png", "1.png"]
@@ -388,7 +389,7 @@ class TestRun:
 
         image = Image.open(source)
         monkeypatch.setattr(Image.Image, "save", full)
-        with pytest.raises(saving.DiskFullError, match="no room left"):
+        with pytest.raises(DiskFullError, match="no room left"):
             save(image, tmp_path / "out/a.png")
         assert files(tmp_path / "out") == []
 

@@ -217,8 +217,9 @@ def enhance(
         preproc enhance photos/ -o photos/ --suffix _x4 --model cajnn-light
     """
     from preproc.batch import Summary
+    from preproc.files import require_writable
     from preproc.plan import make_plan
-    from preproc.saving import format_named, require_writable, save
+    from preproc.saving import format_named, save
 
     if skip_existing and overwrite:
         raise typer.BadParameter("--skip-existing and --overwrite exclude each other.")
