@@ -15,9 +15,9 @@ from PIL import Image
 from preproc import png16
 from preproc.errors import PreprocError
 from preproc.files import DiskFullError
+from preproc.formats import format_named, holding_mode, require_size
 from preproc.opening import DepthWarning, lost_depth, open_picture
 from preproc.plan import Failure, Job
-from preproc.saving import format_named, holding_mode, require_size
 
 Loaded: TypeAlias = Image.Image | bytes
 """What is enhanced: a Pillow image, or a file's bytes where Pillow would lose depth."""

@@ -25,11 +25,11 @@ from torch import Tensor
 from preproc import pil_modes, png16
 from preproc.box import Box
 from preproc.errors import ImageError
+from preproc.formats import options_anew
 from preproc.metadata import exif_of, metadata_of
 from preproc.opening import DepthWarning, lost_depth, open_picture
 from preproc.resize import BICUBIC_REACH, imresize
 from preproc.samples import from_float, luma, to_float
-from preproc.saving import options_anew
 
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
 

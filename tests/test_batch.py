@@ -18,10 +18,11 @@ from PIL.PngImagePlugin import PngInfo
 from preproc import batch, png16
 from preproc.errors import OutputError
 from preproc.files import DiskFullError
+from preproc.formats import format_named
 from preproc.metadata import MetadataWarning
 from preproc.opening import DepthWarning
 from preproc.plan import Job, Plan, make_plan, picture_extensions
-from preproc.saving import format_named, save
+from preproc.saving import save
 
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from preproc import cli, heif, saving
+from preproc import cli, formats, heif
 from preproc.cli import enhance_command
 from preproc.errors import ModelError
 
@@ -135,7 +135,7 @@ class TestEnhance:
         assert files(tmp_path / "out") == ["a_10.webp", "a_95.webp"]
 
     def test_every_writable_format_can_be_asked_for(self) -> None:
-        assert [f.value for f in enhance_command.Format] == saving.format_names()
+        assert [f.value for f in enhance_command.Format] == formats.format_names()
 
     def test_an_unknown_model_is_one_sentence(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
