@@ -27,13 +27,14 @@ from preproc.box import Box
 from preproc.errors import ImageError
 from preproc.formats import options_anew
 from preproc.metadata import exif_of, metadata_of
-from preproc.opening import DepthWarning, lost_depth, open_picture
+from preproc.opening import Depth, DepthWarning, depth_of, open_picture
 from preproc.resize import BICUBIC_REACH, imresize
 from preproc.samples import from_float, luma, to_float
 
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_NAMELESS = "The file in the bytes"
 _OVERSHOOT = 0.5  # beyond [0, 1]: bicubic filters overshoot by less, forgotten scalings by more
 _UPRIGHT = {
     2: (False, 1, -1),
@@ -84,7 +85,7 @@ def decode(img: object, channel_order: ChannelOrder = "rgb", *, upright: bool = 
     resized by itself (bicubic), and px it hides take over the colour of visible neighbours, so that
     no hidden colour seeps into what is seen. Of files with more than 8 bits a colour all are kept
     for 16-bit grey, and for the bytes of any 16-bit PNG; else Pillow gives 8, and a `DepthWarning`
-    says so.
+    says so. Bytes keep EXIF, XMP, ICC profile, DPI and a PNG's texts, as files of results do.
 
     Args:
         img: the picture.
@@ -249,33 +250,15 @@ def _from_path(path: Path) -> Picture:
     except ValueError as error:  # a name with a zero byte
         raise ImageError(f"{str(path)!r} is no name of a file ({error}).") from error
     image = open_picture(io.BytesIO(data), str(path))
-    if png16.is_deep(data):
-        warnings.warn(
-            f"{path} has 16 bits a colour, but a PIL image holds 8; pass the file's bytes to keep "
-            "all 16.",
-            DepthWarning,
-            stacklevel=2,
-        )
-    else:
-        _warn_of_depth(data, str(path))
+    _warn_of_depth(depth_of(io.BytesIO(data)), str(path))
     return _from_pil(image)
 
 
 def _from_bytes(data: bytes) -> Picture:
-    image = open_picture(io.BytesIO(data), "The file in the bytes")
-    if png16.is_deep(data):
-        samples, turned = png16.read(data), upright(image)
-        if turned is not image:  # so is its EXIF data sound
-            swapped, down, across = _UPRIGHT.get(_orientation(image), (False, 1, 1))
-            samples = (samples.swapaxes(0, 1) if swapped else samples)[::down, ::across]
-        deep = _from_array(samples)
-
-        def pack_deep(result: Tensor) -> bytes:
-            packed = deep.pack(result)
-            return png16.write(packed, metadata_of(turned, "PNG", packed.shape[1::-1]))
-
-        return replace(deep, pack=pack_deep)
-    _warn_of_depth(data, "The file in the bytes")
+    image, depth = open_picture(io.BytesIO(data), _NAMELESS), depth_of(io.BytesIO(data))
+    if depth.whole == "png16":
+        return _from_deep_png(data, image)
+    _warn_of_depth(depth, _NAMELESS)
     picture = _from_pil(image)
     form = "JPEG" if image.format == "MPO" else str(image.format)
 
@@ -298,6 +281,21 @@ def _from_bytes(data: bytes) -> Picture:
     return replace(picture, pack=pack)
 
 
+def _from_deep_png(data: bytes, image: Image.Image) -> Picture:
+    """All 16 bits of a file that Pillow opened with 8."""
+    samples, turned = png16.read(data), upright(image)
+    if turned is not image:  # so is its EXIF data sound
+        swapped, down, across = _UPRIGHT.get(_orientation(image), (False, 1, 1))
+        samples = (samples.swapaxes(0, 1) if swapped else samples)[::down, ::across]
+    picture = _from_array(samples)
+
+    def pack(result: Tensor) -> bytes:
+        packed = picture.pack(result)
+        return png16.write(packed, metadata_of(turned, "PNG", packed.shape[1::-1]))
+
+    return replace(picture, pack=pack)
+
+
 def _require_size(file: IO[bytes], size: tuple[int, int]) -> None:
     """Icons are of some sizes only; what was written in another is not the result.
 
@@ -309,16 +307,18 @@ def _require_size(file: IO[bytes], size: tuple[int, int]) -> None:
             raise ValueError(f"it has no size of {size[0]}x{size[1]} px")
 
 
-def _warn_of_depth(data: bytes, name: str) -> None:
-    """Say so where Pillow has cut the depth of a file's colours."""
-    bits = lost_depth(io.BytesIO(data))
-    if bits is not None:
-        warnings.warn(
-            f"{name} has {bits} bits a colour, of which Pillow gives 8; to keep them, pass the "
-            "bytes of a 16-bit PNG, or an array.",
-            DepthWarning,
-            stacklevel=2,
-        )
+def _warn_of_depth(depth: Depth, name: str) -> None:
+    """Say so where Pillow cuts the depth of a file's colours."""
+    if depth.whole == "Pillow":
+        return
+    way_out = "pass the bytes of a 16-bit PNG, or an array"
+    if depth.whole == "png16":
+        way_out = "pass the file's bytes"
+    warnings.warn(
+        f"{name} has {depth.bits} bits a colour, of which Pillow gives 8; to keep them, {way_out}.",
+        DepthWarning,
+        stacklevel=2,
+    )
 
 
 def _require_px(shape: tuple[int, ...]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO
+from dataclasses import dataclass
+from typing import IO, Literal
 
 from PIL import Image, UnidentifiedImageError
 from PIL.AvifImagePlugin import AvifImageFile
@@ -13,7 +14,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from preproc import heif
+from preproc import heif, png16
 from preproc.errors import ImageError
 from preproc.metadata import exif_of
 
@@ -28,6 +29,19 @@ _STILLS = frozenset({"ICO", "ICNS", "MPO", "PSD"})
 
 class DepthWarning(UserWarning):
     """A file holds more bits than the kind of the result can."""
+
+
+@dataclass(frozen=True)
+class Depth:
+    """The depth of a picture file.
+
+    Attributes:
+        bits: a colour.
+        whole: what reads all of them: Pillow, `preproc.png16` where Pillow gives 8, or nothing.
+    """
+
+    bits: int
+    whole: Literal["Pillow", "png16"] | None
 
 
 def open_picture(file: IO[bytes], name: str = "The file") -> Image.Image:
@@ -65,14 +79,13 @@ def open_picture(file: IO[bytes], name: str = "The file") -> Image.Image:
             )
         image.load()
         _carry_exif(image)
-        file.seek(24)
-        if image.format == "PNG" and file.read(2) == bytes((16, 4)):  # bits, colour type
+        if image.format == "PNG" and png16.kind_of(header) == (16, png16.GREY_ALPHA):
             return image.convert("LA")
     return image
 
 
-def lost_depth(file: IO[bytes]) -> int | None:
-    """How many bits a colour a picture file has, where Pillow gives only 8 of them; else None.
+def depth_of(file: IO[bytes]) -> Depth:
+    """How many bits a colour a picture file has, and what reads them all.
 
     Args:
         file: what `open_picture` could read; it is left at its start.
@@ -81,15 +94,17 @@ def lost_depth(file: IO[bytes]) -> int | None:
     with Image.open(file) as image:  # nothing is decoded
         bits = _bits(image, file)
         file.seek(0)
-        return bits if bits > 8 and image.mode not in _DEEP_MODES else None
+        if bits <= 8 or image.mode in _DEEP_MODES:
+            return Depth(bits, "Pillow")
+        return Depth(bits, "png16" if isinstance(image, PngImageFile) else None)
 
 
 def _bits(image: Image.Image, file: IO[bytes]) -> int:
     """Bits a colour in a file, as its header says; 8 for formats that Pillow reads whole."""
     match image:
         case PngImageFile():
-            file.seek(24)
-            return file.read(1)[0]
+            file.seek(0)
+            return png16.kind_of(file.read(_HEADER))[0]
         case TiffImageFile():
             return int(max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,))))
         case PpmImageFile():

@@ -16,28 +16,28 @@ from numpy.typing import NDArray
 from PIL import Image
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GREY_ALPHA = 4  # colour types of the PNG specification, 11.2.2
-_COLOR_TYPES = {2: _GREY_ALPHA, 3: 2, 4: 6}
+GREY_ALPHA = 4
+"""One of the colour types of the PNG specification, 11.2.2."""
+
+_COLOR_TYPES = {2: GREY_ALPHA, 3: 2, 4: 6}
 """The colour type of so many channels: grey with alpha, RGB, RGB with alpha."""
 
 _INCH = 0.0254  # m
 
 
-def is_deep(data: bytes) -> bool:
-    """Whether a file's content is a PNG of 16-bit RGB, or of 16-bit grey or RGB with alpha."""
-    return (
-        data.startswith(_SIGNATURE) and data[24:25] == b"\x10" and data[25] in _COLOR_TYPES.values()
-    )
+def kind_of(header: bytes) -> tuple[int, int]:
+    """Bits a sample and the colour type of a PNG, as its first 26 bytes say."""
+    return header[24], header[25]
 
 
 def read(data: bytes) -> NDArray[Any]:
-    """Decode a file that `is_deep` as uint16 (H, W, C): grey and alpha, RGB, or RGB and alpha.
+    """Decode a PNG of 16 bits as uint16 (H, W, C): grey and alpha, RGB, or RGB and alpha.
 
     The upper bytes are what Pillow gives; the lower ones are what it gives when told that samples
     are little-endian. Grey and alpha are four bytes, and come whole when it is told that these are
     four channels.
     """
-    if data[25] == _GREY_ALPHA:
+    if kind_of(data)[1] == GREY_ALPHA:
         image = Image.open(io.BytesIO(data))
         image.tile = [tile._replace(args="RGBA") for tile in image.tile]
         return np.asarray(image).view(">u2").astype(np.uint16)

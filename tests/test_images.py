@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from preproc import png16
 from preproc.errors import ImageError
 from preproc.images import DepthWarning, decode
-from preproc.opening import lost_depth
+from preproc.opening import Depth, depth_of
 
 MODES = ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"]
 MODES += ["LAB", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"]
@@ -28,6 +28,10 @@ def encoded(image, form, **options):
     buffer = io.BytesIO()
     image.save(buffer, form, **options)
     return buffer.getvalue()
+
+
+def is_deep(data):
+    return depth_of(io.BytesIO(data)) == Depth(16, "png16")
 
 
 def blocks(shape, rng, high=256, dtype=np.uint8):
@@ -359,7 +363,7 @@ def test_bytes_of_a_png_keep_texts_and_kind(photo, kind):
     else:
         data = encoded(photo.convert(kind), "PNG", pnginfo=chunks)
     result = enlarge(data)
-    assert png16.is_deep(result) == (kind == "16-bit RGB")
+    assert is_deep(result) == (kind == "16-bit RGB")
     opened = Image.open(io.BytesIO(result))
     assert opened.mode == ("P" if kind == "P" else "RGB")
     assert (opened.text["Author"], opened.text["Title"]) == ("Me", "Schild \u4e2d")
@@ -402,7 +406,7 @@ def test_sixteen_bit_colour_png_bytes_stay_sixteen_bit(rng, profile, channels):
     values[..., 3:] = 65535
     data = png16.write(values, {"icc_profile": profile, "dpi": (300, 300)})
     result = enlarge(data)
-    assert png16.is_deep(result)
+    assert is_deep(result)
     np.testing.assert_array_equal(png16.read(result), values.repeat(2, 0).repeat(2, 1))
     opened = Image.open(io.BytesIO(result))
     assert opened.info["icc_profile"] == profile
@@ -440,7 +444,7 @@ def test_sixteen_bit_grey_with_alpha_stays_so_in_bytes_and_grey_elsewhere(rng, t
     values[..., 1] = 40000
     data = png16.write(values, {})
     result = enlarge(data)
-    assert png16.is_deep(result)
+    assert is_deep(result)
     np.testing.assert_array_equal(png16.read(result), values.repeat(2, 0).repeat(2, 1))
     path = tmp_path / "deep.png"
     path.write_bytes(data)
@@ -485,10 +489,10 @@ def test_depth_that_pillow_cuts_is_said(rng, tmp_path, make_file):
 )
 def test_headers_of_formats_pillow_writes_in_8_bits_only(photo, form, before, at, value, bits):
     data = bytearray(encoded(photo, form))
-    assert lost_depth(io.BytesIO(data)) is None
+    assert depth_of(io.BytesIO(data)) == Depth(8, "Pillow")
     data[data.index(before) + len(before) + at] |= value
     data = data.replace(b"\x03\x08\x08\x08", bytes([3, bits, bits, bits]))  # AVIF says it twice
-    assert lost_depth(io.BytesIO(data)) == bits
+    assert depth_of(io.BytesIO(data)) == Depth(bits, None)
 
 
 @pytest.mark.filterwarnings("error")
