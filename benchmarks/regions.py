@@ -49,12 +49,12 @@ def saved(enhancer: Enhancer, data: Path) -> Iterator[str]:
     for margin in (32, 16, 8):
         plans = [enhancer.plan_regions(size, boxes, margin=margin) for size, boxes in pictures]
         pixels, whole = (sum(getattr(p, k) for p in plans) for k in ("pixels", "whole_pixels"))
-        passes = sum(len(p.sheets) + len(p.alone) for p in plans)
+        windows = sum(len(p.windows) for p in plans)
         median = np.median([p.saved for p in plans])
         yield (
             f"margin {margin}: {len(plans)} pictures, {number} boxes: {pixels / 1e6:.1f} of "
             f"{whole / 1e6:.1f} Mpx computed, {1 - pixels / whole:.1%} saved (median picture "
-            f"{median:.1%}), {passes} passes"
+            f"{median:.1%}), {windows} windows"
         )
 
 

@@ -164,7 +164,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _wants_cuda(device: str | None) -> bool:
-    from preproc.runtime import choose_device  # noqa: PLC0415 - parsing alone needs no torch
+    from preproc.devices import choose_device  # noqa: PLC0415 - parsing alone needs no torch
 
     return choose_device(device).type == "cuda"
 

@@ -193,7 +193,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"The file cannot be read: {error.strerror}."
     # Imported here, for planning needs no torch; after an error of torch's own it is there.
-    from preproc.runtime import is_full_memory  # noqa: PLC0415
+    from preproc.memory import is_full_memory  # noqa: PLC0415
 
     if is_full_memory(error):
         return _FULL_MEMORY

@@ -22,29 +22,34 @@ from PIL import Image
 from torch import Tensor, nn
 
 from preproc.blend import blend
-from preproc.ensemble import self_ensemble as averaged
+from preproc.box import Box
+from preproc.devices import choose_device, choose_dtype
+from preproc.ensemble import geometric_self_ensemble
 from preproc.errors import ImageError, ModelError
 from preproc.images import ChannelOrder, Picture, decode
 from preproc.layerwise import Layerwise, large_layerwise
-from preproc.mixing import reach
+from preproc.memory import explain_full_memory
 from preproc.networks import ModelDescriptor, SizeRule, Tiling, find
+from preproc.networks.masking import install_masks
 from preproc.networks.steps import Stepwise
-from preproc.packing import RegionPlan, plan_regions
-from preproc.progress import Progress, Tally
-from preproc.regions import LEAST_GAP, cut_out, run_sheets, size_of, stand_up
-from preproc.resize import imresize
-from preproc.runtime import Runtime, choose_device, choose_dtype, main_memory_says
+from preproc.progress import Progress
+from preproc.regions import RegionPlan, plan_regions
+from preproc.resize import BICUBIC_REACH, imresize
+from preproc.runtime import Runtime
 from preproc.samples import from_float
 from preproc.strips import Splittable, Strips, strip_pixels
-from preproc.tiles import CONTEXT, Apply, TilePolicy, run_tiles
+from preproc.tiles import Apply, run_tiles
+from preproc.tiling import TilePolicy
 from preproc.weights import load_network
 
 TILE = 512
 """Default longest side of a tile in LR px."""
 GPU_TILE = 1024
 """The same on a GPU, where a larger share of larger tiles is kept and memory suffices."""
-BUCKET = 16
-"""Small pictures whose sides round up to the same multiples of it share batches."""
+BUCKET, MIXED = 16, 128
+"""Pictures of up to ``MIXED`` px a side that round up to the same multiples share batches."""
+GPU_BUCKET, GPU_MIXED = 32, 512
+"""The same on a GPU, which larger pictures keep waiting for launches, too."""
 
 Kind = TypeVar("Kind")
 
@@ -61,13 +66,13 @@ class Enhancer:
     Pictures are cut into tiles on the host and never on the device as a whole, and with
     ``to_input_size`` the enlarged picture is never held as a whole, either. Networks that pool over
     the whole picture (CISRNet) get it whole, or layer by layer where it is large, unless ``tile``
-    is given. When memory runs out, tiles are halved; when a short dtype gives NaN or infinity, that
-    and all that follows is computed in float32, with a `preproc.runtime.PrecisionWarning`. May be
-    called from several threads.
+    is given. When memory runs out, tiles are halved; when a reduced-precision dtype gives NaN or
+    infinity, that and all that follows is computed in float32, with a
+    `preproc.runtime.PrecisionWarning`. May be called from several threads.
 
     In a list, pictures of one size go through the network together, and so do small ones (up to
-    128 px a side) of nearly the same size, unless the network pools over the whole picture. Either
-    way each gets the answer it gets alone, because nothing outside it is seen (`preproc.mixing`).
+    128 px a side, 512 on a GPU) of nearly the same size where the network is `maskable`. Either way
+    each gets the answer it gets alone, because nothing outside it is seen.
 
     Attributes:
         descriptor: what is known about the network.
@@ -136,7 +141,7 @@ class Enhancer:
                 used, which takes a C++ compiler on a CPU and half a minute on either device, once
                 for all sizes. For long runs on GPUs before Hopper: later ones run CAJNN faster
                 without (`preproc.networks.dense`), and on a CPU nothing is gained. Pictures of
-                different sizes then share no batch, and regions no sheet.
+                different sizes then share no batch.
 
         Raises:
             ModelError: no such model, scale, device or dtype, or options out of range or at odds.
@@ -160,8 +165,11 @@ class Enhancer:
         self._batch_size = batch_size
         self._strength = strength
         self.channel_order: ChannelOrder = channel_order
-        self._gap: int | None = None  # between regions on a sheet; None where none may share one
         network = load_network(self.descriptor, weights)
+        # Masks are set between layers, where a compiled graph has no room for them.
+        if self.descriptor.maskable and not compiled:
+            install_masks(network)
+            self._policy = replace(self._policy, **_batching(self.device))
         if strips and isinstance(network, Splittable):
             # Padding would have to go before shrinking, which only the stage can do.
             unpadded = self.descriptor.size == SizeRule()
@@ -173,17 +181,12 @@ class Enhancer:
         runtime = Runtime(
             network, self.device, self.dtype, name, fast=fast, compiled=compiled, graphs=graphs
         )
-        share = 1 / 8 if self_ensemble else 1.0
-        apply = self._by_layers(network, runtime, layerwise, share, fast=fast)
-        self._apply: Apply = partial(_with_room, averaged(apply)) if self_ensemble else apply
+        apply = self._by_layers(network, runtime, layerwise, fast=fast)
+        self._apply: Apply = partial(_self_ensemble, apply) if self_ensemble else apply
         # A picture that goes layer by layer may be too large to be whole on the device; other kinds
         # than CUDA do not have all dtypes of samples.
         straight = self.device.type == "cuda" and not isinstance(network, Stepwise)
         self._given_on = self.device if straight else torch.device("cpu")
-        if self.descriptor.tiling is Tiling.TILES and runtime.mixes:
-            self._policy = replace(self._policy, bucket=BUCKET)
-            if self.descriptor.size == SizeRule():
-                self._gap = max(reach(network), LEAST_GAP)
 
     @overload
     def __call__(
@@ -229,8 +232,8 @@ class Enhancer:
 
         Every box is computed with real neighbours around it, so that its crop is what the enhanced
         picture has there (except for palettes, which are chosen separately for each result). Boxes
-        near to each other are computed together, and all share as few passes as possible; more than
-        the whole picture is never computed.
+        near to each other are computed together, and those of nearly one size share a pass; more
+        than the whole picture is never computed.
 
         Args:
             img: a PIL image, an array or a tensor, as the class names them; boxes of a PIL image
@@ -249,28 +252,14 @@ class Enhancer:
             ModelError: as for the whole picture.
             DeviceMemoryError: as for the whole picture.
         """
-        img = stand_up(img)
-        plan = self.plan_regions(size_of(img), boxes, margin=margin)
-        if not plan.boxes:
-            return []
         picture = decode(img, self.channel_order)
-        windows = [cut_out(picture.color, window) for window in plan.windows]
-        canvases = [self._canvas(window) for window in windows]
-        tally = Tally(progress, sum(window[:, 0].numel() for window in windows))
-        for n in range(len(picture.color)):
-            colors, places = [w[n] for w in windows], [c[n] for c in canvases]
-            run_sheets(colors, places, plan.sheets, self._apply, self._policy, tally.part())
-            run_tiles(
-                [colors[k] for k in plan.alone],
-                [places[k] for k in plan.alone],
-                self._apply,
-                self._policy,
-                batch_size=self._batch_size,
-                device=self._given_on,
-                progress=tally.part(),
-            )
+        height, width = picture.color.shape[-2:]
+        plan = self.plan_regions((height, width), boxes, margin=margin)
+        whole = Box(0, 0, width, height)
+        windows = [picture.color[..., *window.within(whole)] for window in plan.windows]
         results = [
-            self._finished(canvas, window) for canvas, window in zip(canvases, windows, strict=True)
+            self._finished(canvas, window)
+            for canvas, window in zip(self._run(windows, progress), windows, strict=True)
         ]
         crops = (
             results[home][..., *box.within(plan.windows[home], self.scale)].clone()
@@ -293,32 +282,25 @@ class Enhancer:
             raise ModelError(f"margin must be a whole number of px, 0 or more, but is {margin}.")
         margin = self._policy.overlap if margin is None else int(margin)
         side = min(TILE, self._policy.size or TILE)
-        return plan_regions(size, boxes, self._policy, margin=margin, gap=self._gap, side=side)
+        return plan_regions(size, boxes, self._policy, margin=margin, side=side)
 
     def _by_layers(
-        self,
-        network: nn.Module,
-        whole: Runtime,
-        layerwise: bool | None,
-        share: float,
-        *,
-        fast: bool,
+        self, network: nn.Module, whole: Runtime, layerwise: bool | None, *, fast: bool
     ) -> Apply:
-        """The network as it is, or layer by layer where that is wanted and it can.
-
-        One call is ``share`` of what a picture takes.
-        """
+        """The network as it is, or layer by layer where that is wanted and it can."""
         if layerwise is False or not isinstance(network, Stepwise):
             return whole
         runtime = Runtime(
-            Layerwise(network, share=share),
+            Layerwise(network),
             self.device,
             self.dtype,
             str(self.descriptor),
             in_pieces=True,
             fast=fast,
         )
-        return runtime if layerwise else large_layerwise(whole, runtime, self.descriptor.scale)
+        if layerwise:
+            return runtime
+        return partial(large_layerwise, whole, runtime, self.descriptor.scale)
 
     def _nth(self, number: int, img: object) -> Picture:
         try:
@@ -327,9 +309,17 @@ class Enhancer:
             raise ImageError(f"Picture {number} of the list: {error}") from error
 
     def _enhanced(self, pictures: Sequence[Picture], progress: Progress | None) -> list[Any]:
-        canvases = [self._canvas(picture.color) for picture in pictures]
+        canvases = self._run([picture.color for picture in pictures], progress)
+        return [
+            self._packed(picture, canvas)
+            for picture, canvas in zip(pictures, canvases, strict=True)
+        ]
+
+    def _run(self, colors: Sequence[Tensor], progress: Progress | None) -> list[Tensor]:
+        """The canvases of pictures (N, C, H, W), filled by the network."""
+        canvases = [self._canvas(color) for color in colors]
         run_tiles(
-            [image for picture in pictures for image in picture.color],
+            [image for color in colors for image in color],
             [image for canvas in canvases for image in canvas],
             self._apply,
             self._policy,
@@ -337,10 +327,7 @@ class Enhancer:
             device=self._given_on,
             progress=progress,
         )
-        return [
-            self._packed(picture, canvas)
-            for picture, canvas in zip(pictures, canvases, strict=True)
-        ]
+        return canvases
 
     def _canvas(self, color: Tensor) -> Tensor:
         """Where results are stitched: float where they are still to be shrunk, else final."""
@@ -358,7 +345,7 @@ class Enhancer:
         count, _, height, width = color.shape
         size = f"{self.scale * height}x{self.scale * width} px"
         cut = "cut the picture" if count == 1 else "give fewer pictures at once"
-        return main_memory_says(
+        return explain_full_memory(
             f"The result of {size if count == 1 else f'{count} times {size}'} needs "
             f"{needed / 1e9:,.1f} GB of main memory; "
             + (f"use to_input_size=True, or {cut}." if self.scale > 1 else f"{cut}.")
@@ -402,10 +389,17 @@ def require_options(descriptor: ModelDescriptor, options: Mapping[str, Any]) -> 
     _tile_policy(descriptor, tile, overlap, usual=TILE, shrinks=shrinks)
 
 
-def _with_room(averaged: Apply, batch: Tensor, inside: Tensor | None) -> Tensor:
+def _self_ensemble(apply: Apply, batch: Tensor, inside: Tensor | None) -> Tensor:
     """The mean of eight results, which takes memory of its own on the device that they lie on."""
-    with main_memory_says("The main memory has no room for a mean; choose a smaller tile=."):
-        return averaged(batch, inside)
+    with explain_full_memory("The main memory has no room for a mean; choose a smaller tile=."):
+        return geometric_self_ensemble(apply, batch, inside)
+
+
+def _batching(device: torch.device) -> dict[str, int]:
+    """Which pictures of different sizes share batches on a device."""
+    if device.type == "cpu":
+        return {"bucket": BUCKET, "mixed": MIXED}
+    return {"bucket": GPU_BUCKET, "mixed": GPU_MIXED}
 
 
 def _tile_policy(
@@ -423,7 +417,7 @@ def _tile_policy(
     overlap = descriptor.overlap if overlap is None else overlap
     return TilePolicy(
         size=tile or None,
-        overlap=overlap + CONTEXT if shrinks and overlap >= 0 else overlap,
+        overlap=overlap + BICUBIC_REACH if shrinks and overlap >= 0 else overlap,
         border=descriptor.border,
         minimum=descriptor.size.minimum,
         multiple_of=descriptor.size.multiple_of,

@@ -262,8 +262,8 @@ def _from_bytes(data: bytes) -> Picture:
     picture = _from_pil(image)
     form = "JPEG" if image.format == "MPO" else str(image.format)
 
-    def pack(result: Tensor) -> bytes:
-        packed, buffer = picture.pack(result), io.BytesIO()
+    def pack(result: Tensor, part: Box | None = None) -> bytes:
+        packed, buffer = picture.pack(result, part), io.BytesIO()
         options = {**options_anew(form), **metadata_of(packed, form)}
         if form == "ICO":  # else of usual sizes, to which Pillow resizes
             options["sizes"] = [packed.size]
@@ -289,8 +289,8 @@ def _from_deep_png(data: bytes, image: Image.Image) -> Picture:
         samples = (samples.swapaxes(0, 1) if swapped else samples)[::down, ::across]
     picture = _from_array(samples)
 
-    def pack(result: Tensor) -> bytes:
-        packed = picture.pack(result)
+    def pack(result: Tensor, part: Box | None = None) -> bytes:
+        packed = picture.pack(result, part)
         return png16.write(packed, metadata_of(turned, "PNG", packed.shape[1::-1]))
 
     return replace(picture, pack=pack)

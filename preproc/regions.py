@@ -1,146 +1,120 @@
-"""Regions of a picture through a network: cut, packed onto sheets, computed, and cut out again.
+"""Which windows of a picture are computed for a list of boxes: geometry only.
 
-On a sheet every window gets the answer it gets alone: what lies between windows is zero in front of
-every convolution (`preproc.mixing`), as beyond the border of a picture, and repeats the windows'
-edges for a bilinear skip.
+Each box grows by a margin of real neighbours to a window, and windows that are cheaper together
+than apart become one. Windows then go through the network as pictures of a list do, several of
+nearly one size at a time.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from PIL import Image
-from torch import Tensor
+from numpy.typing import NDArray
 
 from preproc.box import Box
 from preproc.errors import ImageError
-from preproc.images import upright
-from preproc.landing import Landing
-from preproc.packing import Sheet
-from preproc.progress import Progress, Tally
-from preproc.runtime import main_memory_says
-from preproc.samples import to_float
-from preproc.tiles import Apply, Job, Span, Tile, TilePolicy, paste, run_tiles
-
-LEAST_GAP = 2
-"""Px between windows that a bilinear skip needs: one of each window's edge."""
+from preproc.tiling import TilePolicy
 
 
-def size_of(img: object) -> tuple[int, int]:
-    """Height and width of a PIL image, an array or a tensor.
+@dataclass(frozen=True)
+class RegionPlan:
+    """What is computed for a list of boxes.
 
-    Raises:
-        ImageError: it is none of these.
+    Attributes:
+        boxes: whole px, clipped to the picture.
+        windows: what is cut from the picture.
+        home: for each box the index of the window it is cut from again.
+        pixels: LR px that the network computes. Windows that share a batch are filled up to the
+            largest of them (`TilePolicy.bucket`), which is not counted.
+        whole_pixels: LR px that it would compute for the whole picture.
     """
-    match img:
-        case Image.Image():
-            return img.height, img.width
-        case np.ndarray() if img.ndim in (2, 3):
-            return img.shape[0], img.shape[1]
-        case Tensor() if img.ndim in (3, 4):
-            return img.shape[-2], img.shape[-1]
-    raise ImageError(
-        f"Regions are cut from a PIL image, an array (H, W) or (H, W, C), or a tensor (C, H, W), "
-        f"but got a {type(img).__name__}; open files and bytes first."
-    )
+
+    boxes: tuple[Box, ...]
+    windows: tuple[Box, ...]
+    home: tuple[int, ...]
+    pixels: int
+    whole_pixels: int
+
+    @property
+    def saved(self) -> float:
+        """Share of the whole picture's px that is not computed."""
+        return 1 - self.pixels / self.whole_pixels
 
 
-def stand_up(img: object) -> object:
-    """The picture as boxes see it: PIL images upright, as their EXIF says."""
-    return upright(img) if isinstance(img, Image.Image) else img
-
-
-def cut_out(color: Tensor, box: Box) -> Tensor:
-    """A part of samples (..., H, W), in the same memory."""
-    return color[..., box.top : box.bottom, box.left : box.right]
-
-
-def run_sheets(
-    pictures: Sequence[Tensor],
-    canvases: Sequence[Tensor],
-    sheets: Sequence[Sheet],
-    apply: Apply,
+def plan_regions(
+    size: tuple[int, int],
+    boxes: Sequence[Sequence[float]],
     policy: TilePolicy,
-    progress: Progress | None = None,
-) -> None:
-    """Put windows through ``apply`` sheet by sheet; where memory is full, one by one.
+    *,
+    margin: int,
+    side: int,
+) -> RegionPlan:
+    """Plan what is computed for boxes; never more than for the whole picture.
 
     Args:
-        pictures: host tensors (1 or 3, H, W), those that the sheets place.
-        canvases: for each the host tensor its result is written to, as in `tiles.run_tiles`.
-        sheets: which pictures lie where.
-        apply: as in `tiles.run_tiles`.
-        policy: for windows that go one by one.
-        progress: as in `tiles.run_tiles`; the px are those of the windows on the sheets.
+        size: height and width of the picture in px.
+        boxes: (left, top, right, bottom) each, in px; fractions are rounded outwards, and what is
+            beyond the picture is cut off.
+        policy: how the whole picture and large windows are cut.
+        margin: px of real neighbours around each box.
+        side: longest side of a window that is made of several.
 
     Raises:
-        MemoryError: as in `tiles.run_tiles`.
+        ImageError: a box is no box, or has no px of the picture.
     """
-    px = [sum(pictures[n][0].numel() for n, _, _ in sheet.places) for sheet in sheets]
-    tally = Tally(progress, sum(px))
-    with Landing() as land:
-        for sheet, of_sheet in zip(sheets, px, strict=True):
-            try:
-                results = apply(*_filled(sheet, pictures))
-            except MemoryError:
-                numbers = [number for number, _, _ in sheet.places]
-                run_tiles(
-                    [pictures[n] for n in numbers],
-                    [canvases[n] for n in numbers],
-                    apply,
-                    policy,
-                    progress=tally.part(),
-                )
-            else:
-                _take_off(sheet, results, pictures, canvases, land)
-                tally.add(of_sheet)
+    height, width = size
+    clipped = tuple(_clipped(n, box, height, width) for n, box in enumerate(boxes))
+    grown = [box.grown(margin, height, width) for box in clipped]
+    windows = _merged(grown, side)
+    pixels = sum(policy.pixels(window.height, window.width) for window in windows)
+    whole = policy.pixels(height, width)
+    if pixels > whole:
+        windows, pixels = [Box(0, 0, width, height)], whole
+    home = (next(n for n, w in enumerate(windows) if w.holds(box)) for box in grown)
+    return RegionPlan(clipped, tuple(windows), tuple(home), pixels, whole)
 
 
-def _take_off(
-    sheet: Sheet,
-    results: Tensor,
-    pictures: Sequence[Tensor],
-    canvases: Sequence[Tensor],
-    land: Landing,
-) -> None:
-    """Windows of a computed sheet (1, 3, s*H, s*W) to their canvases."""
-    made = results.shape[-1] // sheet.width
-    for number, top, left in sheet.places:
-        picture = pictures[number]
-        height, width = picture.shape[-2:]
-        whole = Tile(Span(0, height, 0, height), Span(0, width, 0, width))
-        rows = slice(made * top, made * (top + height))
-        result = results[0, :, rows, made * left : made * (left + width)]
-        with main_memory_says(
-            f"The main memory has no room for a window of {height}x{width} px once it is "
-            "computed; enhance fewer at a time."
-        ):
-            paste(Job(picture, canvases[number], whole), result, made, land)
+def _clipped(number: int, box: Sequence[float], height: int, width: int) -> Box:
+    try:
+        values = [float(value) for value in box]
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # tensors' errors are many
+        values = []
+    if len(values) != 4 or not all(map(math.isfinite, values)):
+        raise ImageError(f"Box {number} must be (left, top, right, bottom) in px, but is {box}.")
+    left, top, right, bottom = values
+    whole = Box(math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
+    clipped = whole.grown(0, height, width)
+    if clipped.width < 1 or clipped.height < 1:
+        raise ImageError(
+            f"Box {number} {tuple(box)} has no px of the picture, which has {height}x{width}; "
+            "a box is (left, top, right, bottom)."
+        )
+    return clipped
 
 
-def _filled(sheet: Sheet, pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """The sheet as a batch (1, 3, H, W), and which of its px are windows (1, 1, H, W)."""
-    with main_memory_says(
-        f"The main memory has no room for a sheet of {sheet.height}x{sheet.width} px; choose a "
-        "smaller tile=."
-    ):
-        return _drawn(sheet, pictures)
+def _merged(windows: Sequence[Box], side: int) -> list[Box]:
+    """Unite windows, two at a time, where their union has no more px than both, up to a length."""
+    done = np.empty((0, 4), np.int64)
+    for window in windows:
+        current = np.array([window], np.int64)
+        while len(done):
+            union = np.hstack(
+                [np.minimum(done[:, :2], current[:, :2]), np.maximum(done[:, 2:], current[:, 2:])]
+            )
+            extra = _area(union) - _area(done) - _area(current)
+            holds_both = _area(union) == np.maximum(_area(done), _area(current))
+            too_large = (union[:, 2:] - union[:, :2]).max(1) > side
+            extra[too_large & ~holds_both] = 1
+            best = int(extra.argmin())
+            if extra[best] > 0:
+                break
+            current, done = union[best : best + 1], np.delete(done, best, 0)
+        done = np.vstack([done, current])
+    return [Box(*(int(v) for v in row)) for row in done]
 
 
-def _drawn(sheet: Sheet, pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    device = pictures[0].device
-    batch = torch.zeros(1, 3, sheet.height, sheet.width, device=device)
-    inside = torch.zeros(1, 1, sheet.height, sheet.width, device=device)
-    for number, top, left in sheet.places:
-        height, width = pictures[number].shape[-2:]
-        bottom, right = top + height, left + width
-        # One px of edge to each side, where the sheet has it: left, right, above, below.
-        edges = [min(room, 1) for room in (left, sheet.width - right, top, sheet.height - bottom)]
-        framed = F.pad(to_float(pictures[number])[None], edges, mode="replicate")
-        rows = slice(top - edges[2], bottom + edges[3])
-        batch[..., rows, left - edges[0] : right + edges[1]] = framed
-        inside[..., top:bottom, left:right] = 1
-    return batch, inside
+def _area(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

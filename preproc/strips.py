@@ -15,9 +15,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from preproc.mixing import inside, only_inside
-from preproc.resize import imresize
-from preproc.tiles import CONTEXT, Span
+from preproc.networks.masking import current_mask, masked
+from preproc.resize import BICUBIC_REACH, imresize
+from preproc.tiling import Span
 
 STRIP_PIXELS = 2**16
 """LR px in a strip on a GPU, not counting its neighbours: about what its trunk's memory holds."""
@@ -55,8 +55,8 @@ class Strips(nn.Module):
     """A network with its tail computed in strips.
 
     ``forward`` maps (N, 3, H, W) to (N, 3, s*H, s*W), or with ``shrink`` to (N, 3, H, W), but for
-    batches of pictures of different sizes (`preproc.mixing`): each of those has an edge of its own
-    to be mirrored in shrinking, so they are left enlarged.
+    batches of pictures of different sizes (`preproc.networks.masking`): each of those has an edge
+    of its own to be mirrored in shrinking, so they are left enlarged.
 
     Args:
         network: a module that is `Splittable`.
@@ -74,7 +74,7 @@ class Strips(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Enhance a batch; see the class."""
-        mask = inside()
+        mask = current_mask()
         shrink = self.shrink and mask is None
         features = self.network.extract(x)
         strips = [
@@ -85,7 +85,7 @@ class Strips(nn.Module):
 
     def rows(self, count: int, height: int, width: int) -> list[Span]:
         """How a batch of ``count`` pictures is cut, in LR rows."""
-        halo = self.network.tail_radius + (CONTEXT if self.shrink else 0)
+        halo = self.network.tail_radius + (BICUBIC_REACH if self.shrink else 0)
         least = max(LEAST_ROWS, self.pixels // (count * width))
         return Span(0, height, 0, height).split(least + 2 * halo, halo)
 
@@ -94,11 +94,9 @@ class Strips(nn.Module):
     ) -> Tensor:
         """The core of a strip."""
         window = slice(rows.start, rows.stop)
-        with only_inside(None if mask is None else mask[..., window, :]):
+        with masked(None if mask is None else mask[..., window, :]):
             picture = self.network.upsample(features[..., window, :], x[..., window, :])
         if shrink:
             picture = imresize(picture, size=(rows.length, x.shape[-1]))
         scale = picture.shape[-1] // x.shape[-1]
-        return picture[
-            ..., scale * (rows.core_start - rows.start) : scale * (rows.core_stop - rows.start), :
-        ]
+        return picture[..., rows.core(scale), :]

@@ -58,9 +58,9 @@ def _describe(name: str, build: type[nn.Module], **facts) -> ModelDescriptor:
 
 
 register(
-    _describe("tiny", Tiny),
+    _describe("tiny", Tiny, maskable=True),
     _describe("tiny-pooled", Pooled, tiling=Tiling.WHOLE),
-    _describe("tiny-even", Even, size=SizeRule(minimum=6, multiple_of=2)),
+    _describe("tiny-even", Even, maskable=True, size=SizeRule(minimum=6, multiple_of=2)),
 )
 
 

@@ -462,11 +462,9 @@ class TestModels:
         monkeypatch.setattr(weights, "entries", lambda: [entry])
         monkeypatch.setattr(weights, "shipped_folder", lambda: tmp_path)
         assert call("models", "cajnn") == 0
-        by_name = capfd.readouterr().out
+        shown = capfd.readouterr().out
         for fact in ("14,847,491", "1,234 steps", "pictures (CC0)", "CC-BY-4.0", "# The card"):
-            assert fact in by_name
-        assert call("models", "--card", "cajnn") == 0
-        assert capfd.readouterr().out == by_name
+            assert fact in shown
 
     def test_an_unknown_one_is_a_sentence(self, capfd: pytest.CaptureFixture[str]) -> None:
         assert call("models", "nosuch") == 1

@@ -18,14 +18,14 @@ from preproc.strips import Strips
 
 COMPARE = """
 import torch
-from preproc.mixing import can_mix, only_inside
 from preproc.networks.cajnn import DenseBlock, RESIDUAL_SCALE
 from preproc.networks.dense import FusedDense
+from preproc.networks.masking import install_masks, masked
 
 torch.manual_seed(0)
 features, growth = {features}, {growth}
 block = DenseBlock(features, growth).eval().requires_grad_(False)
-assert can_mix(block)
+install_masks(block)
 for value in block.parameters():
     value.normal_(0, 0.05 if value.ndim == 4 else 0.2)
 fused = FusedDense([*block.convs], RESIDUAL_SCALE, 0.2, torch.float16)
@@ -36,7 +36,7 @@ x, base = torch.randn(2, 2, features, 9, 17)
 inside = torch.zeros(2, 1, 9, 17)
 inside[0], inside[1, :, :5, :11] = 1, 1
 for below, mask in ((None, None), (base, inside)):
-    with only_inside(mask):
+    with masked(mask):
         wanted = block(x, None, below)
     given = fused(x.half(), None if below is None else below.half(), mask)
     assert given.is_contiguous(memory_format=torch.channels_last)

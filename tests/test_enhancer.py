@@ -8,18 +8,20 @@ import threading
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import Tiny, tiled_difference
 from PIL import Image
-from torch import nn
 
 from preproc import Enhancer, EnhancerModule, ensemble
 from preproc.errors import ImageError, ModelError
-from preproc.mixing import can_mix, stack
+from preproc.memory import DeviceMemoryError
 from preproc.networks import ModelDescriptor, Tiling, find, register
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
+from preproc.networks.masking import install_masks
 from preproc.resize import imresize
-from preproc.runtime import DeviceMemoryError, PrecisionWarning, Runtime
+from preproc.runtime import PrecisionWarning, Runtime
+from preproc.tiles import stack
 from preproc.weights import load_network, save_state
 
 
@@ -215,9 +217,10 @@ def test_crops_of_near_sizes_share_a_batch_and_get_their_own_answer(
 def test_near_sizes_share_a_batch_exactly_in_the_real_networks(tmp_path, model):
     descriptor = find(model, 4)
     network = CAJNN(features=8, growth=4, blocks=1) if model == "cajnn" else descriptor.build()
+    assert descriptor.maskable
+    install_masks(network)
     runtime = Runtime(network, torch.device("cpu"), torch.float32)
     crops = [torch.rand(3, h, w) for h, w in ((9, 12), (7, 15), (10, 10))]
-    assert runtime.mixes
     together = runtime(*stack(crops))
     for one, crop in zip(together, crops, strict=True):
         alone = runtime(crop[None])[0]
@@ -226,18 +229,30 @@ def test_near_sizes_share_a_batch_exactly_in_the_real_networks(tmp_path, model):
         )
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [
-        nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"),
-        nn.Conv2d(3, 3, 3, padding=1, stride=2),
-        nn.Conv2d(3, 3, 3),
-        nn.AvgPool2d(3, 1, 1),
-        nn.InstanceNorm2d(3),
-    ],
-)
-def test_networks_that_see_beyond_a_picture_otherwise_are_not_mixed(layer):
-    assert not can_mix(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), layer))
+class Averages(Tiny):
+    """The same, but px mix outside of its convolutions, too, as they may in a network of yours."""
+
+    def forward(self, x):
+        return super().forward(F.avg_pool2d(x, 5, 1, 2))
+
+
+def test_a_network_of_your_own_gives_each_picture_of_a_list_what_it_gives_alone(tiny_weights, rng):
+    register(ModelDescriptor("averages", 4, Averages, 3704, 3672, radius=5, overlap=8))
+    enhancer = Enhancer("averages", weights=tiny_weights, device="cpu", dtype="float32")
+    crops = [photo(rng, h, w) for h, w in ((25, 97), (32, 100))]
+    for one, crop in zip(enhancer(crops), crops, strict=True):
+        np.testing.assert_array_equal(one, enhancer(crop))
+    [region] = enhancer.regions(crops[1], [(40, 10, 60, 20)])
+    np.testing.assert_array_equal(region, enhancer(crops[1])[40:80, 160:240])
+
+
+def test_masks_are_installed_once():
+    network = CAJNN(features=8, growth=4, blocks=1)
+    install_masks(network)
+    counts = [len(module._forward_pre_hooks) for module in network.modules()]
+    install_masks(network)
+    assert [len(module._forward_pre_hooks) for module in network.modules()] == counts
+    assert max(counts) == 1
 
 
 def test_a_network_that_pools_is_never_given_padding(tiny_weights, rng, monkeypatch):

@@ -13,8 +13,8 @@ from preproc.box import Box
 from preproc.errors import ImageError, ModelError, WeightsError
 from preproc.networks import ModelDescriptor, register
 from preproc.networks.cajnn import CAJNN
-from preproc.packing import plan_regions
-from preproc.tiles import TilePolicy
+from preproc.regions import plan_regions
+from preproc.tiling import TilePolicy
 from preproc.weights import save_state
 
 BOXES = [(3, 5, 33, 17), (40, 8, 71, 22), (90, 100, 131, 150), (0, 60, 9, 75), (60, 12, 88, 30)]
@@ -94,12 +94,17 @@ def test_without_neighbours_it_would_not_be(make, rng):
 
 
 @pytest.mark.parametrize("strips", [False, True])
-def test_regions_on_one_sheet_do_not_see_each_other(rng, tmp_path, strips):
+def test_regions_in_one_batch_do_not_see_each_other(rng, tmp_path, strips, monkeypatch):
     torch.manual_seed(0)
     network = CAJNN(features=8, growth=4, blocks=1)
     save_state(tmp_path / "w.safetensors", network.state_dict(), torch.float32)
     register(
-        ModelDescriptor("small-cajnn", 4, lambda: CAJNN(4, 8, 4, 1), 0, 1, radius=22, overlap=22),
+        ModelDescriptor(
+            *("small-cajnn", 4, lambda: CAJNN(4, 8, 4, 1), 0, 1),
+            radius=22,
+            overlap=22,
+            maskable=True,
+        ),
         replace=True,
     )
     enhancer = Enhancer(
@@ -109,11 +114,14 @@ def test_regions_on_one_sheet_do_not_see_each_other(rng, tmp_path, strips):
         dtype="float32",
         strips=strips,
     )
-    img, boxes = picture(rng, 260, 240), [(10, 10, 40, 20), (200, 30, 240, 45), (5, 230, 70, 250)]
-    plan = enhancer.plan_regions((260, 240), boxes)
-    assert len(plan.sheets) == 1, "all atrous convolutions and the skip are put to the test"
-    assert len(plan.windows) == 3
-    assert worst(enhancer.regions(img, boxes), crops_of(enhancer(img), boxes, 4)) == 0
+    img, boxes = picture(rng, 260, 240), [(30, 30, 60, 40), (120, 40, 155, 53), (0, 200, 55, 214)]
+    whole, shapes, extract = enhancer(img), [], CAJNN.extract
+    monkeypatch.setattr(
+        CAJNN, "extract", lambda self, x: shapes.append(x.shape) or extract(self, x)
+    )
+    crops = enhancer.regions(img, boxes)
+    assert shapes == [(3, 3, 58, 79)], "all atrous convolutions and the skip are put to the test"
+    assert worst(crops, crops_of(whole, boxes, 4)) == 0
 
 
 def test_trained_weights_keep_the_answer_within_one_level(rng):
@@ -216,12 +224,20 @@ def test_boxes_and_margins_may_be_of_other_kinds_of_numbers(make, rng):
         assert worst(make().regions(img, boxes, margin=margin), wanted) == 0
 
 
-def test_files_are_opened_first_and_margins_are_not_negative(make, rng):
-    with pytest.raises(ImageError, match="open files and bytes first"):
-        make().regions("scan.png", BOXES)
+def test_margins_are_not_negative_and_no_boxes_are_no_crops(make, rng):
     with pytest.raises(ModelError, match="whole number of px, 0 or more, but is -1"):
         make().regions(picture(rng), BOXES, margin=-1)
     assert make().regions(picture(rng), []) == []
+
+
+def test_regions_of_files_are_of_their_kind(make, rng, tmp_path):
+    array = picture(rng)
+    Image.fromarray(array).save(tmp_path / "scan.png")
+    wanted = make().regions(array, BOXES)
+    from_path = make().regions(tmp_path / "scan.png", BOXES)
+    from_bytes = make().regions((tmp_path / "scan.png").read_bytes(), BOXES)
+    assert worst([np.asarray(crop) for crop in from_path], wanted) == 0
+    assert worst([np.asarray(Image.open(io.BytesIO(crop))) for crop in from_bytes], wanted) == 0
 
 
 def test_fractions_round_outwards_and_the_border_cuts(make, rng):
@@ -232,15 +248,15 @@ def test_fractions_round_outwards_and_the_border_cuts(make, rng):
 # ------------------------------------------------------------------- passes and px
 
 
-def test_many_boxes_share_one_pass(make, rng, monkeypatch):
+def test_boxes_of_nearly_one_size_share_passes(make, rng, monkeypatch):
     shapes, forward = [], Tiny.forward
     monkeypatch.setattr(Tiny, "forward", lambda self, x: shapes.append(x.shape) or forward(self, x))
     img, enhancer = picture(rng, 600, 700), make()
-    boxes = [(50 + 160 * k % 600, 40 + 57 * k, 90 + 160 * k % 600, 54 + 57 * k) for k in range(9)]
+    boxes = [(50 + 160 * k % 600, 40 + 57 * k, 90 + 160 * k % 600, 51 + 58 * k) for k in range(8)]
     enhancer.regions(img, boxes)
-    assert len(shapes) == 1
     plan = enhancer.plan_regions((600, 700), boxes)
-    assert shapes[0][-2] * shapes[0][-1] == plan.pixels
+    assert len(plan.windows) == 8
+    assert shapes == [(8, 3, 24, 46)]
     assert plan.saved > 0.9
 
 
@@ -249,7 +265,7 @@ def test_full_memory_gives_the_same_crops_one_by_one(make, rng, monkeypatch):
     wanted = enhancer.regions(img, BOXES[:3])
 
     def small_memory(self, x):
-        if x.shape[-1] * x.shape[-2] > 48 * 57:
+        if len(x) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return forward(self, x)
 
@@ -272,8 +288,6 @@ def test_progress_counts_the_windows_px(make, rng, monkeypatch, full, count):
     monkeypatch.setattr(Tiny, "forward", small_memory)
     enhancer.regions(img, boxes, progress=lambda *counts: told.append(counts))
     plan = enhancer.plan_regions((300, 131), boxes)
-    assert plan.sheets
-    assert plan.alone
     total = count * sum(w.width * w.height for w in plan.windows)
     assert {t for _, t in told} == {total}
     done = [d for d, _ in told]
@@ -288,8 +302,8 @@ def test_boxes_all_over_the_picture_never_cost_more_than_the_picture(make):
         assert make().plan_regions((500, 500), boxes, margin=margin).saved >= 0
 
 
-def test_a_plan_keeps_every_box_whole_apart_from_others_and_on_the_sheet():
-    rng, policy, gap = np.random.default_rng(1), TilePolicy(512, 32), 4
+def test_a_plan_keeps_every_box_whole_with_its_neighbours():
+    rng, policy = np.random.default_rng(1), TilePolicy(512, 32)
     corners = rng.integers(0, 3900, (300, 2))
     boxes = [
         (x, y, x + w, y + h)
@@ -298,32 +312,20 @@ def test_a_plan_keeps_every_box_whole_apart_from_others_and_on_the_sheet():
         )
     ]
     boxes.append((100, 100, 1500, 700))
-    plan = plan_regions((4000, 4000), boxes, policy, margin=32, gap=gap, side=512)
+    plan = plan_regions((4000, 4000), boxes, policy, margin=32, side=512)
     for box, home in zip(plan.boxes, plan.home, strict=True):
         assert plan.windows[home].holds(box.grown(32, 4000, 4000))
-    seen = list(plan.alone)
-    for sheet in plan.sheets:
-        assert max(sheet.height, sheet.width) <= 512
-        taken = np.zeros((sheet.height + gap, sheet.width + gap), int)
-        for number, top, left in sheet.places:
-            window = plan.windows[number]
-            assert top + window.height <= sheet.height
-            assert left + window.width <= sheet.width
-            taken[top : top + window.height + gap, left : left + window.width + gap] += 1
-            seen.append(number)
-        assert taken.max() == 1
-    assert sorted(seen) == list(range(len(plan.windows)))
-    windows = sum(w.width * w.height for w in plan.windows)
-    assert plan.pixels < 1.25 * windows, "little of a sheet is left empty"
-    assert len(plan.sheets) < len(plan.windows) / 10
+    assert len(plan.windows) < len(boxes), "some are cheaper together"
+    assert plan.pixels == sum(policy.pixels(w.height, w.width) for w in plan.windows)
+    assert plan.pixels < plan.whole_pixels
 
 
 def test_windows_that_are_cheaper_together_are_one():
     policy = TilePolicy(512, 32)
 
     def windows(*boxes):
-        return plan_regions((300, 900), boxes, policy, margin=32, gap=4, side=512).windows
+        return plan_regions((300, 900), boxes, policy, margin=32, side=512).windows
 
     assert windows((50, 100, 90, 115), (98, 100, 140, 115)) == (Box(18, 68, 172, 147),)
     assert len(windows((50, 100, 90, 115), (300, 100, 340, 115))) == 2
-    assert len(windows((50, 100, 350, 115), (355, 100, 700, 115))) == 2, "the union fits no sheet"
+    assert len(windows((50, 100, 350, 115), (355, 100, 700, 115))) == 2, "the union is too long"

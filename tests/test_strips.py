@@ -15,14 +15,15 @@ from live_memory import LiveMemory
 from preproc import Enhancer
 from preproc.enhancer import GPU_TILE
 from preproc.errors import WeightsError
-from preproc.mixing import only_inside, stack
 from preproc.networks import find, register
 from preproc.networks.cajnn import CAJNN
+from preproc.networks.masking import install_masks, masked
 from preproc.networks.registry import ModelDescriptor
 from preproc.resize import imresize
 from preproc.runtime import Runtime
 from preproc.strips import Splittable, Strips
-from preproc.tiles import TilePolicy
+from preproc.tiles import stack
+from preproc.tiling import TilePolicy
 from preproc.weights import save_state
 
 
@@ -87,10 +88,10 @@ def test_a_strip_with_one_neighbour_less_would_show(small):
 @torch.inference_mode()
 def test_pictures_of_different_sizes_keep_their_own_edges_in_strips(small):
     crops = [torch.rand(3, 50, 20), torch.rand(3, 41, 23)]
+    install_masks(small)
     runtime = Runtime(Strips(small, shrink=True, pixels=1), torch.device("cpu"), torch.float32)
-    batch, inside = stack(crops)
-    together = runtime(batch, inside)
-    with only_inside(None):
+    together = runtime(*stack(crops))
+    with masked(None):
         for one, crop in zip(together, crops, strict=True):
             alone = small(crop[None])[0]
             own = one[:, : alone.shape[1], : alone.shape[2]]

@@ -6,9 +6,10 @@ from torch.nn import functional as F
 
 from preproc import tiles
 from preproc.errors import ModelError
+from preproc.memory import DeviceMemoryError
 from preproc.progress import advance
-from preproc.runtime import DeviceMemoryError
-from preproc.tiles import Span, TilePolicy, pad, run_tiles
+from preproc.tiles import pad, run_tiles
+from preproc.tiling import Span, TilePolicy
 
 
 def nearest(x, inside=None):
@@ -217,7 +218,7 @@ def test_progress_tells_of_parts_of_a_pass():
 FULL = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
 
-@pytest.mark.parametrize("step", ["stack", "_cut", "paste"])
+@pytest.mark.parametrize("step", ["stack", "_cut", "_paste"])
 def test_a_full_host_memory_halves_as_a_full_device_does(monkeypatch, step):
     made, picture = getattr(tiles, step), torch.rand(3, 200, 180)
 

@@ -323,12 +323,12 @@ def _report(summary: Summary, plan: Plan, seconds: float, console: Console) -> N
     if plan.unopened:
         from preproc import heif
 
-        endings = {path.suffix.lower() for path in plan.unopened}
+        extensions = {path.suffix.lower() for path in plan.unopened}
         files = "1 file was" if len(plan.unopened) == 1 else f"{len(plan.unopened)} files were"
         way_out = "convert to PNG, JPEG or TIFF first"
-        if endings & heif.ENDINGS:
+        if extensions & heif.EXTENSIONS:
             way_out += f"; for HEIC, {heif.INSTALL}"
-        named = ", ".join(sorted(endings))
+        named = ", ".join(sorted(extensions))
         console.print(f"{files} left out: Pillow cannot open {named}; {way_out}.")
     if summary.interrupted:
         console.print(

@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from preproc.errors import ModelError
-from preproc.mixing import inside
 from preproc.networks.blocks import SubPixel, upsampling_steps
 from preproc.networks.convolution import Conv2d, ResidualConv2d, scaled_sum
 from preproc.networks.dense import FusedDense, can_fuse
+from preproc.networks.masking import current_mask
 from preproc.networks.precision import Float32Conv2d
 from preproc.networks.registry import ModelDescriptor, register
 
@@ -105,7 +105,7 @@ class DenseBlock(nn.Module):
         """
         # A compiler cannot look into the kernels.
         if not torch.compiler.is_compiling() and self._fused is not None:
-            return self._fused(x, base, inside())
+            return self._fused(x, base, current_mask())
         stack = x
         for conv in self.convs[:4]:
             grown = conv(stack)
@@ -259,8 +259,8 @@ class CAJNN(nn.Module):
     def reset_parameters(self) -> None:
         """Kaiming for the slope that follows; a tenth of it in the dense blocks and the last layer.
 
-        Scaling every layer by 0.1, as the skeleton's reference code does, starves the first layers:
-        behind the atrous pyramid their gradients start below Adam's epsilon.
+        Scaling every layer by 0.1, as the training code of ESRGAN does with the same trunk, starves
+        the first layers: behind the atrous pyramid their gradients start below Adam's epsilon.
         """
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d):
@@ -337,6 +337,7 @@ def _descriptor(
         parameters=parameters,
         macs_per_pixel=macs_per_pixel,
         radius=radius(shape[2]),
+        maskable=True,
         # Half precision is as fast on a GPU and ten times nearer to float32.
         dtypes=(torch.float16, torch.bfloat16),
         title=title,

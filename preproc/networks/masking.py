@@ -1,0 +1,58 @@
+"""Pictures of different sizes in one batch, each with exactly the answer it has alone.
+
+A convolution takes what lies outside a picture as zero, at every layer. Smaller pictures of a batch
+are filled up with their edges, as a bilinear skip sees them at the border of a picture, and a mask
+sets what is outside their own extent to zero again in front of every convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from torch import Tensor, nn
+
+_masks: ContextVar[dict[int, Tensor] | None] = ContextVar("masks", default=None)
+
+
+def install_masks(network: nn.Module) -> None:
+    """Let a network's convolutions see what `masked` says; a second time changes nothing.
+
+    Its descriptor has to say that it is ``maskable``.
+    """
+    for module in network.modules():
+        mixes = isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1)
+        if mixes and _clear_outside not in module._forward_pre_hooks.values():
+            module.register_forward_pre_hook(_clear_outside)
+
+
+@contextmanager
+def masked(mask: Tensor | None) -> Iterator[None]:
+    """Let networks see zeros outside pictures.
+
+    Args:
+        mask: (N, 1, H, W), 1 at the px of pictures and 0 elsewhere; None where all px are.
+    """
+    token = _masks.set(None if mask is None else {1: mask})
+    try:
+        yield
+    finally:
+        _masks.reset(token)
+
+
+def current_mask() -> Tensor | None:
+    """The mask that `masked` was given, where there is one."""
+    masks = _masks.get()
+    return None if masks is None else masks[1]
+
+
+def _clear_outside(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+    masks = _masks.get()
+    if masks is None:
+        return None
+    x, *others = inputs
+    factor = x.shape[-1] // masks[1].shape[-1]
+    if factor not in masks:
+        masks[factor] = masks[1].repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+    return x * masks[factor].to(x.dtype), *others

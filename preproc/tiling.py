@@ -1,0 +1,161 @@
+"""Large pictures in pieces: where to cut and what to keep. Geometry only.
+
+A tile is a window that goes through the network and a core inside it that is kept. Windows overlap,
+so that every core has ``overlap`` px of real neighbours on its inner sides; at the picture's
+border window and picture end together, so that the border is treated as in the whole picture. Cores
+meet without overlapping. Blending was left out: an error falls with its distance from the window's
+edge, so the middle of an overlap is where both sides err least, and a blend would mix in the worse
+px around it.
+
+Windows of one picture all have one shape, so that they can go through the network as a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+from preproc.errors import ModelError
+
+_LEAST_CORE = 16  # px a side; halving goes no further, for nearly all work would be overlap
+
+
+@dataclass(frozen=True)
+class TilePolicy:
+    """How pictures are cut; says nothing of how it is done.
+
+    Attributes:
+        size: longest side of a window in LR px; None keeps every picture whole.
+        overlap: LR px of real neighbours around a core on its inner sides.
+        border: LR px of reflection around a picture, not kept; neutral value 0.
+        minimum: smallest allowed extent of a window; neutral value 1.
+        multiple_of: extents must be multiples of it; neutral value 1.
+        bucket: windows share a batch when they are equal once their sides are rounded up to
+            multiples of it; neutral value 1, for equal windows only.
+        mixed: longest side in LR px of windows that may share a batch so; larger ones share one
+            with equal windows only.
+    """
+
+    size: int | None
+    overlap: int
+    border: int = 0
+    minimum: int = 1
+    multiple_of: int = 1
+    bucket: int = 1
+    mixed: int = 128
+
+    def __post_init__(self) -> None:
+        if self.overlap < 0:
+            raise ModelError(f"overlap must be a number of px of 0 or more, but is {self.overlap}.")
+        if self.size is not None and self.size < self.least_size:
+            raise ModelError(
+                f"Tiles of {self.size} px leave no room between overlaps of {self.overlap} px; "
+                f"choose a tile of {self.least_size} px or more, or a smaller overlap."
+            )
+
+    @property
+    def least_size(self) -> int:
+        """Smallest useful window in LR px."""
+        least = 2 * _up(self.overlap, self.multiple_of) + max(_LEAST_CORE, self.multiple_of)
+        return _up(max(least, self.minimum), self.multiple_of)
+
+    def padded(self, extent: int) -> int:
+        """The extent in px that a picture's side, border included, is given by reflection."""
+        return _up(max(extent, self.minimum), self.multiple_of)
+
+    def group(self, tile: Tile) -> tuple[int, int]:
+        """What tiles must have in common to share a batch: the shape, or nearly."""
+        height, width = tile.shape
+        if max(height, width) > self.mixed:
+            return height, width
+        return _up(height, self.bucket), _up(width, self.bucket)
+
+    def tiles(self, height: int, width: int) -> list[Tile]:
+        """The tiles of a picture, row by row, all of one shape."""
+        y, x = (
+            Span(-self.border, self.padded(side + 2 * self.border) - self.border, 0, side)
+            for side in (height, width)
+        )
+        whole = Tile(y, x)
+        return [whole] if self.size is None else self.split(whole, self.size)
+
+    def pixels(self, height: int, width: int) -> int:
+        """LR px that the network computes for a picture, those computed twice counted twice."""
+        return sum(math.prod(tile.shape) for tile in self.tiles(height, width))
+
+    def split(self, tile: Tile, size: int) -> list[Tile]:
+        """Cut a tile so that no window is longer than ``size`` px; its core stays covered."""
+        rows = tile.y.split(size, self.overlap, self.multiple_of)
+        columns = tile.x.split(size, self.overlap, self.multiple_of)
+        return [Tile(y, x) for y in rows for x in columns]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A tile along one axis, in LR px: the window [start, stop) and the core kept from it."""
+
+    start: int
+    stop: int
+    core_start: int
+    core_stop: int
+
+    @property
+    def length(self) -> int:
+        """Extent of the window in px."""
+        return self.stop - self.start
+
+    def split(self, size: int, overlap: int, multiple_of: int = 1) -> list[Span]:
+        """Cut the window into the fewest equal ones, evenly spread; cores end mid-overlap.
+
+        Args:
+            size: longest new window; above twice the overlap.
+            overlap: px between a new cut and the end of either window, at least.
+            multiple_of: starts and lengths are multiples of it, as this span's are.
+        """
+        if self.length <= size:
+            return [self]
+        shared = 2 * _up(overlap, multiple_of)
+        count = -(-(self.length - shared) // (size // multiple_of * multiple_of - shared))
+        window = _up(-(-(self.length + (count - 1) * shared) // count), multiple_of)
+        slack = self.length - window
+        starts = [
+            self.start + i * slack // (count - 1) // multiple_of * multiple_of for i in range(count)
+        ]
+        cuts = [(left + window + right) // 2 for left, right in pairwise(starts)]
+        edges = [self.core_start, *(self._in_core(cut) for cut in cuts), self.core_stop]
+        return [
+            Span(start, start + window, low, high)
+            for start, (low, high) in zip(starts, pairwise(edges), strict=True)
+            if low < high
+        ]
+
+    def core(self, scale: int = 1) -> slice:
+        """Where the core lies in the window's result, which has ``scale`` px a px."""
+        return slice(scale * (self.core_start - self.start), scale * (self.core_stop - self.start))
+
+    def _in_core(self, position: int) -> int:
+        return min(max(position, self.core_start), self.core_stop)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A window of a picture and the core of it that is kept."""
+
+    y: Span
+    x: Span
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the window in LR px."""
+        return self.y.length, self.x.length
+
+    @property
+    def kept(self) -> int:
+        """LR px of the core."""
+        return (self.y.core_stop - self.y.core_start) * (self.x.core_stop - self.x.core_start)
+
+
+def _up(value: int, multiple_of: int) -> int:
+    """Round up to a multiple."""
+    return -(-value // multiple_of) * multiple_of
