@@ -40,7 +40,8 @@ from eval_tasks.word_crops import CROPS, GROUND_TRUTH, Crop, find_crops, pixels
 from eval_tasks.word_sheet import Sample, draw
 from preproc import __version__
 from preproc.degrade import Pixels
-from preproc.saving import require_writable, save
+from preproc.files import require_writable
+from preproc.saving import save
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""

@@ -38,7 +38,7 @@ from integrations.view import Regions
 from preproc import __version__
 from preproc.degrade import Pixels, mod_crop
 from preproc.errors import ImageError
-from preproc.saving import require_writable
+from preproc.files import require_writable
 
 _ORIGINAL = arms.Arm("original", 1, lambda img: img)
 

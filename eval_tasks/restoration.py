@@ -32,11 +32,11 @@ from eval_tasks.progress import progress_bar
 from preproc import __version__
 from preproc.degrade import Pixels, bicubic_down, bicubic_up, jpeg, mod_crop
 from preproc.errors import ImageError, ModelError
+from preproc.files import require_writable
 from preproc.metrics import PROTOCOLS, Protocol
 from preproc.networks import find
 from preproc.pil_modes import to_rgb
 from preproc.plan import picture_extensions
-from preproc.saving import require_writable
 
 if TYPE_CHECKING:
     from preproc.enhancer import Enhancer

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from eval_tasks.evaluators.reports import write_text
 from eval_tasks.evaluators.wider import SUBSETS, Flags, Floats, Truth
-from preproc.errors import ImageError, OutputError, PreprocError
+from preproc.errors import ImageError, PreprocError
 
 FACES_FILE = "wider_face_val.mat"
 """The .mat file that lists all faces; beside it lies one for each subset."""
@@ -124,11 +125,4 @@ def write_file(path: Path, image: str, detections: Floats) -> None:
     """
     rows = (" ".join([*(f"{side:.3f}" for side in row[:4]), f"{row[4]:.9g}"]) for row in detections)
     text = "\n".join([image, str(len(detections)), *rows, ""])
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8", newline="")
-        temporary.replace(path)
-    except OSError as error:
-        cause = error.strerror or str(error)
-        raise OutputError(f"Cannot write the detections {path}: {cause}.") from error
+    write_text(path, text)
