@@ -24,13 +24,14 @@ from torch.profiler import ProfilerActivity, profile
 
 from preproc.bench import Timing, parse_size
 from preproc.devices import choose_device, choose_dtype
+from preproc.manifest import entries
 from preproc.memory import keep_heap
 from preproc.networks import find
 from preproc.networks.blocks import SubPixel
 from preproc.networks.cajnn import CAJNN, DenseBlock
 from preproc.networks.convolution import Conv2d, ResidualConv2d
 from preproc.strips import STRIP_PIXELS, Strips, strip_pixels
-from preproc.weights import entries, load_network
+from preproc.weights import load_network
 
 
 def steps(network: CAJNN, dtype: torch.dtype) -> dict[str, Callable[[CAJNN], nn.Module]]:

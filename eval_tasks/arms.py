@@ -166,7 +166,7 @@ def _model_arm(
     model: str, weights: str | Path | None, device: str | None, strength: float, *, returned: bool
 ) -> Arm:
     from preproc.enhancer import Enhancer  # noqa: PLC0415 - the plain arms need no torch
-    from preproc.weights import entry_for  # noqa: PLC0415
+    from preproc.manifest import entry_for  # noqa: PLC0415
 
     enhancer = Enhancer(
         model, weights=weights, to_input_size=returned, device=device, strength=strength

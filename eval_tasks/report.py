@@ -29,9 +29,9 @@ from eval_tasks.restoration import images_in, pairs
 from preproc import Enhancer, __version__
 from preproc.degrade import Pixels, bicubic_up
 from preproc.files import require_writable
+from preproc.manifest import WeightsEntry, entries, shipped_folder
 from preproc.metrics import PROTOCOLS
 from preproc.networks import find, list_models
-from preproc.weights import WeightsEntry, entries, shipped_folder
 
 _CHOOSING = "Kodak24"
 _SETS = {_CHOOSING: "sr_val", "Set5": "sr_test", "Set14": "sr_test", "BSD100": "sr_test"}

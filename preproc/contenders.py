@@ -22,11 +22,12 @@ from torch import Tensor, nn
 
 from preproc.devices import choose_dtype
 from preproc.enhancer import Enhancer
+from preproc.manifest import entries
 from preproc.networks import ModelDescriptor, find
 from preproc.runtime import Runtime
 from preproc.samples import from_float, to_float
 from preproc.strips import Splittable, Strips, strip_pixels
-from preproc.weights import entries, load_network, save_state
+from preproc.weights import load_network, save_state
 
 Part = Literal["network", "stage"]
 Work: TypeAlias = Callable[[Sequence[bytes]], Callable[[], object]]

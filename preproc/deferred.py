@@ -14,8 +14,8 @@ from preproc import __version__
 from preproc.cache import PictureCache, key_of
 from preproc.enhancer import Enhancer, require_options
 from preproc.errors import ModelError, PreprocError, WeightsError
+from preproc.manifest import entry_for, sha256_of
 from preproc.networks import find
-from preproc.weights import entry_for, sha256_of
 
 InWorker: TypeAlias = Literal["error", "cpu"]
 

@@ -440,9 +440,9 @@ class TestModels:
         monkeypatch: pytest.MonkeyPatch,
         capfd: pytest.CaptureFixture[str],
     ) -> None:
-        from preproc import weights
+        from preproc import manifest
 
-        entry = weights.WeightsEntry(
+        entry = manifest.WeightsEntry(
             model="cajnn",
             scale=4,
             file="c.safetensors",
@@ -450,7 +450,7 @@ class TestModels:
             bytes=1,
             parameters=1,
             recipe="r.toml",
-            data=(weights.DataSource("pictures", "CC0"),),
+            data=(manifest.DataSource("pictures", "CC0"),),
             steps=1234,
             train_time=1.0,
             results={},
@@ -459,8 +459,8 @@ class TestModels:
             card="c.md",
         )
         (tmp_path / "c.md").write_text("# The card of it")
-        monkeypatch.setattr(weights, "entries", lambda: [entry])
-        monkeypatch.setattr(weights, "shipped_folder", lambda: tmp_path)
+        monkeypatch.setattr(manifest, "entries", lambda: [entry])
+        monkeypatch.setattr(manifest, "shipped_folder", lambda: tmp_path)
         assert call("models", "cajnn") == 0
         shown = capfd.readouterr().out
         for fact in ("14,847,491", "1,234 steps", "pictures (CC0)", "CC-BY-4.0", "# The card"):

@@ -17,6 +17,7 @@ from torch import nn
 from preproc import Enhancer
 from preproc.devices import choose_dtype
 from preproc.errors import ModelError
+from preproc.manifest import shipped_folder
 from preproc.networks import find
 from preproc.networks.blocks import SubPixel
 from preproc.networks.cajnn import CAJNN, RRDB, Stacks
@@ -25,7 +26,7 @@ from preproc.networks.convolution import Conv2d, ResidualConv2d, _can_fuse
 from preproc.networks.inference import inference_form
 from preproc.networks.precision import Float32Conv2d
 from preproc.runtime import PrecisionWarning, Runtime
-from preproc.weights import save_state, shipped_folder
+from preproc.weights import save_state
 
 CPU = torch.device("cpu")
 LEVEL = 1 / 255

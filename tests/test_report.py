@@ -8,7 +8,7 @@ from PIL import Image
 
 from eval_tasks import report
 from eval_tasks.evaluators.crops import SIDE, gains
-from preproc.weights import entries
+from preproc.manifest import entries
 
 data = pytest.importorskip("skimage.data", reason="the photograph comes with scikit-image")
 

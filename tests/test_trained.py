@@ -11,9 +11,10 @@ from conftest import tiled_difference
 
 from preproc import Enhancer
 from preproc.degrade import bicubic_down, bicubic_up, jpeg
+from preproc.manifest import entries, read_card
 from preproc.metrics import psnr
 from preproc.networks import Tiling, find
-from preproc.weights import entries, load_state, read_card
+from preproc.weights import load_state
 
 data = pytest.importorskip("skimage.data", reason="the photograph comes with scikit-image")
 

@@ -28,6 +28,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from preproc.degrade import bicubic_down, jpeg
 from preproc.errors import OutputError, RecipeError, WeightsError
+from preproc.manifest import MANIFEST, entries, entry_for, read_card
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
@@ -48,7 +49,7 @@ from preproc.training.start_nearest import start_nearest
 from preproc.training.text import text_picture
 from preproc.training.together import ASKED_EVERY, agree
 from preproc.training.train import CHECKPOINT, CURVE, RECORD, WEIGHTS, make_network, run
-from preproc.weights import MANIFEST, entries, entry_for, load_state, read_card
+from preproc.weights import load_state
 
 SMALL = """
 model = "cajnn-light"

@@ -21,8 +21,9 @@ from preproc import Enhancer
 from preproc.cache import PictureCache
 from preproc.deferred import EnhancerOptions
 from preproc.errors import ImageError, ModelError, PreprocError, WeightsError
+from preproc.manifest import entries
 from preproc.networks import find, register
-from preproc.weights import entries, load_network
+from preproc.weights import load_network
 
 tv_tensors = pytest.importorskip("torchvision.tv_tensors", reason="torchvision is not installed")
 v2 = pytest.importorskip("torchvision.transforms.v2")

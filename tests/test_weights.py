@@ -15,10 +15,11 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from preproc import weights
+from preproc import manifest, weights
 from preproc.errors import ModelError, OutputError, WeightsError
+from preproc.manifest import DataSource, WeightsEntry
 from preproc.networks import ModelDescriptor, find
-from preproc.weights import DataSource, WeightsEntry, load_network, load_state, save_state
+from preproc.weights import load_network, load_state, save_state
 
 
 class Tiny(nn.Module):
@@ -49,7 +50,7 @@ def folder(tmp_path: Path, state: dict[str, torch.Tensor]) -> Path:
     (tmp_path / "manifest.json").write_text('{"format": 1, "entries": []}')
     (tmp_path / "tiny.md").write_text("# tiny")
     save_state(tmp_path / "tiny.safetensors", state)
-    weights.add_entry(entry(tmp_path), folder=tmp_path)
+    manifest.add_entry(entry(tmp_path), folder=tmp_path)
     return tmp_path
 
 
@@ -58,7 +59,7 @@ def entry(folder: Path, file: str = "tiny.safetensors") -> WeightsEntry:
         model="tiny",
         scale=1,
         file=file,
-        sha256=weights.sha256_of(folder / file),
+        sha256=manifest.sha256_of(folder / file),
         bytes=(folder / file).stat().st_size,
         parameters=84,
         recipe="recipes/tiny.toml",
@@ -73,7 +74,7 @@ def entry(folder: Path, file: str = "tiny.safetensors") -> WeightsEntry:
 
 
 def test_what_was_added_is_listed_and_loaded(folder: Path, state: dict[str, torch.Tensor]) -> None:
-    assert weights.entries(folder=folder) == [entry(folder)]
+    assert manifest.entries(folder=folder) == [entry(folder)]
     loaded = load_state(TINY, folder=folder)
     assert loaded["conv.weight"].dtype == torch.float32
     assert loaded["seen"].dtype == torch.int64
@@ -174,7 +175,7 @@ def test_a_model_without_shipped_weights_names_the_way_out(folder: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "manifest",
+    "content",
     [
         "",
         "{",
@@ -186,10 +187,10 @@ def test_a_model_without_shipped_weights_names_the_way_out(folder: Path) -> None
         '{"format": 1, "entries": [1]}',
     ],
 )
-def test_a_malformed_manifest_is_a_sentence(folder: Path, manifest: str) -> None:
-    (folder / "manifest.json").write_text(manifest)
+def test_a_malformed_manifest_is_a_sentence(folder: Path, content: str) -> None:
+    (folder / "manifest.json").write_text(content)
     with pytest.raises(WeightsError, match=r"manifest\.json .*reinstall preproc"):
-        weights.entries(folder=folder)
+        manifest.entries(folder=folder)
 
 
 @pytest.mark.parametrize(
@@ -197,11 +198,11 @@ def test_a_malformed_manifest_is_a_sentence(folder: Path, manifest: str) -> None
     [("file", "../tiny.safetensors"), ("file", "tiny.pth"), ("sha256", "AB"), ("card", "/etc/x")],
 )
 def test_an_entry_cannot_point_elsewhere(folder: Path, field: str, value: str) -> None:
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["entries"][0][field] = value
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    content = json.loads((folder / "manifest.json").read_text())
+    content["entries"][0][field] = value
+    (folder / "manifest.json").write_text(json.dumps(content))
     with pytest.raises(WeightsError, match="tiny x1"):
-        weights.entries(folder=folder)
+        manifest.entries(folder=folder)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -333,7 +334,7 @@ def test_a_failed_write_changes_nothing_and_leaves_no_part(
     with pytest.raises(OutputError, match=r"no room left on the disk to write .*; free some"):
         save_state(folder / "tiny.safetensors", Tiny().state_dict())
     with pytest.raises(OutputError, match=r"no room left on the disk to write .*; free some"):
-        weights.add_entry(replace(entry(folder), steps=11), folder=folder)
+        manifest.add_entry(replace(entry(folder), steps=11), folder=folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -346,9 +347,9 @@ def test_saving_into_a_file_or_by_another_name_is_a_sentence(tmp_path: Path) -> 
 
 
 def test_an_entry_replaces_its_predecessor_and_keeps_the_others(folder: Path) -> None:
-    weights.add_entry(replace(entry(folder), scale=4), folder=folder)
-    weights.add_entry(replace(entry(folder), steps=11), folder=folder)
-    listed = weights.entries(folder=folder)
+    manifest.add_entry(replace(entry(folder), scale=4), folder=folder)
+    manifest.add_entry(replace(entry(folder), steps=11), folder=folder)
+    listed = manifest.entries(folder=folder)
     assert [(e.scale, e.steps) for e in listed] == [(1, 11), (4, 10)]
 
 
@@ -361,25 +362,25 @@ def test_an_entry_that_is_untrue_is_not_listed(folder: Path) -> None:
         ({"card": "absent.md"}, "card"),
     ):
         with pytest.raises(WeightsError, match=said):
-            weights.add_entry(replace(entry(folder), **change), folder=folder)
+            manifest.add_entry(replace(entry(folder), **change), folder=folder)
     assert (folder / "manifest.json").read_bytes() == before
 
 
 def test_the_card_is_read_or_missed(folder: Path) -> None:
-    assert weights.read_card(entry(folder), folder=folder) == "# tiny"
+    assert manifest.read_card(entry(folder), folder=folder) == "# tiny"
     (folder / "tiny.md").unlink()
     with pytest.raises(WeightsError, match=r"card of tiny x1.*git checkout"):
-        weights.read_card(entry(folder), folder=folder)
+        manifest.read_card(entry(folder), folder=folder)
 
 
 def test_everything_shipped_is_whole_described_and_fits_its_network() -> None:
     folder = weights.shipped_folder()
-    listed = weights.entries()
+    listed = manifest.entries()
     for shipped in listed:
         descriptor = find(shipped.model, shipped.scale)
         assert shipped.parameters == descriptor.parameters
         assert load_state(descriptor)
-        assert weights.read_card(shipped)
+        assert manifest.read_card(shipped)
         assert (folder.parent / shipped.recipe).is_file(), shipped.recipe
     undescribed = {path.name for path in folder.glob("*.safetensors")} - {e.file for e in listed}
     assert not undescribed

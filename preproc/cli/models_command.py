@@ -13,8 +13,8 @@ from rich.table import Column, Table
 from preproc.cli.console import with_prefix
 
 if TYPE_CHECKING:
+    from preproc.manifest import WeightsEntry
     from preproc.networks import ModelDescriptor
-    from preproc.weights import WeightsEntry
 
 _MODEL_COLUMNS = ("Scale", "Parameters", "MAC/px", "Large pictures", "Weights")
 _Shipped = Mapping[tuple[str, int], "WeightsEntry"]
@@ -33,8 +33,8 @@ def models(
 
         preproc models cajnn
     """
+    from preproc.manifest import entries
     from preproc.networks import find, list_models
-    from preproc.weights import entries
 
     shipped = {(entry.model, entry.scale): entry for entry in entries()}
     if name is None:
@@ -84,6 +84,6 @@ def _print_model(descriptor: ModelDescriptor, entry: WeightsEntry | None) -> Non
         if value:
             typer.echo(f"  {name:15}{value}")
     if entry is not None:
-        from preproc.weights import read_card
+        from preproc.manifest import read_card
 
         typer.echo("\n" + read_card(entry))

@@ -50,7 +50,7 @@ class ModelDescriptor:
     ``build()`` returns a module that maps a float tensor (N, 3, H, W), RGB in [0, 1], to
     (N, 3, scale*H, scale*W), RGB, not clamped, of the input's dtype or float32. It keeps no state
     between calls and knows nothing of images, tiles or devices. Licence, card and measured results
-    belong to weights rather than to a network: ``preproc.weights.entry_for`` has them.
+    belong to weights rather than to a network: ``preproc.manifest.entry_for`` has them.
 
     Attributes:
         name: registry name, lower case with dashes, shared by the scales of one architecture.

@@ -15,20 +15,20 @@ from safetensors.torch import load_file
 
 from eval_tasks import restoration
 from preproc.errors import OutputError, RecipeError, WeightsError
-from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL, Protocol
-from preproc.networks import ModelDescriptor, find, list_models
-from preproc.training.curve import Point, read_curve, write_curve
-from preproc.training.train import RECORD, WEIGHTS
-from preproc.weights import (
+from preproc.manifest import (
     MANIFEST,
     DataSource,
     WeightsEntry,
     add_entry,
     entries,
-    save_state,
     sha256_of,
     shipped_folder,
 )
+from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL, Protocol
+from preproc.networks import ModelDescriptor, find, list_models
+from preproc.training.curve import Point, read_curve, write_curve
+from preproc.training.train import RECORD, WEIGHTS
+from preproc.weights import save_state
 
 CHOOSING_SET = "Kodak24"
 MARGIN = 0.05  # dB that new weights must gain on the choosing set
