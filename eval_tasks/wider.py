@@ -34,6 +34,18 @@ from preproc import __version__
 from preproc.errors import ImageError, PreprocError
 from preproc.saving import require_writable
 
+_SEARCHING = {
+    "--enhance": "enhance",
+    "--model": "model",
+    "--weights": "weights",
+    "--strength": "strength",
+    "--enlarged-only": "enlarged_only",
+    "--arm": "peers",
+    "--jpeg": "jpeg",
+    "--min-face-size": "min_face_size",
+}
+"""Options that say how pictures are searched, which detections made elsewhere were already."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the evaluation; ``argv`` is the command line without the program's name.
@@ -41,8 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 1 after an error message on stderr.
     """
-    options = _parser().parse_args(argv)
-    return exit_code(lambda: _run(options))
+    parser = _parser()
+    options = parser.parse_args(argv)
+    changed = [
+        option
+        for option, name in _SEARCHING.items()
+        if getattr(options, name) != parser.get_default(name)
+    ]
+    return exit_code(lambda: _run(options, changed))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,11 +130,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace, changed: Sequence[str]) -> None:
+    """Run the evaluation; ``changed`` are those of `_SEARCHING` that differ from their defaults."""
     start = time.perf_counter()
     elsewhere = bool(options.detections)
-    if elsewhere and (options.enhance or options.model or options.peers):
-        raise PreprocError("--detections scores what is there; ask for models in a run of its own.")
+    if elsewhere and changed:
+        raise PreprocError(
+            f"--detections scores what is there, so {', '.join(changed)} would change nothing; "
+            "search pictures in a run of its own."
+        )
     if options.all_images and not elsewhere:
         raise PreprocError("--all-images needs --detections: absent images cannot be searched.")
     labelled = read_truth(options.ground_truth or _ground_truth(options.data))

@@ -544,7 +544,9 @@ def test_absent_images_count_when_detections_are_scored_for_all(data, tmp_path, 
     )
     command = ["--data", data, "--output", tmp_path / "out", "--detections", tmp_path]
     for extra, hard, without in (([], 1.0, 1), (["--all-images"], 0.5, 2)):
-        assert run_script(capsys, *command, *extra)[0] == 0
+        code, out, _ = run_script(capsys, *command, *extra)
+        assert code == 0
+        assert f"images without a file {without} in {tmp_path.name} " in out
         report = json.loads((tmp_path / "out" / "detections.json").read_text())
         (row,) = report["rows"]
         assert row["ap"] == {"easy": 1.0, "medium": 1.0, "hard": hard}
@@ -570,7 +572,15 @@ def test_every_kth_image_of_each_event_counts_by_name(data, tmp_path, capsys):
         (["--data", ".", "--ground-truth", "eval_gt"], "WIDER_val"),
         (["--data", "DATA", "--detections", "nowhere"], "There is no folder nowhere"),
         (["--data", "DATA", "--detections", "."], "no detections of these 2 images"),
-        (["--data", "DATA", "--detections", ".", "--enhance"], "--detections"),
+        (["--data", "DATA", "--detections", ".", "--enhance"], "so --enhance would change nothing"),
+        (
+            ["--data", "DATA", "--detections", ".", "--jpeg", "40", "--min-face-size", "6"],
+            "so --jpeg, --min-face-size would change nothing",
+        ),
+        (
+            ["--data", "DATA", "--detections", ".", "--strength", "0.5", "--weights", "f"],
+            "so --weights, --strength would change nothing",
+        ),
         (["--data", "DATA", "--all-images"], "--all-images needs --detections"),
         (["--data", "DATA", "--model", "no-such-model"], "no-such-model"),
     ],
