@@ -425,6 +425,36 @@ def test_settings_and_boxes_are_in_px_of_the_original(
     assert min(run.seconds()) >= 0
 
 
+def finished_run(folder):
+    """A run with one picture searched, and what searches another as ``e/<name>``."""
+    arm = Arm("any", 1, lambda img: img)
+    run = Run(arm, Settings("any"), folder / "run")
+    picture = folder / "p.png"
+    Image.new("RGB", (40, 40), "gray").save(picture)
+
+    def make(name):
+        run.make({f"e/{name}": picture}, FixedFace(), lambda: None)
+
+    make("first")
+    return run, make
+
+
+@pytest.mark.parametrize(
+    "torn", ["", "e/other,0.12", "e/other,1.5,2", '"e/oth', "e/other,1.5,x,cpu"]
+)
+def test_times_that_were_cut_short_are_left_out(torn, tmp_path):
+    run, make = finished_run(tmp_path)
+    times = run.folder / "seconds.csv"
+    times.write_text(torn)
+    assert run.seconds() is None
+    make("second")
+    (*before, row) = times.read_text().splitlines()
+    assert before == [torn] * bool(torn)
+    assert row.startswith("e/second,")
+    times.write_text(f"e/a,1,3,cpu\n{torn}\ne/b,2,5,cpu\n")
+    assert run.seconds() == (1.5, 4)
+
+
 def test_settings_that_matter_have_folders_of_their_own():
     settings = [
         Settings("bicubic x4"),
