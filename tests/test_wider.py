@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from eval_tasks.evaluators.wider_files import read_detections, read_file, read_t
 from eval_tasks.evaluators.wider_scores import gain, gap_closed, score
 from eval_tasks.wider_runs import Run, Settings
 from eval_tasks.wider_tables import verdicts
-from preproc.errors import ImageError
+from preproc.errors import ImageError, OutputError
 
 FAR = 500.0
 """Where no face is."""
@@ -321,6 +322,29 @@ def test_a_damaged_file_is_named(text, tmp_path):
     path.write_text(text)
     with pytest.raises(ImageError, match=r"p\.txt is not in WIDER FACE's format"):
         read_file(path)
+
+
+def test_two_runs_may_write_the_same_file_at_once(tmp_path, monkeypatch):
+    path = tmp_path / "p.txt"
+    replace = Path.replace
+
+    def overtaken(self, target):
+        with monkeypatch.context() as context:
+            context.setattr(Path, "replace", replace)
+            write_file(path, "p.jpg", found())
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", overtaken)
+    write_file(path, "p.jpg", found((face(), 1.0)))
+    assert len(read_file(path)) == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path):
+    (tmp_path / "p.txt").mkdir()
+    with pytest.raises(OutputError, match=r"Cannot write the detections .*p\.txt"):
+        write_file(tmp_path / "p.txt", "p.jpg", found())
+    assert list(tmp_path.iterdir()) == [tmp_path / "p.txt"]
 
 
 # Scores

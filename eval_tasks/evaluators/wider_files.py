@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -124,11 +125,15 @@ def write_file(path: Path, image: str, detections: Floats) -> None:
     """
     rows = (" ".join([*(f"{side:.3f}" for side in row[:4]), f"{row[4]:.9g}"]) for row in detections)
     text = "\n".join([image, str(len(detections)), *rows, ""])
-    temporary = path.with_name(f".{path.name}.part")
+    # Another run may write the same file now; a picture's name may leave no room for more.
+    temporary = path.with_name(f".{uuid4().hex[:12]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8", newline="")
-        temporary.replace(path)
+        try:
+            temporary.write_text(text, encoding="utf-8", newline="")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         cause = error.strerror or str(error)
         raise OutputError(f"Cannot write the detections {path}: {cause}.") from error
