@@ -324,6 +324,17 @@ def test_a_damaged_file_is_named(text, tmp_path):
         read_file(path)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse some of these names")
+@pytest.mark.parametrize("name", ["caf\udce9", "a\u2028b", "a\rb", "a\n7\nb", "\x85", "a\x1cb"])
+def test_any_name_that_a_file_may_have_can_be_searched(name, tmp_path):
+    write_file(tmp_path / f"{name}.txt", f"{name}.jpg", found((face(), 1.0)))
+    assert read_detections(tmp_path, [name])[name].tolist() == [[*face(), 1.0]]
+    run, make = finished_run(tmp_path)
+    make(name)
+    assert len((run.folder / "seconds.csv").read_bytes().rstrip().split(b",cpu")) == 3
+    assert run.seconds() is not None
+
+
 def test_two_runs_may_write_the_same_file_at_once(tmp_path, monkeypatch):
     path = tmp_path / "p.txt"
     replace = Path.replace

@@ -102,7 +102,8 @@ def read_file(path: Path) -> Floats:
     Raises:
         ImageError: it is damaged.
     """
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+    # Not splitlines, for which a line also ends at signs that names may hold.
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[1:]
     rows = [line.split() for line in lines if line.strip()]
     try:
         (count,), *values = rows
@@ -120,17 +121,20 @@ def read_file(path: Path) -> Floats:
 def write_file(path: Path, image: str, detections: Floats) -> None:
     """Write detections of the file ``image``, (N, 5), with their fractions; whole or not at all.
 
+    Its name is written as it is on disk, in UTF-8 or not; line breaks in it become spaces.
+
     Raises:
         OutputError: it cannot be written.
     """
     rows = (" ".join([*(f"{side:.3f}" for side in row[:4]), f"{row[4]:.9g}"]) for row in detections)
-    text = "\n".join([image, str(len(detections)), *rows, ""])
+    name = image.replace("\r", " ").replace("\n", " ")
+    text = "\n".join([name, str(len(detections)), *rows, ""])
     # Another run may write the same file now; a picture's name may leave no room for more.
     temporary = path.with_name(f".{uuid4().hex[:12]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_text(text, encoding="utf-8", newline="")
+            temporary.write_bytes(text.encode(errors="surrogateescape"))
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
