@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -601,6 +602,46 @@ def test_the_script_finds_the_astronaut_and_goes_on_where_it_was(
     assert searched == [(50, 70, 3)]
     (row,) = json.loads((tmp_path / "b" / "detections.json").read_text())["rows"]
     assert (row["name"], row["ap"], row["gain_over"]) == (original.name, ap["original"], {})
+
+
+MISSING = None
+
+
+@pytest.mark.parametrize("file", ["wider_face_val.mat", "wider_hard_val.mat"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (MISSING, "There is no"),
+        (b"", "is truncated or damaged"),
+        (b"not a mat file, but a text of some length" * 9, "is truncated or damaged"),
+        (slice(200), "is truncated or damaged"),
+        (slice(-20), "is truncated or damaged"),
+        ("other", "is no ground truth of WIDER FACE"),
+    ],
+)
+def test_ground_truth_that_is_missing_or_damaged_is_named(file, content, words, data, tmp_path):
+    folder = shutil.copytree(data / "eval_gt", tmp_path / "eval_gt")
+    path = folder / file
+    before = path.read_bytes()
+    if content is MISSING:
+        path.unlink()
+    elif content == "other":
+        pytest.importorskip("scipy.io").savemat(path, {"x": 1})
+    else:
+        path.write_bytes(before[content] if isinstance(content, slice) else content)
+    with pytest.raises(ImageError, match=rf"{file}") as caught:
+        read_truth(folder)
+    assert words in str(caught.value)
+
+
+def test_ground_truth_that_is_not_one_benchmark_s_is_refused(data, tmp_path):
+    folder = shutil.copytree(data / "eval_gt", tmp_path / "eval_gt")
+    savemat = pytest.importorskip("scipy.io").savemat
+    savemat(folder / "wider_easy_val.mat", {"gt_list": np.zeros((1, 1))})
+    with pytest.raises(ImageError, match="do not belong together"):
+        read_truth(folder)
+    with pytest.raises(ImageError, match="There is no"):
+        read_truth(tmp_path / "nowhere")
 
 
 def test_absent_images_count_when_detections_are_scored_for_all(data, tmp_path, capsys):
