@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the evaluation; ``argv`` is the command line without the program's name.
 
     Returns:
-        The exit code: 0, or 1 after an error message on stderr.
+        The exit code: 0, or 1 after an error message on stderr, or 130 after Ctrl-C.
     """
     parser = _parser()
     options = parser.parse_args(argv)
@@ -60,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for option, name in _SEARCHING.items()
         if getattr(options, name) != parser.get_default(name)
     ]
-    return exit_code(lambda: _run(options, changed))
+    return exit_code(
+        lambda: _run(options, changed), kept_in=None if options.detections else options.output
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -229,6 +229,16 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_1(argv, words, data, capsys
     assert "Traceback" not in err
 
 
+def test_ctrl_c_is_a_word_and_exit_code_130(data, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(restoration, "evaluate", interrupted)
+    code, out, err = run(capsys, "--data", data, "--set", "Set5")
+    assert (code, out) == (130, "")
+    assert err.split()[-1] == "Interrupted."
+
+
 @pytest.mark.parametrize("quality", ["0", "101", "high"])
 def test_a_quality_that_is_none_is_refused(quality, data, capsys):
     with pytest.raises(SystemExit):

@@ -590,8 +590,9 @@ def test_the_script_finds_the_astronaut_and_goes_on_where_it_was(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("eval_tasks.wider_runs.MTCNN.detect", detect)
-    with pytest.raises(KeyboardInterrupt):
-        run_script(capsys, *command)
+    code, _, err = run_script(capsys, *command)
+    assert code == 130
+    assert f"Interrupted. What was done is kept in {tmp_path}; the same command goes on." in err
     assert searched == [(50, 70, 3)]  # the one that is missing, and nothing else
     assert read_file(original / "0--Parade" / "p.j.p_1.txt").tolist() == boxes.tolist()
 
