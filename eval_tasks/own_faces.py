@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
-    images = own_pictures.find_pictures(options.images, options.every)
+    images = own_pictures.find_pictures(options.images, options.every, options.reduce)
     require_writable(options.output)  # rather now than after the work
     plain, *others = arms.arms_from(options)
     device = device_of_engine(options.device)

@@ -233,7 +233,7 @@ def _crops(group: Group, paths: list[Path], folder: Path, device: str | None) ->
         told += ["", _told(found, judge, quality, len(paths))]
         for what, crop in found.shown().items():
             path = next(path for path in paths if path.stem == crop.picture)
-            ((degraded, reference),) = pairs([path], scale, quality)
+            ((_, degraded, reference),) = pairs([path], scale, quality)
             versions_ = {
                 "input": degraded.repeat(scale, axis=0).repeat(scale, axis=1),
                 "bicubic": bicubic_up(degraded, scale),
@@ -264,7 +264,7 @@ def _compared(
     paths: list[Path], scale: int, quality: int, restore: Callable[[Pixels], Pixels]
 ) -> Iterator[tuple[str, Pixels, Pixels, Pixels]]:
     for path in paths:
-        ((degraded, reference),) = pairs([path], scale, quality)
+        ((_, degraded, reference),) = pairs([path], scale, quality)
         yield path.stem, reference, bicubic_up(degraded, scale), restore(degraded)
 
 

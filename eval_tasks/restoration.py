@@ -26,7 +26,7 @@ from eval_tasks import arguments
 from eval_tasks.console import table_console
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.reports import Value, versions, write_csv, write_json
-from eval_tasks.evaluators.restoration import Method, Row, evaluate
+from eval_tasks.evaluators.restoration import Method, Pair, Row, evaluate
 from eval_tasks.exit_codes import exit_code
 from eval_tasks.progress import progress_bar
 from preproc import __version__
@@ -192,11 +192,11 @@ def images_in(folder: Path) -> list[Path]:
     return paths
 
 
-def pairs(paths: list[Path], scale: int, quality: int) -> Iterator[tuple[Pixels, Pixels]]:
-    """Degraded image and reference of each file, uint8 RGB.
+def pairs(paths: list[Path], scale: int, quality: int) -> Iterator[Pair]:
+    """Degraded image and reference of each file, uint8 RGB, by the file's path.
 
     Raises:
-        ImageError: a file cannot be read.
+        ImageError: a file cannot be read, or is too small to be reduced.
     """
     for path in paths:
         try:
@@ -204,8 +204,11 @@ def pairs(paths: list[Path], scale: int, quality: int) -> Iterator[tuple[Pixels,
                 upright = to_rgb(ImageOps.exif_transpose(image))
         except (OSError, SyntaxError, Image.DecompressionBombError, ImageError) as error:
             raise ImageError(f"Cannot read {path}: {error}; mend or remove it.") from error
-        reference = mod_crop(upright, scale)
-        yield jpeg(bicubic_down(reference, scale), quality), reference
+        try:
+            reference = mod_crop(upright, scale)
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from error
+        yield Pair(str(path), jpeg(bicubic_down(reference, scale), quality), reference)
 
 
 def _show(

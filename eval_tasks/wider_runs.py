@@ -32,8 +32,7 @@ from eval_tasks.own_pictures import pixels
 from eval_tasks.progress import progress_bar
 from eval_tasks.stage import Stage
 from integrations.mtcnn import MTCNN, WINDOW, Engine
-from preproc.degrade import mod_crop
-from preproc.errors import ImageError, OutputError
+from preproc.errors import OutputError
 
 ENGINE = "facenet-pytorch"
 """The package of the detector."""
@@ -115,12 +114,8 @@ class Run:
         stage = Stage(self.arm)
         detector = MTCNN(engine, enhancer=stage, min_face_size=self._smallest())
         for name, path in images.items():
-            # Cut first, so that a px of the reduced picture is a whole number of the original's.
-            whole = pixels(path, upright=self.upright)
-            try:
-                seen = degradation.apply(mod_crop(whole, degradation.reduction))
-            except ImageError as error:
-                raise ImageError(f"{path}: {error}") from error
+            whole = pixels(path, upright=self.upright, multiple=degradation.reduction)
+            seen = degradation.apply(whole)
             start = time.perf_counter()
             stage.seconds = 0.0
             faces = detector.detect(seen)

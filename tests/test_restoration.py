@@ -14,7 +14,7 @@ from PIL import Image
 
 from eval_tasks import restoration
 from eval_tasks.evaluators.paper_rows import paper_rows
-from eval_tasks.evaluators.restoration import Method, evaluate
+from eval_tasks.evaluators.restoration import Method, Pair, evaluate
 from preproc.errors import ImageError
 from preproc.metrics import CAJNN_PROTOCOL
 
@@ -194,8 +194,8 @@ def test_identical_images_are_inf_in_the_reports(tmp_path, capsys):
 
 
 def test_a_method_of_the_wrong_size_is_an_error():
-    pair = (np.zeros((8, 8, 3), np.uint8), np.zeros((32, 32, 3), np.uint8))
-    with pytest.raises(ImageError, match="shape"):
+    pair = Pair("p", np.zeros((8, 8, 3), np.uint8), np.zeros((32, 32, 3), np.uint8))
+    with pytest.raises(ImageError, match=r"p, same size: .*shape"):
         evaluate(
             [Method("same size", lambda img: img)],
             [pair],
@@ -212,6 +212,9 @@ def test_a_method_of_the_wrong_size_is_an_error():
         (["--set", "Set6"], "There is no folder"),
         (["--set", "empty"], "There are no images in"),
         (["--set", "broken"], "broken.png"),
+        (["--set", "3x3"], "3x3/small.png"),
+        (["--set", "8x8"], "8x8/small.png"),
+        (["--set", "8x8", "--protocol", "cisrnet"], "8x8/small.png"),
         (["--set", "Set5", "--model", "cajnn", "cajnn-light", "--weights", "f"], "--model names 2"),
         (["--set", "Set5", "--model", "no-such-model"], "no-such-model"),
         (["--set", "Set5", "--json", "Set5/a.png/r.json"], "a.png"),
@@ -221,6 +224,9 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_1(argv, words, data, capsys
     (data / "empty").mkdir()
     (data / "broken").mkdir()
     (data / "broken" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    for side in (3, 8):
+        (data / f"{side}x{side}").mkdir()
+        Image.new("RGB", (side, side)).save(data / f"{side}x{side}" / "small.png")
     monkeypatch.chdir(data)
     code, out, err = run(capsys, "--data", data, *argv)
     assert code == 1

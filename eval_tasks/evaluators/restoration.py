@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
+from preproc.errors import ImageError
 from preproc.metrics import Pixels, Protocol, psnr, ssim
 
 
@@ -56,12 +58,20 @@ class Row:
     note: str = ""
 
 
+class Pair(NamedTuple):
+    """What is restored, and what it should become, uint8 RGB, ``scale`` times as large."""
+
+    name: str
+    degraded: Pixels
+    reference: Pixels
+
+
 HERE = "here"
 
 
 def evaluate(
     methods: Sequence[Method],
-    pairs: Iterable[tuple[Pixels, Pixels]],
+    pairs: Iterable[Pair],
     *,
     dataset: str,
     quality: int,
@@ -73,8 +83,7 @@ def evaluate(
 
     Args:
         methods: what to compare.
-        pairs: degraded image and reference, uint8 RGB, the reference ``scale`` times as large;
-            they are taken one by one, so that a set need not fit into memory.
+        pairs: the images; they are taken one by one, so that a set need not fit into memory.
         dataset: name of the set, for the rows.
         quality: JPEG quality of the degraded images, for the rows.
         scale: HR px per LR px.
@@ -85,21 +94,16 @@ def evaluate(
         One row a method, in order.
 
     Raises:
-        ImageError: a method's result has another shape than the reference.
+        ImageError: a method's result has another shape than the reference, or an image is too
+            small for a method or for the protocol; it is named.
     """
     scores: list[list[tuple[float, float, float]]] = [[] for _ in methods]
-    for degraded, reference in pairs:
+    for pair in pairs:
         for method, its_scores in zip(methods, scores, strict=True):
-            start = time.perf_counter()
-            restored = method.restore(degraded)
-            seconds = time.perf_counter() - start
-            its_scores.append(
-                (
-                    psnr(restored, reference, protocol, scale),
-                    ssim(restored, reference, protocol, scale),
-                    seconds,
-                )
-            )
+            try:
+                its_scores.append(_scored(method, pair, protocol, scale))
+            except ImageError as error:
+                raise ImageError(f"{pair.name}, {method.name}: {error}") from error
             advance()
     rows = []
     for method, its_scores in zip(methods, scores, strict=True):
@@ -119,3 +123,17 @@ def evaluate(
             )
         )
     return rows
+
+
+def _scored(
+    method: Method, pair: Pair, protocol: Protocol, scale: int
+) -> tuple[float, float, float]:
+    """PSNR in dB, SSIM, and the seconds that restoring took."""
+    start = time.perf_counter()
+    restored = method.restore(pair.degraded)
+    seconds = time.perf_counter() - start
+    return (
+        psnr(restored, pair.reference, protocol, scale),
+        ssim(restored, pair.reference, protocol, scale),
+        seconds,
+    )
