@@ -29,6 +29,7 @@ from eval_tasks.evaluators.reports import Value, versions, write_csv, write_json
 from eval_tasks.evaluators.restoration import Method, Pair, Row, evaluate
 from eval_tasks.exit_codes import exit_code
 from eval_tasks.progress import progress_bar
+from eval_tasks.report_files import require_report_files
 from preproc import __version__
 from preproc.degrade import Pixels, bicubic_down, bicubic_up, jpeg, mod_crop
 from preproc.errors import ImageError, ModelError
@@ -36,7 +37,6 @@ from preproc.metrics import PROTOCOLS, Protocol
 from preproc.networks import find
 from preproc.pil_modes import to_rgb
 from preproc.plan import picture_extensions
-from preproc.saving import require_writable
 
 if TYPE_CHECKING:
     from preproc.enhancer import Enhancer
@@ -97,8 +97,7 @@ def _run(options: argparse.Namespace) -> None:
     protocol = PROTOCOLS[options.protocol]
     sets = {name: images_in(options.data / name) for name in dict.fromkeys(options.sets)}
     qualities = list(dict.fromkeys(options.quality))
-    for report in filter(None, (options.json, options.csv)):
-        require_writable(report.parent)  # rather now than after the work
+    require_report_files(options.json, options.csv)
     methods, device = _methods(options)
 
     measured = []

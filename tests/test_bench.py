@@ -177,11 +177,11 @@ def test_peer_is_what_its_users_run():
         assert image.size == (5, 4)
 
 
-def run(*args: object, monkeypatch) -> None:
+def run(*args: object, monkeypatch, code: int | None = None) -> None:
     monkeypatch.setattr(sys, "argv", ["preproc", "bench", *map(str, args)])
     with pytest.raises(SystemExit) as stop:
         cli.main()
-    assert not stop.value.code
+    assert (stop.value.code or None) == code
 
 
 def test_command_prints_a_table_and_writes_json(tmp_path, monkeypatch, capsys):
@@ -192,6 +192,13 @@ def test_command_prints_a_table_and_writes_json(tmp_path, monkeypatch, capsys):
     assert "8x6" in shown
     saved = json.loads((tmp_path / "o.json").read_text())
     assert [found["part"] for found in saved["rows"]] == ["network"]
+
+
+def test_where_no_report_can_be_written_is_said_before_measuring(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "measure", None)
+    options = ["--model", "tiny", "--device", "cpu", "--no-peers", "--json", tmp_path]
+    run(*options, monkeypatch=monkeypatch, code=1)
+    assert "is a folder" in capsys.readouterr().err
 
 
 def test_command_says_that_the_peer_is_missing(monkeypatch, capsys):

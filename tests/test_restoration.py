@@ -218,6 +218,9 @@ def test_a_method_of_the_wrong_size_is_an_error():
         (["--set", "Set5", "--model", "cajnn", "cajnn-light", "--weights", "f"], "--model names 2"),
         (["--set", "Set5", "--model", "no-such-model"], "no-such-model"),
         (["--set", "Set5", "--json", "Set5/a.png/r.json"], "a.png"),
+        (["--set", "Set5", "--json", "Set5"], "Set5 is a folder"),
+        (["--set", "Set5", "--json", "x" * 300], "Cannot write the report"),
+        (["--set", "Set5", "--csv", "r.txt", "--json", "Set5/../r.txt"], "Two reports"),
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_exit_code_1(argv, words, data, capsys, monkeypatch):
@@ -228,6 +231,7 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_1(argv, words, data, capsys
         (data / f"{side}x{side}").mkdir()
         Image.new("RGB", (side, side)).save(data / f"{side}x{side}" / "small.png")
     monkeypatch.chdir(data)
+    monkeypatch.setattr(restoration, "_show", None)  # whatever is wrong is found before the tables
     code, out, err = run(capsys, "--data", data, *argv)
     assert code == 1
     assert out == ""
