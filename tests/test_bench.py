@@ -47,6 +47,29 @@ def test_other_sizes_are_refused_with_what_is_right(text):
         parse_size(text)
 
 
+@pytest.mark.parametrize("text", ["999999x999999", "65501x1", "1x65501", "20000x20000"])
+def test_sizes_that_no_file_has_are_refused(text):
+    with pytest.raises(ModelError, match="65,500 px a side"):
+        parse_size(text)
+
+
+def test_the_largest_sizes_are_taken():
+    assert parse_size("65500x2732") == (2732, 65500)
+    assert bench.MOST_PIXELS == 2 * Image.MAX_IMAGE_PIXELS
+
+
+def test_a_picture_that_memory_does_not_hold_is_a_note_and_stops_no_other(monkeypatch):
+    def made(height, width):
+        if height == 4:
+            raise MemoryError
+        return photograph(height, width)
+
+    monkeypatch.setattr(bench, "photograph", made)
+    note, found = measure([contender()], [(4, 5), (6, 7)], [1], TIMING)
+    assert "no memory for a picture of 5x4 px" in note.text
+    assert (found.height, found.width) == (6, 7)
+
+
 def test_photograph_is_a_file_of_the_size_asked_for():
     with Image.open(io.BytesIO(photograph(13, 40))) as image:
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (40, 13))
