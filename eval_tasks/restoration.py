@@ -259,11 +259,11 @@ def _table(here: list[Row], papers: list[Row], protocol: Protocol) -> Table:
 
 
 def _cell(row: Row | None, digits: tuple[int, int]) -> str:
-    """``PSNR/SSIM``, in brackets if not to be trusted; the reason if missing."""
+    """``PSNR/SSIM``, in brackets if not to be trusted; the reason if one is missing."""
     if row is None:
         return ""
     if row.psnr is None or row.ssim is None:
-        return escape(row.note)
+        return escape(row.note) + ("" if row.ssim is None else f", SSIM {row.ssim:.{digits[1]}f}")
     figures = f"{row.psnr:.{digits[0]}f}/{row.ssim:.{digits[1]}f}"
     return f"({figures})" if row.note else figures
 

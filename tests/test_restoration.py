@@ -183,14 +183,20 @@ def test_the_papers_rows_are_complete_and_what_is_missing_stays_missing():
             assert 0.48 < ssim < 0.84, dataset
 
 
-def test_identical_images_are_inf_in_the_reports(tmp_path, capsys):
-    (tmp_path / "white").mkdir()
-    Image.new("RGB", (32, 32), "white").save(tmp_path / "white" / "w.png")
-    report = tmp_path / "r.json"
-    code, out, _ = run(capsys, "--data", tmp_path, "--set", "white", "--json", report)
+def test_where_an_image_comes_out_identical_there_is_no_mean_psnr_but_a_note(data, capsys):
+    Image.new("RGB", (32, 32), "white").save(data / "Set5" / "white.png")
+    report, flat = data / "r.json", data / "r.csv"
+    sets = ("--set", "Set5", "mine", "--quality", 10)
+    code, out, _ = run(capsys, "--data", data, *sets, "--json", report, "--csv", flat)
     assert code == 0
-    assert bicubic_rows(report)[0]["psnr"] == "inf"
-    assert "inf/1.0000" in out
+    mixed, usual = bicubic_rows(report)
+    assert (mixed["psnr"], mixed["note"]) == (None, "PSNR infinite in 1 of 3")
+    assert 0.5 < mixed["ssim"] < 1
+    assert f"PSNR infinite in 1 of 3, SSIM {mixed['ssim']:.4f}" in out
+    assert isinstance(usual["psnr"], float)
+    assert usual["note"] == ""
+    with flat.open(newline="") as file:
+        assert next(csv.DictReader(file))["psnr"] == ""
 
 
 def test_a_method_of_the_wrong_size_is_an_error():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from statistics import fmean
 from typing import NamedTuple
 
@@ -38,7 +39,9 @@ class Row:
         scale: HR px per LR px.
         quality: JPEG quality of the input.
         images: how many images the means are over.
-        psnr: mean PSNR of Y in dB.
+        psnr: mean PSNR of Y in dB; None, with a note, where that of an image is infinite, because
+            it came out equal to its reference: a mean over the others would rate the method lower
+            for it, and an infinite one would say nothing of the others.
         ssim: mean SSIM of Y.
         seconds: time to restore the set.
         parameters: trainable values in millions.
@@ -108,6 +111,7 @@ def evaluate(
     rows = []
     for method, its_scores in zip(methods, scores, strict=True):
         psnrs, ssims, times = zip(*its_scores, strict=True)
+        infinite = psnrs.count(inf)
         rows.append(
             Row(
                 HERE,
@@ -116,10 +120,11 @@ def evaluate(
                 scale,
                 quality,
                 images=len(its_scores),
-                psnr=fmean(psnrs),
+                psnr=None if infinite else fmean(psnrs),
                 ssim=fmean(ssims),
                 seconds=sum(times),
                 parameters=method.parameters,
+                note=f"PSNR infinite in {infinite} of {len(psnrs)}" if infinite else "",
             )
         )
     return rows
