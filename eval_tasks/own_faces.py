@@ -85,7 +85,7 @@ def _run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     images = own_pictures.find_pictures(options.images, options.every, options.reduce)
     require_writable(options.output)  # rather now than after the work
-    plain, *others = arms.arms_from(options)
+    plain, *others = arms.arms_from(options, taken=(_TRUTH,))
     device = device_of_engine(options.device)
 
     def run(arm: arms.Arm, reduction: int, quality: int | None) -> Run:

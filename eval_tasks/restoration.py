@@ -142,6 +142,8 @@ def _methods(options: argparse.Namespace) -> tuple[list[Method], str]:
     families = {find(name).family for name in models}
     if options.weights and len(families) != 1:
         raise ModelError(f"--weights belongs to one model, but --model names {len(models)}.")
+    if options.self_ensemble and not models:
+        raise ModelError("--self-ensemble is of a model, but --model names none; name one.")
     scale = options.scale
     methods = [Method("bicubic", lambda lr: bicubic_up(lr, scale))]
     device = "cpu"

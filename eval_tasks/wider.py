@@ -230,7 +230,7 @@ def _every(step: int, names: Iterable[str]) -> set[str]:
 
 def _runs(options: argparse.Namespace) -> dict[str, Run]:
     """What is compared, by the name it has in tables."""
-    plain, *others = arms.arms_from(options)
+    plain, *others = arms.arms_from(options, taken=(ORIGINAL, REDUCED))
     device = device_of_engine(options.device)
 
     def run(arm: arms.Arm, reduction: int, quality: int | None) -> Run:

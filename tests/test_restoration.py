@@ -223,6 +223,7 @@ def test_a_method_of_the_wrong_size_is_an_error():
         (["--set", "8x8", "--protocol", "cisrnet"], "8x8/small.png"),
         (["--set", "Set5", "--model", "cajnn", "cajnn-light", "--weights", "f"], "--model names 2"),
         (["--set", "Set5", "--model", "no-such-model"], "no-such-model"),
+        (["--set", "Set5", "--self-ensemble"], "--self-ensemble is of a model"),
         (["--set", "Set5", "--json", "Set5/a.png/r.json"], "a.png"),
         (["--set", "Set5", "--json", "Set5"], "Set5 is a folder"),
         (["--set", "Set5", "--json", "x" * 300], "Cannot write the report"),

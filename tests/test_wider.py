@@ -645,6 +645,17 @@ def test_ground_truth_that_is_not_one_benchmark_s_is_refused(data, tmp_path):
         read_truth(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("name", ["original", "reduced x4", "input"])
+def test_a_peer_never_takes_the_place_of_a_plain_run(name, data, tmp_path, capsys, monkeypatch):
+    peer = Arm(name, 1, lambda img: img)
+    monkeypatch.setattr("eval_tasks.arms._peer_arm", lambda *_: peer)
+    code, _, err = run_script(
+        capsys, "--data", data, "--output", tmp_path, "--device", "cpu", "--arm", f"{name}.pth"
+    )
+    assert code == 1
+    assert f"Two arms would be called '{name}'" in err
+
+
 def test_absent_images_count_when_detections_are_scored_for_all(data, tmp_path, capsys):
     write_file(
         tmp_path / "0--Parade" / "p.j.p_1.txt", "p.j.p_1.jpg", found(([77, 44, 91, 124], 1.0))
