@@ -23,11 +23,12 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from preproc.bench import Timing, parse_size
+from preproc.devices import choose_device, choose_dtype
+from preproc.memory import keep_heap
 from preproc.networks import find
 from preproc.networks.blocks import SubPixel
 from preproc.networks.cajnn import CAJNN, DenseBlock
 from preproc.networks.convolution import Conv2d, ResidualConv2d
-from preproc.runtime import choose_device, choose_dtype, keep_heap
 from preproc.strips import STRIP_PIXELS, Strips, strip_pixels
 from preproc.weights import entries, load_network
 

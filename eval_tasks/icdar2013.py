@@ -39,7 +39,8 @@ from eval_tasks.word_crops import CROPS, GROUND_TRUTH, Crop, find_crops, pixels
 from eval_tasks.word_sheet import Sample, draw
 from preproc import __version__
 from preproc.degrade import Pixels
-from preproc.saving import require_writable, save
+from preproc.files import require_writable
+from preproc.saving import save
 
 BOTH = " or input"
 """Added to an arm's name where the input is read, too, and the surer of the readings counts."""
@@ -153,7 +154,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _wants_cuda(device: str | None) -> bool:
-    from preproc.runtime import choose_device  # noqa: PLC0415 - parsing alone needs no torch
+    from preproc.devices import choose_device  # noqa: PLC0415 - parsing alone needs no torch
 
     return choose_device(device).type == "cuda"
 

@@ -31,7 +31,7 @@ from eval_tasks.exit_codes import exit_code
 from eval_tasks.wider_runs import ENGINE, Run, Settings, device_of_engine, search
 from preproc import __version__
 from preproc.errors import ImageError
-from preproc.saving import require_writable
+from preproc.files import require_writable
 
 _TRUTH = "original"
 _EVERY = SUBSETS[-1]  # there is one kind of faces here, so all subsets are the same

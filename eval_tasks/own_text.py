@@ -37,7 +37,7 @@ from integrations.easyocr import Reader
 from integrations.view import Regions
 from preproc import __version__
 from preproc.errors import ImageError
-from preproc.saving import require_writable
+from preproc.files import require_writable
 
 _ORIGINAL = arms.Arm("original", 1, lambda img: img)
 
@@ -129,7 +129,7 @@ class _Pages:
     def __init__(
         self, images: Mapping[str, Path], readings: Readings, device: str | None, *, regions: bool
     ) -> None:
-        from preproc.runtime import choose_device  # noqa: PLC0415 - parsing alone needs no torch
+        from preproc.devices import choose_device  # noqa: PLC0415 - parsing alone needs no torch
 
         self._images, self._readings, self._regions = images, readings, regions
         self._texts = {name: path.with_suffix(".txt") for name, path in images.items()}

@@ -27,7 +27,8 @@ from eval_tasks.exit_codes import exit_code
 from eval_tasks.own_pictures import find_pictures, pixels
 from preproc.degrade import Pixels
 from preproc.errors import OutputError
-from preproc.saving import require_writable, save
+from preproc.files import require_writable
+from preproc.saving import save
 from preproc.training.text import any_colour, contrasting_colour, random_font
 
 SIZE = 768

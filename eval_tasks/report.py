@@ -28,9 +28,9 @@ from eval_tasks.progress import progress_bar
 from eval_tasks.restoration import images_in, pairs
 from preproc import Enhancer, __version__
 from preproc.degrade import Pixels, bicubic_up
+from preproc.files import require_writable
 from preproc.metrics import PROTOCOLS
 from preproc.networks import find, list_models
-from preproc.saving import require_writable
 from preproc.weights import WeightsEntry, entries, shipped_folder
 
 _CHOOSING = "Kodak24"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from uuid import uuid4
 
 from preproc.errors import OutputError
-from preproc.saving import require_writable
+from preproc.files import require_writable
 
 
 def require_report_files(*paths: Path | None) -> None:
@@ -23,20 +22,13 @@ def require_report_files(*paths: Path | None) -> None:
     for path in filter(None, paths):
         require_writable(path.parent)
         try:
-            _require_file(path)
-        except OutputError:
-            raise
-        except OSError as error:
+            is_folder = path.is_dir()
+        except OSError as error:  # such as for a name that is too long
             raise OutputError(f"Cannot write the report {path}: {error.strerror}.") from error
+        if is_folder:
+            raise OutputError(
+                f"A report must be a file, but {path} is a folder; name a file in it."
+            )
         if path.resolve() in seen:
             raise OutputError(f"Two reports would be written to {path}; name two files.")
         seen.add(path.resolve())
-
-
-def _require_file(path: Path) -> None:
-    if path.is_dir():
-        raise OutputError(f"A report must be a file, but {path} is a folder; name a file in it.")
-    # The folder takes files, but perhaps none of this name; drafts of reports have longer ones.
-    probe = path.with_name(f".{path.name}-{uuid4().hex[:12]}.part")
-    probe.touch(exist_ok=False)
-    probe.unlink()

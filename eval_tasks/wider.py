@@ -32,7 +32,7 @@ from eval_tasks.wider_runs import Run, Settings, device_of_engine, search
 from eval_tasks.wider_tables import ORIGINAL, REDUCED, REDUCTION, flat, report, show
 from preproc import __version__
 from preproc.errors import ImageError, PreprocError
-from preproc.saving import require_writable
+from preproc.files import require_writable
 
 _SEARCHING = {
     "--enhance": "enhance",

@@ -34,7 +34,9 @@ from integrations.view import look
 from preproc import Enhancer
 from preproc.degrade import bicubic_up
 from preproc.errors import ImageError, OutputError, PreprocError
-from preproc.saving import format_named, require_writable, save
+from preproc.files import require_writable
+from preproc.formats import format_named
+from preproc.saving import save
 
 MOST_PIXELS = 1_000_000
 """Largest picture that the demo takes, in px; the engines need some 4 GB for it at x4."""

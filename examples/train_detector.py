@@ -47,10 +47,10 @@ from eval_tasks.evaluators.wider_files import read_truth
 from eval_tasks.progress import progress_bar
 from preproc import EnhanceTransform
 from preproc.degrade import mod_crop
+from preproc.devices import choose_device
 from preproc.errors import ImageError, PreprocError
+from preproc.files import require_writable
 from preproc.pil_modes import to_rgb
-from preproc.runtime import choose_device
-from preproc.saving import require_writable
 
 REDUCTION = 4
 """Original px per px of the reduced picture; the arms enlarge by the same."""

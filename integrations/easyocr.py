@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from integrations.easyocr_output import paragraphs, require_format, shaped
+from integrations.engines import importing, refuse_options
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
-from integrations.strips import GreyArray, sheet_of, shrink, strip
+from integrations.text_lines import GreyArray, grey_line, sheet_of, shrink
 from integrations.view import Points, Regions, View, enlarge, look, require_usable
 from preproc.errors import PreprocError
 from preproc.images import ChannelOrder
@@ -91,11 +92,7 @@ class Reader:
         if isinstance(engine, Sequence):
             self.engine = _make([engine] if isinstance(engine, str) else list(engine), options)
             return
-        if options:
-            raise PreprocError(
-                f"The reader exists already, so {', '.join(options)} cannot be set here; "
-                "set it where that reader is made."
-            )
+        refuse_options("reader", options)
         self.engine = engine
 
     def readtext(
@@ -132,8 +129,8 @@ class Reader:
         max_candidates: int = 0,
         output_format: str = "standard",
         *,
-        most_scale: float = 2.0,
-        most_pixels: float = 12e6,
+        max_scale: float = 2.0,
+        max_pixels: float = 12e6,
     ) -> list[Any]:
         """Find and read the text in a picture; ``easyocr.Reader.readtext`` has all the options.
 
@@ -171,11 +168,11 @@ class Reader:
             bbox_min_size: least size of DBNet's boxes, in px of its map.
             max_candidates: most boxes of DBNet; 0 for no limit.
             output_format: ``"standard"``, ``"dict"``, ``"json"`` or ``"free_merge"``.
-            most_scale: largest scale, relative to the source, at which text is looked for,
+            max_scale: largest scale, relative to the source, at which text is looked for,
                 ``mag_ratio`` aside. At 4 it takes four times as long as at 2 and finds no more;
                 what was found is still read from the picture as the enhancer enlarged it. Not
                 EasyOCR's.
-            most_pixels: most px of the enlarged picture that the detector is shown; it needs about
+            max_pixels: most px of the enlarged picture that the detector is shown; it needs about
                 0.4 GB for a million. Larger ones are shown smaller, with a warning; their text is
                 still read from the enlarged picture. Not EasyOCR's.
 
@@ -192,16 +189,16 @@ class Reader:
         _require_sizes(
             canvas_size=canvas_size,
             mag_ratio=mag_ratio,
-            most_scale=most_scale,
-            most_pixels=most_pixels,
+            max_scale=max_scale,
+            max_pixels=max_pixels,
         )
         source = look(image, None, self.channel_order)
         views, quads = self._find(
             source,
             min_size=min_size or 0,
             canvas_size=canvas_size,
-            most_scale=most_scale,
-            most_pixels=most_pixels,
+            max_scale=max_scale,
+            max_pixels=max_pixels,
             mag_ratio=mag_ratio,
             text_threshold=text_threshold,
             low_text=low_text,
@@ -265,8 +262,8 @@ class Reader:
         *,
         min_size: float,
         canvas_size: float,
-        most_scale: float,
-        most_pixels: float,
+        max_scale: float,
+        max_pixels: float,
         mag_ratio: float,
         **options: object,
     ) -> tuple[list[View], list[Points]]:
@@ -277,8 +274,8 @@ class Reader:
             whole.rgb,
             min_size=min_size * whole.scale,
             canvas_size=canvas_size * whole.scale,
-            most_scale=most_scale / whole.scale,
-            most_pixels=most_pixels,
+            max_scale=max_scale / whole.scale,
+            max_pixels=max_pixels,
             mag_ratio=mag_ratio,
             **options,
         )
@@ -293,20 +290,20 @@ class Reader:
         *,
         min_size: float,
         canvas_size: float,
-        most_scale: float,
-        most_pixels: float,
+        max_scale: float,
+        max_pixels: float,
         mag_ratio: float,
         **options: object,
     ) -> list[Points]:
         """Text as (4, 2) corners in px of ``rgb``, upright boxes first."""
         longest = max(rgb.shape[:2])
-        target = min(mag_ratio * min(1.0, most_scale) * longest, canvas_size)
-        largest = longest * sqrt(most_pixels / (rgb.shape[0] * rgb.shape[1]))
+        target = min(mag_ratio * min(1.0, max_scale) * longest, canvas_size)
+        largest = longest * sqrt(max_pixels / (rgb.shape[0] * rgb.shape[1]))
         if target > largest:
             warnings.warn(
                 f"Text is looked for at {largest / longest:.2f} of the enlarged size, because the "
-                f"detector would need more memory than for {most_pixels / 1e6:.3g} million px; "
-                "raise most_pixels=, or enhance only where text is, with enhancer=Regions(...).",
+                f"detector would need more memory than for {max_pixels / 1e6:.3g} million px; "
+                "raise max_pixels=, or enhance only where text is, with enhancer=Regions(...).",
                 DetectionSizeWarning,
                 stacklevel=2,
             )
@@ -343,11 +340,11 @@ class Reader:
         """Read quads from a sheet on which each is at most a line's height; by their numbers."""
         if not quads:
             return {}
-        strips = [
-            strip(view.rgb, view.from_source(quad), LINE_HEIGHT)
+        lines = [
+            grey_line(view.rgb, view.from_source(quad), LINE_HEIGHT)
             for view, quad in zip(views, quads, strict=True)
         ]
-        sheet, places = sheet_of(strips)
+        sheet, places = sheet_of(lines)
         read = self.engine.recognize(sheet, places, [], reformat=False, **options)
         # EasyOCR may answer in another order, but its boxes are those it was given.
         found = {int(box[0][1]): (text, float(confidence)) for box, text, confidence in read}
@@ -359,12 +356,8 @@ class Reader:
 
 
 def _make(languages: list[str], options: dict[str, object]) -> Engine:
-    try:
+    with importing("EasyOCR", "pip install '.[easyocr]' in the checkout"):
         import easyocr  # noqa: PLC0415 - the engine is imported only when used
-    except ImportError as error:
-        raise PreprocError(
-            "EasyOCR is missing: pip install '.[easyocr]' in the checkout."
-        ) from error
     engine: Engine = easyocr.Reader(languages, **options)
     return engine
 

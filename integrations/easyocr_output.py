@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from integrations.protocols import Word
-from integrations.strips import is_upright
+from integrations.text_lines import is_upright
 from preproc.errors import PreprocError
 
 _FORMATS = ("standard", "dict", "json", "free_merge")

@@ -15,6 +15,7 @@ from typing import Any, Protocol, overload
 
 import numpy as np
 
+from integrations.engines import importing, refuse_options
 from integrations.protocols import ArrayEnhancer, Faces, RgbArray
 from integrations.view import View, look, require_usable
 from preproc.errors import ImageError, PreprocError
@@ -71,11 +72,8 @@ class MTCNN:
                 cannot be used.
         """
         require_usable(enhancer, channel_order)
-        if engine is not None and options:
-            raise PreprocError(
-                f"The detector exists already, so {', '.join(options)} cannot be set here; "
-                "set it where that detector is made."
-            )
+        if engine is not None:
+            refuse_options("detector", options)
         self.engine = _make(options) if engine is None else engine
         self.enhancer, self.channel_order = enhancer, channel_order
         self.min_face_size = self.engine.min_face_size if min_face_size is None else min_face_size
@@ -134,12 +132,8 @@ class MTCNN:
 
 
 def _make(options: dict[str, object]) -> Engine:
-    try:
+    with importing("facenet-pytorch", "pip install '.[mtcnn]' in the checkout"):
         import facenet_pytorch  # noqa: PLC0415 - the engine is imported only when used
-    except ImportError as error:
-        raise PreprocError(
-            "facenet-pytorch is missing: pip install '.[mtcnn]' in the checkout."
-        ) from error
     engine: Engine = facenet_pytorch.MTCNN(**options)
     return engine
 

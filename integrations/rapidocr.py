@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from integrations.engines import importing, refuse_options
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
-from integrations.strips import level, shrink
+from integrations.text_lines import level, shrink
 from integrations.view import Points, enlarge, look, require_usable
-from preproc.errors import PreprocError
 from preproc.images import ChannelOrder
 
 
@@ -55,11 +55,8 @@ class Reader:
                 or enhancer or order of channels cannot be used.
         """
         require_usable(enhancer, channel_order)
-        if engine is not None and options:
-            raise PreprocError(
-                f"The engine exists already, so {', '.join(options)} cannot be set here; "
-                "set it where that engine is made."
-            )
+        if engine is not None:
+            refuse_options("engine", options)
         self.enhancer, self.both, self.channel_order = enhancer, both, channel_order
         self.engine = engine or _make(options)
 
@@ -123,10 +120,8 @@ def _bgr(rgb: RgbArray) -> RgbArray:
 
 
 def _make(options: dict[str, object]) -> Engine:
-    try:
+    with importing("RapidOCR", "pip install rapidocr onnxruntime"):
         import rapidocr  # noqa: PLC0415 - the engine is imported only when used
-    except ImportError as error:
-        raise PreprocError("RapidOCR is missing: pip install rapidocr onnxruntime.") from error
     make: Any = rapidocr.RapidOCR
     engine: Engine = make(**options)
     return engine

@@ -12,11 +12,11 @@ from typing import Any, TypeAlias
 
 from PIL import Image
 
-from preproc import png16
 from preproc.errors import PreprocError
-from preproc.opening import DepthWarning, lost_depth, open_picture
+from preproc.files import DiskFullError
+from preproc.formats import format_named, holding_mode, require_size
+from preproc.opening import DepthWarning, depth_of, open_picture
 from preproc.plan import Failure, Job
-from preproc.saving import DiskFullError, format_named, holding_mode, require_size
 
 Loaded: TypeAlias = Image.Image | bytes
 """What is enhanced: a Pillow image, or a file's bytes where Pillow would lose depth."""
@@ -89,16 +89,16 @@ def load(job: Job, scale: int = 1) -> Loaded:
     """
     with job.source.open("rb") as file:
         image = _without_palette(open_picture(file))
-        bits = lost_depth(file)
+        depth = depth_of(file)
     target = format_named(job.target.suffix)
     holding_mode(image, target)
     require_size((scale * image.width, scale * image.height), target)
-    if bits is not None:
-        if target.name == "PNG" and _is_deep_png(job.source):
-            return job.source.read_bytes()
+    if depth.whole == "png16" and target.name == "PNG":
+        return job.source.read_bytes()
+    if depth.whole != "Pillow":
         warnings.warn(
-            f"{job.source} has {bits} bits a colour, but its result has 8; only from PNG to PNG "
-            "are they kept.",
+            f"{job.source} has {depth.bits} bits a colour, but its result has 8; only from PNG to "
+            "PNG are they kept.",
             DepthWarning,
             stacklevel=1,
         )
@@ -113,11 +113,6 @@ def _without_palette(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         return image.convert("RGBA").convert("LA" if grey else "RGBA")
     return image.convert("L" if grey else "RGB")
-
-
-def _is_deep_png(path: Path) -> bool:
-    with path.open("rb") as file:
-        return png16.is_deep(file.read(32))
 
 
 class _Run:
@@ -198,7 +193,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"The file cannot be read: {error.strerror}."
     # Imported here, for planning needs no torch; after an error of torch's own it is there.
-    from preproc.runtime import is_full_memory  # noqa: PLC0415
+    from preproc.memory import is_full_memory  # noqa: PLC0415
 
     if is_full_memory(error):
         return _FULL_MEMORY

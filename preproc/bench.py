@@ -22,7 +22,7 @@ from torch.backends import cudnn
 
 from preproc.contenders import Contender, Part, photograph
 from preproc.errors import ModelError
-from preproc.runtime import is_full_memory
+from preproc.memory import is_full_memory
 
 Clock = Literal["wall", "cpu"]
 Size = tuple[int, int]

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from preproc.resize import imresize
+from preproc.resize import BICUBIC_REACH, imresize
 from preproc.samples import from_float, to_float
 from preproc.tiling import Span
 
 _BAND_PIXELS = 2**15  # of the picture at a time, so that its enlargement in float is never whole
-_REACH = 2  # px that the cubic reads to each side
 
 
 def blend(enhanced: Tensor, picture: Tensor, strength: float) -> Tensor:
@@ -32,10 +31,9 @@ def blend(enhanced: Tensor, picture: Tensor, strength: float) -> Tensor:
     count, _, height, width = picture.shape
     scale = enhanced.shape[-1] // width
     rows = max(1, _BAND_PIXELS // (count * width))
-    for band in Span(0, height, 0, height).split(rows + 2 * _REACH, _REACH):
+    for band in Span(0, height, 0, height).split(rows + 2 * BICUBIC_REACH, BICUBIC_REACH):
         plain = imresize(to_float(picture[..., band.start : band.stop, :]), scale)
-        first = scale * (band.core_start - band.start)
-        place = enhanced[..., scale * band.core_start : scale * band.core_stop, :]
-        mixed = plain[..., first : first + place.shape[-2], :].lerp(to_float(place), strength)
+        place = enhanced[..., band.place(scale), :]
+        mixed = plain[..., band.core(scale), :].lerp(to_float(place), strength)
         place.copy_(from_float(mixed, place.dtype))
     return enhanced

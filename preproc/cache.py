@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 import warnings
 import zlib
+from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 
 import safetensors.torch
@@ -13,10 +16,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from preproc.errors import ModelError, OutputError
-from preproc.saving import DRAFTS, DiskFullError, require_writable, save
+from preproc.files import DRAFTS, DiskFullError, replacing, require_writable
 
 _LIMIT = 20 * 2**30
 _STALE = 3600.0  # s; no file takes that long to write, so its writer was killed
+_SHARE = 16  # a writer counts anew after this part of the room: so many fill it and not more
+_SOONEST, _PAUSE = 1.0, 20  # or once this is past: s, and times as long as counting takes
 
 
 class CacheWarning(UserWarning):
@@ -36,8 +41,9 @@ class PictureCache:
 
     Attributes:
         folder: where the entries lie.
-        limit: bytes that the folder may hold; workers that write at one time may each go over it
-            by an entry.
+        limit: bytes that the folder may hold. What other processes put there is counted now and
+            then, so those that write at one time may go over it by an entry or, where they are many
+            and quick, by some more.
     """
 
     def __init__(self, folder: str | Path, *, limit: int = _LIMIT) -> None:
@@ -54,7 +60,7 @@ class PictureCache:
         if limit <= 0:
             raise ModelError(f"A cache's limit must be in bytes and above 0, but is {limit}.")
         self.folder, self.limit = Path(folder).expanduser().absolute(), limit
-        self._full = False
+        self._full, self._room = False, _Room(self.folder, limit)
         require_writable(self.folder)
 
     def get(self, key: str) -> Tensor | None:
@@ -93,12 +99,14 @@ class PictureCache:
         if not self._has_room(len(data)):
             return
         try:
-            save(data, self._path(key), overwrite=True)
+            with replacing(self._path(key)) as file:
+                file.write(data)
         except DiskFullError as error:
             raise OutputError(
                 f"There is no room left on the disk for the cache {self.folder}; delete it, or "
                 "give it a lower limit."
             ) from error
+        self._room.left -= len(data)
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
@@ -114,13 +122,12 @@ class PictureCache:
                 stacklevel=3,
             )
             return False
-        used = _used(self.folder)
-        self._full = used + size > self.limit
+        self._full = not self._room.holds(size)
         if self._full:
             warnings.warn(
-                f"The cache {self.folder} is full ({used:,} of {self.limit:,} bytes): pictures it "
-                "lacks are enhanced each time. Raise its limit, or delete the folder if it holds "
-                "what other models or options left.",
+                f"The cache {self.folder} is full ({self.limit - self._room.left:,} of "
+                f"{self.limit:,} bytes): pictures it lacks are enhanced each time. Raise its "
+                "limit, or delete the folder if it holds what other models or options left.",
                 CacheWarning,
                 stacklevel=3,
             )
@@ -143,16 +150,44 @@ def _checksum(samples: Tensor) -> str:
     return f"{zlib.crc32(samples.numpy().data):08x}"
 
 
+class _Room:
+    """How much more a folder may hold, which others may fill as well.
+
+    Counting looks at every file, so it is done now and then, and always before room is denied.
+    """
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self.folder, self.limit = folder, limit
+        self.left = 0  # bytes; negative where there are too many
+        self._least = 1  # below that it is counted
+        self._until = 0.0  # of the monotonic clock; after that it is counted
+
+    def holds(self, size: int) -> bool:
+        """Whether so many bytes may come."""
+        if self.left - size < self._least or time.monotonic() > self._until:
+            self._count()
+        return size <= self.left
+
+    def _count(self) -> None:
+        began = time.monotonic()
+        self.left = self.limit - _used(self.folder)
+        self._least = self.left - self.left // _SHARE
+        now = time.monotonic()
+        self._until = now + max(_SOONEST, _PAUSE * (now - began))
+
+
 def _used(folder: Path) -> int:
     """Bytes in a folder, once what killed writers left in it is gone."""
     used = 0
-    for path in folder.iterdir():
-        try:
-            status = path.stat()
-        except FileNotFoundError:  # another process finished it or swept it away
-            continue
-        if path.match(DRAFTS) and time.time() - status.st_mtime > _STALE:
-            path.unlink(missing_ok=True)
-        else:
-            used += status.st_size
+    # Where the folder was deleted, which is always safe, nothing is in it.
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                status = entry.stat()
+            except FileNotFoundError:  # another process finished it or swept it away
+                continue
+            if fnmatch(entry.name, DRAFTS) and time.time() - status.st_mtime > _STALE:
+                Path(entry).unlink(missing_ok=True)
+            else:
+                used += status.st_size
     return used

@@ -1,7 +1,7 @@
 """What `preproc bench` times: our networks, and what people would run in their place.
 
 The peer is spandrel's ESRGAN x4 with 23 blocks, the network of Real-ESRGAN x4plus, as its users run
-it (float32, NCHW, eager) and at its best (short dtype, channels_last, and compiled where asked).
+it (float32, NCHW, eager) and at its best (16-bit dtype, channels_last, and compiled where asked).
 Speed does not depend on the values of weights, so whatever ships none runs on its initial ones.
 """
 
@@ -20,9 +20,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from preproc.devices import choose_dtype
 from preproc.enhancer import Enhancer
 from preproc.networks import ModelDescriptor, find
-from preproc.runtime import Runtime, choose_dtype
+from preproc.runtime import Runtime
 from preproc.samples import from_float, to_float
 from preproc.strips import Splittable, Strips, strip_pixels
 from preproc.weights import entries, load_network, save_state
@@ -33,7 +34,7 @@ Work: TypeAlias = Callable[[Sequence[bytes]], Callable[[], object]]
 
 PEER = "spandrel ESRGAN x4"
 PEER_MACS = 17_926_848
-"""Multiply-accumulates per LR px, as `preproc.networks.registry.count_macs` counts them."""
+"""Multiply-accumulates per LR px, as `preproc.networks.counts.count_macs` counts them."""
 _JPEG_QUALITY = 40
 
 
@@ -116,8 +117,8 @@ def has_peer() -> bool:
 
 def peers(device: torch.device, *, compiled: bool = False) -> list[Contender]:
     """The peer as users run it, at its best and, if asked, compiled; needs spandrel."""
-    short = torch.float16 if device.type == "cuda" else torch.bfloat16
-    best = choose_dtype(device, None, (short,))
+    half = torch.float16 if device.type == "cuda" else torch.bfloat16
+    best = choose_dtype(device, None, (half,))
     contenders = _peer(f"{PEER}, as users run it", device, torch.float32, torch.contiguous_format)
     contenders += _peer(f"{PEER}, at its best", device, best, torch.channels_last)
     if compiled:

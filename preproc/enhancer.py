@@ -23,17 +23,19 @@ from torch import Tensor, nn
 
 from preproc.blend import blend
 from preproc.box import Box
-from preproc.ensemble import self_ensemble as averaged
+from preproc.devices import choose_device, choose_dtype
+from preproc.ensemble import geometric_self_ensemble
 from preproc.errors import ImageError, ModelError
 from preproc.images import ChannelOrder, Picture, decode
 from preproc.layerwise import Layerwise, large_layerwise
+from preproc.memory import explain_full_memory
 from preproc.networks import ModelDescriptor, SizeRule, Tiling, find
 from preproc.networks.masking import install_masks
 from preproc.networks.steps import Stepwise
 from preproc.progress import Progress
 from preproc.regions import RegionPlan, plan_regions
 from preproc.resize import BICUBIC_REACH, imresize
-from preproc.runtime import Runtime, choose_device, choose_dtype, main_memory_says
+from preproc.runtime import Runtime
 from preproc.samples import from_float
 from preproc.strips import Splittable, Strips, strip_pixels
 from preproc.tiles import Apply, run_tiles
@@ -64,9 +66,9 @@ class Enhancer:
     Pictures are cut into tiles on the host and never on the device as a whole, and with
     ``to_input_size`` the enlarged picture is never held as a whole, either. Networks that pool over
     the whole picture (CISRNet) get it whole, or layer by layer where it is large, unless ``tile``
-    is given. When memory runs out, tiles are halved; when a short dtype gives NaN or infinity, that
-    and all that follows is computed in float32, with a `preproc.runtime.PrecisionWarning`. May be
-    called from several threads.
+    is given. When memory runs out, tiles are halved; when a reduced-precision dtype gives NaN or
+    infinity, that and all that follows is computed in float32, with a
+    `preproc.runtime.PrecisionWarning`. May be called from several threads.
 
     In a list, pictures of one size go through the network together, and so do small ones (up to
     128 px a side, 512 on a GPU) of nearly the same size where the network is `maskable`. Either way
@@ -179,9 +181,8 @@ class Enhancer:
         runtime = Runtime(
             network, self.device, self.dtype, name, fast=fast, compiled=compiled, graphs=graphs
         )
-        share = 1 / 8 if self_ensemble else 1.0
-        apply = self._by_layers(network, runtime, layerwise, share, fast=fast)
-        self._apply: Apply = partial(_with_room, averaged(apply)) if self_ensemble else apply
+        apply = self._by_layers(network, runtime, layerwise, fast=fast)
+        self._apply: Apply = partial(_self_ensemble, apply) if self_ensemble else apply
         # A picture that goes layer by layer may be too large to be whole on the device; other kinds
         # than CUDA do not have all dtypes of samples.
         straight = self.device.type == "cuda" and not isinstance(network, Stepwise)
@@ -275,38 +276,31 @@ class Enhancer:
             ImageError: a box that has no px of the picture.
             ModelError: ``margin`` is negative or no whole number.
         """
-        if margin is None and self.descriptor.tiling is Tiling.WHOLE:
-            margin = max(size)
-        if margin is not None and (margin % 1 or margin < 0):
-            raise ModelError(f"margin must be a whole number of px, 0 or more, but is {margin}.")
-        margin = self._policy.overlap if margin is None else int(margin)
+        if margin is None:
+            pools = self.descriptor.tiling is Tiling.WHOLE
+            margin = max(size) if pools else self._policy.overlap
+        elif not _is_whole_number(margin) or margin < 0:
+            raise ModelError(f"margin must be a whole number of px, 0 or more, but is {margin!r}.")
         side = min(TILE, self._policy.size or TILE)
-        return plan_regions(size, boxes, self._policy, margin=margin, side=side)
+        return plan_regions(size, boxes, self._policy, margin=int(margin), side=side)
 
     def _by_layers(
-        self,
-        network: nn.Module,
-        whole: Runtime,
-        layerwise: bool | None,
-        share: float,
-        *,
-        fast: bool,
+        self, network: nn.Module, whole: Runtime, layerwise: bool | None, *, fast: bool
     ) -> Apply:
-        """The network as it is, or layer by layer where that is wanted and it can.
-
-        One call is ``share`` of what a picture takes.
-        """
+        """The network as it is, or layer by layer where that is wanted and it can."""
         if layerwise is False or not isinstance(network, Stepwise):
             return whole
         runtime = Runtime(
-            Layerwise(network, share=share),
+            Layerwise(network),
             self.device,
             self.dtype,
             str(self.descriptor),
             in_pieces=True,
             fast=fast,
         )
-        return runtime if layerwise else large_layerwise(whole, runtime, self.descriptor.scale)
+        if layerwise:
+            return runtime
+        return partial(large_layerwise, whole, runtime, self.descriptor.scale)
 
     def _nth(self, number: int, img: object) -> Picture:
         try:
@@ -351,7 +345,7 @@ class Enhancer:
         count, _, height, width = color.shape
         size = f"{self.scale * height}x{self.scale * width} px"
         cut = "cut the picture" if count == 1 else "give fewer pictures at once"
-        return main_memory_says(
+        return explain_full_memory(
             f"The result of {size if count == 1 else f'{count} times {size}'} needs "
             f"{needed / 1e9:,.1f} GB of main memory; "
             + (f"use to_input_size=True, or {cut}." if self.scale > 1 else f"{cut}.")
@@ -378,10 +372,13 @@ def require_options(descriptor: ModelDescriptor, options: Mapping[str, Any]) -> 
     Raises:
         ModelError: an option is out of range, or two conflict.
     """
-    for name in ("tile", "overlap", "batch_size"):
-        if not isinstance(options.get(name), Integral | None):
-            raise ModelError(f"{name} must be a whole number, but is {options[name]!r}.")
     batch_size, strength = options.get("batch_size", 1), options.get("strength", 1.0)
+    tile, overlap = options.get("tile"), options.get("overlap")
+    for name, value in {"tile": tile, "overlap": overlap}.items():
+        if not isinstance(value, Integral | None):
+            raise ModelError(f"{name} must be a whole number, but is {value!r}.")
+    if not isinstance(batch_size, Integral):
+        raise ModelError(f"batch_size must be a whole number, but is {batch_size!r}.")
     if batch_size < 1:
         raise ModelError(f"batch_size must be 1 or more, but is {batch_size}.")
     if not isinstance(strength, Real) or not 0 < float(strength) <= 1:
@@ -390,15 +387,18 @@ def require_options(descriptor: ModelDescriptor, options: Mapping[str, Any]) -> 
             "`preproc.resize.imresize`."
         )
     choose_dtype(torch.device("cpu"), options.get("dtype"), descriptor.dtypes)
-    tile, overlap = options.get("tile"), options.get("overlap")
     shrinks = bool(options.get("to_input_size"))
     _tile_policy(descriptor, tile, overlap, usual=TILE, shrinks=shrinks)
 
 
-def _with_room(averaged: Apply, batch: Tensor, inside: Tensor | None) -> Tensor:
+def _is_whole_number(value: object) -> bool:
+    return isinstance(value, Real) and not float(value) % 1
+
+
+def _self_ensemble(apply: Apply, batch: Tensor, inside: Tensor | None) -> Tensor:
     """The mean of eight results, which takes memory of its own on the device that they lie on."""
-    with main_memory_says("The main memory has no room for a mean; choose a smaller tile=."):
-        return averaged(batch, inside)
+    with explain_full_memory("The main memory has no room for a mean; choose a smaller tile=."):
+        return geometric_self_ensemble(apply, batch, inside)
 
 
 def _batching(device: torch.device) -> dict[str, int]:

@@ -3,40 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from itertools import product
 
 import torch
 from torch import Tensor
 
+from preproc.progress import scaled
 
-def self_ensemble(
-    apply: Callable[[Tensor, Tensor | None], Tensor],
-) -> Callable[[Tensor, Tensor | None], Tensor]:
-    """Make a function of image batches agree with itself under all eight symmetries of the square.
+
+def geometric_self_ensemble(
+    apply: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, mask: Tensor | None = None
+) -> Tensor:
+    """``apply(x, mask)`` averaged over all eight symmetries of the square, at eight times the cost.
 
     Each variant of the input (mirrored along W, along H, transposed, and their combinations) goes
     through ``apply`` and is turned back; the float outputs are averaged before anything is clamped
     or rounded. "Enhanced Deep Residual Networks for Single Image Super-Resolution" (2017), 3.4.
 
     Args:
-        apply: maps (N, C, H, W) to (N, C, s*H, s*W) for any H and W; its second argument, a mask
-            (N, 1, H, W) or None, is turned with the input.
+        apply: maps (N, C, H, W) to (N, C, s*H, s*W) for any H and W.
+        x: a batch (N, C, H, W).
+        mask: (N, 1, H, W) or None, which is turned with the input.
 
     Returns:
-        The function with the same signature that costs eight times as much.
+        (N, C, s*H, s*W); the same, turned, for a turned batch.
     """
-    return partial(_averaged, apply)
-
-
-def _averaged(
-    apply: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, mask: Tensor | None = None
-) -> Tensor:
     total: Tensor | None = None
     for mirror_w, mirror_h, transpose in product((False, True), repeat=3):
         axes = [axis for axis, wanted in ((-1, mirror_w), (-2, mirror_h)) if wanted]
         turned_mask = None if mask is None else _turned(mask, axes, transpose)
-        y = apply(_turned(x, axes, transpose), turned_mask)
+        with scaled(1 / 8):
+            y = apply(_turned(x, axes, transpose), turned_mask)
         y = torch.flip(y.mT if transpose else y, axes)
         total = y if total is None else total + y
     assert total is not None

@@ -13,8 +13,8 @@ HEADER = 64
 INSTALL = "pip install pillow-heif"
 """What makes Pillow open them."""
 
-ENDINGS = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
-"""Endings of their names, in lower case."""
+EXTENSIONS = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
+"""Extensions of their names, in lower case."""
 
 _FORMAT = "HEIF"
 # Brands of ISO/IEC 23008-12, annex B: the content is coded in HEVC. "mif1" leaves open in what.

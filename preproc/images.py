@@ -25,21 +25,27 @@ from torch import Tensor
 from preproc import pil_modes, png16
 from preproc.box import Box
 from preproc.errors import ImageError
-from preproc.opening import DepthWarning, exif_of, lost_depth, open_picture
+from preproc.formats import options_anew
+from preproc.metadata import exif_of, metadata_of
+from preproc.opening import Depth, DepthWarning, depth_of, open_picture
 from preproc.resize import BICUBIC_REACH, imresize
 from preproc.samples import from_float, luma, to_float
-from preproc.saving import QUALITY
 
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_NAMELESS = "The file in the bytes"
 _OVERSHOOT = 0.5  # beyond [0, 1]: bicubic filters overshoot by less, forgotten scalings by more
-_LOSSY: dict[str | None, dict[str, Any]] = {
-    "JPEG": {"quality": QUALITY, "subsampling": "4:4:4"},
-    "WEBP": {"quality": QUALITY},
-    "AVIF": {"quality": QUALITY, "subsampling": "4:4:4"},
-    "HEIF": {"quality": QUALITY, "chroma": 444},
+_UPRIGHT = {
+    2: (False, 1, -1),
+    3: (False, -1, -1),
+    4: (False, -1, 1),
+    5: (True, 1, 1),
+    6: (True, 1, -1),
+    7: (True, -1, -1),
+    8: (True, -1, 1),
 }
+"""How an array of an EXIF orientation gets upright: axes swapped, then steps down and across."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class Picture:
     alpha: Tensor | None = None
 
 
-def decode(img: object, channel_order: ChannelOrder = "rgb") -> Picture:
+def decode(img: object, channel_order: ChannelOrder = "rgb", *, upright: bool = True) -> Picture:
     """Read a picture of any kind.
 
     ====================================  =============================================
@@ -79,18 +85,20 @@ def decode(img: object, channel_order: ChannelOrder = "rgb") -> Picture:
     resized by itself (bicubic), and px it hides take over the colour of visible neighbours, so that
     no hidden colour seeps into what is seen. Of files with more than 8 bits a colour all are kept
     for 16-bit grey, and for the bytes of any 16-bit PNG; else Pillow gives 8, and a `DepthWarning`
-    says so.
+    says so. Bytes keep EXIF, XMP, ICC profile, DPI and a PNG's texts, as files of results do.
 
     Args:
         img: the picture.
         channel_order: of arrays and tensors; PIL images and files name their channels themselves.
+        upright: whether a PIL image is turned as its EXIF says, as files always are; else it is
+            taken as stored, and its orientation goes along.
 
     Raises:
         ImageError: not a picture, damaged, empty, or with values out of range.
     """
     match img:
         case Image.Image():
-            return _from_pil(img)
+            return _from_pil(img, turn=upright)
         case str() | os.PathLike():
             return _from_path(Path(img))
         case bytes() | bytearray() | memoryview():
@@ -187,26 +195,24 @@ def _from_samples(
     return Picture(color, repack, alpha if has_alpha else None)
 
 
-def _from_pil(image: Image.Image) -> Picture:
-    turned = upright(image)
+def _from_pil(image: Image.Image, *, turn: bool = True) -> Picture:
+    _load(image)
+    turned = upright(image) if turn else image
     _require_px(turned.size)
     picture = _from_array(pil_modes.to_array(turned))
 
-    exif = _exif_beside(image)  # turning loses what is not in ``info``
+    # A new image has no EXIF but what is in ``info``.
+    exif = Image.Exif() if "exif" in image.info else exif_of(image)
+    if turn:
+        exif.pop(ExifTags.Base.Orientation, None)
 
     def pack(result: Tensor, part: Box | None = None) -> Image.Image:
         packed = pil_modes.from_array(picture.pack(result, part), turned, part)
-        packed.info.update(exif)
+        if exif:
+            packed.info["exif"] = exif.tobytes()
         return packed
 
     return replace(picture, pack=pack)
-
-
-def _exif_beside(image: Image.Image) -> dict[str, bytes]:
-    """What ``info`` lacks of an image's EXIF data, for the upright one."""
-    exif = exif_of(image)
-    exif.pop(ExifTags.Base.Orientation, None)
-    return {"exif": exif.tobytes()} if exif else {}
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -217,10 +223,13 @@ def upright(image: Image.Image) -> Image.Image:
     """
     _load(image)
     try:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        return ImageOps.exif_transpose(image) if turned else image
+        return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
     except Exception:  # Pillow raises many kinds on damaged EXIF; the pixels are good without it
         return image
+
+
+def _orientation(image: Image.Image) -> int:
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def _load(image: Image.Image) -> None:
@@ -241,33 +250,21 @@ def _from_path(path: Path) -> Picture:
     except ValueError as error:  # a name with a zero byte
         raise ImageError(f"{str(path)!r} is no name of a file ({error}).") from error
     image = open_picture(io.BytesIO(data), str(path))
-    if png16.is_deep(data):
-        warnings.warn(
-            f"{path} has 16 bits a colour, but a PIL image holds 8; pass the file's bytes to keep "
-            "all 16.",
-            DepthWarning,
-            stacklevel=2,
-        )
-    else:
-        _warn_of_depth(data, str(path))
+    _warn_of_depth(depth_of(io.BytesIO(data)), str(path))
     return _from_pil(image)
 
 
 def _from_bytes(data: bytes) -> Picture:
-    image = open_picture(io.BytesIO(data), "The file in the bytes")
-    if png16.is_deep(data):
-        deep = _from_array(png16.read(data))
-        return replace(
-            deep, pack=lambda result, part=None: png16.write(deep.pack(result, part), image.info)
-        )
-    _warn_of_depth(data, "The file in the bytes")
-    picture, form = _from_pil(image), "JPEG" if image.format == "MPO" else image.format
+    image, depth = open_picture(io.BytesIO(data), _NAMELESS), depth_of(io.BytesIO(data))
+    if depth.whole == "png16":
+        return _from_deep_png(data, image)
+    _warn_of_depth(depth, _NAMELESS)
+    picture = _from_pil(image)
+    form = "JPEG" if image.format == "MPO" else str(image.format)
 
     def pack(result: Tensor, part: Box | None = None) -> bytes:
         packed, buffer = picture.pack(result, part), io.BytesIO()
-        options = dict(_LOSSY.get(form, {}))
-        if "exif" in packed.info:
-            options["exif"] = packed.info["exif"]
+        options = {**options_anew(form), **metadata_of(packed, form)}
         if form == "ICO":  # else of usual sizes, to which Pillow resizes
             options["sizes"] = [packed.size]
         try:
@@ -284,6 +281,21 @@ def _from_bytes(data: bytes) -> Picture:
     return replace(picture, pack=pack)
 
 
+def _from_deep_png(data: bytes, image: Image.Image) -> Picture:
+    """All 16 bits of a file that Pillow opened with 8."""
+    samples, turned = png16.read(data), upright(image)
+    if turned is not image:  # so is its EXIF data sound
+        swapped, down, across = _UPRIGHT.get(_orientation(image), (False, 1, 1))
+        samples = (samples.swapaxes(0, 1) if swapped else samples)[::down, ::across]
+    picture = _from_array(samples)
+
+    def pack(result: Tensor, part: Box | None = None) -> bytes:
+        packed = picture.pack(result, part)
+        return png16.write(packed, metadata_of(turned, "PNG", packed.shape[1::-1]))
+
+    return replace(picture, pack=pack)
+
+
 def _require_size(file: IO[bytes], size: tuple[int, int]) -> None:
     """Icons are of some sizes only; what was written in another is not the result.
 
@@ -295,16 +307,18 @@ def _require_size(file: IO[bytes], size: tuple[int, int]) -> None:
             raise ValueError(f"it has no size of {size[0]}x{size[1]} px")
 
 
-def _warn_of_depth(data: bytes, name: str) -> None:
-    """Say so where Pillow has cut the depth of a file's colours."""
-    bits = lost_depth(io.BytesIO(data))
-    if bits is not None:
-        warnings.warn(
-            f"{name} has {bits} bits a colour, of which Pillow gives 8; to keep them, pass the "
-            "bytes of a 16-bit PNG, or an array.",
-            DepthWarning,
-            stacklevel=2,
-        )
+def _warn_of_depth(depth: Depth, name: str) -> None:
+    """Say so where Pillow cuts the depth of a file's colours."""
+    if depth.whole == "Pillow":
+        return
+    way_out = "pass the bytes of a 16-bit PNG, or an array"
+    if depth.whole == "png16":
+        way_out = "pass the file's bytes"
+    warnings.warn(
+        f"{name} has {depth.bits} bits a colour, of which Pillow gives 8; to keep them, {way_out}.",
+        DepthWarning,
+        stacklevel=2,
+    )
 
 
 def _require_px(shape: tuple[int, ...]) -> None:

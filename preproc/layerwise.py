@@ -14,13 +14,12 @@ one and the skip around a residual group), that is 6.1 kB of host memory per LR 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from preproc.networks.steps import Keep, Local, Pooled, Step, Stepwise
-from preproc.progress import advance
+from preproc.progress import advance, scaled
 from preproc.tiles import Apply
 from preproc.tiling import Span
 
@@ -42,62 +41,46 @@ class Layerwise(nn.Module):
         network: a module that is `Stepwise`.
         band: rows of a tile, in px of the map it becomes.
         length: columns of a tile, likewise.
-        share: how much of a pass one call is, for `progress.advance`: less than 1 where several
-            calls make one result.
     """
 
-    def __init__(
-        self,
-        network: Stepwise,
-        *,
-        band: int = BAND,
-        length: int = LENGTH,
-        share: float = 1.0,
-    ) -> None:
+    def __init__(self, network: Stepwise, *, band: int = BAND, length: int = LENGTH) -> None:
         super().__init__()
         self.network = network
-        self.band, self.length, self.share = band, length, share
+        self.band, self.length = band, length
 
     def forward(self, x: Tensor) -> Tensor:
         """Enhance a batch, picture by picture."""
         steps = list(self.network.steps())
         px = len(x) * _swept(steps, x.shape[-2] * x.shape[-1])
-        return torch.cat(
-            [self._picture(steps, x[n : n + 1].cpu(), self.share / px) for n in range(len(x))]
-        )
+        with scaled(1 / px):
+            return torch.cat([self._picture(steps, x[n : n + 1].cpu()) for n in range(len(x))])
 
-    def _picture(self, steps: Sequence[Step], x: Tensor, share: float) -> Tensor:
+    def _picture(self, steps: Sequence[Step], x: Tensor) -> Tensor:
         current = x.clone(memory_format=torch.channels_last)
         stack: list[Tensor] = []
         for step in steps:
-            current = self._taken(step, current, stack, share)
+            current = self._taken(step, current, stack)
         return current
 
-    def _taken(self, step: Step, current: Tensor, stack: list[Tensor], share: float) -> Tensor:
-        """The map after a step; may be the map before it, overwritten.
-
-        Each px swept is ``share`` of the pass.
-        """
+    def _taken(self, step: Step, current: Tensor, stack: list[Tensor]) -> Tensor:
+        """The map after a step; may be the map before it, overwritten."""
         match step:
             case Keep():
                 stack.append(current.clone())
                 return current
             case Local(apply, radius, scale, skip):
                 beside = stack.pop() if skip else None
-                return self._sweep(apply, current, beside, radius, share, scale)
+                return self._sweep(apply, current, beside, radius, scale)
             case Pooled(extract, gates, merge, radius, merge_radius):
-                factors = gates(self._mean(extract, current, radius, share))
+                factors = gates(self._mean(extract, current, radius))
                 return self._sweep(
                     lambda tile: merge(tile, extract(tile), factors),
                     current,
                     None,
                     radius + merge_radius,
-                    share,
                 )
 
-    def _mean(
-        self, apply: Callable[[Tensor], Tensor], x: Tensor, radius: int, share: float
-    ) -> Tensor:
+    def _mean(self, apply: Callable[[Tensor], Tensor], x: Tensor, radius: int) -> Tensor:
         """Means (1, C, 1, 1), on the device, of ``apply(x)`` over the image."""
         total: Tensor | None = None
         dtype = x.dtype
@@ -108,7 +91,7 @@ class Layerwise(nn.Module):
                 part = core.sum((-2, -1), keepdim=True, dtype=torch.float32).cpu().double()
                 total = part if total is None else total + part
                 dtype = core.dtype
-                advance(share * core[0, 0].numel())
+                advance(core[0, 0].numel())
         assert total is not None
         return (total / (x.shape[-2] * x.shape[-1])).to(self._device, dtype)
 
@@ -118,7 +101,6 @@ class Layerwise(nn.Module):
         x: Tensor,
         skip: Tensor | None,
         radius: int,
-        share: float,
         scale: int = 1,
     ) -> Tensor:
         """``apply(x)`` or ``apply(x, skip)`` tile by tile, into ``x`` where it has the room."""
@@ -131,12 +113,8 @@ class Layerwise(nn.Module):
                 core = _core(apply(*tiles), rows, columns, scale)
                 if out is None:
                     out = _room(x, core, scale)
-                out[
-                    ...,
-                    scale * rows.core_start : scale * rows.core_stop,
-                    scale * columns.core_start : scale * columns.core_stop,
-                ].copy_(core)
-                advance(share * core[0, 0].numel())
+                out[..., rows.place(scale), columns.place(scale)].copy_(core)
+                advance(core[0, 0].numel())
         assert out is not None
         return out
 
@@ -152,26 +130,33 @@ class Layerwise(nn.Module):
         return next(self.parameters()).device
 
 
-def large_layerwise(whole: Apply, layerwise: Apply, scale: int, limit: int | None = LIMIT) -> Apply:
-    """Let images go through as a whole, but those too large layer by layer.
+def large_layerwise(
+    whole: Apply,
+    layerwise: Apply,
+    scale: int,
+    batch: Tensor,
+    inside: Tensor | None = None,
+    *,
+    limit: int = LIMIT,
+) -> Tensor:
+    """Enhance a batch as a whole, or layer by layer where its pictures are too large.
 
     Args:
         whole: gives the answer at once.
-        layerwise: gives the same in bounded device memory.
+        layerwise: gives the same in bounded device memory; also for a single picture that ``whole``
+            has no memory for.
         scale: px out per px in.
-        limit: output px up to which a picture is not too large; None if the memory decides alone.
+        batch: (N, 3, H, W).
+        inside: the second argument of both.
+        limit: output px up to which a picture is not too large.
 
     Returns:
-        A function with the signature of both. It runs ``layerwise`` also for a single picture that
-        ``whole`` has no memory for.
+        (N, 3, scale*H, scale*W).
+
+    Raises:
+        MemoryError: ``whole`` has no memory for several pictures, or ``layerwise`` for one.
     """
-    return partial(_by_size, whole, layerwise, None if limit is None else limit // scale**2)
-
-
-def _by_size(
-    whole: Apply, layerwise: Apply, most: int | None, batch: Tensor, inside: Tensor | None = None
-) -> Tensor:
-    if most is None or batch.shape[-2] * batch.shape[-1] <= most:
+    if scale**2 * batch.shape[-2] * batch.shape[-1] <= limit:
         try:
             return whole(batch, inside)
         except MemoryError:
@@ -213,11 +198,7 @@ def _bands(x: Tensor, spans: list[Span]) -> Iterator[tuple[Span, Tensor]]:
 
 def _core(tile: Tensor, rows: Span, columns: Span, scale: int = 1) -> Tensor:
     """What is kept of a tile at ``scale`` px a px of its spans."""
-    return tile[
-        ...,
-        scale * (rows.core_start - rows.start) : scale * (rows.core_stop - rows.start),
-        scale * (columns.core_start - columns.start) : scale * (columns.core_stop - columns.start),
-    ]
+    return tile[..., rows.core(scale), columns.core(scale)]
 
 
 def _room(x: Tensor, core: Tensor, scale: int) -> Tensor:

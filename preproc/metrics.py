@@ -1,4 +1,4 @@
-"""PSNR and SSIM on luma, under the protocols of both papers.
+"""PSNR and SSIM on the Y channel, under the protocols of both papers.
 
 The papers' figures come from different definitions of Y, border and SSIM window, and differ by more
 than many methods do; a figure means nothing without its `Protocol`. All arithmetic is float64.
@@ -70,7 +70,7 @@ CISRNET_PROTOCOL = Protocol(
 PROTOCOLS = {p.name: p for p in (CAJNN_PROTOCOL, CISRNET_PROTOCOL)}
 
 
-def luma(img: Pixels, protocol: Protocol = CAJNN_PROTOCOL) -> Plane:
+def y_channel(img: Pixels, protocol: Protocol = CAJNN_PROTOCOL) -> Plane:
     """Y of an RGB image, (H, W, 3) uint8 to (H, W) float64 of about 0 to 255, not rounded."""
     if img.dtype != np.uint8 or img.ndim != 3 or img.shape[2] != 3:
         raise ImageError(
@@ -145,7 +145,7 @@ def _planes(
             f"An image of {width}x{height} px has nothing left inside a border of {border} px."
         )
     inside = (slice(border, height - border), slice(border, width - border))
-    return luma(restored[inside], protocol), luma(reference[inside], protocol)
+    return y_channel(restored[inside], protocol), y_channel(reference[inside], protocol)
 
 
 def _gaussian_rows(plane: Plane) -> Plane:

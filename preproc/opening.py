@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO
+from dataclasses import dataclass
+from typing import IO, Literal
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from preproc import heif
+from preproc import heif, png16
 from preproc.errors import ImageError
-from preproc.saving import OF_THE_FILE
+from preproc.metadata import exif_of
 
 _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 _BITS_PER_SAMPLE = 258  # a TIFF tag
@@ -28,6 +29,19 @@ _STILLS = frozenset({"ICO", "ICNS", "MPO", "PSD"})
 
 class DepthWarning(UserWarning):
     """A file holds more bits than the kind of the result can."""
+
+
+@dataclass(frozen=True)
+class Depth:
+    """The depth of a picture file.
+
+    Attributes:
+        bits: a colour.
+        whole: what reads all of them: Pillow, `preproc.png16` where Pillow gives 8, or nothing.
+    """
+
+    bits: int
+    whole: Literal["Pillow", "png16"] | None
 
 
 def open_picture(file: IO[bytes], name: str = "The file") -> Image.Image:
@@ -65,14 +79,13 @@ def open_picture(file: IO[bytes], name: str = "The file") -> Image.Image:
             )
         image.load()
         _carry_exif(image)
-        file.seek(24)
-        if image.format == "PNG" and file.read(2) == bytes((16, 4)):  # bits, colour type
+        if image.format == "PNG" and png16.kind_of(header) == (16, png16.GREY_ALPHA):
             return image.convert("LA")
     return image
 
 
-def lost_depth(file: IO[bytes]) -> int | None:
-    """How many bits a colour a picture file has, where Pillow gives only 8 of them; else None.
+def depth_of(file: IO[bytes]) -> Depth:
+    """How many bits a colour a picture file has, and what reads them all.
 
     Args:
         file: what `open_picture` could read; it is left at its start.
@@ -81,15 +94,17 @@ def lost_depth(file: IO[bytes]) -> int | None:
     with Image.open(file) as image:  # nothing is decoded
         bits = _bits(image, file)
         file.seek(0)
-        return bits if bits > 8 and image.mode not in _DEEP_MODES else None
+        if bits <= 8 or image.mode in _DEEP_MODES:
+            return Depth(bits, "Pillow")
+        return Depth(bits, "png16" if isinstance(image, PngImageFile) else None)
 
 
 def _bits(image: Image.Image, file: IO[bytes]) -> int:
     """Bits a colour in a file, as its header says; 8 for formats that Pillow reads whole."""
     match image:
         case PngImageFile():
-            file.seek(24)
-            return file.read(1)[0]
+            file.seek(0)
+            return png16.kind_of(file.read(_HEADER))[0]
         case TiffImageFile():
             return int(max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,))))
         case PpmImageFile():
@@ -112,24 +127,6 @@ def _bits_in_header(header: bytes) -> int:
     if len(configuration) > 2 and configuration[2] & 0x40:  # high_bitdepth
         return 12 if configuration[2] & 0x20 else 10  # twelve_bit
     return 8
-
-
-def exif_of(image: Image.Image) -> Image.Exif:
-    """EXIF data of a loaded image, where Pillow keeps it outside of ``info``, as for TIFF.
-
-    Orientation apart, nothing of it describes the file's layout, on which another file would break.
-    Damaged data is none.
-    """
-    exif = Image.Exif()
-    if "exif" in image.info:
-        return exif
-    try:
-        exif.load(image.getexif().tobytes())
-    except Exception:  # Pillow raises many kinds; the pixels are good without it
-        return Image.Exif()
-    for tag in OF_THE_FILE - {ExifTags.Base.Orientation}:
-        exif.pop(tag, None)
-    return exif
 
 
 def _carry_exif(image: Image.Image) -> None:

@@ -12,15 +12,15 @@ from PIL import Image
 
 from preproc import heif
 from preproc.errors import OutputError
-from preproc.saving import FileFormat, format_named, format_names, writable_format
+from preproc.formats import FileFormat, format_named, format_names, writable_format
 
 _NOT_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
 """Formats Pillow recognises but cannot draw without another program or a plug-in."""
 
-_FOREIGN = heif.ENDINGS | frozenset(
+_FOREIGN = heif.EXTENSIONS | frozenset(
     {".jxl"} | {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"}
 )
-"""Endings of pictures, the last row cameras' raw data, that Pillow by itself cannot open."""
+"""Extensions of pictures, the last row cameras' raw data, that Pillow by itself cannot open."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class _Found:
 
 
 def picture_extensions() -> frozenset[str]:
-    """File name endings, in lower case with their dot, that are taken for pictures in folders."""
+    """File name extensions, in lower case with their dot, taken for pictures in folders."""
     heif.plug_in()
     extensions = Image.registered_extensions().items()
     # Pillow opens several JPEGs in one file as JPEG, and finds out then.

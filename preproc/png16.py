@@ -15,31 +15,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from preproc.saving import png_texts
-
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GREY_ALPHA = 4  # colour types of the PNG specification, 11.2.2
-_COLOR_TYPES = {2: _GREY_ALPHA, 3: 2, 4: 6}
+GREY_ALPHA = 4
+"""One of the colour types of the PNG specification, 11.2.2."""
+
+_COLOR_TYPES = {2: GREY_ALPHA, 3: 2, 4: 6}
 """The colour type of so many channels: grey with alpha, RGB, RGB with alpha."""
 
 _INCH = 0.0254  # m
 
 
-def is_deep(data: bytes) -> bool:
-    """Whether a file's content is a PNG of 16-bit RGB, or of 16-bit grey or RGB with alpha."""
-    return (
-        data.startswith(_SIGNATURE) and data[24:25] == b"\x10" and data[25] in _COLOR_TYPES.values()
-    )
+def kind_of(header: bytes) -> tuple[int, int]:
+    """Bits a sample and the colour type of a PNG, as its first 26 bytes say."""
+    return header[24], header[25]
 
 
 def read(data: bytes) -> NDArray[Any]:
-    """Decode a file that `is_deep` as uint16 (H, W, C): grey and alpha, RGB, or RGB and alpha.
+    """Decode a PNG of 16 bits as uint16 (H, W, C): grey and alpha, RGB, or RGB and alpha.
 
     The upper bytes are what Pillow gives; the lower ones are what it gives when told that samples
     are little-endian. Grey and alpha are four bytes, and come whole when it is told that these are
     four channels.
     """
-    if data[25] == _GREY_ALPHA:
+    if kind_of(data)[1] == GREY_ALPHA:
         image = Image.open(io.BytesIO(data))
         image.tile = [tile._replace(args="RGBA") for tile in image.tile]
         return np.asarray(image).view(">u2").astype(np.uint16)
@@ -53,22 +51,26 @@ def read(data: bytes) -> NDArray[Any]:
     return deep
 
 
-def write(samples: NDArray[Any], info: Mapping[Any, Any]) -> bytes:
-    """Encode uint16 (H, W, C) as `read` gives it, with what ``info`` says beside the pixels.
+def write(samples: NDArray[Any], metadata: Mapping[str, Any]) -> bytes:
+    """Encode uint16 (H, W, C) as `read` gives it.
 
-    That is the ICC profile, DPI, EXIF, XMP and texts.
+    Args:
+        samples: of all colours, and of alpha.
+        metadata: what Pillow's PNG writer takes as ``icc_profile``, ``dpi``, ``exif`` and
+            ``pnginfo``.
     """
     height, width, channels = samples.shape
     color_type = _COLOR_TYPES[channels]
     chunks = [(b"IHDR", struct.pack(">2I5B", width, height, 16, color_type, 0, 0, 0))]
-    if profile := info.get("icc_profile"):
+    if profile := metadata.get("icc_profile"):
         chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile)))
-    if dpi := info.get("dpi"):
+    if dpi := metadata.get("dpi"):
         per_metre = [round(value / _INCH) for value in dpi]
         chunks.append((b"pHYs", struct.pack(">2IB", *per_metre, 1)))
-    if exif := info.get("exif"):
-        chunks.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
-    chunks += [(kind, body) for kind, body, *_ in png_texts(info, info.get("xmp")).chunks]
+    if exif := metadata.get("exif"):
+        chunks.append((b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")))
+    if texts := metadata.get("pnginfo"):
+        chunks += [(kind, body) for kind, body, *_ in texts.chunks]
     rows = samples.astype(">u2").reshape(height, -1).view(np.uint8)
     # Filter 2 (up): the difference to the row above, which compresses and needs no loop.
     filtered = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))

@@ -64,8 +64,24 @@ class Tally:
             self._progress(done, self._total)
 
 
+@contextmanager
+def scaled(factor: float) -> Iterator[None]:
+    """While a part of a pass is computed, let it `advance` in units of its own.
+
+    Args:
+        factor: how much of the pass, or of the part around this one, such a unit is: 1/8 for one of
+            eight calls that make one result, 1/n where n px are counted one by one.
+    """
+    around = _advance.get()
+    token = _advance.set(None if around is None else lambda more: around(factor * more))
+    try:
+        yield
+    finally:
+        _advance.reset(token)
+
+
 def advance(share: float) -> None:
-    """Say that a further share of the pass being computed is done; 1 is all of it."""
+    """Say that a further share of the pass being computed, or of its `scaled` part, is done."""
     further = _advance.get()
     if further is not None:
         further(share)

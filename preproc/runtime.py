@@ -3,51 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from preproc.errors import ModelError, PreprocError
+from preproc.errors import ModelError
 from preproc.graphs import Graphs
+from preproc.memory import DeviceMemoryError, is_full_memory, keep_heap
 from preproc.networks.inference import inference_form
 from preproc.networks.masking import current_mask, masked
 
-_DTYPES = {
-    "float32": torch.float32,
-    "fp32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "bf16": torch.bfloat16,
-    "float16": torch.float16,
-    "fp16": torch.float16,
-    "half": torch.float16,
-}
-_BF16_UNITS = {"amx_bf16", "avx512_bf16"}
-_LARGEST_HEAP_BLOCK = 2**25 - 2**16  # with its header and alignment still below 32 MiB
-_FULL_MEMORY = (  # how allocators below Python say it; CUDA's own error has a class
-    "not enough memory",
-    "can't allocate memory",
-    "Storage size calculation overflowed",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "CUDA error: out of memory",  # of a kernel or a library that is loaded when first used
-    "unable to find an engine to execute this computation",  # none of cuDNN's had its workspace
-)
-
-
-class DeviceWarning(UserWarning):
-    """There is a GPU that cannot be used, so the CPU is."""
-
 
 class PrecisionWarning(UserWarning):
-    """A network's output was not finite in a short dtype; it runs in float32 from then on."""
-
-
-class DeviceMemoryError(PreprocError, MemoryError):
-    """The device's memory, or the host's, is too small for what was asked at once."""
+    """A network's output was not finite in a 16-bit dtype; it runs in float32 from then on."""
 
 
 class Runtime:
@@ -55,7 +24,7 @@ class Runtime:
 
     Autocast shortens what is safe to shorten: the network itself keeps its last convolution and its
     global skip in float32. The network proper stays in float32 for a retry; what runs is its form
-    for inference (`preproc.networks.inference`), whose short parameters are half as large again.
+    for inference (`preproc.networks.inference`), whose 16-bit parameters are half as large again.
     After one retry that helped, everything runs in float32, for the next part would fail as well.
 
     Attributes:
@@ -181,130 +150,6 @@ class Runtime:
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
             output: Tensor = network(batch)
         return output.float()
-
-
-@cache
-def keep_heap() -> None:
-    """Let glibc keep memory that tensors free for the next ones, in this process from now on.
-
-    It returns what is free at the end of its heap to the system above a limit, and maps blocks
-    above another, so that every page of a new tensor is touched for the first time again. Both
-    limits grow with the largest mapped block that was freed, up to 32 MiB and twice that (mallopt's
-    manual, "dynamic mmap threshold"): one such block is freed. Elsewhere nothing comes of it.
-    """
-    torch.empty(_LARGEST_HEAP_BLOCK, dtype=torch.uint8, device="cpu")
-
-
-def choose_device(device: str | torch.device | None = None) -> torch.device:
-    """The device to run on: the one asked for, else CUDA where it works, else the CPU.
-
-    Returns:
-        The device with its index, so that it stays the same when another becomes the current one.
-
-    Raises:
-        ModelError: there is no such device, or it cannot compute.
-    """
-    if device is None and not torch.cuda.is_available():
-        return torch.device("cpu")
-    try:
-        return _tried(device or "cuda")
-    except (RuntimeError, AssertionError) as error:
-        # Torch's messages go on for pages; their first line says it.
-        reason = str(error).partition("\n")[0].rstrip(".")
-        if reason.startswith("Expected one of"):
-            reason = "there is no such kind"
-        if device is not None:
-            raise ModelError(
-                f"Device {str(device)!r} cannot be used ({reason}); choose 'cpu' or 'cuda', or "
-                "leave it out."
-            ) from error
-    warnings.warn(
-        f"There is a GPU, but it cannot be used ({reason}), so the CPU is; pass device='cpu' to "
-        "choose it.",
-        DeviceWarning,
-        stacklevel=2,
-    )
-    return torch.device("cpu")
-
-
-def _tried(device: str | torch.device) -> torch.device:
-    """A device that computes; an old GPU may be there without this torch having kernels for it."""
-    one = torch.zeros(1, device=device).add_(1)
-    one.item()
-    return one.device
-
-
-def choose_dtype(
-    device: torch.device,
-    dtype: torch.dtype | str | None = None,
-    safe: Sequence[torch.dtype] = (),
-) -> torch.dtype:
-    """What a network's trunk is computed in.
-
-    Args:
-        device: where it runs.
-        dtype: what the user asked for, which is taken as it is.
-        safe: what the network is known to bear besides float32, the preferred first; used where
-            the device is fast in it.
-
-    Raises:
-        ModelError: ``dtype`` is not float32, bfloat16 or float16.
-    """
-    if dtype is None:
-        return next((d for d in safe if _is_fast(device, d)), torch.float32)
-    chosen = _DTYPES.get(dtype.removeprefix("torch.")) if isinstance(dtype, str) else dtype
-    if chosen is None or chosen not in _DTYPES.values():
-        raise ModelError(f"dtype must be 'float32', 'bfloat16' or 'float16', but is {dtype!r}.")
-    return chosen
-
-
-def _is_fast(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether the device has units for a dtype, rather than emulating it."""
-    if device.type == "cuda":
-        # Tensor cores: half precision since compute capability 7.0 (Volta), bfloat16 since 8.0;
-        # the GTX 16 cards are 7.5, have none, and are known for black pictures in half precision.
-        if "GTX 16" in torch.cuda.get_device_name(device):
-            return False
-        least = {torch.float16: (7, 0), torch.bfloat16: (8, 0)}.get(dtype, (99, 0))
-        return torch.cuda.get_device_capability(device) >= least
-    if device.type == "cpu":
-        return dtype == torch.bfloat16 and bool(_BF16_UNITS & _cpu_features())
-    return False
-
-
-def _cpu_features() -> set[str]:
-    """Names of the CPU's instruction sets, such as ``"amx_bf16"``; empty where they are unknown."""
-    capabilities = getattr(torch.cpu, "get_capabilities", None)
-    if capabilities is not None:
-        return {name for name, present in capabilities().items() if present is True}
-    cpuinfo = Path("/proc/cpuinfo")  # torch before 2.10 has no public way, Linux has
-    return set(cpuinfo.read_text().split()) if cpuinfo.is_file() else set()
-
-
-@contextmanager
-def main_memory_says(message: str) -> Iterator[None]:
-    """Give a full main memory a sentence of its own, whatever its allocator says.
-
-    Raises:
-        DeviceMemoryError: what is done inside ran out of main memory, or of that of a device on
-            which results lie.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, PreprocError) or not is_full_memory(error):
-            raise
-        # Accelerators have an error class of their own.
-        if isinstance(error, torch.OutOfMemoryError):
-            message = "The device's memory is full; choose a smaller tile=, or device='cpu'."
-        raise DeviceMemoryError(message) from error
-
-
-def is_full_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whatever device."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return any(phrase in str(error) for phrase in _FULL_MEMORY)
 
 
 def _is_finite(output: Tensor) -> bool:

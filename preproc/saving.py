@@ -1,132 +1,18 @@
-"""Writing a picture to a file: what each format can hold, metadata, and never half a file."""
+"""Writing a picture to a file with all that belongs to it, and never half of it."""
 
 from __future__ import annotations
 
-import errno
-import os
-import re
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
-from uuid import uuid4
 
-from PIL import ExifTags, Image, ImageCms
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image, ImageCms
 
 from preproc.errors import OutputError
+from preproc.files import replacing
+from preproc.formats import format_named, holding_mode, require_size
+from preproc.metadata import metadata_of
 
-DRAFTS = ".preproc-*.part"
-"""Names of files that are being written."""
-
-QUALITY = 95
-"""Default quality of lossy formats: high, since the point of the result is its detail."""
-
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-
-
-class MetadataWarning(UserWarning):
-    """Something that belongs to a picture, but is not seen in it, does not fit into its file."""
-
-
-class DiskFullError(OutputError):
-    """There is no room for a result, so going on with other pictures would be in vain."""
-
-
-@dataclass(frozen=True)
-class FileFormat:
-    """A file format that results can be written in.
-
-    Attributes:
-        name: Pillow's name of the format.
-        extension: the usual file name ending, with its dot.
-        modes: Pillow modes it holds without loss, the format's own quantisation apart.
-        max_side: largest width and height in px, where the format has a limit that is met.
-        quality: what ``quality`` means there: lossy with full-resolution colour, or nothing.
-        options: further options of Pillow's writer.
-    """
-
-    name: str
-    extension: str
-    modes: frozenset[str]
-    max_side: int = 2**31 - 1
-    quality: bool = False
-    options: tuple[tuple[str, str | int], ...] = ()
-
-    def writer_options(self, quality: int | None) -> dict[str, str | int]:
-        """Options for Pillow's writer; ``quality`` in [1, 100] counts where the format is lossy."""
-        options = dict(self.options)
-        if self.quality:
-            options["quality"] = QUALITY if quality is None else quality
-        return options
-
-
-def _modes(names: str) -> frozenset[str]:
-    return frozenset(names.split())
-
-
-_FORMATS = {
-    f.name: f
-    for f in (
-        FileFormat("PNG", ".png", _modes("1 L LA I;16 RGB RGBA")),
-        # 4:4:4: halved colour would blur the coloured text and edges that were just restored.
-        FileFormat("JPEG", ".jpg", _modes("L RGB CMYK"), 65500, True, (("subsampling", "4:4:4"),)),
-        FileFormat("WEBP", ".webp", _modes("RGB RGBA"), 16383, True),
-        FileFormat(
-            "TIFF",
-            ".tif",
-            _modes("1 L LA I;16 I F RGB RGBA CMYK LAB YCbCr"),
-            options=(("compression", "tiff_adobe_deflate"),),
-        ),
-        FileFormat("AVIF", ".avif", _modes("RGB RGBA"), 65536, True, (("subsampling", "4:4:4"),)),
-        FileFormat("BMP", ".bmp", _modes("1 L RGB")),
-        FileFormat("JPEG2000", ".jp2", _modes("L LA I;16 RGB RGBA")),
-        FileFormat("PPM", ".ppm", _modes("1 L I;16 RGB")),
-        FileFormat("TGA", ".tga", _modes("L LA RGB RGBA"), 65535),
-    )
-}
-
-_LOSSLESS = {
-    "1": ("L", "RGB"),
-    "L": ("RGB",),
-    "La": ("LA", "RGBA"),
-    "LA": ("RGBA",),
-    "P": ("RGB",),
-    "PA": ("RGBA",),
-    "RGBa": ("RGBA",),
-    "RGBX": ("RGB",),
-    "CMYK": ("RGB",),
-    "YCbCr": ("RGB",),
-    "HSV": ("RGB",),
-    "LAB": ("RGB",),
-    "I;16L": ("I;16",),
-    "I;16B": ("I;16",),
-    "I;16N": ("I;16",),
-}
-"""Modes a mode may become without losing what the picture shows, the nearest first."""
-
-_OPAQUE = {"LA": "L", "RGBA": "RGB"}
-OF_THE_FILE = {
-    ExifTags.Base.Orientation,
-    ExifTags.Base.XMLPacket,  # may repeat the orientation
-    ExifTags.Base.InterColorProfile,
-    *range(254, 260),  # from NewSubfileType over the size to Compression
-    *(262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330, 338, 339, 347),
-    *range(512, 522),
-    *range(529, 533),
-}
-"""EXIF tags that say how a file is laid out, and so are wrong for another, or kept elsewhere."""
-
-_XMP_ORIENTATION = re.compile(
-    rb"""\s+tiff:Orientation\s*=\s*(["'])[^"']*\1|<tiff:Orientation>[^<]*</tiff:Orientation>"""
-)
-_LONGEST_JPEG_XMP = 65533 - len(b"http://ns.adobe.com/xap/1.0/\0")
-_PNG_XMP = "XML:com.adobe.xmp"
-_NO_TEXTS = (_PNG_XMP, "Raw profile type ", "compression")
-"""Strings in Pillow's ``info`` that are no texts: XMP, EXIF in the old way, and one of TIFF's."""
+_AGAIN = "run the same command again with --skip-existing"
 
 _SPACE = {
     **dict.fromkeys(("1", "L", "LA", "I;16", "I", "F"), "GRAY"),
@@ -134,68 +20,6 @@ _SPACE = {
     "CMYK": "CMYK",
 }
 """The ICC colour space that a profile of a picture of a mode describes."""
-
-
-def format_names() -> list[str]:
-    """The usual names of the formats results can be written in, such as ``"png"``."""
-    return [f.extension.removeprefix(".") for f in _FORMATS.values()]
-
-
-def format_named(name: str) -> FileFormat:
-    """The format of a name such as ``"png"``, ``"jpeg"`` or ``".tif"``.
-
-    Raises:
-        OutputError: results cannot be written in it.
-    """
-    extension = "." + name.lower().removeprefix(".")
-    file_format = writable_format(Path("x" + extension))
-    if file_format is None:
-        raise OutputError(
-            f"Results cannot be written as {name!r}; choose one of {', '.join(format_names())}."
-        )
-    return file_format
-
-
-def writable_format(path: Path) -> FileFormat | None:
-    """The format that a file's name asks for, or None where results cannot be written in it."""
-    return _FORMATS.get(Image.registered_extensions().get(path.suffix.lower(), ""))
-
-
-def holding_mode(image: Image.Image, file_format: FileFormat) -> str:
-    """The mode in which a format holds a picture without losing transparency or depth.
-
-    Raises:
-        OutputError: there is none; the message names the formats that have one.
-    """
-    mode = image.mode
-    if mode == "P" and "transparency" in image.info:
-        mode = "RGBA"
-    candidates = [mode, *_LOSSLESS.get(mode, ())]
-    if mode in _OPAQUE and image.mode == mode and image.getchannel("A").getextrema() == (255, 255):
-        candidates += [_OPAQUE[mode], *_LOSSLESS.get(_OPAQUE[mode], ())]
-    if mode == "I" and _is_16_bit(image):
-        candidates += ["I;16"]
-    for candidate in candidates:
-        if candidate in file_format.modes:
-            return candidate
-    what = "transparency" if mode in _OPAQUE else f"depth (mode {mode})"
-    fits = "tif" if mode in {"F", "I"} else "png"
-    raise OutputError(
-        f"{file_format.name} cannot hold the picture's {what}; write it with --format {fits}."
-    )
-
-
-def require_size(size: tuple[int, int], file_format: FileFormat) -> None:
-    """Make sure that a format holds a picture of so many px.
-
-    Raises:
-        OutputError: a side (of width, height) is too long.
-    """
-    if max(size) > file_format.max_side:
-        raise OutputError(
-            f"{file_format.name} holds at most {file_format.max_side} px a side, but the result "
-            f"has {size[0]}x{size[1]}; write it with --format png."
-        )
 
 
 def save(
@@ -224,85 +48,20 @@ def save(
         OutputError: the file exists, cannot be written, or its format cannot hold the picture.
     """
     if isinstance(image, bytes):
-        with _replacing(path, overwrite=overwrite) as file:
+        with replacing(path, overwrite=overwrite, again=_AGAIN) as file:
             file.write(image)
         return
     file_format = format_named(path.suffix)
     mode = holding_mode(image, file_format)
     require_size(image.size, file_format)
-    metadata = _metadata(image, file_format)
+    options = {**file_format.writer_options(quality), **metadata_of(image, file_format.name)}
     image = _converted(image, mode)
-    metadata["icc_profile"] = image.info.get("icc_profile")
-    with _replacing(path, overwrite=overwrite) as file:
-        image.save(file, file_format.name, **metadata, **file_format.writer_options(quality))
-
-
-def require_writable(folder: Path) -> None:
-    """Make a folder, and make sure that files can be written there, before any work is done.
-
-    Raises:
-        OutputError: it cannot be made or written to.
-    """
-    with _sentences(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = _temporary(folder)
-        probe.touch(exist_ok=False)
-        probe.unlink()
-
-
-def png_texts(info: Mapping[Any, Any], xmp: bytes | None = None) -> PngInfo:
-    """The chunks of a PNG file that hold XMP and the texts that Pillow read from one."""
-    chunks = PngInfo()
-    if xmp:
-        # Not compressed, and in no language; as it is, for it may be damaged.
-        chunks.add(b"iTXt", _PNG_XMP.encode() + bytes(5) + xmp)
-    for name, text in info.items():
-        if isinstance(name, str) and isinstance(text, str) and not name.startswith(_NO_TEXTS):
-            chunks.add_text(name, text)
-    return chunks
-
-
-def _metadata(image: Image.Image, file_format: FileFormat) -> dict[str, object]:
-    """What is to be saved with a picture whose pixels are upright: EXIF, DPI, XMP and texts."""
-    metadata: dict[str, object] = {}
-    exif = image.getexif()
-    for tag in OF_THE_FILE:
-        exif.pop(tag, None)
-    details = exif.get_ifd(ExifTags.IFD.Exif) if ExifTags.IFD.Exif in exif else {}
-    for tag, value in zip(
-        (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight), image.size, strict=True
-    ):
-        if tag in details:
-            details[tag] = value
-    xmp = _xmp(image, file_format)
-    if file_format.name == "PNG":
-        metadata["pnginfo"] = png_texts(image.info, xmp)
-    elif xmp and file_format.name == "TIFF":
-        exif[ExifTags.Base.XMLPacket] = xmp
-    elif xmp:
-        metadata["xmp"] = xmp
-    if exif:
-        metadata["exif"] = exif
-    if "dpi" in image.info:
-        metadata["dpi"] = tuple(float(value) for value in image.info["dpi"])
-    return metadata
-
-
-def _xmp(image: Image.Image, file_format: FileFormat) -> bytes | None:
-    """The XMP of a picture without its orientation, or None where there is none or no room."""
-    xmp = image.info.get("xmp")
-    if not isinstance(xmp, bytes):
-        return None
-    xmp = _XMP_ORIENTATION.sub(b"", xmp)
-    if file_format.name == "JPEG" and len(xmp) > _LONGEST_JPEG_XMP:
-        warnings.warn(
-            f"A result's XMP of {len(xmp)} bytes is left out, because JPEG holds at most "
-            f"{_LONGEST_JPEG_XMP}; write it with --format png to keep it.",
-            MetadataWarning,
-            stacklevel=2,
-        )
-        return None
-    return xmp
+    options["icc_profile"] = image.info.get("icc_profile")
+    with replacing(path, overwrite=overwrite, again=_AGAIN) as file:
+        try:
+            image.save(file, file_format.name, **options)
+        except ValueError as error:
+            raise OutputError(f"Cannot write {path}: {error}; try --format png.") from error
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
@@ -327,52 +86,3 @@ def _profile(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
     except (KeyError, OSError):
         return None
     return profile if profile.profile.xcolor_space.strip() == _SPACE.get(image.mode) else None
-
-
-def _is_16_bit(image: Image.Image) -> bool:
-    """Whether the values of a picture of 32-bit integers fit into 16 bits."""
-    low, high = image.getextrema()
-    return low >= 0 and high < 2**16  # type: ignore[operator]  # single band: two numbers
-
-
-@contextmanager
-def _replacing(path: Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
-    """A temporary file beside ``path`` that takes its name when the block ends without error."""
-    with _sentences(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(path.parent)
-        try:
-            with temporary.open("xb+") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())  # late errors of full or remote disks must come before
-            if not overwrite and path.exists():
-                raise OutputError(f"{path} exists already and was not replaced.")
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-def _temporary(folder: Path) -> Path:
-    """A name for a hidden temporary file; in the same folder, because renaming is atomic there."""
-    return folder / DRAFTS.replace("*", uuid4().hex[:12])
-
-
-@contextmanager
-def _sentences(path: Path) -> Iterator[None]:
-    """Turn the system's errors on writing ``path`` into sentences."""
-    try:
-        yield
-    except OutputError:
-        raise
-    except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise DiskFullError(
-                f"There is no room left on the disk to write {path}; free some space, then run "
-                "the same command again with --skip-existing."
-            ) from error
-        cause = error.strerror or str(error)
-        raise OutputError(f"Cannot write {path}: {cause}; check the output folder.") from error
-    except ValueError as error:
-        raise OutputError(f"Cannot write {path}: {error}; try --format png.") from error

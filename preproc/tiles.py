@@ -17,10 +17,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from preproc.landing import Landing
+from preproc.host_copy import AsyncHostCopy
+from preproc.memory import explain_full_memory
 from preproc.progress import Progress, Tally
 from preproc.resize import imresize
-from preproc.runtime import main_memory_says
 from preproc.samples import from_float, luma, to_float
 from preproc.tiling import Tile, TilePolicy
 
@@ -80,13 +80,13 @@ def run_tiles(
         for tile in policy.tiles(*picture.shape[-2:])
     )
     tally = Tally(progress, sum(job.tile.kept for job in jobs))
-    with Landing() as land:
+    with AsyncHostCopy() as copies:
         while jobs:
             batch = _next_batch(jobs, policy, batch_size)
             kept = sum(job.tile.kept for job in batch)
             try:
                 with tally.during(kept):
-                    _enhance(batch, apply, device, land)
+                    _enhance(batch, apply, device, copies)
             except MemoryError:
                 jobs.extendleft(reversed(batch))
                 longest = max(batch[0].tile.shape)
@@ -124,24 +124,23 @@ def stack(pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
 
 def pad(x: Tensor, height: int, width: int) -> Tensor:
     """Extend (..., H, W) below and to the right by reflection, however small it is."""
-    for axis, extent in ((-2, height), (-1, width)):
-        if extent > x.shape[axis]:
-            x = x.index_select(axis, _reflected(0, extent, x.shape[axis]).to(x.device))
-    return x
+    return _window(_window(x, -2, 0, max(height, x.shape[-2])), -1, 0, max(width, x.shape[-1]))
 
 
-def _enhance(batch: Sequence[Job], apply: Apply, device: torch.device, land: Landing) -> None:
+def _enhance(
+    batch: Sequence[Job], apply: Apply, device: torch.device, copies: AsyncHostCopy
+) -> None:
     """Put a batch of tiles through ``apply``, and their cores in their places."""
     height, width = batch[0].tile.shape
     full = f"The main memory has no room for {len(batch)} tile(s) of about {height}x{width} px"
-    with main_memory_says(f"{full}; choose a smaller tile=."):
+    with explain_full_memory(f"{full}; choose a smaller tile=."):
         samples, mask = stack([_cut(job) for job in batch])
         windows = to_float(samples.to(device))
     results = apply(windows, mask)
     made = results.shape[-1] // windows.shape[-1]
-    with main_memory_says(f"{full} once they are computed; choose a smaller tile=."):
+    with explain_full_memory(f"{full} once they are computed; choose a smaller tile=."):
         for job, result in zip(batch, results, strict=True):
-            _paste(job, result, made, land)
+            _paste(job, result, made, copies)
 
 
 def _next_batch(jobs: deque[Job], policy: TilePolicy, batch_size: int) -> list[Job]:
@@ -169,17 +168,16 @@ def _cut_finer(jobs: deque[Job], policy: TilePolicy, size: int) -> deque[Job]:
 def _cut(job: Job) -> Tensor:
     """The window (3, h, w), as it is stored; beyond the picture it is reflected."""
     y, x = job.tile.y, job.tile.x
-    height, width = job.picture.shape[-2:]
-    window = job.picture
-    if y.start < 0 or y.stop > height:
-        window = window.index_select(-2, _reflected(y.start, y.stop, height))
-    else:
-        window = window[:, y.start : y.stop]
-    if x.start < 0 or x.stop > width:
-        window = window.index_select(-1, _reflected(x.start, x.stop, width))
-    else:
-        window = window[..., x.start : x.stop]
-    return window.expand(3, -1, -1)
+    rows = _window(job.picture, -2, y.start, y.stop)
+    return _window(rows, -1, x.start, x.stop).expand(3, -1, -1)
+
+
+def _window(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
+    """What stands at [start, stop) of an axis: a view, or with reflections a copy."""
+    extent = x.shape[axis]
+    if start >= 0 and stop <= extent:
+        return x.narrow(axis, start, stop - start)
+    return x.index_select(axis, _reflected(start, stop, extent).to(x.device))
 
 
 def _reflected(start: int, stop: int, extent: int) -> Tensor:
@@ -189,7 +187,7 @@ def _reflected(start: int, stop: int, extent: int) -> Tensor:
     return torch.minimum(index, period - index).clamp(max=extent - 1)
 
 
-def _paste(job: Job, result: Tensor, made: int, land: Landing) -> None:
+def _paste(job: Job, result: Tensor, made: int, copies: AsyncHostCopy) -> None:
     """Let the core of a result (3, made*h, made*w) come to its place on the canvas."""
     y, x = job.tile.y, job.tile.x
     scale = job.canvas.shape[-1] // job.picture.shape[-1]
@@ -204,7 +202,5 @@ def _paste(job: Job, result: Tensor, made: int, land: Landing) -> None:
         core = luma(core)
     if not job.canvas.is_floating_point():
         core = from_float(core, job.canvas.dtype)
-    place = job.canvas[
-        :, scale * y.core_start : scale * y.core_stop, scale * x.core_start : scale * x.core_stop
-    ]
-    land(core, place)
+    place = job.canvas[:, y.place(scale), x.place(scale)]
+    copies.start(core, place)

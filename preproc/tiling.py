@@ -134,6 +134,10 @@ class Span:
         """Where the core lies in the window's result, which has ``scale`` px a px."""
         return slice(scale * (self.core_start - self.start), scale * (self.core_stop - self.start))
 
+    def place(self, scale: int = 1) -> slice:
+        """Where the core lies in the whole picture's result."""
+        return slice(scale * self.core_start, scale * self.core_stop)
+
     def _in_core(self, position: int) -> int:
         return min(max(position, self.core_start), self.core_stop)
 

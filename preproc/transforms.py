@@ -20,7 +20,6 @@ from PIL import Image
 from torch import Tensor
 from torch.utils._pytree import tree_leaves  # by which torchvision's v2 goes through samples
 
-from preproc import pil_modes
 from preproc.cache import PictureCache
 from preproc.deferred import DeferredEnhancer, EnhancerOptions, InWorker
 from preproc.errors import ImageError, PreprocError
@@ -254,12 +253,7 @@ def _enhanced(stage: DeferredEnhancer, images: Sequence[Any]) -> list[Any]:
 def _read(image: Image.Image | Tensor) -> Picture:
     """Decode a picture as it lies: turned upright, it would leave its boxes behind."""
     if isinstance(image, Image.Image):
-        try:
-            samples = pil_modes.to_array(image)
-        except (OSError, SyntaxError, EOFError) as error:  # opened, but not yet decoded
-            raise ImageError(f"The PIL image is truncated or damaged ({error}).") from error
-        picture = decode(samples)
-        return replace(picture, pack=lambda y: pil_modes.from_array(picture.pack(y), image))
+        return decode(image, upright=False)
     plain = image.as_subclass(Tensor)
     # Videos, and images with several leading axes: frames of one size are a batch.
     picture = decode(plain.flatten(0, -4) if plain.ndim > 4 else plain)

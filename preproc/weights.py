@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from preproc.errors import ModelError, OutputError, WeightsError
+from preproc.errors import ModelError, WeightsError
+from preproc.files import replacing
 from preproc.networks.registry import ModelDescriptor
 
 MANIFEST = "manifest.json"
@@ -237,7 +236,8 @@ def save_state(
     """Write a state dict as safetensors; the file appears whole or not at all.
 
     Args:
-        path: ends in ``.safetensors``; a file already there is replaced.
+        path: ends in ``.safetensors``; a file already there is replaced, a missing folder
+            made.
         state: tensors of any device; only floating-point ones change their dtype.
         dtype: what floating-point values are stored as.
         metadata: text for the file's header.
@@ -259,7 +259,8 @@ def save_state(
         for key, value in state.items()
     }
     _require_finite(stored, f"Not saved to {path} as {dtype}")
-    _write_atomically(path, safetensors.torch.save(stored, dict(metadata or {})))
+    with replacing(path) as file:
+        file.write(safetensors.torch.save(stored, dict(metadata or {})))
 
 
 def sha256_of(path: Path) -> str:
@@ -292,7 +293,8 @@ def add_entry(entry: WeightsEntry, *, folder: Path | None = None) -> None:
     listed[entry.model, entry.scale] = entry
     content = {"format": _FORMAT, "entries": [asdict(e) for e in listed.values()]}
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    _write_atomically(folder / MANIFEST, text.encode())
+    with replacing(folder / MANIFEST) as file:
+        file.write(text.encode())
 
 
 def _entry_from(record: Mapping[str, Any]) -> WeightsEntry:
@@ -425,18 +427,3 @@ def _require_finite(state: Mapping[str, Tensor], problem: str) -> None:
 def _some(words: Iterable[str], most: int = 3) -> str:
     words = list(words)
     return ", ".join(words[:most]) + (", ..." if len(words) > most else "")
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"Could not write {path}: {error.strerror}; it is unchanged.") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)

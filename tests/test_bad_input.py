@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from preproc import cli, saving
+from preproc import cli
 
 
 def same(image: object, progress: object = None) -> object:
@@ -170,7 +170,7 @@ def test_a_full_disk(
 
     for i in range(9):
         Image.new("L", (4, 4)).save(tmp_path / f"{i}.png")
-    monkeypatch.setattr(saving.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     assert call("enhance", tmp_path, "-o", tmp_path / "out", "--workers", 1) == 1
     failed, summary = capfd.readouterr().err.splitlines()
     assert "There is no room left on the disk" in failed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import time
 import warnings
 
@@ -17,6 +18,16 @@ from preproc.errors import ModelError, OutputError
 def samples(dtype=torch.uint8, seed=0):
     values = torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(seed))
     return values if dtype == torch.float32 else (values * 255).to(dtype)
+
+
+def used(cache):
+    return sum(path.stat().st_size for path in cache.folder.iterdir())
+
+
+def size_of_an_entry(folder):
+    cache = PictureCache(folder)
+    cache.put("a", samples())
+    return used(cache)
 
 
 @pytest.fixture
@@ -90,11 +101,7 @@ def test_a_result_larger_than_the_cache_does_not_keep_others_out(tmp_path):
 
 
 def test_a_full_cache_keeps_what_it_has_takes_no_more_and_says_so_once(tmp_path):
-    one = PictureCache(tmp_path / "one")
-    one.put("a", samples())
-    size = sum(path.stat().st_size for path in one.folder.iterdir())
-
-    cache = PictureCache(tmp_path / "cache", limit=2 * size)
+    cache = PictureCache(tmp_path / "cache", limit=2 * size_of_an_entry(tmp_path / "one"))
     cache.put("a", samples(seed=1))
     cache.put("b", samples(seed=2))
     with pytest.warns(CacheWarning, match="is full"):
@@ -105,7 +112,44 @@ def test_a_full_cache_keeps_what_it_has_takes_no_more_and_says_so_once(tmp_path)
     assert cache.get("c") is None
     assert cache.get("d") is None
     assert torch.equal(cache.get("a"), samples(seed=1))
-    assert sum(path.stat().st_size for path in cache.folder.iterdir()) <= cache.limit
+    assert used(cache) <= cache.limit
+
+
+def test_the_folder_is_not_gone_through_for_every_entry(cache, monkeypatch):
+    scans = []
+    for name in ("scandir", "listdir"):
+        plain = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *args, f=plain: scans.append(args) or f(*args))
+    for n in range(100):
+        cache.put(str(n), samples())
+    assert 1 <= len(scans) <= 20, "once a second on a slow disk"
+    assert all(cache.get(str(n)) is not None for n in range(100))
+
+
+@pytest.mark.filterwarnings("ignore::preproc.cache.CacheWarning")
+def test_what_others_put_into_the_folder_counts(tmp_path):
+    size = size_of_an_entry(tmp_path / "one")
+    cache = PictureCache(tmp_path / "cache", limit=100 * size)
+    cache.put("first", samples())
+    (cache.folder / "theirs.safetensors").write_bytes(bytes(90 * size))
+    for n in range(20):
+        cache.put(str(n), samples())
+    assert used(cache) == 100 * size
+
+
+@pytest.mark.filterwarnings("ignore::preproc.cache.CacheWarning")
+def test_several_that_fill_a_folder_at_one_time_keep_its_limit(tmp_path):
+    size = size_of_an_entry(tmp_path / "one")
+    caches = [PictureCache(tmp_path / "cache", limit=100 * size) for _ in range(3)]
+    for n in range(120):
+        caches[n % 3].put(str(n), samples())
+    assert used(caches[0]) == 100 * size
+
+
+def test_a_folder_deleted_meanwhile_is_made_anew(cache):
+    shutil.rmtree(cache.folder)
+    cache.put("a", samples())
+    assert torch.equal(cache.get("a"), samples())
 
 
 def test_what_killed_writers_left_is_swept_away_and_what_is_being_written_is_not(cache):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from preproc.errors import ModelError
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN, radius
-from preproc.networks.registry import count_macs, count_parameters
+from preproc.networks.counts import count_macs, count_parameters
 
 
 def tiny(**options):

@@ -15,7 +15,7 @@ from preproc.networks.cisrnet import (
     CISRNet,
     radius,
 )
-from preproc.networks.registry import count_macs, count_parameters
+from preproc.networks.counts import count_macs, count_parameters
 
 PDAB_VALUES, SDAB_VALUES, CONV_VALUES = 186_930, 168_402, 83_040
 PDAB_GROUP = 8 * PDAB_VALUES + CONV_VALUES

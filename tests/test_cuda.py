@@ -7,8 +7,8 @@ import pytest
 import torch
 from conftest import photograph as bytes_of
 
-from preproc import Enhancer, landing
-from preproc.runtime import choose_device
+from preproc import Enhancer, host_copy
+from preproc.devices import choose_device
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 
@@ -78,7 +78,7 @@ def test_results_that_come_down_while_others_are_computed_are_the_same(
         picture = picture.astype(np.uint16) * 257
     enhance = Enhancer(device="cuda", tile=96, to_input_size=to_input_size)
     at_once = enhance(picture)
-    monkeypatch.setattr(landing, "_LARGE", 0)
+    monkeypatch.setattr(host_copy, "_LARGE", 0)
     np.testing.assert_array_equal(np.asarray(enhance(picture)), np.asarray(at_once))
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from preproc import degrade
-from preproc.degrade import MCU, Degradation
+from preproc.degrade import MCU
 from preproc.errors import ImageError, RecipeError
+from preproc.training import degradation
+from preproc.training.degradation import Degradation
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +130,7 @@ def test_each_fate_comes_as_often_as_said(photo, monkeypatch):
             seen[key] = seen.get(key, 0) + 1
             return img
 
-        monkeypatch.setattr(degrade, name, coder)
+        monkeypatch.setattr(degradation, name, coder)
 
     for name in ("jpeg", "double_jpeg", "resave", "webp", "blur"):
         count(name)

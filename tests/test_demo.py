@@ -137,7 +137,7 @@ def test_a_report_that_cannot_be_written_is_one_sentence(monkeypatch, original, 
     (tmp_path / "demo.txt").mkdir()
     monkeypatch.setattr(demo, "examine", lambda *_: [])
     monkeypatch.setattr(sheet, "draw", lambda *_: Image.new("RGB", (4, 4)))
-    with pytest.raises(OutputError, match=r"Cannot write the report .*demo\.txt"):
+    with pytest.raises(OutputError, match=r"Cannot write .*demo\.txt"):
         demo.run(original, {}, [], "", tmp_path / "demo.png")
 
 

@@ -14,12 +14,13 @@ from PIL import Image
 
 from preproc import Enhancer, EnhancerModule, ensemble
 from preproc.errors import ImageError, ModelError
+from preproc.memory import DeviceMemoryError
 from preproc.networks import ModelDescriptor, Tiling, find, register
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.networks.masking import install_masks
 from preproc.resize import imresize
-from preproc.runtime import DeviceMemoryError, PrecisionWarning, Runtime
+from preproc.runtime import PrecisionWarning, Runtime
 from preproc.tiles import stack
 from preproc.weights import load_network, save_state
 
@@ -475,6 +476,8 @@ def test_a_bad_picture_in_a_list_is_named(make):
     ("options", "sentence"),
     [
         ({"batch_size": 0}, "batch_size must be 1 or more"),
+        ({"batch_size": None}, "batch_size must be a whole number"),
+        ({"tile": "64"}, "tile must be a whole number"),
         ({"channel_order": "grb"}, "channel_order must be 'rgb' or 'bgr'"),
         ({"tile": 10}, "Tiles of 10 px leave no room"),
         ({"tile": -64}, "Tiles of -64 px"),

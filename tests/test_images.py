@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from preproc import png16
 from preproc.errors import ImageError
 from preproc.images import DepthWarning, decode
-from preproc.opening import lost_depth
+from preproc.opening import Depth, depth_of
 
 MODES = ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"]
 MODES += ["LAB", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"]
@@ -27,6 +28,10 @@ def encoded(image, form, **options):
     buffer = io.BytesIO()
     image.save(buffer, form, **options)
     return buffer.getvalue()
+
+
+def is_deep(data):
+    return depth_of(io.BytesIO(data)) == Depth(16, "png16")
 
 
 def blocks(shape, rng, high=256, dtype=np.uint8):
@@ -214,23 +219,31 @@ def test_bgr_says_nothing_about_pil_images(photo):
     assert torch.equal(decode(photo, "bgr").color, decode(photo).color)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_rotation_is_applied_once(photo, orientation):
+def turned(pixels, orientation):
+    return {
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.swapaxes(0, 1),
+        6: np.rot90(pixels, -1),
+        7: pixels[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(pixels),
+    }[orientation]
+
+
+def of_orientation(orientation):
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = orientation, "Maker"
+    return exif
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation_is_applied_once(photo, orientation):
+    exif = of_orientation(orientation)
     image = Image.open(io.BytesIO(encoded(photo, "PNG", exif=exif)))
     result = enlarge(image)
-    upright = np.asarray(photo)
-    upright = {
-        1: upright,
-        2: upright[:, ::-1],
-        3: upright[::-1, ::-1],
-        4: upright[::-1],
-        5: upright.swapaxes(0, 1),
-        6: np.rot90(upright, -1),
-        7: upright[::-1, ::-1].swapaxes(0, 1),
-        8: np.rot90(upright),
-    }[orientation]
+    upright = turned(np.asarray(photo), orientation)
     np.testing.assert_array_equal(np.asarray(result), upright.repeat(2, 0).repeat(2, 1))
     kept = result.getexif()
     assert kept.get(0x0112, 1) == 1, "no viewer may turn it again"
@@ -272,6 +285,18 @@ def test_exif_that_an_image_got_in_memory_is_kept(photo):
     assert dict(result.getexif()) == {0x010F: "Maker"}
 
 
+@pytest.mark.parametrize("place", ["info", "getexif"])
+def test_taken_as_stored_an_image_keeps_its_orientation(photo, place):
+    if place == "info":
+        photo.info["exif"] = of_orientation(6).tobytes()
+    else:
+        photo.getexif().update(of_orientation(6))
+    picture = decode(photo, upright=False)
+    result = picture.pack(picture.color)
+    np.testing.assert_array_equal(np.asarray(result), np.asarray(photo))
+    assert dict(result.getexif()) == {0x0112: 6, 0x010F: "Maker"}
+
+
 def test_bytes_whose_result_pillow_would_find_suspiciously_large_come_back(photo, monkeypatch):
     data = encoded(photo, "PNG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12 * 20)
@@ -300,6 +325,62 @@ def test_bytes_come_back_as_bytes_of_the_same_format(photo, profile, form):
     assert ("icc_profile" in result.info) == ("icc_profile" in Image.open(io.BytesIO(data)).info)
 
 
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+    b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+    b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6" '
+    b'xmlns:dc="http://purl.org/dc/elements/1.1/" dc:title="A sign"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+def with_xmp(image, form):
+    if form == "PNG":
+        chunks = PngInfo()
+        chunks.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        return encoded(image, form, pnginfo=chunks)
+    if form == "TIFF":
+        exif = Image.Exif()
+        exif[700] = XMP
+        return encoded(image, form, exif=exif)
+    return encoded(image, form, xmp=XMP)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "PNG", "TIFF", "AVIF"])
+def test_bytes_keep_xmp_without_its_orientation(photo, form):
+    result = Image.open(io.BytesIO(enlarge(with_xmp(photo, form))))
+    assert result.info["xmp"].split() == XMP.replace(b' tiff:Orientation="6"', b"").split()
+    assert result.getexif().get(0x0112, 1) == 1, "no viewer may turn it again"
+
+
+@pytest.mark.parametrize("kind", ["RGB", "P", "16-bit RGB"])
+def test_bytes_of_a_png_keep_texts_and_kind(photo, kind):
+    chunks = PngInfo()
+    chunks.add_text("Author", "Me")
+    chunks.add_text("Title", "Schild \u4e2d")
+    chunks.add_itxt("XML:com.adobe.xmp", XMP.decode())
+    if kind == "16-bit RGB":
+        data = png16.write(np.asarray(photo).astype(np.uint16) * 257, {"pnginfo": chunks})
+    else:
+        data = encoded(photo.convert(kind), "PNG", pnginfo=chunks)
+    result = enlarge(data)
+    assert is_deep(result) == (kind == "16-bit RGB")
+    opened = Image.open(io.BytesIO(result))
+    assert opened.mode == ("P" if kind == "P" else "RGB")
+    assert (opened.text["Author"], opened.text["Title"]) == ("Me", "Schild \u4e2d")
+    assert b"A sign" in opened.info["xmp"]
+    assert b"Orientation" not in opened.info["xmp"]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "PNG", "TIFF", "AVIF"])
+def test_exif_of_bytes_says_the_size_of_the_result(photo, form):
+    exif = of_orientation(6)
+    exif[0x8769] = {0xA002: photo.width, 0xA003: photo.height, 0x9003: "2026:01:02 03:04:05"}
+    kept = Image.open(io.BytesIO(enlarge(encoded(photo, form, exif=exif.tobytes())))).getexif()
+    details = kept.get_ifd(0x8769)
+    assert (details[0xA002], details[0xA003]) == (2 * photo.height, 2 * photo.width)
+    assert (kept[0x010F], details[0x9003]) == ("Maker", "2026:01:02 03:04:05")
+
+
 def test_paths_come_back_as_pil_images(photo, tmp_path):
     path = tmp_path / "photo.png"
     photo.save(path)
@@ -325,11 +406,30 @@ def test_sixteen_bit_colour_png_bytes_stay_sixteen_bit(rng, profile, channels):
     values[..., 3:] = 65535
     data = png16.write(values, {"icc_profile": profile, "dpi": (300, 300)})
     result = enlarge(data)
-    assert png16.is_deep(result)
+    assert is_deep(result)
     np.testing.assert_array_equal(png16.read(result), values.repeat(2, 0).repeat(2, 1))
     opened = Image.open(io.BytesIO(result))
     assert opened.info["icc_profile"] == profile
     assert [round(v) for v in opened.info["dpi"]] == [300, 300]
+
+
+@pytest.mark.filterwarnings("ignore::preproc.opening.DepthWarning")
+@pytest.mark.parametrize("channels", [2, 3])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sixteen_bit_png_bytes_are_turned_as_their_path_is(rng, tmp_path, orientation, channels):
+    values = rng.integers(1, 65536, (6, 8, channels), np.uint16)
+    if channels == 2:
+        values[..., 1] = 40000  # alpha is enlarged by a filter
+    data = png16.write(values, {"exif": of_orientation(orientation)})
+    path = tmp_path / "deep.png"
+    path.write_bytes(data)
+    result = enlarge(data)
+    wanted = turned(values, orientation).repeat(2, 0).repeat(2, 1)
+    np.testing.assert_array_equal(png16.read(result), wanted)
+    np.testing.assert_array_equal(np.asarray(enlarge(path)), wanted >> 8)
+    kept = Image.open(io.BytesIO(result)).getexif()
+    assert kept.get(0x0112, 1) == 1, "no viewer may turn it again"
+    assert kept[0x010F] == "Maker"
 
 
 def test_sixteen_bit_colour_as_pil_image_is_eight_bit_and_says_so(rng, tmp_path):
@@ -344,7 +444,7 @@ def test_sixteen_bit_grey_with_alpha_stays_so_in_bytes_and_grey_elsewhere(rng, t
     values[..., 1] = 40000
     data = png16.write(values, {})
     result = enlarge(data)
-    assert png16.is_deep(result)
+    assert is_deep(result)
     np.testing.assert_array_equal(png16.read(result), values.repeat(2, 0).repeat(2, 1))
     path = tmp_path / "deep.png"
     path.write_bytes(data)
@@ -389,10 +489,10 @@ def test_depth_that_pillow_cuts_is_said(rng, tmp_path, make_file):
 )
 def test_headers_of_formats_pillow_writes_in_8_bits_only(photo, form, before, at, value, bits):
     data = bytearray(encoded(photo, form))
-    assert lost_depth(io.BytesIO(data)) is None
+    assert depth_of(io.BytesIO(data)) == Depth(8, "Pillow")
     data[data.index(before) + len(before) + at] |= value
     data = data.replace(b"\x03\x08\x08\x08", bytes([3, bits, bits, bits]))  # AVIF says it twice
-    assert lost_depth(io.BytesIO(data)) == bits
+    assert depth_of(io.BytesIO(data)) == Depth(bits, None)
 
 
 @pytest.mark.filterwarnings("error")
@@ -529,7 +629,8 @@ def test_bad_paths_name_the_path(tmp_path):
             decode(path)
 
 
-def test_a_truncated_file_that_pillow_opened_lazily_is_a_sentence():
+@pytest.mark.parametrize("upright", [True, False])
+def test_a_truncated_file_that_pillow_opened_lazily_is_a_sentence(upright):
     with pytest.raises(ImageError, match="The PIL image is truncated or damaged"):
         decode(Image.open(io.BytesIO(truncated_jpeg())))
 

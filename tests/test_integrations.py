@@ -305,9 +305,9 @@ def test_text_is_looked_for_at_twice_the_size_and_read_at_the_enhancers():
     assert engine.options["min_size"] == 40
     assert rectangle(words[0]) == [5, 0, 30, 25]
     assert words[0].text == "64x64"  # 100 px high in the enlarged picture, and so brought to a line
-    reader.readtext(picture, most_scale=3)
+    reader.readtext(picture, max_scale=3)
     assert engine.seen.shape == (150, 300, 3)
-    reader.readtext(picture, most_scale=8)
+    reader.readtext(picture, max_scale=8)
     assert engine.seen.shape == (200, 400, 3)
 
 
@@ -316,16 +316,16 @@ def test_the_detector_is_spared_what_would_fill_the_memory():
     reader = easyocr.Reader(engine, enhancer=Bicubic(4))
     picture = np.zeros((50, 100, 3), np.uint8)
     with pytest.warns(easyocr.DetectionSizeWarning, match="0.25 of the enlarged size"):
-        words = reader.readtext(picture, most_pixels=5_000)
+        words = reader.readtext(picture, max_pixels=5_000)
     assert engine.seen.shape == (50, 100, 3)
     assert rectangle(words[0]) == [10, 0, 60, 50]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        reader.readtext(picture, most_scale=4, most_pixels=80_000)
+        reader.readtext(picture, max_scale=4, max_pixels=80_000)
     assert engine.seen.shape == (200, 400, 3)
 
 
-@pytest.mark.parametrize("name", ["canvas_size", "mag_ratio", "most_scale", "most_pixels"])
+@pytest.mark.parametrize("name", ["canvas_size", "mag_ratio", "max_scale", "max_pixels"])
 @pytest.mark.parametrize("size", [0, -1, float("nan")])
 def test_a_size_at_which_nothing_would_be_found_is_one_sentence(name, size):
     reader = easyocr.Reader(FixedText([[1, 5, 1, 5]]))
@@ -333,7 +333,7 @@ def test_a_size_at_which_nothing_would_be_found_is_one_sentence(name, size):
         reader.readtext(np.zeros((50, 100, 3), np.uint8), **{name: size})
 
 
-def test_tall_lines_are_read_from_antialiased_strips():
+def test_tall_lines_are_shrunk_with_antialiasing():
     stripes = np.zeros((256, 600, 3), np.uint8)
     stripes[:, ::2] = 255
     engine = FixedText(
@@ -353,7 +353,7 @@ def test_boxes_past_the_border_are_cut_and_those_outside_dropped():
 def test_readtext_is_called_as_easyocrs_own():
     theirs = inspect.signature(pytest.importorskip("easyocr").Reader.readtext).parameters
     ours = inspect.signature(easyocr.Reader.readtext).parameters
-    assert list(ours) == [*theirs, "most_scale", "most_pixels"]
+    assert list(ours) == [*theirs, "max_scale", "max_pixels"]
     for name in theirs:
         assert (ours[name].kind, ours[name].default) == (theirs[name].kind, theirs[name].default)
 
@@ -551,7 +551,11 @@ def test_options_of_a_line_reach_the_recogniser_and_no_text_is_empty(monkeypatch
 
 @pytest.mark.parametrize(
     "wrap",
-    [lambda: easyocr.Reader(FixedText(), gpu=False), lambda: mtcnn.MTCNN(FixedFace(), gpu=1)],
+    [
+        lambda: easyocr.Reader(FixedText(), gpu=False),
+        lambda: mtcnn.MTCNN(FixedFace(), gpu=1),
+        lambda: rapidocr.Reader(object(), gpu=1),
+    ],
 )
 def test_options_of_an_engine_that_exists_cannot_be_set(wrap):
     with pytest.raises(PreprocError, match="exists already, so gpu"):
@@ -559,15 +563,16 @@ def test_options_of_an_engine_that_exists_cannot_be_set(wrap):
 
 
 @pytest.mark.parametrize(
-    ("engine", "make", "extra"),
+    ("engine", "make", "install"),
     [
-        ("easyocr", lambda: easyocr.Reader(["en"]), "easyocr"),
-        ("facenet_pytorch", mtcnn.MTCNN, "mtcnn"),
+        ("easyocr", lambda: easyocr.Reader(["en"]), r"'.\[easyocr\]' in the checkout"),
+        ("facenet_pytorch", mtcnn.MTCNN, r"'.\[mtcnn\]' in the checkout"),
+        ("rapidocr", rapidocr.Reader, "rapidocr onnxruntime"),
     ],
 )
-def test_a_missing_engine_is_a_sentence(monkeypatch, engine, make, extra):
+def test_a_missing_engine_is_a_sentence(monkeypatch, engine, make, install):
     monkeypatch.setitem(sys.modules, engine, None)
-    with pytest.raises(PreprocError, match=rf"pip install '.\[{extra}\]' in the checkout"):
+    with pytest.raises(PreprocError, match=f"is missing: pip install {install}"):
         make()
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -149,7 +150,7 @@ def said(word, words, fails=()):
 
 def test_large_pictures_go_layer_by_layer():
     words = []
-    apply = large_layerwise(said("whole", words), said("layers", words), scale=4, limit=1600)
+    apply = partial(large_layerwise, said("whole", words), said("layers", words), 4, limit=1600)
     apply(torch.zeros(8, 3, 10, 10))
     apply(torch.zeros(1, 3, 10, 11))
     assert words == ["whole", "layers"]
@@ -157,7 +158,7 @@ def test_large_pictures_go_layer_by_layer():
 
 def test_full_memory_goes_layer_by_layer_once_a_batch_is_one_picture():
     words = []
-    apply = large_layerwise(said("whole", words, (1, 2)), said("layers", words), 4, limit=None)
+    apply = partial(large_layerwise, said("whole", words, (1, 2)), said("layers", words), 4)
     with pytest.raises(MemoryError):
         apply(torch.zeros(2, 3, 10, 10))
     apply(torch.zeros(1, 3, 10, 10))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from preproc.errors import ImageError
-from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL, PROTOCOLS, luma, psnr, ssim
+from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL, PROTOCOLS, psnr, ssim, y_channel
 
 
 def grey(value: int, height: int = 16, width: int = 20) -> np.ndarray:
@@ -22,8 +22,8 @@ def noise(seed: int = 0, height: int = 24, width: int = 30) -> np.ndarray:
 def test_y_of_white_black_and_the_primaries():
     colours = np.array([[[255] * 3, [0] * 3, [255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
     expected = [235, 16, 81.481, 144.553, 40.966]  # BT.601 studio range, as MATLAB's rgb2ycbcr
-    assert luma(colours)[0].tolist() == pytest.approx(expected, abs=1e-10)
-    cisrnet = luma(colours, CISRNET_PROTOCOL)[0]
+    assert y_channel(colours)[0].tolist() == pytest.approx(expected, abs=1e-10)
+    cisrnet = y_channel(colours, CISRNET_PROTOCOL)[0]
     assert cisrnet.tolist() == pytest.approx(
         [219.000234375, 0, 65.4812109375, 128.5528710938, 24.96609375]
     )
@@ -43,7 +43,7 @@ def test_psnr_of_a_known_offset():
     assert psnr(grey(110), grey(100), CISRNET_PROTOCOL) == pytest.approx(expected, abs=1e-9)
 
 
-def test_luma_is_not_rounded():
+def test_y_is_not_rounded():
     assert psnr(grey(101), grey(100)) == pytest.approx(49.4527, abs=1e-4)
 
 
@@ -59,7 +59,7 @@ def test_ssim_agrees_with_the_definition_window_by_window(protocol):
     a, b = noise(1), noise(2)
     a[6:, :] = b[6:, :] // 2 + 60  # related, but not alike
     border, half = protocol.border * 2, 5
-    x, y = (luma(img, protocol)[border:][: 24 - 2 * border] for img in (a, b))
+    x, y = (y_channel(img, protocol)[border:][: 24 - 2 * border] for img in (a, b))
     x, y = (plane[:, border : 30 - border] for plane in (x, y))
     if protocol.window == "symmetric":
         x, y = (np.pad(plane, half, mode="symmetric") for plane in (x, y))

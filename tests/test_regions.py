@@ -208,7 +208,7 @@ def test_a_box_that_is_none_is_one_sentence(make, rng, boxes, sentence):
 def test_boxes_and_margins_that_are_none_are_one_sentence(make, rng):
     with pytest.raises(ImageError, match="Box 0 must be"):
         make().regions(picture(rng), (1, 2, 3, 4))
-    for margin in (1.5, float("nan"), float("inf")):
+    for margin in (1.5, float("nan"), float("inf"), "8"):
         with pytest.raises(ModelError, match="margin must be a whole number"):
             make().regions(picture(rng), BOXES, margin=margin)
     for boxes in ([([1, 2], 3, 4, 5)], [("a", 2, 3, 4)], [(1, 2, 3)]):

@@ -19,7 +19,7 @@ from preproc.networks import (
     register,
     registry,
 )
-from preproc.networks.registry import count_macs, count_parameters
+from preproc.networks.counts import count_macs, count_parameters
 
 # Other tests register networks of their own.
 SHIPPED = [d for d in list_models() if d.name.startswith(("cajnn", "cisrnet"))]

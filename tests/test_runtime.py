@@ -7,18 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from preproc import runtime
-from preproc.ensemble import self_ensemble
+from preproc import devices
+from preproc.devices import DeviceWarning, choose_device, choose_dtype
+from preproc.ensemble import geometric_self_ensemble
 from preproc.errors import ModelError
-from preproc.runtime import (
-    DeviceMemoryError,
-    DeviceWarning,
-    PrecisionWarning,
-    Runtime,
-    choose_device,
-    choose_dtype,
-    main_memory_says,
-)
+from preproc.memory import DeviceMemoryError, explain_full_memory
+from preproc.runtime import PrecisionWarning, Runtime
 
 CPU = torch.device("cpu")
 
@@ -177,7 +171,7 @@ def test_a_gpu_without_kernels_is_left_for_the_cpu_and_said_to_be(monkeypatch):
 
 def test_a_device_that_is_full_where_results_lie_is_not_the_main_memory():
     full = pytest.raises(DeviceMemoryError, match="The device's memory is full")
-    with full, main_memory_says("The main memory is full."):
+    with full, explain_full_memory("The main memory is full."):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
 
@@ -192,7 +186,7 @@ def test_a_device_that_is_full_where_results_lie_is_not_the_main_memory():
     ],
 )
 def test_a_cpu_gets_bfloat16_only_with_units_for_it(monkeypatch, features, safe, expected):
-    monkeypatch.setattr(runtime, "_cpu_features", lambda: features)
+    monkeypatch.setattr(devices, "_cpu_features", lambda: features)
     assert choose_dtype(CPU, None, safe) == expected
 
 
@@ -215,7 +209,7 @@ def test_a_gpu_gets_half_precision_only_with_units_for_it(monkeypatch, name, cap
 
 
 def test_cpu_features_are_those_the_system_names():
-    assert not runtime._cpu_features() or runtime._cpu_features() & {"sse2", "neon", "asimd", "fp"}
+    assert not devices._cpu_features() or devices._cpu_features() & {"sse2", "neon", "asimd", "fp"}
 
 
 @pytest.mark.parametrize("name", ["bf16", "bfloat16", "torch.bfloat16", torch.bfloat16])
@@ -237,7 +231,7 @@ def symmetries(x):
 
 def test_self_ensemble_runs_all_eight_symmetries_once():
     x, seen = torch.arange(12.0).reshape(1, 1, 3, 4), []
-    self_ensemble(lambda v, _: seen.append(v.clone()) or v)(x)
+    geometric_self_ensemble(lambda v, _: seen.append(v.clone()) or v, x)
     assert len(seen) == 8
     for wanted in symmetries(x):
         assert sum(torch.equal(wanted, v) for v in seen) == 1
@@ -245,12 +239,15 @@ def test_self_ensemble_runs_all_eight_symmetries_once():
 
 def test_self_ensemble_turns_results_back():
     x = torch.rand(2, 3, 5, 7)
-    torch.testing.assert_close(self_ensemble(lambda v, _: v)(x), x)
+    torch.testing.assert_close(geometric_self_ensemble(lambda v, _: v, x), x)
 
 
 def test_self_ensemble_commutes_with_every_symmetry():
     kernel = torch.rand(1, 1, 3, 3)
-    apply = self_ensemble(lambda v, _: torch.conv2d(v, kernel, padding=1).tanh())
+
+    def ensemble(x):
+        return geometric_self_ensemble(lambda v, _: torch.conv2d(v, kernel, padding=1).tanh(), x)
+
     x = torch.rand(1, 1, 6, 9)
-    for turned, wanted in zip(symmetries(x), symmetries(apply(x)), strict=True):
-        torch.testing.assert_close(apply(turned), wanted)
+    for turned, wanted in zip(symmetries(x), symmetries(ensemble(x)), strict=True):
+        torch.testing.assert_close(ensemble(turned), wanted)

@@ -6,8 +6,8 @@ from torch.nn import functional as F
 
 from preproc import tiles
 from preproc.errors import ModelError
+from preproc.memory import DeviceMemoryError
 from preproc.progress import advance
-from preproc.runtime import DeviceMemoryError
 from preproc.tiles import pad, run_tiles
 from preproc.tiling import Span, TilePolicy
 

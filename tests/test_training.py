@@ -26,7 +26,7 @@ import lightning.pytorch as pl
 from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel
 
-from preproc.degrade import Degradation, bicubic_down, jpeg
+from preproc.degrade import bicubic_down, jpeg
 from preproc.errors import OutputError, RecipeError, WeightsError
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
@@ -35,6 +35,7 @@ from preproc.training import export, train
 from preproc.training.averaging import warm_average
 from preproc.training.curve import Point, read_curve
 from preproc.training.data import Folder, Held, Patches, PictureWarning, Text, cut_patch
+from preproc.training.degradation import Degradation
 from preproc.training.grow_cajnn import grow_cajnn
 from preproc.training.grow_cisrnet import grow_cisrnet
 from preproc.training.initial import load_into

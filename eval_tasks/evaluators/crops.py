@@ -8,7 +8,7 @@ from statistics import median
 
 import numpy as np
 
-from preproc.metrics import Pixels, luma
+from preproc.metrics import Pixels, y_channel
 
 SIDE = 192
 """Side of a square in HR px: whole LR px at x2, x3 and x4."""
@@ -69,7 +69,7 @@ def gains(pictures: Iterable[tuple[str, Pixels, Pixels, Pixels]]) -> Gains:
     """
     crops = []
     for name, *versions in pictures:
-        reference, plain, restored = map(luma, versions)
+        reference, plain, restored = map(y_channel, versions)
         for top in range(0, reference.shape[0] - SIDE + 1, SIDE):
             for left in range(0, reference.shape[1] - SIDE + 1, SIDE):
                 square = np.s_[top : top + SIDE, left : left + SIDE]

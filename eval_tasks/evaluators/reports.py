@@ -10,11 +10,10 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from uuid import uuid4
 
 from PIL import features
 
-from preproc.errors import OutputError
+from preproc.files import replacing
 
 Value = str | int | float | None
 
@@ -69,14 +68,5 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}-{uuid4().hex[:12]}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(text, encoding="utf-8", newline="")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        cause = error.strerror or str(error)
-        raise OutputError(f"Cannot write the report {path}: {cause}.") from error
+    with replacing(path) as file:
+        file.write(text.encode())

@@ -6,13 +6,13 @@ import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eval_tasks.evaluators.wider import SUBSETS, Flags, Floats, Truth
-from preproc.errors import ImageError, OutputError, PreprocError
+from preproc.errors import ImageError, PreprocError
+from preproc.files import replacing
 
 Cells: TypeAlias = NDArray[Any]
 """What scipy makes of a .mat file's cells: an array of objects, (N, 1)."""
@@ -158,15 +158,5 @@ def write_file(path: Path, image: str, detections: Floats) -> None:
     rows = (" ".join([*(f"{side:.3f}" for side in row[:4]), f"{row[4]:.9g}"]) for row in detections)
     name = image.replace("\r", " ").replace("\n", " ")
     text = "\n".join([name, str(len(detections)), *rows, ""])
-    # Another run may write the same file now; a picture's name may leave no room for more.
-    temporary = path.with_name(f".{uuid4().hex[:12]}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(text.encode(errors="surrogateescape"))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        cause = error.strerror or str(error)
-        raise OutputError(f"Cannot write the detections {path}: {cause}.") from error
+    with replacing(path) as file:
+        file.write(text.encode(errors="surrogateescape"))

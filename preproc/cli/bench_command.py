@@ -96,7 +96,7 @@ def bench(
     from preproc import bench as benchmark
     from preproc.contenders import PEER, has_peer, ours
     from preproc.contenders import peers as peer_contenders
-    from preproc.runtime import choose_device
+    from preproc.devices import choose_device
 
     require_report_files(json_file)
     where = choose_device(device)

@@ -32,7 +32,7 @@ _WHAT, _HOW, _FILES = "Enhancement", "Speed and memory", "Output files"
 
 
 class Format(StrEnum):
-    """The names that `preproc.saving` knows, here so that --help need not import it."""
+    """The names that `preproc.formats` knows, here so that --help need not import it."""
 
     PNG = "png"
     JPG = "jpg"
@@ -217,8 +217,10 @@ def enhance(
         preproc enhance photos/ -o photos/ --suffix _x4 --model cajnn-light
     """
     from preproc.batch import Summary
+    from preproc.files import require_writable
+    from preproc.formats import format_named
     from preproc.plan import make_plan
-    from preproc.saving import format_named, require_writable, save
+    from preproc.saving import save
 
     if skip_existing and overwrite:
         raise typer.BadParameter("--skip-existing and --overwrite exclude each other.")
@@ -321,12 +323,12 @@ def _report(summary: Summary, plan: Plan, seconds: float, console: Console) -> N
     if plan.unopened:
         from preproc import heif
 
-        endings = {path.suffix.lower() for path in plan.unopened}
+        extensions = {path.suffix.lower() for path in plan.unopened}
         files = "1 file was" if len(plan.unopened) == 1 else f"{len(plan.unopened)} files were"
         way_out = "convert to PNG, JPEG or TIFF first"
-        if endings & heif.ENDINGS:
+        if extensions & heif.EXTENSIONS:
             way_out += f"; for HEIC, {heif.INSTALL}"
-        named = ", ".join(sorted(endings))
+        named = ", ".join(sorted(extensions))
         console.print(f"{files} left out: Pillow cannot open {named}; {way_out}.")
     if summary.interrupted:
         console.print(

@@ -24,9 +24,6 @@ def models(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Show this model and its card.")
     ] = None,
-    card: Annotated[
-        str | None, typer.Option("--card", metavar="NAME", help="The same as NAME.")
-    ] = None,
 ) -> None:
     """List the models; with a name, show what is known of one and the card of its weights.
 
@@ -40,14 +37,13 @@ def models(
     from preproc.weights import entries
 
     shipped = {(entry.model, entry.scale): entry for entry in entries()}
-    shown = name or card
-    if shown is None:
+    if name is None:
         Console().print(_model_table(list_models(), shipped))
         typer.echo("`preproc models NAME` tells more about one, with the card of its weights.")
         return
-    find(shown)  # a sentence for a name nobody knows
+    find(name)  # a sentence for a name nobody knows
     for descriptor in list_models():
-        if descriptor.name == shown:
+        if descriptor.name == name:
             _print_model(descriptor, shipped.get((descriptor.family, descriptor.scale)))
 
 

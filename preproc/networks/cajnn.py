@@ -259,8 +259,8 @@ class CAJNN(nn.Module):
     def reset_parameters(self) -> None:
         """Kaiming for the slope that follows; a tenth of it in the dense blocks and the last layer.
 
-        Scaling every layer by 0.1, as the skeleton's reference code does, starves the first layers:
-        behind the atrous pyramid their gradients start below Adam's epsilon.
+        Scaling every layer by 0.1, as the training code of ESRGAN does with the same trunk, starves
+        the first layers: behind the atrous pyramid their gradients start below Adam's epsilon.
         """
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d):

@@ -3,8 +3,8 @@
 A layer that knows what follows can have it done where its result still lies in a register. On
 x86 CPUs oneDNN does so, with weights that were reordered for it once instead of in every call; the
 operators are those that torch's own compiler calls, since torch has none for people. On GPUs a
-kernel of our own does all that follows in one pass (`preproc.networks.finish`). Everywhere else, in
-training and in other dtypes the layers are plain torch.
+kernel of our own does the whole epilogue in one pass (`preproc.networks.epilogue`). Everywhere
+else, in training and in other dtypes the layers are plain torch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from preproc.networks.finish import can_finish, finish
+from preproc.networks.epilogue import can_fuse_epilogue, fused_epilogue
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Conv2d(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=bias)
         self.slope = slope
         self._packed: Tensor | None = None
-        self._finishes = False
+        self._fuses_epilogue = False
 
     def forward(self, input: Tensor, out: Tensor | None = None) -> Tensor:  # noqa: A002
         """Map (N, inputs, H, W) to (N, outputs, H, W).
@@ -58,9 +58,9 @@ class Conv2d(nn.Conv2d):
             out: where the result goes, if given, for inference: in channels_last but for the
                 distance of its rows.
         """
-        if self._is_finished_for(input):
+        if self._fuses_epilogue_for(input):
             sums = self._conv_forward(input, self.weight, None)
-            return finish(sums, self.bias, slope=self.slope, out=out)
+            return fused_epilogue(sums, self.bias, slope=self.slope, out=out)
         if self._is_packed_for(input):
             # oneDNN's "leaky_relu" with a slope of 0 is its ReLU.
             what, of = ("none", []) if self.slope is None else ("leaky_relu", [self.slope])
@@ -79,16 +79,16 @@ class Conv2d(nn.Conv2d):
         self.pack()
 
     def cast(self, dtype: torch.dtype) -> None:
-        """Shorten the parameters once; autocast does so in every call that wants no gradients."""
+        """Cast the parameters once; autocast would in every call without gradients."""
         for name, value in list(self.named_parameters(recurse=False)):
             cast = nn.Parameter(value.detach().to(dtype), requires_grad=False)
             setattr(self, name, cast)
 
     def pack(self) -> None:
-        """Have what follows done with the convolution, where it can be, for inputs of its dtype."""
+        """Fuse the epilogue with the convolution, where it can be, for inputs of its dtype."""
         weight = self.weight.detach()
         followed = self.bias is not None or self.slope is not None
-        self._finishes = followed and can_finish(weight)
+        self._fuses_epilogue = followed and can_fuse_epilogue(weight)
         if weight.device.type == "cpu" and _can_fuse(weight.dtype):
             self._packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry())
 
@@ -102,8 +102,8 @@ class Conv2d(nn.Conv2d):
         if state["_packed"]:
             self.pack()
 
-    def _is_finished_for(self, input: Tensor) -> bool:  # noqa: A002
-        if torch.compiler.is_compiling() or not self._finishes:
+    def _fuses_epilogue_for(self, input: Tensor) -> bool:  # noqa: A002
+        if torch.compiler.is_compiling() or not self._fuses_epilogue:
             return False
         return input.is_cuda and input.dtype == self.weight.dtype
 
@@ -135,8 +135,9 @@ class ResidualConv2d(Conv2d):
 
     def forward(self, input: Tensor, skip: Tensor) -> Tensor:  # type: ignore[override]  # noqa: A002
         """Map (N, inputs, H, W) and the skip (N, outputs, H, W) to the skip's shape."""
-        if self._is_finished_for(input) and self.scale == 1 and skip.dtype == input.dtype:
-            return finish(self._conv_forward(input, self.weight, None), self.bias, skip=skip)
+        if self._fuses_epilogue_for(input) and self.scale == 1 and skip.dtype == input.dtype:
+            sums = self._conv_forward(input, self.weight, None)
+            return fused_epilogue(sums, self.bias, skip=skip)
         if self._is_packed_for(input) and skip.dtype == input.dtype:
             fused: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
                 *(input, skip, self._packed, self.bias, *self._geometry()),

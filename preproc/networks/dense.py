@@ -5,8 +5,8 @@ memory, adds a bias and applies an activation, each in a pass of its own, and ev
 reads the whole stack anew for a few channels. Here each piece of the stack is convolved once, for
 all layers that will read it: the sums of a layer wait in its own channels of one buffer until its
 last piece has come, and become the next piece there. A kernel is an implicit matrix product: for
-each of nine taps it loads a shifted tile of px, which the GPU's copy engine fills with zeros beyond
-the picture.
+each of nine taps it loads a shifted tile of px, which the GPU's Tensor Memory Accelerator (TMA)
+fills with zeros beyond the picture.
 
 Sums wait in the trunk's dtype, which adds roundings, in bfloat16 hardly more than the trunk's own:
 0.039/255 instead of 0.031/255 (RMS) off float32 on a crop of a photograph, emulated on a CPU.
@@ -22,19 +22,19 @@ import torch
 from torch import Tensor
 
 from preproc.networks.convolution import Conv2d
-from preproc.networks.trial import runs
+from preproc.networks.trial import triton_works
 
 _LAYERS = 5
-_COPY_ENGINE = (9, 0)  # compute capability from which tiles are loaded by it (Hopper)
+_TMA = (9, 0)  # compute capability from which GPUs have it (Hopper)
 
 
 class _Launch(NamedTuple):
-    """How a kernel is cut: px of a tile, warps, and loads under way."""
+    """How a kernel is cut: px of a tile, warps, and stages of the software pipeline."""
 
     rows: int
     columns: int
     warps: int
-    loads: int
+    stages: int
 
 
 _LAUNCHES = {
@@ -157,7 +157,7 @@ class FusedDense:
             LAST=last,
             OUTER=last and base is not None,
             MASKED=not last and inside is not None,
-            LOADS=launch.loads,
+            STAGES=launch.stages,
             num_warps=launch.warps,
         )
 
@@ -169,12 +169,12 @@ def can_fuse(convs: Sequence[Conv2d], dtype: torch.dtype) -> bool:
         return False
     features, growth = convs[0].in_channels, convs[0].out_channels
     # All layers' channels then are sums of two powers of two, as matrices here must be.
-    return growth in _LAUNCHES and features == 2 * growth and _runs(device, growth)
+    return growth in _LAUNCHES and features == 2 * growth and _works(device, growth)
 
 
 @cache
-def _runs(device: torch.device, growth: int) -> bool:
-    if torch.cuda.get_device_capability(device) < _COPY_ENGINE:
+def _works(device: torch.device, growth: int) -> bool:
+    if torch.cuda.get_device_capability(device) < _TMA:
         return False
     convs = [Conv2d((2 + k) * growth, growth if k < 4 else 2 * growth) for k in range(_LAYERS)]
 
@@ -182,4 +182,4 @@ def _runs(device: torch.device, growth: int) -> bool:
         block = FusedDense([conv.to(device) for conv in convs], 1.0, 0.2, torch.float16)
         block(torch.zeros(1, 2 * growth, 4, 4, dtype=torch.float16, device=device))
 
-    return runs("Dense blocks run", device, trial)
+    return triton_works("Dense blocks run", device, trial)

@@ -37,7 +37,7 @@ def layer_kernel(
     LAST: tl.constexpr,
     OUTER: tl.constexpr,
     MASKED: tl.constexpr,
-    LOADS: tl.constexpr,
+    STAGES: tl.constexpr,
 ):
     """One tile of px through one layer: its channels of the sums, and of all that come after it."""
     tile = tl.program_id(0)
@@ -53,7 +53,7 @@ def layer_kernel(
     narrow_at = channel + WIDE + tl.arange(0, SECOND)[None, :]
     wide = tl.zeros((PX, WIDE), tl.float32)
     narrow = tl.zeros((PX, SECOND), tl.float32)
-    for tap in tl.range(0, 9, num_stages=LOADS):
+    for tap in tl.range(0, 9, num_stages=STAGES):
         at = [n, top + tap // 3 - 1, left + tap % 3 - 1, 0]
         pixels = piece.load(at).reshape(PX, INPUTS)
         own = weights + tap * INPUTS * OUTPUTS
@@ -65,19 +65,19 @@ def layer_kernel(
     x = left + px % COLUMNS
     there = (y < height) & (x < width)
     at = (n.to(tl.int64) * height + y) * width + x
-    _finish(
+    _epilogue(
         wide, 0, at, there, bias, sums, skip, base, out, inside, begin, pitch, slope, outer,
         WIDE, FEATURES, GROWTH, FIRST, LAST, OUTER, MASKED,
     )  # fmt: skip
     if NARROW > 0:
-        _finish(
+        _epilogue(
             narrow, WIDE, at, there, bias, sums, skip, base, out, inside, begin, pitch, slope,
             outer, NARROW, FEATURES, GROWTH, FIRST, LAST, OUTER, MASKED,
         )  # fmt: skip
 
 
 @triton.jit
-def _finish(
+def _epilogue(
     products,
     offset,
     px,

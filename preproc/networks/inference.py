@@ -1,8 +1,8 @@
 """Networks in the form for inference: the same answer, sooner.
 
-Parameters are cast to the trunk's dtype once instead of in every call, memory is used again, and
-layers are computed in another order or precision where that is faster. What can be done is known to
-those whom it concerns: each module that has such a form takes it by itself.
+Parameters are cast to the trunk's dtype once instead of in every call, buffers are reused, and
+layers are computed in another order or precision where that is faster. Each module knows its own
+inference form and converts itself (`Preparable.prepare`).
 """
 
 from __future__ import annotations

@@ -19,13 +19,13 @@ class Float32Conv2d(nn.Conv2d):
     _parts: Tensor | None = None
 
     def split(self, dtype: torch.dtype) -> None:
-        """Let units for a short dtype compute it, for inference, where results are residuals.
+        """Compute it on bf16/fp16 matrix units, each weight split into a high and a low part.
 
-        Every weight becomes a sum of two short values, with twice the significant bits in bfloat16,
-        so that only the result of either part is rounded, by at most 2^-9 of itself. That suits a
-        residual, a quarter of a grey level where it is half the range, and not a picture. Of
-        float16, with eleven bits, the second part is hardly more than channels that would be filled
-        up anyway; CPUs are slow in it and stay with float32.
+        For inference, where results are residuals. The two parts have twice the significant bits in
+        bfloat16, so that only the result of either part is rounded, by at most 2^-9 of itself. That
+        suits a residual, a quarter of a grey level where it is half the range, and not a picture.
+        In float16, with eleven bits, the low part adds little but costs nothing: its channels would
+        be padding otherwise. CPUs are slow in float16 and stay with float32.
         """
         device = self.weight.device.type
         if dtype != torch.bfloat16 and (dtype != torch.float16 or device != "cuda"):

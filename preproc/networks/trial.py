@@ -15,7 +15,7 @@ import torch
 _log = logging.getLogger(__name__)
 
 
-def runs(what: str, device: torch.device, trial: Callable[[], object]) -> bool:
+def triton_works(what: str, device: torch.device, trial: Callable[[], object]) -> bool:
     """Whether a trial of some kernels succeeds.
 
     Args:

@@ -26,10 +26,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
-from preproc.degrade import MCU, Degradation, bicubic_down, jpeg, mod_crop
+from preproc.degrade import MCU, bicubic_down, jpeg, mod_crop
 from preproc.errors import ImageError, RecipeError
 from preproc.images import upright
 from preproc.pil_modes import to_rgb
+from preproc.training.degradation import Degradation
 from preproc.training.recipe import Data, Stage
 from preproc.training.text import text_picture
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from preproc.degrade import Degradation
 from preproc.errors import RecipeError
+from preproc.training.degradation import Degradation
 
 Table = Mapping[str, Any]
 

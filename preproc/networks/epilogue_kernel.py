@@ -1,4 +1,4 @@
-"""The kernel of `preproc.networks.finish`, in Triton, which comes with torch for Nvidia GPUs."""
+"""The kernel of `preproc.networks.epilogue`, in Triton, which comes with torch for Nvidia GPUs."""
 
 # mypy: ignore-errors
 # ruff: noqa: ANN001, ANN201, N803 - a language of its own that looks like Python
@@ -8,7 +8,7 @@ import triton.language as tl
 
 
 @triton.jit(do_not_specialize=["slope"])
-def finish_kernel(
+def epilogue_kernel(
     sums,
     bias,
     skip,

@@ -1,4 +1,4 @@
-"""What is done in one pass behind a convolution is what several do; interpreted, without a GPU."""
+"""An epilogue in one pass gives what several give; interpreted, without a GPU."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from preproc.networks.convolution import Conv2d
-from preproc.networks.finish import can_finish
-from preproc.networks.trial import runs
+from preproc.networks.epilogue import can_fuse_epilogue
+from preproc.networks.trial import triton_works
 
 PRELUDE = """
 import torch
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from preproc.networks import convolution
 from preproc.networks.blocks import SubPixel
 from preproc.networks.convolution import Conv2d, ResidualConv2d
-from preproc.networks.finish import finish
+from preproc.networks.epilogue import fused_epilogue
 from preproc.networks.inference import inference_form
 
 torch.manual_seed(0)
@@ -35,19 +35,19 @@ for count, channels, height, width in ((1, 16, 1, 1), (2, 32, 3, 5), (1, 48, 2, 
     bias = torch.randn(channels).half()
     plain = sums.float() + bias.float().view(-1, 1, 1)
     for given, wanted in (
-        (finish(sums.clone()), sums.float()),
-        (finish(sums.clone(), bias), plain),
-        (finish(sums.clone(), bias, slope=0.1), F.leaky_relu(plain, 0.1)),
-        (finish(sums.clone(), bias, slope=0.0), F.relu(plain)),
-        (finish(sums.clone(), bias, skip=skip), plain + skip.float()),
+        (fused_epilogue(sums.clone()), sums.float()),
+        (fused_epilogue(sums.clone(), bias), plain),
+        (fused_epilogue(sums.clone(), bias, slope=0.1), F.leaky_relu(plain, 0.1)),
+        (fused_epilogue(sums.clone(), bias, slope=0.0), F.relu(plain)),
+        (fused_epilogue(sums.clone(), bias, skip=skip), plain + skip.float()),
     ):
         assert given.shape == sums.shape
         assert torch.equal(given, wanted.half())
     sums = sums.to(memory_format=torch.channels_last)
-    assert finish(sums, bias).data_ptr() == sums.data_ptr(), "what can be in place is"
+    assert fused_epilogue(sums, bias).data_ptr() == sums.data_ptr(), "what can be in place is"
     whole = torch.full((count, height, 3, width, channels), 7.0).half()
     place = whole[:, :, 1].permute(0, 3, 1, 2)
-    assert finish(sums, slope=0.5, out=place).data_ptr() == place.data_ptr()
+    assert fused_epilogue(sums, slope=0.5, out=place).data_ptr() == place.data_ptr()
     assert torch.equal(place, F.leaky_relu(sums, 0.5))
     assert (whole[:, :, ::2] == 7).all(), "rows between were overwritten"
 """
@@ -57,10 +57,10 @@ calls = []
 
 def counted(*arguments, **options):
     calls.append(options)
-    return finish(*arguments, **options)
+    return fused_epilogue(*arguments, **options)
 
-convolution.finish = counted
-Conv2d._is_finished_for = lambda self, input: self._finishes  # though it is not on a GPU
+convolution.fused_epilogue = counted
+Conv2d._fuses_epilogue_for = lambda self, input: self._fuses_epilogue  # though it is not on a GPU
 for layer, inputs in (
     (Conv2d(16, 32, slope=0.1), 1),
     (Conv2d(16, 32, dilation=3, bias=False, slope=0.0), 1),
@@ -71,10 +71,10 @@ for layer, inputs in (
     x = [torch.randn(2, 16, 6, 7).to(memory_format=torch.channels_last) for _ in range(inputs)]
     plain = inference_form(layer, torch.float32)
     assert not calls
-    convolution.can_finish = lambda weight: len(weight) % 16 == 0
-    finished = inference_form(layer, torch.float32)
-    convolution.can_finish = lambda weight: False
-    torch.testing.assert_close(finished(*x), plain(*x))
+    convolution.can_fuse_epilogue = lambda weight: len(weight) % 16 == 0
+    fused = inference_form(layer, torch.float32)
+    convolution.can_fuse_epilogue = lambda weight: False
+    torch.testing.assert_close(fused(*x), plain(*x))
     assert len(calls) == (layer.shuffle.upscale_factor if isinstance(layer, SubPixel) else 1)
     calls.clear()
 """
@@ -101,15 +101,15 @@ def test_kernels_that_fail_in_a_trial_are_not_used_and_the_log_says_so(monkeypat
             raise error("libcuda.so cannot found!")
 
     with caplog.at_level(logging.INFO, "preproc.networks.trial"):
-        assert runs("Kernels run", torch.device("cuda", 0), trial) == (error is None)
+        assert triton_works("Kernels run", torch.device("cuda", 0), trial) == (error is None)
     assert ("libcuda.so" in caplog.text) == (error is not None)
 
 
 def test_only_gpus_have_it():
     conv = Conv2d(16, 16)
     conv.prepare(torch.float32)
-    assert not can_finish(conv.weight)
-    assert not can_finish(conv.to("meta").weight)
+    assert not can_fuse_epilogue(conv.weight)
+    assert not can_fuse_epilogue(conv.to("meta").weight)
 
 
 def test_a_result_goes_where_it_is_to_go():

@@ -1,4 +1,4 @@
-"""What follows a convolution on a GPU, in one pass: bias, skip, LeakyReLU, and the way to a place.
+"""The epilogue of a convolution on a GPU in one pass: bias, skip, LeakyReLU, the way to a place.
 
 cuDNN leaves the sums of a convolution to torch, which adds a bias in one pass over them, a skip or
 an activation in another, and moves them in a third where they belong into something larger. Each
@@ -12,13 +12,13 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from preproc.networks.trial import runs
+from preproc.networks.trial import triton_works
 
 _BLOCK = 2048  # values to a program
 _EVEN = 16  # divides the channels, so that rows are aligned and one kernel does for all
 
 
-def finish(
+def fused_epilogue(
     sums: Tensor,
     bias: Tensor | None = None,
     *,
@@ -39,7 +39,8 @@ def finish(
     Returns:
         (N, C, H, W) in the dtype of ``sums``; ``out`` if given.
     """
-    from preproc.networks.finish_kernel import finish_kernel  # noqa: PLC0415 - no Triton elsewhere
+    # Imported here, for there is no Triton on other systems.
+    from preproc.networks.epilogue_kernel import epilogue_kernel  # noqa: PLC0415
 
     source = sums.permute(0, 2, 3, 1).contiguous()
     added = None if skip is None else skip.permute(0, 2, 3, 1).contiguous()
@@ -48,7 +49,7 @@ def finish(
     row = width * channels
     distance = row if out is None else target.stride(1)
     with torch.cuda.device_of(sums):  # type: ignore[no-untyped-call]
-        finish_kernel[(count * height, -(-row // _BLOCK))](
+        epilogue_kernel[(count * height, -(-row // _BLOCK))](
             *(source, source if bias is None else bias, source if added is None else added, target),
             *(row, distance, 0.0 if slope is None else slope),
             CHANNELS=channels,
@@ -60,15 +61,15 @@ def finish(
     return target.permute(0, 3, 1, 2)
 
 
-def can_finish(weight: Tensor) -> bool:
-    """Whether this is to be done after a convolution with a weight (C, C', kh, kw)."""
-    return weight.device.type == "cuda" and len(weight) % _EVEN == 0 and _runs(weight.device)
+def can_fuse_epilogue(weight: Tensor) -> bool:
+    """Whether `fused_epilogue` suits a weight (C, C', kh, kw), and runs where that lies."""
+    return weight.device.type == "cuda" and len(weight) % _EVEN == 0 and _works(weight.device)
 
 
 @cache
-def _runs(device: torch.device) -> bool:
+def _works(device: torch.device) -> bool:
     def trial() -> None:
         sums = torch.zeros(1, _EVEN, 1, 1, dtype=torch.float16, device=device)
-        finish(sums, sums.flatten(), slope=0.1)
+        fused_epilogue(sums, sums.flatten(), slope=0.1)
 
-    return runs("Convolutions are finished", device, trial)
+    return triton_works("Epilogues of convolutions run", device, trial)

@@ -43,22 +43,22 @@ def level(rgb: RgbArray, quad: Points) -> RgbArray:
     return _levelled(rgb[top:bottom, left:right], quad - (left, top))
 
 
-def strip(rgb: RgbArray, quad: Points, line_height: int) -> GreyArray:
+def grey_line(rgb: RgbArray, quad: Points, line_height: int) -> GreyArray:
     """What a quad covers, grey and level, its shorter side at most ``line_height`` px."""
     grey = np.asarray(Image.fromarray(level(rgb, quad)).convert("L"))
     return shrink(grey, line_height / min(grey.shape))
 
 
-def sheet_of(strips: Sequence[GreyArray]) -> tuple[GreyArray, list[list[int]]]:
-    """One picture with all strips below each other, and where each lies on it.
+def sheet_of(lines: Sequence[GreyArray]) -> tuple[GreyArray, list[list[int]]]:
+    """One picture with all lines below each other, and where each lies on it.
 
     Returns:
-        The sheet, black beside the strips, and for each strip [left, right, top, bottom] in px.
+        The sheet, black beside the lines, and for each line [left, right, top, bottom] in px.
     """
-    tops = np.cumsum([0, *(strip.shape[0] for strip in strips)]).tolist()
-    sheet = np.zeros((tops[-1], max(strip.shape[1] for strip in strips)), np.uint8)
+    tops = np.cumsum([0, *(line.shape[0] for line in lines)]).tolist()
+    sheet = np.zeros((tops[-1], max(line.shape[1] for line in lines)), np.uint8)
     places = []
-    for line, top, bottom in zip(strips, tops[:-1], tops[1:], strict=True):
+    for line, top, bottom in zip(lines, tops[:-1], tops[1:], strict=True):
         sheet[top:bottom, : line.shape[1]] = line
         places.append([0, line.shape[1], top, bottom])
     return sheet, places

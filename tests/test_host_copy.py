@@ -7,8 +7,8 @@ from threading import Event
 import pytest
 import torch
 
-from preproc import landing
-from preproc.landing import Landing
+from preproc import host_copy
+from preproc.host_copy import AsyncHostCopy
 from preproc.tiles import run_tiles
 from preproc.tiling import TilePolicy
 
@@ -39,8 +39,8 @@ def arrivals(monkeypatch):
         made.append(Arrival())
         return made[-1], torch.Tensor(result).clone()
 
-    monkeypatch.setattr(landing, "_LARGE", 0)
-    monkeypatch.setattr(landing, "_staged", staged)
+    monkeypatch.setattr(host_copy, "_LARGE", 0)
+    monkeypatch.setattr(host_copy, "_copied_to_pinned", staged)
     return made
 
 
@@ -54,11 +54,11 @@ def test_nobody_waits_for_the_first_and_the_end_waits_for_all(arrivals, layout):
     whole = torch.zeros(2, *size)
     places = list(whole if layout == "planes" else whole.permute(0, 3, 1, 2))
     results = [remote(3, 4, 5) for _ in places]
-    with Landing() as land:
-        land(results[0], places[0])
+    with AsyncHostCopy() as copies:
+        copies.start(results[0], places[0])
         assert not whole.any(), "it has not come yet"
         arrivals[0].happened.set()
-        land(results[1], places[1])
+        copies.start(results[1], places[1])
         assert torch.equal(places[0], torch.Tensor(results[0])), "one at a time is on its way"
         arrivals[1].happened.set()
     assert torch.equal(places[1], torch.Tensor(results[1]))
@@ -67,8 +67,8 @@ def test_nobody_waits_for_the_first_and_the_end_waits_for_all(arrivals, layout):
 def test_a_place_made_for_inference_only_is_filled_all_the_same(arrivals):
     with torch.inference_mode():
         place, result = torch.zeros(1, 2, 2), remote(1, 2, 2)
-        with Landing() as land:
-            land(result, place)
+        with AsyncHostCopy() as copies:
+            copies.start(result, place)
             arrivals[0].happened.set()
         assert torch.equal(place, torch.Tensor(result))
 
@@ -78,26 +78,26 @@ def test_what_fails_on_the_way_is_told_at_the_end(arrivals, monkeypatch):
         raise RuntimeError("the device was lost")
 
     monkeypatch.setattr(Arrival, "synchronize", fail)
-    with pytest.raises(RuntimeError, match="the device was lost"), Landing() as land:
-        land(remote(1, 2, 2), torch.zeros(1, 2, 2))
+    with pytest.raises(RuntimeError, match="the device was lost"), AsyncHostCopy() as copies:
+        copies.start(remote(1, 2, 2), torch.zeros(1, 2, 2))
 
 
 def test_what_fails_on_the_way_does_not_hide_what_failed_before_the_end(arrivals, monkeypatch):
     monkeypatch.setattr(Arrival, "synchronize", lambda _: 1 / 0)
-    with pytest.raises(KeyError), Landing() as land:  # noqa: PT012 - what is tested is its end
-        land(remote(1, 2, 2), torch.zeros(1, 2, 2))
+    with pytest.raises(KeyError), AsyncHostCopy() as copies:  # noqa: PT012 - its end is tested
+        copies.start(remote(1, 2, 2), torch.zeros(1, 2, 2))
         raise KeyError
 
 
-def test_without_page_locked_memory_a_result_comes_down_as_any_other(monkeypatch):
+def test_without_pinned_memory_a_result_comes_down_as_any_other(monkeypatch):
     def full(_):
         raise torch.OutOfMemoryError("CUDA error: out of memory")
 
-    monkeypatch.setattr(landing, "_LARGE", 0)
-    monkeypatch.setattr(landing, "_staged", full)
+    monkeypatch.setattr(host_copy, "_LARGE", 0)
+    monkeypatch.setattr(host_copy, "_copied_to_pinned", full)
     place, result = torch.zeros(3, 8, 8), remote(3, 8, 8)
-    with Landing() as land:
-        land(result, place)
+    with AsyncHostCopy() as copies:
+        copies.start(result, place)
         assert torch.equal(place, torch.Tensor(result))
 
 
@@ -115,20 +115,20 @@ class AtEnd:
 
 
 def test_a_call_that_outlives_the_main_thread_does_without_another_thread(arrivals, monkeypatch):
-    monkeypatch.setattr(landing, "ThreadPoolExecutor", AtEnd)
+    monkeypatch.setattr(host_copy, "ThreadPoolExecutor", AtEnd)
     monkeypatch.setattr(Arrival, "synchronize", lambda _: None)
     place, result = torch.zeros(3, 8, 8), remote(3, 8, 8)
-    with Landing() as land:
-        land(result, place)
+    with AsyncHostCopy() as copies:
+        copies.start(result, place)
     assert torch.equal(place, torch.Tensor(result))
 
 
 @pytest.mark.parametrize("kind", ["cpu", "mps"])
-def test_only_gpus_have_page_locked_memory(arrivals, monkeypatch, kind):
+def test_only_gpus_have_pinned_memory(arrivals, monkeypatch, kind):
     monkeypatch.setattr(Remote, "device", torch.device(kind))
     place, result = torch.zeros(3, 8, 8), remote(3, 8, 8)
-    with Landing() as land:
-        land(result, place)
+    with AsyncHostCopy() as copies:
+        copies.start(result, place)
     assert torch.equal(place, torch.Tensor(result))
     assert not arrivals
 
@@ -137,10 +137,10 @@ def test_small_results_are_put_in_place_at_once(monkeypatch):
     def never(_):
         raise AssertionError
 
-    monkeypatch.setattr(landing, "_staged", never)
+    monkeypatch.setattr(host_copy, "_copied_to_pinned", never)
     place, result = torch.zeros(3, 8, 8), remote(3, 8, 8)
-    with Landing() as land:
-        land(result, place)
+    with AsyncHostCopy() as copies:
+        copies.start(result, place)
         assert torch.equal(place, torch.Tensor(result))
 
 

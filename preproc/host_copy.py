@@ -1,7 +1,7 @@
-"""Results on their way from a GPU to their places on the host, while the GPU goes on.
+"""Copies of results from a GPU to their places on the host, while the GPU goes on.
 
 A copy from a GPU into ordinary memory keeps both waiting for each other, and the GPU waits on while
-the host puts rows where they belong. Here a large result comes down into page-locked memory, and a
+the host puts rows where they belong. Here a large result comes down into pinned memory, and a
 thread puts it in its place while the next is computed. One is on its way at a time, so that they do
 not pile up. Small results, and those on the host or other devices, are put in place at once.
 """
@@ -14,19 +14,19 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from preproc.runtime import is_full_memory
+from preproc.memory import is_full_memory
 
 _LARGE = 2**20  # values; with fewer, a thread takes longer to hear of them
 
 
-class Landing:
-    """Puts results in their places; a context, at whose end all are there."""
+class AsyncHostCopy:
+    """Copies results to their places; a context, at whose end all are there."""
 
     def __init__(self) -> None:
         self._thread: ThreadPoolExecutor | None = None
         self._last: Future[None] | None = None
 
-    def __enter__(self) -> Landing:
+    def __enter__(self) -> AsyncHostCopy:
         """Begin."""
         return self
 
@@ -42,8 +42,8 @@ class Landing:
             if error is None:
                 self._wait()
 
-    def __call__(self, result: Tensor, place: Tensor) -> None:
-        """Let a result (C, H, W) on any device come to its place on the host, of the same dtype."""
+    def start(self, result: Tensor, place: Tensor) -> None:
+        """Start to copy a result (C, H, W) on any device to its place, of the same dtype."""
         if result.device.type != "cuda" or result.numel() < _LARGE:
             place.copy_(result)
             return
@@ -51,34 +51,34 @@ class Landing:
         # The GPU turns it as it will lie, which it is good at.
         order = (1, 2, 0) if place.stride(0) == 1 else (0, 1, 2)
         try:
-            came, staged = _staged(result.permute(order).contiguous())
+            copied, staged = _copied_to_pinned(result.permute(order).contiguous())
         except RuntimeError as error:
-            if not is_full_memory(error):  # there is less of page-locked memory than of other
+            if not is_full_memory(error):  # there is less of pinned memory than of other
                 raise
             place.copy_(result)
             return
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "landing")
+            self._thread = ThreadPoolExecutor(1, "host-copy")
         try:
-            self._last = self._thread.submit(_land, came, staged, place.permute(order))
+            self._last = self._thread.submit(_place, copied, staged, place.permute(order))
         except RuntimeError:  # the interpreter is about to end, and begins nothing new
-            _land(came, staged, place.permute(order))
+            _place(copied, staged, place.permute(order))
 
     def _wait(self) -> None:
         if self._last is not None:
             self._last.result()
 
 
-def _staged(result: Tensor) -> tuple[torch.cuda.Event, Tensor]:
+def _copied_to_pinned(result: Tensor) -> tuple[torch.cuda.Event, Tensor]:
     """A copy on the host that is there once an event has happened."""
     with torch.cuda.device_of(result):  # type: ignore[no-untyped-call]
-        staged = result.to("cpu", non_blocking=True)  # which torch puts into page-locked memory
-        came = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        came.record()
-    return came, staged
+        staged = result.to("cpu", non_blocking=True)  # which torch puts into pinned memory
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied.record()
+    return copied, staged
 
 
-def _land(came: torch.cuda.Event, staged: Tensor, place: Tensor) -> None:
-    came.synchronize()
+def _place(copied: torch.cuda.Event, staged: Tensor, place: Tensor) -> None:
+    copied.synchronize()
     with torch.inference_mode():  # which is a thread's own, and what the place was made in
         place.copy_(staged)

@@ -1,0 +1,87 @@
+"""Files that are whole or not there: written under another name, and renamed at the end."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+from uuid import uuid4
+
+from preproc.errors import OutputError
+
+DRAFTS = ".preproc-*.part"
+"""Names of files that are being written."""
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+class DiskFullError(OutputError):
+    """There is no room for a result, so going on with others would be in vain."""
+
+
+@contextmanager
+def replacing(
+    path: Path, *, overwrite: bool = True, again: str = "try again"
+) -> Iterator[IO[bytes]]:
+    """A new file that takes a name when the block ends, and is gone if that fails in any way.
+
+    Args:
+        path: the name; missing folders are made.
+        overwrite: whether the file may take the place of another.
+        again: what to do once a full disk has room.
+
+    Raises:
+        DiskFullError: there is no room left.
+        OutputError: the file exists, or cannot be written.
+    """
+    with _sentences(path, again):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = _draft(path.parent)
+        try:
+            with draft.open("xb+") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())  # late errors of full or remote disks must come before
+            if not overwrite and path.exists():
+                raise OutputError(f"{path} exists already and was not replaced.")
+            draft.replace(path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder, and make sure that files can be written there, before any work is done.
+
+    Raises:
+        OutputError: it cannot be made or written to.
+    """
+    with _sentences(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = _draft(folder)
+        probe.touch(exist_ok=False)
+        probe.unlink()
+
+
+def _draft(folder: Path) -> Path:
+    """A name for a hidden file; in the same folder, because renaming is atomic there."""
+    return folder / DRAFTS.replace("*", uuid4().hex[:12])
+
+
+@contextmanager
+def _sentences(path: Path, again: str = "try again") -> Iterator[None]:
+    """Turn the system's errors on writing ``path`` into sentences."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise DiskFullError(
+                f"There is no room left on the disk to write {path}; free some space, then {again}."
+            ) from error
+        cause = error.strerror or str(error)
+        raise OutputError(f"Cannot write {path}: {cause}; check its folder.") from error

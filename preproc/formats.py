@@ -1,0 +1,168 @@
+"""The formats results can be written in: what each holds, and how Pillow is told to write it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from preproc.errors import OutputError
+
+_QUALITY = 95
+"""Default quality of lossy formats: high, since the point of the result is its detail."""
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """A file format that results can be written in.
+
+    Attributes:
+        name: Pillow's name of the format.
+        extension: the usual file name ending, with its dot.
+        modes: Pillow modes it holds without loss, the format's own quantisation apart.
+        max_side: largest width and height in px, where the format has a limit that is met.
+        quality: what ``quality`` means there: lossy with full-resolution colour, or nothing.
+        options: further options of Pillow's writer.
+    """
+
+    name: str
+    extension: str
+    modes: frozenset[str]
+    max_side: int = 2**31 - 1
+    quality: bool = False
+    options: tuple[tuple[str, str | int], ...] = ()
+
+    def writer_options(self, quality: int | None) -> dict[str, str | int]:
+        """Options for Pillow's writer; ``quality`` in [1, 100] counts where the format is lossy."""
+        options = dict(self.options)
+        if self.quality:
+            options["quality"] = _QUALITY if quality is None else quality
+        return options
+
+
+def _modes(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+_FORMATS = {
+    f.name: f
+    for f in (
+        FileFormat("PNG", ".png", _modes("1 L LA I;16 RGB RGBA")),
+        # 4:4:4: halved colour would blur the coloured text and edges that were just restored.
+        FileFormat("JPEG", ".jpg", _modes("L RGB CMYK"), 65500, True, (("subsampling", "4:4:4"),)),
+        FileFormat("WEBP", ".webp", _modes("RGB RGBA"), 16383, True),
+        FileFormat(
+            "TIFF",
+            ".tif",
+            _modes("1 L LA I;16 I F RGB RGBA CMYK LAB YCbCr"),
+            options=(("compression", "tiff_adobe_deflate"),),
+        ),
+        FileFormat("AVIF", ".avif", _modes("RGB RGBA"), 65536, True, (("subsampling", "4:4:4"),)),
+        FileFormat("BMP", ".bmp", _modes("1 L RGB")),
+        FileFormat("JPEG2000", ".jp2", _modes("L LA I;16 RGB RGBA")),
+        FileFormat("PPM", ".ppm", _modes("1 L I;16 RGB")),
+        FileFormat("TGA", ".tga", _modes("L LA RGB RGBA"), 65535),
+    )
+}
+_ANEW = {
+    "HEIF": FileFormat(
+        "HEIF", ".heic", _modes("RGB RGBA"), quality=True, options=(("chroma", 444),)
+    )
+}
+"""Formats that results are written in only where the source came in them, as bytes."""
+
+_LOSSLESS = {
+    "1": ("L", "RGB"),
+    "L": ("RGB",),
+    "La": ("LA", "RGBA"),
+    "LA": ("RGBA",),
+    "P": ("RGB",),
+    "PA": ("RGBA",),
+    "RGBa": ("RGBA",),
+    "RGBX": ("RGB",),
+    "CMYK": ("RGB",),
+    "YCbCr": ("RGB",),
+    "HSV": ("RGB",),
+    "LAB": ("RGB",),
+    "I;16L": ("I;16",),
+    "I;16B": ("I;16",),
+    "I;16N": ("I;16",),
+}
+"""Modes a mode may become without losing what the picture shows, the nearest first."""
+
+_OPAQUE = {"LA": "L", "RGBA": "RGB"}
+
+
+def format_names() -> list[str]:
+    """The usual names of the formats results can be written in, such as ``"png"``."""
+    return [f.extension.removeprefix(".") for f in _FORMATS.values()]
+
+
+def format_named(name: str) -> FileFormat:
+    """The format of a name such as ``"png"``, ``"jpeg"`` or ``".tif"``.
+
+    Raises:
+        OutputError: results cannot be written in it.
+    """
+    extension = "." + name.lower().removeprefix(".")
+    file_format = writable_format(Path("x" + extension))
+    if file_format is None:
+        raise OutputError(
+            f"Results cannot be written as {name!r}; choose one of {', '.join(format_names())}."
+        )
+    return file_format
+
+
+def writable_format(path: Path) -> FileFormat | None:
+    """The format that a file's name asks for, or None where results cannot be written in it."""
+    return _FORMATS.get(Image.registered_extensions().get(path.suffix.lower(), ""))
+
+
+def options_anew(form: str) -> dict[str, str | int]:
+    """Options for Pillow's writer where a file in any of Pillow's formats is written again."""
+    known = _FORMATS.get(form) or _ANEW.get(form)
+    return known.writer_options(None) if known else {}
+
+
+def holding_mode(image: Image.Image, file_format: FileFormat) -> str:
+    """The mode in which a format holds a picture without losing transparency or depth.
+
+    Raises:
+        OutputError: there is none; the message names the formats that have one.
+    """
+    mode = image.mode
+    if mode == "P" and "transparency" in image.info:
+        mode = "RGBA"
+    candidates = [mode, *_LOSSLESS.get(mode, ())]
+    if mode in _OPAQUE and image.mode == mode and image.getchannel("A").getextrema() == (255, 255):
+        candidates += [_OPAQUE[mode], *_LOSSLESS.get(_OPAQUE[mode], ())]
+    if mode == "I" and _is_16_bit(image):
+        candidates += ["I;16"]
+    for candidate in candidates:
+        if candidate in file_format.modes:
+            return candidate
+    what = "transparency" if mode in _OPAQUE else f"depth (mode {mode})"
+    fits = "tif" if mode in {"F", "I"} else "png"
+    raise OutputError(
+        f"{file_format.name} cannot hold the picture's {what}; write it with --format {fits}."
+    )
+
+
+def require_size(size: tuple[int, int], file_format: FileFormat) -> None:
+    """Make sure that a format holds a picture of so many px.
+
+    Raises:
+        OutputError: a side (of width, height) is too long.
+    """
+    if max(size) > file_format.max_side:
+        raise OutputError(
+            f"{file_format.name} holds at most {file_format.max_side} px a side, but the result "
+            f"has {size[0]}x{size[1]}; write it with --format png."
+        )
+
+
+def _is_16_bit(image: Image.Image) -> bool:
+    """Whether the values of a picture of 32-bit integers fit into 16 bits."""
+    low, high = image.getextrema()
+    return low >= 0 and high < 2**16  # type: ignore[operator]  # single band: two numbers

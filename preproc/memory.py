@@ -1,0 +1,64 @@
+"""Memory that runs out, told in sentences; and memory that a process keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import torch
+
+from preproc.errors import PreprocError
+
+_LARGEST_HEAP_BLOCK = 2**25 - 2**16  # with its header and alignment still below 32 MiB
+_FULL_MEMORY = (  # how allocators below Python say it; CUDA's own error has a class
+    "not enough memory",
+    "can't allocate memory",
+    "Storage size calculation overflowed",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",  # of a kernel or a library that is loaded when first used
+    "unable to find an engine to execute this computation",  # none of cuDNN's had its workspace
+)
+
+
+class DeviceMemoryError(PreprocError, MemoryError):
+    """The device's memory, or the host's, is too small for what was asked at once."""
+
+
+@contextmanager
+def explain_full_memory(message: str) -> Iterator[None]:
+    """Give a full main memory a sentence of its own, whatever its allocator says.
+
+    Raises:
+        DeviceMemoryError: what is done inside ran out of main memory, or of that of a device on
+            which results lie.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, PreprocError) or not is_full_memory(error):
+            raise
+        # Accelerators have an error class of their own.
+        if isinstance(error, torch.OutOfMemoryError):
+            message = "The device's memory is full; choose a smaller tile=, or device='cpu'."
+        raise DeviceMemoryError(message) from error
+
+
+def is_full_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whatever device."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(phrase in str(error) for phrase in _FULL_MEMORY)
+
+
+@cache
+def keep_heap() -> None:
+    """Let glibc keep memory that tensors free for the next ones, in this process from now on.
+
+    It returns what is free at the end of its heap to the system above a limit, and maps blocks
+    above another, so that every page of a new tensor is touched for the first time again. Both
+    limits grow with the largest mapped block that was freed, up to 32 MiB and twice that (mallopt's
+    manual, "dynamic mmap threshold"): one such block is freed. Elsewhere nothing comes of it.
+    """
+    torch.empty(_LARGEST_HEAP_BLOCK, dtype=torch.uint8, device="cpu")

@@ -1,0 +1,120 @@
+"""What goes with a picture beside its pixels: EXIF, XMP, ICC profile, DPI and texts."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import Any
+
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
+
+_OF_THE_FILE = {
+    ExifTags.Base.XMLPacket,  # may repeat the orientation
+    ExifTags.Base.InterColorProfile,
+    *range(254, 260),  # from NewSubfileType over the size to Compression
+    *(262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330, 338, 339, 347),
+    *range(512, 522),
+    *range(529, 533),
+}
+"""EXIF tags that say how a file is laid out, and so are wrong for another, or kept elsewhere."""
+
+_NESTED = {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop}
+"""EXIF tags whose values are tags."""
+
+_XMP_ORIENTATION = re.compile(
+    rb"""\s+tiff:Orientation\s*=\s*(["'])[^"']*\1|<tiff:Orientation>[^<]*</tiff:Orientation>"""
+)
+_LONGEST_JPEG_XMP = 65533 - len(b"http://ns.adobe.com/xap/1.0/\0")
+_PNG_XMP = "XML:com.adobe.xmp"
+_NO_TEXTS = (_PNG_XMP, "Raw profile type ", "compression")
+"""Strings in Pillow's ``info`` that are no texts: XMP, EXIF in the old way, and one of TIFF's."""
+
+
+class MetadataWarning(UserWarning):
+    """Something that belongs to a picture, but is not seen in it, does not fit into its file."""
+
+
+def exif_of(image: Image.Image) -> Image.Exif:
+    """A copy of a loaded image's EXIF data, wherever Pillow keeps it.
+
+    Orientation apart, nothing of it describes the file's layout, on which another file would break.
+    Damaged data is none.
+    """
+    exif = Image.Exif()
+    try:
+        exif.load(image.getexif().tobytes())
+    except Exception:  # Pillow raises many kinds; the pixels are good without it
+        return Image.Exif()
+    for tag in _OF_THE_FILE:
+        exif.pop(tag, None)
+    return exif
+
+
+def metadata_of(
+    image: Image.Image, form: str, size: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """What Pillow's writer of a format has to be given for an image's metadata to be kept.
+
+    EXIF and XMP go without the orientation, since the pixels are upright; XMP too long for JPEG is
+    left out, with a `MetadataWarning`; texts go into PNG only. What a writer has no place for, it
+    ignores. It takes the place of other options: a TIFF with a camera's EXIF is not compressed.
+
+    Args:
+        image: has it in its ``info`` and ``getexif()``.
+        form: Pillow's name of the format.
+        size: (width, height) of what is written in px, if not the image's.
+    """
+    exif, xmp = exif_of(image), _xmp(image, form)
+    exif.pop(ExifTags.Base.Orientation, None)
+    details = exif.get_ifd(ExifTags.IFD.Exif) if ExifTags.IFD.Exif in exif else {}
+    for tag, value in zip(
+        (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight),
+        size or image.size,
+        strict=True,
+    ):
+        if tag in details:
+            details[tag] = value
+    metadata: dict[str, Any] = {"icc_profile": image.info.get("icc_profile")}
+    if form == "PNG":
+        metadata["pnginfo"] = _texts(image, xmp)
+    elif xmp and form == "TIFF":
+        exif[ExifTags.Base.XMLPacket] = xmp
+    elif xmp:
+        metadata["xmp"] = xmp
+    if exif:
+        metadata["exif"] = exif
+        if form == "TIFF" and not exif.keys().isdisjoint(_NESTED):
+            metadata["compression"] = "raw"  # libtiff, which Pillow compresses with, takes none
+    if "dpi" in image.info:
+        metadata["dpi"] = tuple(float(value) for value in image.info["dpi"])
+    return metadata
+
+
+def _texts(image: Image.Image, xmp: bytes | None) -> PngInfo:
+    """The chunks of a PNG file that hold XMP and the texts that Pillow read from one."""
+    chunks = PngInfo()
+    if xmp:
+        # Not compressed, and in no language; as it is, for it may be damaged.
+        chunks.add(b"iTXt", _PNG_XMP.encode() + bytes(5) + xmp)
+    for name, text in image.info.items():
+        if isinstance(name, str) and isinstance(text, str) and not name.startswith(_NO_TEXTS):
+            chunks.add_text(name, text)
+    return chunks
+
+
+def _xmp(image: Image.Image, form: str) -> bytes | None:
+    """The XMP of a picture without its orientation, or None where there is none or no room."""
+    xmp = image.info.get("xmp")
+    if not isinstance(xmp, bytes):
+        return None
+    xmp = _XMP_ORIENTATION.sub(b"", xmp)
+    if form == "JPEG" and len(xmp) > _LONGEST_JPEG_XMP:
+        warnings.warn(
+            f"A result's XMP of {len(xmp)} bytes is left out, because JPEG holds at most "
+            f"{_LONGEST_JPEG_XMP}; write it as PNG (--format png) to keep it.",
+            MetadataWarning,
+            stacklevel=3,
+        )
+        return None
+    return xmp

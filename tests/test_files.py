@@ -1,0 +1,72 @@
+"""Files come whole or not at all, whatever happens while they are written."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from eval_tasks.evaluators.reports import write_text
+from preproc.errors import OutputError
+from preproc.files import DiskFullError, replacing
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"old")
+    return path
+
+
+def test_a_file_takes_the_place_of_another_at_the_end(old: Path) -> None:
+    with replacing(old) as file:
+        file.write(b"new")
+        assert old.read_bytes() == b"old"
+    assert old.read_bytes() == b"new"
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a/b/c.txt") as file:
+        file.write(b"new")
+    assert (tmp_path / "a/b/c.txt").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, RuntimeError])
+def test_whatever_ends_it_nothing_half_is_left(old: Path, stop: type[BaseException]) -> None:
+    def write() -> None:
+        with replacing(old) as file:
+            file.write(b"half")
+            raise stop
+
+    with pytest.raises(stop):
+        write()
+    assert old.read_bytes() == b"old"
+    assert list(old.parent.iterdir()) == [old]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "sentence"),
+    [
+        (errno.ENOSPC, DiskFullError, r"no room left on the disk to write .*a\.txt; free some"),
+        (errno.EDQUOT, DiskFullError, r"no room left on the disk to write .*a\.txt; free some"),
+        (errno.EACCES, OutputError, r"Cannot write .*a\.txt: Permission denied; check its folder"),
+    ],
+)
+def test_a_full_disk_and_missing_rights_are_sentences(
+    old: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    kind: type[Exception],
+    sentence: str,
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(kind, match=sentence):
+        write_text(old, "new")
+    assert old.read_bytes() == b"old"
+    assert list(old.parent.iterdir()) == [old]

@@ -1,0 +1,31 @@
+"""Parts of a pass count in units of their own, and together make the pass."""
+
+from __future__ import annotations
+
+import pytest
+
+from preproc.progress import Tally, advance, scaled
+
+
+def test_a_part_tells_of_the_whole_pass():
+    told = []
+    with Tally(lambda done, _: told.append(done), 80).during(80):
+        for _ in range(2):
+            with scaled(1 / 2), scaled(1 / 4):  # two calls of four px each
+                advance(1)
+                advance(3)
+    assert told == [10, 40, 50, 80]
+
+
+def test_a_part_that_fails_leaves_the_scale_around_it():
+    told = []
+    with Tally(lambda done, _: told.append(done), 80).during(80):
+        with pytest.raises(MemoryError), scaled(1 / 8):
+            raise MemoryError
+        advance(0.5)
+    assert told == [40]
+
+
+def test_without_a_listener_nothing_is_counted():
+    with scaled(1 / 8):
+        advance(1)
