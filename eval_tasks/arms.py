@@ -94,9 +94,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--device", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)")
 
 
-def arms_from(options: argparse.Namespace) -> list[Arm]:
-    """The arms that a command line asks for; see `make_arms` for the errors."""
+def arms_from(options: argparse.Namespace, taken: Sequence[str] = ()) -> list[Arm]:
+    """The arms that a command line asks for; see `make_arms` for ``taken`` and the errors.
+
+    Raises:
+        ModelError: also where a strength is asked for, but no model.
+    """
     models = options.model or (["cajnn-light"] if options.enhance else [])
+    if options.strength != [1.0] and not models:
+        raise ModelError("--strength is of a model, but none is to be measured; add --model.")
     return make_arms(
         models,
         options.weights,
@@ -104,6 +110,7 @@ def arms_from(options: argparse.Namespace) -> list[Arm]:
         options.device,
         options.strength,
         returned=not options.enlarged_only,
+        taken=taken,
     )
 
 
@@ -115,6 +122,7 @@ def make_arms(
     strengths: Sequence[float] = (1.0,),
     *,
     returned: bool = True,
+    taken: Sequence[str] = (),
 ) -> list[Arm]:
     """Load what is to be compared.
 
@@ -126,13 +134,14 @@ def make_arms(
         device: where the networks run; by default CUDA where it is there.
         strengths: of our models' answers, each an arm of its own; see `preproc.Enhancer`.
         returned: whether to make the arms that return to the input's size.
+        taken: names that the caller has for something else, which no arm may have.
 
     Returns:
         The input as it is, plain bicubic, then models and peers as given.
 
     Raises:
-        ModelError: no such model or device, a file that spandrel does not know, or two arms of
-            one name.
+        ModelError: no such model or device, a file that spandrel does not know, two arms of one
+            name, or an arm of a name that is taken.
         WeightsError: weights are missing or damaged.
         PreprocError: an optional library is missing.
     """
@@ -149,7 +158,7 @@ def make_arms(
             for back in ((False, True) if returned else (False,))
         ]
     arms += [_peer_arm(peer, device) for peer in dict.fromkeys(peers)]
-    names = [arm.name for arm in arms]
+    names = [*taken, *(arm.name for arm in arms)]
     for name in names:
         if names.count(name) > 1:
             raise ModelError(f"Two arms would be called {name!r}; rename a file of theirs.")

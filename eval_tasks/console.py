@@ -1,4 +1,4 @@
-"""Where the scripts print their tables."""
+"""Where the scripts print: tables on standard output, errors and warnings on stderr."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ def table_console() -> Console:
     if not console.is_terminal:
         console.width = _WIDTH  # or all would be folded at 80 columns
     return console
+
+
+def error_console() -> Console:
+    """Stderr, for sentences that may name any file: what looks like markup is printed as it is."""
+    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)

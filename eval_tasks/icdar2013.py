@@ -21,7 +21,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import TypeAlias
 
-from rich.console import Console
 from rich.markup import escape
 
 from eval_tasks import arguments, word_tables
@@ -43,9 +42,6 @@ from preproc.degrade import Pixels
 from preproc.files import require_writable
 from preproc.saving import save
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
-
 BOTH = " or input"
 """Added to an arm's name where the input is read, too, and the surer of the readings counts."""
 
@@ -62,13 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, or 1 after an error message on stderr, or 130 after Ctrl-C.
     """
     options = _parser().parse_args(argv)
-    try:
-        return exit_code(lambda: _run(options))
-    except KeyboardInterrupt:
-        Console(stderr=True, soft_wrap=True).print(
-            f"Interrupted. What was read is kept in {options.out}; the same command goes on."
-        )
-        return INTERRUPTED
+    return exit_code(lambda: _run(options), kept_in=options.out)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -41,10 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the evaluation; ``argv`` is the command line without the program's name.
 
     Returns:
-        The exit code: 0, or 1 after an error message on stderr.
+        The exit code: 0, or 1 after an error message on stderr, or 130 after Ctrl-C.
     """
     options = _parser().parse_args(argv)
-    return exit_code(lambda: _run(options))
+    return exit_code(lambda: _run(options), kept_in=options.output)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,9 +83,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
-    images = own_pictures.find_pictures(options.images, options.every)
+    images = own_pictures.find_pictures(options.images, options.every, options.reduce)
     require_writable(options.output)  # rather now than after the work
-    plain, *others = arms.arms_from(options)
+    plain, *others = arms.arms_from(options, taken=(_TRUTH,))
     device = device_of_engine(options.device)
 
     def run(arm: arms.Arm, reduction: int, quality: int | None) -> Run:

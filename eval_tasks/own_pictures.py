@@ -9,7 +9,9 @@ from pathlib import Path
 from PIL.ImageOps import exif_transpose
 
 from eval_tasks import arguments
-from preproc.degrade import Pixels
+from eval_tasks.console import error_console
+from eval_tasks.progress import progress_bar
+from preproc.degrade import Pixels, mod_crop
 from preproc.errors import ImageError
 from preproc.opening import open_picture
 from preproc.pil_modes import to_rgb
@@ -25,8 +27,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--jpeg", type=arguments.quality, metavar="Q", help="save the reduced ones as JPEG")
 
 
-def find_pictures(folder: Path, every: int = 1) -> dict[str, Path]:
-    """Every so many-th picture of a folder.
+def find_pictures(folder: Path, every: int = 1, reduction: int = 1) -> dict[str, Path]:
+    """Every so many-th picture of a folder; those that cannot be used are left out with a warning.
+
+    Args:
+        folder: where they are, in any subfolders.
+        every: take every so many-th.
+        reduction: by which they will be reduced, for which some may be too small.
 
     Returns:
         Paths by names under which results can be kept: the path below the folder without the
@@ -34,18 +41,30 @@ def find_pictures(folder: Path, every: int = 1) -> dict[str, Path]:
         or what this one had before, is never taken for it.
 
     Raises:
-        ImageError: there is no such folder, no picture in it, or one that cannot be read.
+        ImageError: there is no such folder, or no picture in it that can be used.
     """
     if not folder.is_dir():
         raise ImageError(f"There is no folder {folder}; --images names one with pictures.")
     extensions = picture_extensions()
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in extensions)[::every]
+    files = (p for p in folder.rglob("*") if p.suffix.lower() in extensions and not p.is_dir())
+    paths = sorted(files)[::every]
     if not paths:
         raise ImageError(f"There are no pictures in {folder}.")
-    return {
-        f"{path.relative_to(folder).with_suffix('').as_posix()}-{_digest(path)}": path
-        for path in paths
-    }
+    found: dict[str, Path] = {}
+    unusable: list[ImageError] = []
+    with progress_bar() as progress:
+        for path in progress.track(paths, description="looking at the pictures"):
+            try:
+                pixels(path, multiple=reduction)
+                name = path.relative_to(folder).with_suffix("").as_posix()
+                found[f"{name}-{_digest(path)}"] = path
+            except ImageError as error:
+                unusable.append(error)
+    for cause in unusable:
+        error_console().print(f"Warning: {cause} It is left out.", style="yellow")
+    if not found:
+        raise ImageError(f"None of the {len(paths)} pictures in {folder} can be used; see above.")
+    return found
 
 
 def _digest(path: Path) -> str:
@@ -56,19 +75,24 @@ def _digest(path: Path) -> str:
         raise ImageError(f"Cannot read {path}: {error.strerror}.") from error
 
 
-def pixels(path: Path, *, upright: bool = True) -> Pixels:
+def pixels(path: Path, *, upright: bool = True, multiple: int = 1) -> Pixels:
     """A picture file as uint8 RGB (H, W, 3).
 
     Args:
         path: the file.
         upright: whether to turn it as its EXIF data says.
+        multiple: of which both sides are to be, so that a px of the reduced picture is a whole
+            number of the original's; px are cut off the bottom and right.
 
     Raises:
-        ImageError: it cannot be read.
+        ImageError: it cannot be read, or is too small; the file is named.
     """
     try:
         with path.open("rb") as file:
             picture = open_picture(file, str(path))
-            return to_rgb(exif_transpose(picture) if upright else picture)
     except OSError as error:
         raise ImageError(f"Cannot read {path}: {error.strerror}.") from error
+    try:
+        return mod_crop(to_rgb(exif_transpose(picture) if upright else picture), multiple)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error

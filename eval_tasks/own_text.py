@@ -36,7 +36,6 @@ from eval_tasks.stage import Stage
 from integrations.easyocr import Reader
 from integrations.view import Regions
 from preproc import __version__
-from preproc.degrade import Pixels, mod_crop
 from preproc.errors import ImageError
 from preproc.files import require_writable
 
@@ -47,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the evaluation; ``argv`` is the command line without the program's name.
 
     Returns:
-        The exit code: 0, or 1 after an error message on stderr.
+        The exit code: 0, or 1 after an error message on stderr, or 130 after Ctrl-C.
     """
     options = _parser().parse_args(argv)
-    return exit_code(lambda: _run(options))
+    return exit_code(lambda: _run(options), kept_in=options.output)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
-    images = own_pictures.find_pictures(options.images, options.every)
+    images = own_pictures.find_pictures(options.images, options.every, options.reduce)
     require_writable(options.output)  # rather now than after the work
     treatments = arms.arms_from(options)
     degradation = Degradation(options.reduce, options.jpeg)
@@ -179,7 +178,9 @@ class _Pages:
             warnings.filterwarnings("ignore", message=".*pin_memory")  # said where there is no GPU
             task = progress.add_task(escape(f"{degradation}: {arm.name}"), total=len(names))
             for name in names:
-                picture = degradation.apply(_cut(self._images[name], degradation.reduction))
+                picture = degradation.apply(
+                    own_pictures.pixels(self._images[name], multiple=degradation.reduction)
+                )
                 start = time.perf_counter()
                 stage.seconds = 0.0
                 found = reader.readtext(picture)
@@ -200,11 +201,6 @@ class _Pages:
         )
         title = f"{self._title}, {way}"
         return Key(title, str(degradation), arm.name, arm.weights, arm.device, name)
-
-
-def _cut(path: Path, reduction: int) -> Pixels:
-    """A picture, cut so that its px are a whole number of the original's after reduction."""
-    return mod_crop(own_pictures.pixels(path), reduction)
 
 
 def _text(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -102,7 +103,7 @@ class Readings:
         return self._known[key]
 
     def add(self, key: Key, reading: Reading) -> None:
-        """Keep a reading, in the file too.
+        """Keep a reading, in the file too, which is closed if that fails.
 
         Raises:
             OutputError: the disk is full or the like; what was kept before stays.
@@ -112,5 +113,11 @@ class Readings:
             self._file.write(line.encode())
             self._file.flush()
         except OSError as error:
-            raise OutputError(f"Cannot keep a reading: {error.strerror}.") from error
+            # Closing tries to write the rest again, and would fail again where nobody expects it.
+            with suppress(OSError):
+                self._file.close()
+            raise OutputError(
+                f"Cannot keep a reading: {error.strerror}. What was read before is kept; mend "
+                "that, and the same command goes on."
+            ) from error
         self._known[key] = reading

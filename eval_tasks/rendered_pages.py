@@ -59,10 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Make the pages; ``argv`` is the command line without the program's name.
 
     Returns:
-        The exit code: 0, or 1 after an error message on stderr.
+        The exit code: 0, or 1 after an error message on stderr, or 130 after Ctrl-C.
     """
-    options = _parser().parse_args(argv)
-    return exit_code(lambda: _run(options))
+    return exit_code(lambda: _run(_parser().parse_args(argv)))
 
 
 def _parser() -> argparse.ArgumentParser:

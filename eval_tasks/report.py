@@ -72,10 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write the page; ``argv`` is the command line without the program's name.
 
     Returns:
-        The exit code: 0, or 1 after an error message on stderr.
+        The exit code: 0, or 1 after an error message on stderr, or 130 after Ctrl-C.
     """
-    options = _parser().parse_args(argv)
-    return exit_code(lambda: _run(options))
+    return exit_code(lambda: _run(_parser().parse_args(argv)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -234,7 +233,7 @@ def _crops(group: Group, paths: list[Path], folder: Path, device: str | None) ->
         told += ["", _told(found, judge, quality, len(paths))]
         for what, crop in found.shown().items():
             path = next(path for path in paths if path.stem == crop.picture)
-            ((degraded, reference),) = pairs([path], scale, quality)
+            ((_, degraded, reference),) = pairs([path], scale, quality)
             versions_ = {
                 "input": degraded.repeat(scale, axis=0).repeat(scale, axis=1),
                 "bicubic": bicubic_up(degraded, scale),
@@ -265,7 +264,7 @@ def _compared(
     paths: list[Path], scale: int, quality: int, restore: Callable[[Pixels], Pixels]
 ) -> Iterator[tuple[str, Pixels, Pixels, Pixels]]:
     for path in paths:
-        ((degraded, reference),) = pairs([path], scale, quality)
+        ((_, degraded, reference),) = pairs([path], scale, quality)
         yield path.stem, reference, bicubic_up(degraded, scale), restore(degraded)
 
 

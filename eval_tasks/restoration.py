@@ -26,13 +26,13 @@ from eval_tasks import arguments
 from eval_tasks.console import table_console
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.reports import Value, versions, write_csv, write_json
-from eval_tasks.evaluators.restoration import Method, Row, evaluate
+from eval_tasks.evaluators.restoration import Method, Pair, Row, evaluate
 from eval_tasks.exit_codes import exit_code
 from eval_tasks.progress import progress_bar
+from eval_tasks.report_files import require_report_files
 from preproc import __version__
 from preproc.degrade import Pixels, bicubic_down, bicubic_up, jpeg, mod_crop
 from preproc.errors import ImageError, ModelError
-from preproc.files import require_writable
 from preproc.metrics import PROTOCOLS, Protocol
 from preproc.networks import find
 from preproc.pil_modes import to_rgb
@@ -46,10 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the evaluation; ``argv`` is the command line without the program's name.
 
     Returns:
-        The exit code: 0, or 1 after an error message on stderr.
+        The exit code: 0, or 1 after an error message on stderr, or 130 after Ctrl-C.
     """
-    options = _parser().parse_args(argv)
-    return exit_code(lambda: _run(options))
+    return exit_code(lambda: _run(_parser().parse_args(argv)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,8 +97,7 @@ def _run(options: argparse.Namespace) -> None:
     protocol = PROTOCOLS[options.protocol]
     sets = {name: images_in(options.data / name) for name in dict.fromkeys(options.sets)}
     qualities = list(dict.fromkeys(options.quality))
-    for report in filter(None, (options.json, options.csv)):
-        require_writable(report.parent)  # rather now than after the work
+    require_report_files(options.json, options.csv)
     methods, device = _methods(options)
 
     measured = []
@@ -144,6 +142,8 @@ def _methods(options: argparse.Namespace) -> tuple[list[Method], str]:
     families = {find(name).family for name in models}
     if options.weights and len(families) != 1:
         raise ModelError(f"--weights belongs to one model, but --model names {len(models)}.")
+    if options.self_ensemble and not models:
+        raise ModelError("--self-ensemble is of a model, but --model names none; name one.")
     scale = options.scale
     methods = [Method("bicubic", lambda lr: bicubic_up(lr, scale))]
     device = "cpu"
@@ -193,11 +193,11 @@ def images_in(folder: Path) -> list[Path]:
     return paths
 
 
-def pairs(paths: list[Path], scale: int, quality: int) -> Iterator[tuple[Pixels, Pixels]]:
-    """Degraded image and reference of each file, uint8 RGB.
+def pairs(paths: list[Path], scale: int, quality: int) -> Iterator[Pair]:
+    """Degraded image and reference of each file, uint8 RGB, by the file's path.
 
     Raises:
-        ImageError: a file cannot be read.
+        ImageError: a file cannot be read, or is too small to be reduced.
     """
     for path in paths:
         try:
@@ -205,8 +205,11 @@ def pairs(paths: list[Path], scale: int, quality: int) -> Iterator[tuple[Pixels,
                 upright = to_rgb(ImageOps.exif_transpose(image))
         except (OSError, SyntaxError, Image.DecompressionBombError, ImageError) as error:
             raise ImageError(f"Cannot read {path}: {error}; mend or remove it.") from error
-        reference = mod_crop(upright, scale)
-        yield jpeg(bicubic_down(reference, scale), quality), reference
+        try:
+            reference = mod_crop(upright, scale)
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from error
+        yield Pair(str(path), jpeg(bicubic_down(reference, scale), quality), reference)
 
 
 def _show(
@@ -258,11 +261,11 @@ def _table(here: list[Row], papers: list[Row], protocol: Protocol) -> Table:
 
 
 def _cell(row: Row | None, digits: tuple[int, int]) -> str:
-    """``PSNR/SSIM``, in brackets if not to be trusted; the reason if missing."""
+    """``PSNR/SSIM``, in brackets if not to be trusted; the reason if one is missing."""
     if row is None:
         return ""
     if row.psnr is None or row.ssim is None:
-        return escape(row.note)
+        return escape(row.note) + ("" if row.ssim is None else f", SSIM {row.ssim:.{digits[1]}f}")
     figures = f"{row.psnr:.{digits[0]}f}/{row.ssim:.{digits[1]}f}"
     return f"({figures})" if row.note else figures
 

@@ -34,15 +34,35 @@ from preproc import __version__
 from preproc.errors import ImageError, PreprocError
 from preproc.files import require_writable
 
+_SEARCHING = {
+    "--enhance": "enhance",
+    "--model": "model",
+    "--weights": "weights",
+    "--strength": "strength",
+    "--enlarged-only": "enlarged_only",
+    "--arm": "peers",
+    "--jpeg": "jpeg",
+    "--min-face-size": "min_face_size",
+}
+"""Options that say how pictures are searched, which detections made elsewhere were already."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the evaluation; ``argv`` is the command line without the program's name.
 
     Returns:
-        The exit code: 0, or 1 after an error message on stderr.
+        The exit code: 0, or 1 after an error message on stderr, or 130 after Ctrl-C.
     """
-    options = _parser().parse_args(argv)
-    return exit_code(lambda: _run(options))
+    parser = _parser()
+    options = parser.parse_args(argv)
+    changed = [
+        option
+        for option, name in _SEARCHING.items()
+        if getattr(options, name) != parser.get_default(name)
+    ]
+    return exit_code(
+        lambda: _run(options, changed), kept_in=None if options.detections else options.output
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,11 +132,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace, changed: Sequence[str]) -> None:
+    """Run the evaluation; ``changed`` are those of `_SEARCHING` that differ from their defaults."""
     start = time.perf_counter()
     elsewhere = bool(options.detections)
-    if elsewhere and (options.enhance or options.model or options.peers):
-        raise PreprocError("--detections scores what is there; ask for models in a run of its own.")
+    if elsewhere and changed:
+        raise PreprocError(
+            f"--detections scores what is there, so {', '.join(changed)} would change nothing; "
+            "search pictures in a run of its own."
+        )
     if options.all_images and not elsewhere:
         raise PreprocError("--all-images needs --detections: absent images cannot be searched.")
     labelled = read_truth(options.ground_truth or _ground_truth(options.data))
@@ -206,7 +230,7 @@ def _every(step: int, names: Iterable[str]) -> set[str]:
 
 def _runs(options: argparse.Namespace) -> dict[str, Run]:
     """What is compared, by the name it has in tables."""
-    plain, *others = arms.arms_from(options)
+    plain, *others = arms.arms_from(options, taken=(ORIGINAL, REDUCED))
     device = device_of_engine(options.device)
 
     def run(arm: arms.Arm, reduction: int, quality: int | None) -> Run:

@@ -8,6 +8,7 @@ other settings get another folder.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from re import sub
 from statistics import fmean
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +32,7 @@ from eval_tasks.own_pictures import pixels
 from eval_tasks.progress import progress_bar
 from eval_tasks.stage import Stage
 from integrations.mtcnn import MTCNN, WINDOW, Engine
-from preproc.degrade import mod_crop
-from preproc.errors import ImageError, OutputError
+from preproc.errors import OutputError
 
 ENGINE = "facenet-pytorch"
 """The package of the detector."""
@@ -113,12 +114,8 @@ class Run:
         stage = Stage(self.arm)
         detector = MTCNN(engine, enhancer=stage, min_face_size=self._smallest())
         for name, path in images.items():
-            # Cut first, so that a px of the reduced picture is a whole number of the original's.
-            whole = pixels(path, upright=self.upright)
-            try:
-                seen = degradation.apply(mod_crop(whole, degradation.reduction))
-            except ImageError as error:
-                raise ImageError(f"{path}: {error}") from error
+            whole = pixels(path, upright=self.upright, multiple=degradation.reduction)
+            seen = degradation.apply(whole)
             start = time.perf_counter()
             stage.seconds = 0.0
             faces = detector.detect(seen)
@@ -129,14 +126,17 @@ class Run:
             advance()
 
     def seconds(self) -> tuple[float, float] | None:
-        """Mean seconds an image to treat and to search, over all images ever searched."""
+        """Mean seconds an image to treat and to search, over all images ever searched.
+
+        Returns:
+            None where no time is known.
+        """
         try:
-            with self._times.open(newline="", encoding="utf-8") as file:
-                # A row may have been cut short with the run that wrote it.
-                times = [(float(r[1]), float(r[2])) for r in csv.reader(file) if len(r) > 3]
+            lines = self._times.read_text(encoding="utf-8", errors="replace").split("\n")
         except FileNotFoundError:
             return None
-        return fmean(t for t, _ in times), fmean(t for _, t in times)
+        times = [time for line in lines if (time := _seconds(line))]
+        return (fmean(t for t, _ in times), fmean(t for _, t in times)) if times else None
 
     def _smallest(self) -> float:
         """Smallest face in px of the arm's input, as the adapter wants it."""
@@ -149,9 +149,13 @@ class Run:
         return self.folder / "seconds.csv"
 
     def _log(self, name: str, *seconds: float) -> None:
+        row = io.StringIO()
+        csv.writer(row).writerow([name, *(f"{s:.4f}" for s in seconds), self.arm.device])
         try:
-            with self._times.open("a", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerow([name, *(f"{s:.4f}" for s in seconds), self.arm.device])
+            with self._times.open("ab+") as file:
+                if not _ends_a_line(file):
+                    file.write(b"\r\n")
+                file.write(row.getvalue().encode(errors="surrogateescape"))
         except OSError as error:
             raise OutputError(f"Cannot write {self._times}: {error.strerror}.") from error
 
@@ -201,6 +205,23 @@ def make_engine(settings: Settings, device: str | None) -> Engine:
         device=choose_device(device),
     )
     return made.engine
+
+
+def _seconds(line: str) -> tuple[float, float] | None:
+    """The two times of a row; None where it was cut short with the run that wrote it."""
+    try:
+        _, treating, searching, _ = next(csv.reader([line]))
+        return float(treating), float(searching)
+    except (StopIteration, ValueError, csv.Error):
+        return None
+
+
+def _ends_a_line(file: BinaryIO) -> bool:
+    """Whether what is appended to a file begins a line."""
+    if not file.seek(0, io.SEEK_END):
+        return True
+    file.seek(-1, io.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def _official(boxes: NDArray[np.float32], scores: NDArray[np.float32], reduction: int) -> Floats:

@@ -101,7 +101,8 @@ def show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
         )
     for sentence in verdicts(scores):
         console.print(escape(sentence), soft_wrap=True)
-    console.print(", ".join(f"{k} {v}" for k, v in about.items()), style="dim", soft_wrap=True)
+    facts = ", ".join(f"{k} {v}" for k, v in about.items())
+    console.print(escape(facts), style="dim", soft_wrap=True)  # folders may be called anything
 
 
 def verdicts(scores: Sequence[Score]) -> list[str]:

@@ -26,17 +26,24 @@ import easyocr_en_models
 import numpy as np
 import typer
 
+from eval_tasks.evaluators.reports import write_text
 from examples import scene, sheet
 from integrations import easyocr, mtcnn
 from integrations.protocols import Faces, RgbArray, Word
 from integrations.view import look
 from preproc import Enhancer
 from preproc.degrade import bicubic_up
-from preproc.errors import ImageError, PreprocError
+from preproc.errors import ImageError, OutputError, PreprocError
+from preproc.files import require_writable
+from preproc.formats import format_named
 from preproc.saving import save
 
 MOST_PIXELS = 1_000_000
 """Largest picture that the demo takes, in px; the engines need some 4 GB for it at x4."""
+
+
+_REPORT = re.compile(rb"input: \d+ (of \d+ words right|pieces of text), (no|\d+) faces?\b")
+"""How a report begins, so that one that was left before may be replaced, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +180,37 @@ def run(
     )
     save(drawn, out, overwrite=True)
     text = report(arms, known)
-    out.with_suffix(".txt").write_text(text, encoding="utf-8")
+    write_text(out.with_suffix(".txt"), text)
     return text
+
+
+def require_free(out: Path, image: Path | None) -> None:
+    """Make sure that results may be left at ``out`` and beside it, before any work is done.
+
+    Raises:
+        OutputError: no picture can be written there, or one of the results would replace a file of
+            the user's: the picture itself, or a ``.txt``, which may say what there is to read.
+    """
+    format_named(out.suffix)
+    if out.is_dir():
+        raise OutputError(f"--out must be a file, but {out} is a folder; name a file in it.")
+    if image is not None and image.exists() and out.exists() and out.samefile(image):
+        raise OutputError(f"--out would replace the picture {image} itself; name another file.")
+    text = out.with_suffix(".txt")
+    if text.exists() and not _is_report(text):
+        raise OutputError(
+            f"{text} is there already and is no report of this demo, which would be left there; "
+            "name another --out."
+        )
+    require_writable(out.parent)
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return _REPORT.match(file.readline()) is not None
+    except OSError:
+        return False
 
 
 def main(
@@ -184,12 +220,13 @@ def main(
     ] = "cajnn-ocr",
     weights: Annotated[Path | None, typer.Option(help="Weights of yours, safetensors.")] = None,
     strength: Annotated[
-        float, typer.Option(help="How much of the network's answer to take, 0 to 1.")
+        float, typer.Option(help="How much of the network's answer to take: above 0, at most 1.")
     ] = 0.5,
     out: Annotated[Path, typer.Option(help="The picture to leave.")] = Path("out/demo.png"),
 ) -> None:
     """Show what OCR and face detection make of a poor picture before and after enhancement."""
     try:
+        require_free(out, image)
         original = None if image else scene.original()
         source = _small(image) if original is None else scene.degraded(original)
         enhancer = Enhancer(model, weights=weights, strength=strength)

@@ -37,6 +37,10 @@ SIZES: dict[str, Size] = {
 """Heights and widths in LR px, by name."""
 CPU_SIZES = ("word", "128x128")
 GPU_SIZES = ("word", "512x512", "720p", "4k")
+MOST_SIDE = 65_500
+"""Of a JPEG file, in px; libjpeg's limit."""
+MOST_PIXELS = 2 * 89_478_485
+"""Of a file that Pillow decodes: twice its default ``MAX_IMAGE_PIXELS``."""
 LEAST_RUNS = 3
 _VERSIONS = ("torch", "numpy", "pillow", "spandrel")
 _MIB = 2**20
@@ -121,7 +125,7 @@ def parse_size(text: str) -> Size:
     """Height and width from a name in `SIZES` or from ``WIDTHxHEIGHT``.
 
     Raises:
-        ModelError: it is neither.
+        ModelError: it is neither, or too large for the JPEG file that a stage begins with.
     """
     if text.lower() in SIZES:
         return SIZES[text.lower()]
@@ -131,7 +135,13 @@ def parse_size(text: str) -> Size:
             f"A size must be WIDTHxHEIGHT in px, such as 640x480, or one of {', '.join(SIZES)}, "
             f"but is {text!r}."
         )
-    return int(match[2]), int(match[1])
+    height, width = int(match[2]), int(match[1])
+    if max(height, width) > MOST_SIDE or height * width > MOST_PIXELS:
+        raise ModelError(
+            f"A size must have {MOST_SIDE:,} px a side and {MOST_PIXELS:,} px in all at most, but "
+            f"{text} has {height * width:,} px; more cannot be decoded from a JPEG file."
+        )
+    return height, width
 
 
 def measure(
@@ -147,7 +157,14 @@ def measure(
     """
     batches = list(batches)
     for size in sizes:
-        file = photograph(*size)
+        try:
+            file = photograph(*size)
+        except MemoryError:
+            yield Note(
+                f"There is no memory for a picture of {size[1]}x{size[0]} px, so its rows are "
+                "missing."
+            )
+            continue
         for batch in batches:
             for part in dict.fromkeys(contender.part for contender in contenders):
                 rivals = [contender for contender in contenders if contender.part == part]

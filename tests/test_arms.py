@@ -57,6 +57,10 @@ class TestOwnArms:
         expected = Image.fromarray(img).resize((56, 36), Image.Resampling.BICUBIC)
         assert np.array_equal(bicubic.apply(img), np.asarray(expected))
 
+    def test_a_strength_of_no_model_is_refused(self):
+        with pytest.raises(ModelError, match="--strength is of a model"):
+            arms_from(options("--strength", "0.5"))
+
     def test_a_model_enlarges_and_returns_as_the_enhancer_does(self, img, tiny_weights):
         asked = options("--model", "tiny", "--weights", str(tiny_weights), "--device", "cpu")
         larger, returned = arms_from(asked)[2:]
@@ -143,6 +147,12 @@ class TestPeers:
         other.write_bytes((folder / "sr.safetensors").read_bytes())
         with pytest.raises(ModelError, match="Two arms would be called 'sr'"):
             make_arms(peers=[str(folder / "sr.safetensors"), str(other)], device="cpu")
+
+    def test_a_name_that_the_caller_has_for_something_else_is_refused(self, esrgan):
+        peer = str(esrgan[0] / "sr.safetensors")
+        assert make_arms(peers=[peer], device="cpu", taken=["original"])
+        with pytest.raises(ModelError, match="Two arms would be called 'sr'"):
+            make_arms(peers=[peer], device="cpu", taken=["original", "sr"])
 
     def test_without_spandrel_it_says_what_to_install(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "spandrel", None)

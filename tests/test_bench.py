@@ -47,6 +47,29 @@ def test_other_sizes_are_refused_with_what_is_right(text):
         parse_size(text)
 
 
+@pytest.mark.parametrize("text", ["999999x999999", "65501x1", "1x65501", "20000x20000"])
+def test_sizes_that_no_file_has_are_refused(text):
+    with pytest.raises(ModelError, match="65,500 px a side"):
+        parse_size(text)
+
+
+def test_the_largest_sizes_are_taken():
+    assert parse_size("65500x2732") == (2732, 65500)
+    assert bench.MOST_PIXELS == 2 * Image.MAX_IMAGE_PIXELS
+
+
+def test_a_picture_that_memory_does_not_hold_is_a_note_and_stops_no_other(monkeypatch):
+    def made(height, width):
+        if height == 4:
+            raise MemoryError
+        return photograph(height, width)
+
+    monkeypatch.setattr(bench, "photograph", made)
+    note, found = measure([contender()], [(4, 5), (6, 7)], [1], TIMING)
+    assert "no memory for a picture of 5x4 px" in note.text
+    assert (found.height, found.width) == (6, 7)
+
+
 def test_photograph_is_a_file_of_the_size_asked_for():
     with Image.open(io.BytesIO(photograph(13, 40))) as image:
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (40, 13))
@@ -177,11 +200,11 @@ def test_peer_is_what_its_users_run():
         assert image.size == (5, 4)
 
 
-def run(*args: object, monkeypatch) -> None:
+def run(*args: object, monkeypatch, code: int | None = None) -> None:
     monkeypatch.setattr(sys, "argv", ["preproc", "bench", *map(str, args)])
     with pytest.raises(SystemExit) as stop:
         cli.main()
-    assert not stop.value.code
+    assert (stop.value.code or None) == code
 
 
 def test_command_prints_a_table_and_writes_json(tmp_path, monkeypatch, capsys):
@@ -192,6 +215,13 @@ def test_command_prints_a_table_and_writes_json(tmp_path, monkeypatch, capsys):
     assert "8x6" in shown
     saved = json.loads((tmp_path / "o.json").read_text())
     assert [found["part"] for found in saved["rows"]] == ["network"]
+
+
+def test_where_no_report_can_be_written_is_said_before_measuring(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "measure", None)
+    options = ["--model", "tiny", "--device", "cpu", "--no-peers", "--json", tmp_path]
+    run(*options, monkeypatch=monkeypatch, code=1)
+    assert "is a folder" in capsys.readouterr().err
 
 
 def test_command_says_that_the_peer_is_missing(monkeypatch, capsys):

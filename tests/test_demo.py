@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from examples import demo, scene, sheet
 from integrations.protocols import Faces, Word
 from preproc.degrade import bicubic_up
+from preproc.errors import OutputError
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,71 @@ def test_no_face_is_said_so():
     nothing = Faces(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
     arm = demo.Arm("input", np.zeros((4, 4, 3), np.uint8), [], nothing)
     assert demo.summary(arm, []) == "0 pieces of text, no faces"
+
+
+@pytest.fixture
+def idle(monkeypatch):
+    """Neither network nor engines may be begun with."""
+
+    def begun(*_, **__):
+        raise AssertionError("the work was begun")
+
+    monkeypatch.setattr(demo, "Enhancer", begun)
+    monkeypatch.setattr(demo, "examine", begun)
+
+
+def test_a_text_beside_a_picture_of_the_user_s_is_not_replaced(command, idle, tmp_path):
+    (tmp_path / "label.txt").write_text("WAY OUT\n")
+    done = command("--out", tmp_path / "label.png")
+    assert done.exit_code == 1
+    assert "label.txt is there already" in done.stderr
+    assert (tmp_path / "label.txt").read_text() == "WAY OUT\n"
+
+
+def test_a_report_left_before_is_replaced(original, tmp_path):
+    source = scene.degraded(original)[:, :16]
+    arms = demo.examine(source, demo.arms_of(source, bicubic_up(source, 2), 2))
+    for known in (scene.words(), []):
+        (tmp_path / "demo.txt").write_text(demo.report(arms, known))
+        demo.require_free(tmp_path / "demo.png", None)
+
+
+@pytest.mark.parametrize("out", ["mine.png", "folder/../mine.png", "link.png"])
+def test_the_picture_itself_is_not_replaced(command, idle, tmp_path, out):
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / "mine.png"
+    Image.new("RGB", (20, 20)).save(path)
+    (tmp_path / "link.png").symlink_to(path)
+    before = path.read_bytes()
+    done = command("--image", path, "--out", tmp_path / out)
+    assert done.exit_code == 1
+    assert "would replace the picture" in done.stderr
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("demo.xyz", "cannot be written as '.xyz'"),
+        ("file.txt/demo.png", "Cannot write"),
+        ("folder.png", "is a folder"),
+    ],
+)
+def test_where_no_picture_can_be_left_is_said_before_the_work(command, idle, tmp_path, out, words):
+    (tmp_path / "file.txt").touch()
+    (tmp_path / "folder.png").mkdir()
+    done = command("--out", tmp_path / out)
+    assert done.exit_code == 1
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence(monkeypatch, original, tmp_path):
+    (tmp_path / "demo.txt").mkdir()
+    monkeypatch.setattr(demo, "examine", lambda *_: [])
+    monkeypatch.setattr(sheet, "draw", lambda *_: Image.new("RGB", (4, 4)))
+    with pytest.raises(OutputError, match=r"Cannot write .*demo\.txt"):
+        demo.run(original, {}, [], "", tmp_path / "demo.png")
 
 
 @pytest.mark.parametrize("content", [b"no picture", None], ids=["no picture", "no file"])

@@ -262,6 +262,30 @@ def eyes(data, monkeypatch) -> Eyes:
     return eyes
 
 
+class TestFullDisk:
+    def keep(self, path, *words: str) -> None:
+        with Readings(path) as readings:
+            for word in words:
+                readings.add(TestReadings.KEY._replace(word=word), Reading("a", 1, 0, 0))
+
+    def test_a_reading_that_cannot_be_kept_is_a_sentence(self, tmp_path):
+        resource = pytest.importorskip("resource", reason="only Unix limits the size of files")
+        path = tmp_path / "readings.jsonl"
+        self.keep(path, "1")
+        size = path.stat().st_size
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, limits[1]))
+        try:
+            with pytest.raises(OutputError, match="Cannot keep a reading"):
+                self.keep(path, "2")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert path.stat().st_size > size
+        with Readings(path) as readings:
+            assert TestReadings.KEY._replace(word="1") in readings
+        assert path.stat().st_size == size
+
+
 class TestScript:
     def run(self, data, tmp_path, *args: str) -> int:
         fixed = ["--data", str(data), "--out", str(tmp_path / "out"), "--device", "cpu"]

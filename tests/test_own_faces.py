@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from PIL import Image
 
 from eval_tasks import own_faces
+from eval_tasks.arms import Arm
 
 pytest.importorskip("facenet_pytorch")
 
@@ -51,6 +53,30 @@ def test_what_the_detector_finds_in_the_originals_is_the_truth(portrait, tmp_pat
     assert report["rows"][0]["ap"] < 1
 
 
+def test_pictures_that_cannot_be_used_are_left_out_and_named(portrait, tmp_path, capsys):
+    photos = tmp_path / "photos"
+    (photos / "album.png").mkdir(parents=True)
+    portrait.save(photos / "album.png" / "a.png")
+    (photos / "._a.png").write_bytes(b"\0\5\x16\7 what macOS puts beside a file")
+    portrait.resize((300, 3)).save(photos / "flat.png")
+    (photos / "gone.jpg").symlink_to(photos / "nowhere.jpg")
+    content = (photos / "album.png" / "a.png").read_bytes()
+    (photos / "half.png").write_bytes(content[: len(content) // 2])
+    command = ["--images", photos, "--output", tmp_path / "out", "--device", "cpu"]
+    code, out, err = run_script(capsys, *command)
+    assert code == 0, err
+    assert "1 faces that MTCNN finds in 1 pictures" in out
+    warned = [line for line in err.splitlines() if line.startswith("Warning: ")]
+    assert [w for name in ("._a", "flat", "gone", "half") for w in warned if name in w] == warned
+    assert len(warned) == 4
+    assert all(line.endswith("It is left out.") for line in warned)
+
+    shutil.rmtree(photos / "album.png")
+    code, _, err = run_script(capsys, *command)
+    assert code == 1
+    assert "None of the 4 pictures" in err
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [
@@ -67,6 +93,16 @@ def test_pictures_that_tell_nothing_are_one_sentence(files, words, tmp_path, cap
     assert code == 1
     assert words in err
     assert "Traceback" not in err
+
+
+def test_a_peer_never_takes_the_place_of_the_original(portrait, tmp_path, capsys, monkeypatch):
+    portrait.save(tmp_path / "a.png")
+    peer = Arm("original", 1, lambda img: img)
+    monkeypatch.setattr("eval_tasks.arms._peer_arm", lambda *_: peer)
+    command = ["--images", tmp_path, "--output", tmp_path / "out", "--device", "cpu"]
+    code, _, err = run_script(capsys, *command, "--arm", "original.pth")
+    assert code == 1
+    assert "Two arms would be called 'original'" in err
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path, capsys):

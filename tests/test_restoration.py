@@ -14,7 +14,7 @@ from PIL import Image
 
 from eval_tasks import restoration
 from eval_tasks.evaluators.paper_rows import paper_rows
-from eval_tasks.evaluators.restoration import Method, evaluate
+from eval_tasks.evaluators.restoration import Method, Pair, evaluate
 from preproc.errors import ImageError
 from preproc.metrics import CAJNN_PROTOCOL
 
@@ -183,19 +183,25 @@ def test_the_papers_rows_are_complete_and_what_is_missing_stays_missing():
             assert 0.48 < ssim < 0.84, dataset
 
 
-def test_identical_images_are_inf_in_the_reports(tmp_path, capsys):
-    (tmp_path / "white").mkdir()
-    Image.new("RGB", (32, 32), "white").save(tmp_path / "white" / "w.png")
-    report = tmp_path / "r.json"
-    code, out, _ = run(capsys, "--data", tmp_path, "--set", "white", "--json", report)
+def test_where_an_image_comes_out_identical_there_is_no_mean_psnr_but_a_note(data, capsys):
+    Image.new("RGB", (32, 32), "white").save(data / "Set5" / "white.png")
+    report, flat = data / "r.json", data / "r.csv"
+    sets = ("--set", "Set5", "mine", "--quality", 10)
+    code, out, _ = run(capsys, "--data", data, *sets, "--json", report, "--csv", flat)
     assert code == 0
-    assert bicubic_rows(report)[0]["psnr"] == "inf"
-    assert "inf/1.0000" in out
+    mixed, usual = bicubic_rows(report)
+    assert (mixed["psnr"], mixed["note"]) == (None, "PSNR infinite in 1 of 3")
+    assert 0.5 < mixed["ssim"] < 1
+    assert f"PSNR infinite in 1 of 3, SSIM {mixed['ssim']:.4f}" in out
+    assert isinstance(usual["psnr"], float)
+    assert usual["note"] == ""
+    with flat.open(newline="") as file:
+        assert next(csv.DictReader(file))["psnr"] == ""
 
 
 def test_a_method_of_the_wrong_size_is_an_error():
-    pair = (np.zeros((8, 8, 3), np.uint8), np.zeros((32, 32, 3), np.uint8))
-    with pytest.raises(ImageError, match="shape"):
+    pair = Pair("p", np.zeros((8, 8, 3), np.uint8), np.zeros((32, 32, 3), np.uint8))
+    with pytest.raises(ImageError, match=r"p, same size: .*shape"):
         evaluate(
             [Method("same size", lambda img: img)],
             [pair],
@@ -212,21 +218,42 @@ def test_a_method_of_the_wrong_size_is_an_error():
         (["--set", "Set6"], "There is no folder"),
         (["--set", "empty"], "There are no images in"),
         (["--set", "broken"], "broken.png"),
+        (["--set", "3x3"], "3x3/small.png"),
+        (["--set", "8x8"], "8x8/small.png"),
+        (["--set", "8x8", "--protocol", "cisrnet"], "8x8/small.png"),
         (["--set", "Set5", "--model", "cajnn", "cajnn-light", "--weights", "f"], "--model names 2"),
         (["--set", "Set5", "--model", "no-such-model"], "no-such-model"),
+        (["--set", "Set5", "--self-ensemble"], "--self-ensemble is of a model"),
         (["--set", "Set5", "--json", "Set5/a.png/r.json"], "a.png"),
+        (["--set", "Set5", "--json", "Set5"], "Set5 is a folder"),
+        (["--set", "Set5", "--json", "x" * 300], "Cannot write the report"),
+        (["--set", "Set5", "--csv", "r.txt", "--json", "Set5/../r.txt"], "Two reports"),
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_exit_code_1(argv, words, data, capsys, monkeypatch):
     (data / "empty").mkdir()
     (data / "broken").mkdir()
     (data / "broken" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    for side in (3, 8):
+        (data / f"{side}x{side}").mkdir()
+        Image.new("RGB", (side, side)).save(data / f"{side}x{side}" / "small.png")
     monkeypatch.chdir(data)
+    monkeypatch.setattr(restoration, "_show", None)  # whatever is wrong is found before the tables
     code, out, err = run(capsys, "--data", data, *argv)
     assert code == 1
     assert out == ""
     assert words in err
     assert "Traceback" not in err
+
+
+def test_ctrl_c_is_a_word_and_exit_code_130(data, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(restoration, "evaluate", interrupted)
+    code, out, err = run(capsys, "--data", data, "--set", "Set5")
+    assert (code, out) == (130, "")
+    assert err.split()[-1] == "Interrupted."
 
 
 @pytest.mark.parametrize("quality", ["0", "101", "high"])

@@ -883,9 +883,10 @@ def shipping(tmp_path, finished, monkeypatch):
     folder.mkdir()
     (folder / MANIFEST).write_text('{"format": 1, "entries": []}')
 
-    def ship(psnr, quality=(10, 20), **options):
+    def ship(psnr, quality=(10, 20), note="", **options):
         def measure(*_):
             row = {"dataset": "Kodak24", "method": "cajnn-light", "psnr": psnr, "ssim": 0.5}
+            row["note"] = note
             return [row | {"images": 24, "quality": q} for q in quality]
 
         monkeypatch.setattr(export, "_measure", measure)
@@ -912,6 +913,14 @@ def test_export_ships_weights_card_and_entry(shipping):
         ship(25.01)
     ship(25.01, force=True)
     assert entry_for("cajnn-light", 4, folder=folder).results["Kodak24"]["10"]["psnr"] == 25.01
+
+
+def test_export_refuses_sets_without_a_mean_psnr(shipping):
+    folder, ship = shipping
+    before = contents(folder)
+    with pytest.raises(RecipeError, match=r"no mean PSNR on Kodak24 at quality 10 \(PSNR infinite"):
+        ship(None, note="PSNR infinite in 1 of 24")
+    assert contents(folder) == before
 
 
 def test_export_begins_a_folder_of_ones_own(shipping):

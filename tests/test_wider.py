@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from eval_tasks.evaluators.wider_files import read_detections, read_file, read_t
 from eval_tasks.evaluators.wider_scores import gain, gap_closed, score
 from eval_tasks.wider_runs import Run, Settings
 from eval_tasks.wider_tables import verdicts
-from preproc.errors import ImageError
+from preproc.errors import ImageError, OutputError
 
 FAR = 500.0
 """Where no face is."""
@@ -323,6 +325,40 @@ def test_a_damaged_file_is_named(text, tmp_path):
         read_file(path)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse some of these names")
+@pytest.mark.parametrize("name", ["caf\udce9", "a\u2028b", "a\rb", "a\n7\nb", "\x85", "a\x1cb"])
+def test_any_name_that_a_file_may_have_can_be_searched(name, tmp_path):
+    write_file(tmp_path / f"{name}.txt", f"{name}.jpg", found((face(), 1.0)))
+    assert read_detections(tmp_path, [name])[name].tolist() == [[*face(), 1.0]]
+    run, make = finished_run(tmp_path)
+    make(name)
+    assert len((run.folder / "seconds.csv").read_bytes().rstrip().split(b",cpu")) == 3
+    assert run.seconds() is not None
+
+
+def test_two_runs_may_write_the_same_file_at_once(tmp_path, monkeypatch):
+    path = tmp_path / "p.txt"
+    replace = Path.replace
+
+    def overtaken(self, target):
+        with monkeypatch.context() as context:
+            context.setattr(Path, "replace", replace)
+            write_file(path, "p.jpg", found())
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", overtaken)
+    write_file(path, "p.jpg", found((face(), 1.0)))
+    assert len(read_file(path)) == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path):
+    (tmp_path / "p.txt").mkdir()
+    with pytest.raises(OutputError, match=r"Cannot write .*p\.txt"):
+        write_file(tmp_path / "p.txt", "p.jpg", found())
+    assert list(tmp_path.iterdir()) == [tmp_path / "p.txt"]
+
+
 # Scores
 
 
@@ -425,6 +461,36 @@ def test_settings_and_boxes_are_in_px_of_the_original(
     assert min(run.seconds()) >= 0
 
 
+def finished_run(folder):
+    """A run with one picture searched, and what searches another as ``e/<name>``."""
+    arm = Arm("any", 1, lambda img: img)
+    run = Run(arm, Settings("any"), folder / "run")
+    picture = folder / "p.png"
+    Image.new("RGB", (40, 40), "gray").save(picture)
+
+    def make(name):
+        run.make({f"e/{name}": picture}, FixedFace(), lambda: None)
+
+    make("first")
+    return run, make
+
+
+@pytest.mark.parametrize(
+    "torn", ["", "e/other,0.12", "e/other,1.5,2", '"e/oth', "e/other,1.5,x,cpu"]
+)
+def test_times_that_were_cut_short_are_left_out(torn, tmp_path):
+    run, make = finished_run(tmp_path)
+    times = run.folder / "seconds.csv"
+    times.write_text(torn)
+    assert run.seconds() is None
+    make("second")
+    (*before, row) = times.read_text().splitlines()
+    assert before == [torn] * bool(torn)
+    assert row.startswith("e/second,")
+    times.write_text(f"e/a,1,3,cpu\n{torn}\ne/b,2,5,cpu\n")
+    assert run.seconds() == (1.5, 4)
+
+
 def test_settings_that_matter_have_folders_of_their_own():
     settings = [
         Settings("bicubic x4"),
@@ -524,8 +590,9 @@ def test_the_script_finds_the_astronaut_and_goes_on_where_it_was(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("eval_tasks.wider_runs.MTCNN.detect", detect)
-    with pytest.raises(KeyboardInterrupt):
-        run_script(capsys, *command)
+    code, _, err = run_script(capsys, *command)
+    assert code == 130
+    assert f"Interrupted. What was done is kept in {tmp_path}; the same command goes on." in err
     assert searched == [(50, 70, 3)]  # the one that is missing, and nothing else
     assert read_file(original / "0--Parade" / "p.j.p_1.txt").tolist() == boxes.tolist()
 
@@ -538,13 +605,66 @@ def test_the_script_finds_the_astronaut_and_goes_on_where_it_was(
     assert (row["name"], row["ap"], row["gain_over"]) == (original.name, ap["original"], {})
 
 
+MISSING = None
+
+
+@pytest.mark.parametrize("file", ["wider_face_val.mat", "wider_hard_val.mat"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (MISSING, "There is no"),
+        (b"", "is truncated or damaged"),
+        (b"not a mat file, but a text of some length" * 9, "is truncated or damaged"),
+        (slice(200), "is truncated or damaged"),
+        (slice(-20), "is truncated or damaged"),
+        ("other", "is no ground truth of WIDER FACE"),
+    ],
+)
+def test_ground_truth_that_is_missing_or_damaged_is_named(file, content, words, data, tmp_path):
+    folder = shutil.copytree(data / "eval_gt", tmp_path / "eval_gt")
+    path = folder / file
+    before = path.read_bytes()
+    if content is MISSING:
+        path.unlink()
+    elif content == "other":
+        pytest.importorskip("scipy.io").savemat(path, {"x": 1})
+    else:
+        path.write_bytes(before[content] if isinstance(content, slice) else content)
+    with pytest.raises(ImageError, match=rf"{file}") as caught:
+        read_truth(folder)
+    assert words in str(caught.value)
+
+
+def test_ground_truth_that_is_not_one_benchmark_s_is_refused(data, tmp_path):
+    folder = shutil.copytree(data / "eval_gt", tmp_path / "eval_gt")
+    savemat = pytest.importorskip("scipy.io").savemat
+    savemat(folder / "wider_easy_val.mat", {"gt_list": np.zeros((1, 1))})
+    with pytest.raises(ImageError, match="do not belong together"):
+        read_truth(folder)
+    with pytest.raises(ImageError, match="There is no"):
+        read_truth(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["original", "reduced x4", "input"])
+def test_a_peer_never_takes_the_place_of_a_plain_run(name, data, tmp_path, capsys, monkeypatch):
+    peer = Arm(name, 1, lambda img: img)
+    monkeypatch.setattr("eval_tasks.arms._peer_arm", lambda *_: peer)
+    code, _, err = run_script(
+        capsys, "--data", data, "--output", tmp_path, "--device", "cpu", "--arm", f"{name}.pth"
+    )
+    assert code == 1
+    assert f"Two arms would be called '{name}'" in err
+
+
 def test_absent_images_count_when_detections_are_scored_for_all(data, tmp_path, capsys):
     write_file(
         tmp_path / "0--Parade" / "p.j.p_1.txt", "p.j.p_1.jpg", found(([77, 44, 91, 124], 1.0))
     )
     command = ["--data", data, "--output", tmp_path / "out", "--detections", tmp_path]
     for extra, hard, without in (([], 1.0, 1), (["--all-images"], 0.5, 2)):
-        assert run_script(capsys, *command, *extra)[0] == 0
+        code, out, _ = run_script(capsys, *command, *extra)
+        assert code == 0
+        assert f"images without a file {without} in {tmp_path.name} " in out
         report = json.loads((tmp_path / "out" / "detections.json").read_text())
         (row,) = report["rows"]
         assert row["ap"] == {"easy": 1.0, "medium": 1.0, "hard": hard}
@@ -570,7 +690,15 @@ def test_every_kth_image_of_each_event_counts_by_name(data, tmp_path, capsys):
         (["--data", ".", "--ground-truth", "eval_gt"], "WIDER_val"),
         (["--data", "DATA", "--detections", "nowhere"], "There is no folder nowhere"),
         (["--data", "DATA", "--detections", "."], "no detections of these 2 images"),
-        (["--data", "DATA", "--detections", ".", "--enhance"], "--detections"),
+        (["--data", "DATA", "--detections", ".", "--enhance"], "so --enhance would change nothing"),
+        (
+            ["--data", "DATA", "--detections", ".", "--jpeg", "40", "--min-face-size", "6"],
+            "so --jpeg, --min-face-size would change nothing",
+        ),
+        (
+            ["--data", "DATA", "--detections", ".", "--strength", "0.5", "--weights", "f"],
+            "so --weights, --strength would change nothing",
+        ),
         (["--data", "DATA", "--all-images"], "--all-images needs --detections"),
         (["--data", "DATA", "--model", "no-such-model"], "no-such-model"),
     ],

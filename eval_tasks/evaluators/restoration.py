@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from statistics import fmean
+from typing import NamedTuple
 
+from preproc.errors import ImageError
 from preproc.metrics import Pixels, Protocol, psnr, ssim
 
 
@@ -36,7 +39,9 @@ class Row:
         scale: HR px per LR px.
         quality: JPEG quality of the input.
         images: how many images the means are over.
-        psnr: mean PSNR of Y in dB.
+        psnr: mean PSNR of Y in dB; None, with a note, where that of an image is infinite, because
+            it came out equal to its reference: a mean over the others would rate the method lower
+            for it, and an infinite one would say nothing of the others.
         ssim: mean SSIM of Y.
         seconds: time to restore the set.
         parameters: trainable values in millions.
@@ -56,12 +61,20 @@ class Row:
     note: str = ""
 
 
+class Pair(NamedTuple):
+    """What is restored, and what it should become, uint8 RGB, ``scale`` times as large."""
+
+    name: str
+    degraded: Pixels
+    reference: Pixels
+
+
 HERE = "here"
 
 
 def evaluate(
     methods: Sequence[Method],
-    pairs: Iterable[tuple[Pixels, Pixels]],
+    pairs: Iterable[Pair],
     *,
     dataset: str,
     quality: int,
@@ -73,8 +86,7 @@ def evaluate(
 
     Args:
         methods: what to compare.
-        pairs: degraded image and reference, uint8 RGB, the reference ``scale`` times as large;
-            they are taken one by one, so that a set need not fit into memory.
+        pairs: the images; they are taken one by one, so that a set need not fit into memory.
         dataset: name of the set, for the rows.
         quality: JPEG quality of the degraded images, for the rows.
         scale: HR px per LR px.
@@ -85,25 +97,21 @@ def evaluate(
         One row a method, in order.
 
     Raises:
-        ImageError: a method's result has another shape than the reference.
+        ImageError: a method's result has another shape than the reference, or an image is too
+            small for a method or for the protocol; it is named.
     """
     scores: list[list[tuple[float, float, float]]] = [[] for _ in methods]
-    for degraded, reference in pairs:
+    for pair in pairs:
         for method, its_scores in zip(methods, scores, strict=True):
-            start = time.perf_counter()
-            restored = method.restore(degraded)
-            seconds = time.perf_counter() - start
-            its_scores.append(
-                (
-                    psnr(restored, reference, protocol, scale),
-                    ssim(restored, reference, protocol, scale),
-                    seconds,
-                )
-            )
+            try:
+                its_scores.append(_scored(method, pair, protocol, scale))
+            except ImageError as error:
+                raise ImageError(f"{pair.name}, {method.name}: {error}") from error
             advance()
     rows = []
     for method, its_scores in zip(methods, scores, strict=True):
         psnrs, ssims, times = zip(*its_scores, strict=True)
+        infinite = psnrs.count(inf)
         rows.append(
             Row(
                 HERE,
@@ -112,10 +120,25 @@ def evaluate(
                 scale,
                 quality,
                 images=len(its_scores),
-                psnr=fmean(psnrs),
+                psnr=None if infinite else fmean(psnrs),
                 ssim=fmean(ssims),
                 seconds=sum(times),
                 parameters=method.parameters,
+                note=f"PSNR infinite in {infinite} of {len(psnrs)}" if infinite else "",
             )
         )
     return rows
+
+
+def _scored(
+    method: Method, pair: Pair, protocol: Protocol, scale: int
+) -> tuple[float, float, float]:
+    """PSNR in dB, SSIM, and the seconds that restoring took."""
+    start = time.perf_counter()
+    restored = method.restore(pair.degraded)
+    seconds = time.perf_counter() - start
+    return (
+        psnr(restored, pair.reference, protocol, scale),
+        ssim(restored, pair.reference, protocol, scale),
+        seconds,
+    )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from eval_tasks.evaluators.reports import write_text
 from eval_tasks.evaluators.wider import SUBSETS, Flags, Floats, Truth
 from preproc.errors import ImageError, PreprocError
+from preproc.files import replacing
+
+Cells: TypeAlias = NDArray[Any]
+"""What scipy makes of a .mat file's cells: an array of objects, (N, 1)."""
 
 FACES_FILE = "wider_face_val.mat"
 """The .mat file that lists all faces; beside it lies one for each subset."""
@@ -30,12 +34,24 @@ def read_truth(folder: Path) -> dict[str, Truth]:
         ImageError: a file is missing, damaged, or the files do not belong together.
         PreprocError: scipy, which reads .mat files, is not installed.
     """
-    faces = _mat(folder / FACES_FILE)
-    subsets = {name: _mat(folder / f"wider_{name}_val.mat")["gt_list"] for name in SUBSETS}
+    events, files, faces = _lists(folder / FACES_FILE, "event_list", "file_list", "face_bbx_list")
+    subsets = {name: _lists(folder / f"wider_{name}_val.mat", "gt_list")[0] for name in SUBSETS}
+    try:
+        return _truth(events, files, faces, subsets)
+    except (IndexError, TypeError) as error:
+        raise ImageError(
+            f"The .mat files in {folder} do not belong together: they list other events or images "
+            "than each other. Copy all of them from the benchmark's eval_tools/ground_truth."
+        ) from error
+
+
+def _truth(
+    events: Cells, files: Cells, faces: Cells, subsets: Mapping[str, Cells]
+) -> dict[str, Truth]:
     truth = {}
-    for e, event in enumerate(faces["event_list"][:, 0]):
-        for i, image in enumerate(faces["file_list"][e, 0][:, 0]):
-            boxes = np.asarray(faces["face_bbx_list"][e, 0][i, 0], np.float64).reshape(-1, 4)
+    for e, event in enumerate(events[:, 0]):
+        for i, image in enumerate(files[e, 0][:, 0]):
+            boxes = np.asarray(faces[e, 0][i, 0], np.float64).reshape(-1, 4)
             name = f"{event[0]}/{image[0]}"
             counts = {
                 subset: _flags(lists[e, 0][i, 0], len(boxes), f"{name} ({subset})")
@@ -45,20 +61,33 @@ def read_truth(folder: Path) -> dict[str, Truth]:
     return truth
 
 
-def _mat(path: Path) -> dict[str, Any]:
+def _lists(path: Path, *names: str) -> list[Cells]:
+    """Variables of a .mat file."""
     try:
         from scipy.io import loadmat  # noqa: PLC0415 - only the ground truth needs it
     except ImportError as error:
         raise PreprocError("scipy is missing: pip install scipy.") from error
     try:
-        content: dict[str, Any] = loadmat(path)
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise ImageError(
             f"There is no {path}; the benchmark's eval_tools/ground_truth folder holds it."
         ) from error
-    except (ValueError, TypeError, NotImplementedError) as error:
-        raise ImageError(f"{path} is no ground truth of WIDER FACE: {error}.") from error
-    return content
+    except OSError as error:
+        raise ImageError(f"Cannot read {path}: {error.strerror}.") from error
+    try:
+        variables = loadmat(io.BytesIO(content))
+        return [variables[name] for name in names]
+    except KeyError as error:
+        raise ImageError(
+            f"{path} is no ground truth of WIDER FACE: it holds no {error}. Copy it from the "
+            "benchmark's eval_tools/ground_truth."
+        ) from error
+    except Exception as error:  # whatever scipy raises on bytes that are no .mat file, or half one
+        raise ImageError(
+            f"{path} is truncated or damaged ({str(error).rstrip('.')}); copy it from the "
+            "benchmark's eval_tools/ground_truth."
+        ) from error
 
 
 def _flags(numbers: ArrayLike, size: int, what: str) -> Flags:
@@ -102,7 +131,8 @@ def read_file(path: Path) -> Floats:
     Raises:
         ImageError: it is damaged.
     """
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+    # Not splitlines, for which a line also ends at signs that names may hold.
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[1:]
     rows = [line.split() for line in lines if line.strip()]
     try:
         (count,), *values = rows
@@ -120,9 +150,13 @@ def read_file(path: Path) -> Floats:
 def write_file(path: Path, image: str, detections: Floats) -> None:
     """Write detections of the file ``image``, (N, 5), with their fractions; whole or not at all.
 
+    Its name is written as it is on disk, in UTF-8 or not; line breaks in it become spaces.
+
     Raises:
         OutputError: it cannot be written.
     """
     rows = (" ".join([*(f"{side:.3f}" for side in row[:4]), f"{row[4]:.9g}"]) for row in detections)
-    text = "\n".join([image, str(len(detections)), *rows, ""])
-    write_text(path, text)
+    name = image.replace("\r", " ").replace("\n", " ")
+    text = "\n".join([name, str(len(detections)), *rows, ""])
+    with replacing(path) as file:
+        file.write(text.encode(errors="surrogateescape"))

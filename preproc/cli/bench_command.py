@@ -92,11 +92,13 @@ def bench(
     """
     import torch
 
+    from eval_tasks.report_files import require_report_files
     from preproc import bench as benchmark
     from preproc.contenders import PEER, has_peer, ours
     from preproc.contenders import peers as peer_contenders
     from preproc.devices import choose_device
 
+    require_report_files(json_file)
     where = choose_device(device)
     if threads:
         torch.set_num_threads(threads)

@@ -67,7 +67,8 @@ def export(
 
     Raises:
         RecipeError: the run has not finished, its network has no weights of its own, a set is
-            missing, or the shipped weights were measured at other qualities and ``force`` is off.
+            missing or holds pictures that come out without any error, so that it has no mean
+            PSNR, or the shipped weights were measured at other qualities and ``force`` is off.
         WeightsError: the folder's weights are as good, and ``force`` is off; or the manifest is
             malformed, or the shipped one missing.
         OutputError: the folder cannot be written to. After this and any other error it holds what
@@ -91,6 +92,7 @@ def export(
         draft = scratch / f"{stem}.safetensors"
         save_state(draft, load_file(stages[-1] / WEIGHTS), dtype=torch.float16)
         rows = _measure(descriptor, draft, data, protocol, quality)
+        _require_means(rows)
         results = _results(rows, descriptor.name)
         if shipped and not force:
             _require_better(shipped, results)
@@ -200,6 +202,16 @@ def _measure(
             raise RecipeError(f"The weights could not be measured on {data / home}; see above.")
         rows += json.loads(report.read_text("utf-8"))["rows"]
     return [row for row in rows if row["source"] == "here"]
+
+
+def _require_means(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        if row["psnr"] is None:
+            raise RecipeError(
+                f"{row['method']} has no mean PSNR on {row['dataset']} at quality {row['quality']} "
+                f"({row['note']}), so that nothing can be recorded; take pictures out of the set "
+                "that come out equal to their originals, such as those of one colour."
+            )
 
 
 def _results(rows: list[dict[str, Any]], method: str) -> Results:
