@@ -29,7 +29,6 @@ from eval_tasks.arms import Arm
 from eval_tasks.console import table_console
 from eval_tasks.degradations import Degradation
 from eval_tasks.evaluators import icdar2013 as judge
-from eval_tasks.evaluators.reports import versions, write_csv, write_json
 from eval_tasks.evaluators.word_rows import BICUBIC, INPUT, Run, make_height_rows, make_rows
 from eval_tasks.exit_codes import exit_code
 from eval_tasks.progress import progress_bar
@@ -40,6 +39,7 @@ from eval_tasks.word_sheet import Sample, draw
 from preproc import __version__
 from preproc.degrade import Pixels
 from preproc.files import require_writable
+from preproc.reports import versions, write_csv, write_json
 from preproc.saving import save
 
 BOTH = " or input"

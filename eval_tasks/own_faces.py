@@ -23,7 +23,6 @@ from rich.table import Table
 from eval_tasks import arguments, arms, own_pictures
 from eval_tasks.console import table_console
 from eval_tasks.evaluators.intervals import Interval
-from eval_tasks.evaluators.reports import versions, write_json
 from eval_tasks.evaluators.wider import SUBSETS, Floats, Truth
 from eval_tasks.evaluators.wider_files import read_detections
 from eval_tasks.evaluators.wider_scores import Score, gain, height_names, score
@@ -32,6 +31,7 @@ from eval_tasks.wider_runs import ENGINE, Run, Settings, device_of_engine, searc
 from preproc import __version__
 from preproc.errors import ImageError
 from preproc.files import require_writable
+from preproc.reports import versions, write_json
 
 _TRUTH = "original"
 _EVERY = SUBSETS[-1]  # there is one kind of faces here, so all subsets are the same

@@ -26,7 +26,6 @@ from eval_tasks import arguments, arms, own_pictures
 from eval_tasks.console import table_console
 from eval_tasks.degradations import Degradation
 from eval_tasks.evaluators.intervals import Interval
-from eval_tasks.evaluators.reports import versions, write_json
 from eval_tasks.evaluators.words import Score, gain, score, words
 from eval_tasks.exit_codes import exit_code
 from eval_tasks.progress import progress_bar
@@ -38,6 +37,7 @@ from integrations.view import Regions
 from preproc import __version__
 from preproc.errors import ImageError
 from preproc.files import require_writable
+from preproc.reports import versions, write_json
 
 _ORIGINAL = arms.Arm("original", 1, lambda img: img)
 

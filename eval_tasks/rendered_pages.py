@@ -22,12 +22,12 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from rich.console import Console
 
 from eval_tasks import arguments
-from eval_tasks.evaluators.reports import write_text
 from eval_tasks.exit_codes import exit_code
 from eval_tasks.own_pictures import find_pictures, pixels
 from preproc.degrade import Pixels
 from preproc.errors import OutputError
 from preproc.files import require_writable
+from preproc.reports import write_text
 from preproc.saving import save
 from preproc.training.text import any_colour, contrasting_colour, random_font
 

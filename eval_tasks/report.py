@@ -21,7 +21,6 @@ import numpy as np
 from eval_tasks import arguments, crop_sheet
 from eval_tasks.evaluators.crops import SIDE, Gains, gains
 from eval_tasks.evaluators.paper_rows import paper_rows
-from eval_tasks.evaluators.reports import versions, write_text
 from eval_tasks.evaluators.restoration import HERE, Method, Row, evaluate
 from eval_tasks.exit_codes import exit_code
 from eval_tasks.progress import progress_bar
@@ -32,6 +31,7 @@ from preproc.files import require_writable
 from preproc.manifest import WeightsEntry, entries, shipped_folder
 from preproc.metrics import PROTOCOLS
 from preproc.networks import find, list_models
+from preproc.reports import versions, write_text
 
 _CHOOSING = "Kodak24"
 _SETS = {_CHOOSING: "sr_val", "Set5": "sr_test", "Set14": "sr_test", "BSD100": "sr_test"}

@@ -25,11 +25,9 @@ from rich.table import Table
 from eval_tasks import arguments
 from eval_tasks.console import table_console
 from eval_tasks.evaluators.paper_rows import paper_rows
-from eval_tasks.evaluators.reports import Value, versions, write_csv, write_json
 from eval_tasks.evaluators.restoration import Method, Pair, Row, evaluate
 from eval_tasks.exit_codes import exit_code
 from eval_tasks.progress import progress_bar
-from eval_tasks.report_files import require_report_files
 from preproc import __version__
 from preproc.degrade import Pixels, bicubic_down, bicubic_up, jpeg, mod_crop
 from preproc.errors import ImageError, ModelError
@@ -37,6 +35,7 @@ from preproc.metrics import PROTOCOLS, Protocol
 from preproc.networks import find
 from preproc.pil_modes import to_rgb
 from preproc.plan import picture_extensions
+from preproc.reports import Value, require_report_files, versions, write_csv, write_json
 
 if TYPE_CHECKING:
     from preproc.enhancer import Enhancer

@@ -22,7 +22,6 @@ from rich.text import Text
 
 from eval_tasks import arguments, arms
 from eval_tasks.evaluators.coco import coco_scores
-from eval_tasks.evaluators.reports import versions, write_csv, write_json
 from eval_tasks.evaluators.wider import Floats, Truth
 from eval_tasks.evaluators.wider_files import FACES_FILE, read_detections, read_truth
 from eval_tasks.evaluators.wider_plot import plot_curves
@@ -33,6 +32,7 @@ from eval_tasks.wider_tables import ORIGINAL, REDUCED, REDUCTION, flat, report, 
 from preproc import __version__
 from preproc.errors import ImageError, PreprocError
 from preproc.files import require_writable
+from preproc.reports import versions, write_csv, write_json
 
 _SEARCHING = {
     "--enhance": "enhance",

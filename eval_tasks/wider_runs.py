@@ -25,7 +25,6 @@ from rich.markup import escape
 
 from eval_tasks.arms import Arm, device_name
 from eval_tasks.degradations import Degradation
-from eval_tasks.evaluators.reports import versions, write_json
 from eval_tasks.evaluators.wider import Floats
 from eval_tasks.evaluators.wider_files import detections_path, write_file
 from eval_tasks.own_pictures import pixels
@@ -33,6 +32,7 @@ from eval_tasks.progress import progress_bar
 from eval_tasks.stage import Stage
 from integrations.mtcnn import MTCNN, WINDOW, Engine
 from preproc.errors import OutputError
+from preproc.reports import versions, write_json
 
 ENGINE = "facenet-pytorch"
 """The package of the detector."""

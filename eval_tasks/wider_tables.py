@@ -10,7 +10,6 @@ from rich.table import Table
 
 from eval_tasks.console import table_console
 from eval_tasks.evaluators.intervals import Interval
-from eval_tasks.evaluators.reports import Value
 from eval_tasks.evaluators.wider import SUBSETS
 from eval_tasks.evaluators.wider_scores import (
     GAP_GOAL,
@@ -22,6 +21,7 @@ from eval_tasks.evaluators.wider_scores import (
     height_names,
 )
 from integrations.mtcnn import WINDOW
+from preproc.reports import Value
 
 REDUCTION = 4
 """Px of the original per px of the reduced picture, as in CAJNN's Table III."""

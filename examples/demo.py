@@ -26,7 +26,6 @@ import easyocr_en_models
 import numpy as np
 import typer
 
-from eval_tasks.evaluators.reports import write_text
 from examples import scene, sheet
 from integrations import easyocr, mtcnn
 from integrations.protocols import Faces, RgbArray, Word
@@ -36,6 +35,7 @@ from preproc.degrade import bicubic_up
 from preproc.errors import ImageError, OutputError, PreprocError
 from preproc.files import require_writable
 from preproc.formats import format_named
+from preproc.reports import write_text
 from preproc.saving import save
 
 MOST_PIXELS = 1_000_000

@@ -41,7 +41,6 @@ from torchvision.transforms import v2
 
 from eval_tasks.degradations import Degradation
 from eval_tasks.evaluators.coco import CocoScores, coco_scores
-from eval_tasks.evaluators.reports import versions, write_json
 from eval_tasks.evaluators.wider import Floats, Truth
 from eval_tasks.evaluators.wider_files import read_truth
 from eval_tasks.progress import progress_bar
@@ -51,6 +50,7 @@ from preproc.devices import choose_device
 from preproc.errors import ImageError, PreprocError
 from preproc.files import require_writable
 from preproc.pil_modes import to_rgb
+from preproc.reports import versions, write_json
 
 REDUCTION = 4
 """Original px per px of the reduced picture; the arms enlarge by the same."""

@@ -23,6 +23,7 @@ from torch.backends import cudnn
 from preproc.contenders import Contender, Part, photograph
 from preproc.errors import ModelError
 from preproc.memory import is_full_memory
+from preproc.reports import versions
 
 Clock = Literal["wall", "cpu"]
 Size = tuple[int, int]
@@ -173,8 +174,6 @@ def measure(
 
 def environment(device: torch.device) -> dict[str, object]:
     """What figures depend on: device, CPU, threads and versions."""
-    from eval_tasks.evaluators.reports import versions  # noqa: PLC0415 - only reports need it
-
     facts: dict[str, object] = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         "cpu": _cpu_name(),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from eval_tasks.evaluators.reports import write_text
 from preproc.errors import OutputError
 from preproc.files import DiskFullError, replacing
+from preproc.reports import write_text
 
 
 @pytest.fixture

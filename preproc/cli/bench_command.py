@@ -92,11 +92,11 @@ def bench(
     """
     import torch
 
-    from eval_tasks.report_files import require_report_files
     from preproc import bench as benchmark
     from preproc.contenders import PEER, has_peer, ours
     from preproc.contenders import peers as peer_contenders
     from preproc.devices import choose_device
+    from preproc.reports import require_report_files, write_json
 
     require_report_files(json_file)
     where = choose_device(device)
@@ -126,11 +126,10 @@ def bench(
         for found in benchmark.measure(contenders, sizes, batch or [1], timing):
             (rows if isinstance(found, benchmark.Row) else notes).append(found)  # type: ignore[arg-type]
             progress.advance(task)
-    _print_benchmark(benchmark.report(rows, notes, where, timing), *benchmark.table(rows))
+    report = benchmark.report(rows, notes, where, timing)
+    _print_benchmark(report, *benchmark.table(rows))
     if json_file is not None:
-        from eval_tasks.evaluators.reports import write_json
-
-        write_json(json_file, benchmark.report(rows, notes, where, timing))
+        write_json(json_file, report)
 
 
 def _print_benchmark(
