@@ -50,6 +50,6 @@ report: $(READY)
 
 # Hashes pin the content; what builds the package itself is in too, so that it is pinned as well.
 requirements: $(READY)
-	printf 'hatchling>=1.25\neditables>=0.5\n' | $(BIN)/uv pip compile --upgrade --quiet --universal \
+	printf 'hatchling>=1.27\neditables>=0.5\n' | $(BIN)/uv pip compile --upgrade --quiet --universal \
 	--python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --extra dev pyproject.toml - --output-file requirements.txt

@@ -126,7 +126,7 @@ import sys
 from preproc.networks import find
 from preproc.weights import load_network
 load_network(find("cajnn-light"), {str(path)!r})
-print(*(m for m in ("torch._dynamo", "torch._inductor", "sympy") if m in sys.modules))
+print(*(m for m in ("torch._dynamo", "torch._inductor") if m in sys.modules))
 """
     root = Path(__file__).parents[1]
     done = subprocess.run(

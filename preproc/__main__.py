@@ -1,0 +1,5 @@
+"""`python -m preproc`: the command line."""
+
+from preproc.cli import main
+
+main()
