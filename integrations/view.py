@@ -12,7 +12,7 @@ from torch import Tensor
 
 from integrations.protocols import ArrayEnhancer, ListEnhancer, RgbArray
 from preproc.errors import ImageError, ModelError, PreprocError
-from preproc.images import ChannelOrder, decode
+from preproc.pictures.images import ChannelOrder, decode
 from preproc.samples import from_float, to_float
 
 Points = NDArray[np.float64]
