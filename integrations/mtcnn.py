@@ -44,7 +44,8 @@ class MTCNN:
     ``MTCNN(enhancer=Enhancer())`` makes a ``facenet_pytorch.MTCNN``, and
     ``MTCNN(mine, enhancer=Enhancer())`` uses one that exists, and leaves it as it is. Only
     ``detect`` is here, and its answer is one `Faces`, with ``boxes``, ``probabilities`` and
-    ``landmarks``; for no face they are empty, not None.
+    ``landmarks``; for no face they are empty, not None. Coordinates are those that the engine
+    would give: it counts px from 1.
     """
 
     def __init__(
@@ -141,9 +142,10 @@ def _make(options: dict[str, object]) -> Engine:
 def _faces(boxes: object, probabilities: object, landmarks: object, view: View) -> Faces:
     """Engine's answer about a view as arrays in source px.
 
-    The engine counts a box's first and last px from 1, the last one included, as the original
-    MATLAB code did, and landmarks from 0 at the centre of a px. Both are kept; plain division would
-    shift a box's first corner by 3/4 px at x4, which matters to a face of 10 px.
+    The engine counts px from 1, as the original MATLAB code did: a box's first and last, which it
+    includes, and at landmarks the centre of the first px is 1. Both are kept; plain division would
+    shift a box's first corner by 3/4 px at x4, and landmarks by 3/8 px, which matters to a face of
+    10 px.
     """
     scale = view.scale
     found = np.asarray(boxes, np.float32).reshape(-1, 4)
@@ -152,5 +154,5 @@ def _faces(boxes: object, probabilities: object, landmarks: object, view: View) 
     return Faces(
         np.concatenate([(first - 1) / scale + 1, last / scale], axis=1),
         np.asarray(probabilities, np.float32).reshape(-1),
-        ((points + 0.5) / scale - 0.5).astype(np.float32),
+        ((points - 0.5) / scale + 0.5).astype(np.float32),
     )

@@ -173,7 +173,24 @@ def test_face_coordinates_follow_the_engines_pixel_counting():
     # Pixels 5 to 8 and 9 to 16, counted from 1, are what became of pixels 2 to 2 and 3 to 4.
     enlarged = mtcnn.MTCNN(FixedFace(), enhancer=Bicubic(4)).detect(image)
     np.testing.assert_allclose(enlarged.boxes, [[2, 3, 2, 4]])
-    np.testing.assert_allclose(enlarged.landmarks, np.full((1, 5, 2), 1.0))
+    # 5.5 is the edge between pixels 5 and 6, 5 px from the border, and so 1.25 px in the source.
+    np.testing.assert_allclose(enlarged.landmarks, np.full((1, 5, 2), 1.75))
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_landmarks_of_real_faces_are_not_shifted(face_engine, portrait, rng, scale):
+    plain = mtcnn.MTCNN(face_engine)
+    enlarged = mtcnn.MTCNN(face_engine, enhancer=Bicubic(scale))
+    shifts = []
+    for side in rng.integers(140, 300, 16):
+        picture = Image.fromarray(portrait).resize((side, side), Image.Resampling.LANCZOS)
+        left, top = rng.integers(0, side // 8, 2)
+        picture = picture.crop((left, top, 0.8 * side, 0.6 * side))
+        before, after = plain.detect(picture), enlarged.detect(picture)
+        assert len(before.boxes) == len(after.boxes) == 1
+        shifts.append((after.landmarks - before.landmarks).mean(axis=(0, 1)))
+    # Single faces differ by some .3 px.
+    np.testing.assert_allclose(np.mean(shifts, axis=0), 0, atol=0.25)
 
 
 def test_smallest_face_is_in_source_pixels_and_the_users_detector_stays():
