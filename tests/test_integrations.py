@@ -7,7 +7,9 @@ import io
 import json
 import subprocess
 import sys
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -561,6 +563,69 @@ def test_options_of_a_line_reach_the_recogniser_and_no_text_is_empty(monkeypatch
     monkeypatch.setattr(engine, "recognize", lambda *_, **__: [])
     word = easyocr.Reader(engine).readline(np.zeros((12, 40, 3), np.uint8))
     assert (word.text, word.confidence) == ("", 0)
+
+
+# RapidOCR
+
+
+class Flagged:
+    """Stands for rapidocr.RapidOCR: keeps its flags from call to call, and says what they were."""
+
+    def __init__(self, meet=lambda: None, **settings):
+        self.use_det, self.use_cls, self.use_rec = True, True, True
+        self.max_side_len = 20
+        self.cfg = SimpleNamespace(Global=SimpleNamespace(**settings))
+        self.meet = meet
+        self.shapes = []
+
+    def __call__(self, img_content, **flags):
+        self.__dict__.update({name: flag for name, flag in flags.items() if flag is not None})
+        self.shapes.append(img_content.shape)
+        self.meet()
+        said = f"det {self.use_det} cls {self.use_cls} rec {self.use_rec}"
+        box = [[0, 0], [8, 0], [8, 4], [0, 4]]
+        return SimpleNamespace(boxes=[box] if self.use_det else None, txts=[said], scores=[0.9])
+
+
+@pytest.fixture(scope="module")
+def rapid_engine():
+    pytest.importorskip("rapidocr")
+    return rapidocr.Reader(params={"Global.log_level": "error", "Global.use_cls": False}).engine
+
+
+def test_rapidocr_keeps_its_own_settings():
+    for turns in (True, False):
+        engine = Flagged()
+        engine.use_cls = turns
+        before = dict(vars(engine))
+        reader = rapidocr.Reader(engine)
+        picture = np.zeros((9, 9, 3), np.uint8)
+        assert reader.readline(picture).text == "det False cls False rec True"
+        assert [w.text for w in reader.readtext(picture)] == [f"det True cls {turns} rec True"]
+        assert vars(engine) == before
+
+
+def test_a_real_rapidocr_is_left_as_it_is(rapid_engine, sign):
+    reader = rapidocr.Reader(rapid_engine, enhancer=Bicubic(2), both=True)
+    lines = ["Emergency exit", "Second floor"]
+    assert reader.readline(sign.crop((8, 12, 268, 54))).text == lines[0]
+    assert (rapid_engine.use_det, rapid_engine.use_cls) == (True, False)
+    assert [word.text for word in reader.readtext(sign)] == lines
+    assert (rapid_engine.use_det, rapid_engine.use_cls) == (True, False)
+    assert rapid_engine.text_det is not None  # else each call's copy would load it anew
+    assert rapid_engine.text_rec is not None
+    assert rapid_engine.text_cls is None  # not needed, and so not loaded
+
+
+def test_rapidocr_is_asked_by_two_threads_at_once():
+    barrier = threading.Barrier(2, timeout=20)
+    reader = rapidocr.Reader(Flagged(barrier.wait))
+    picture = np.zeros((9, 9, 3), np.uint8)
+    with ThreadPoolExecutor(2) as threads:
+        words = threads.submit(reader.readtext, picture)
+        line = threads.submit(reader.readline, picture)
+        assert [w.text for w in words.result()] == ["det True cls True rec True"]
+        assert line.result().text == "det False cls False rec True"
 
 
 # Both
