@@ -89,6 +89,9 @@ class Reader:
 
     def _longest(self) -> float:
         """Px to which the engine would shrink the longer side itself, but without antialiasing."""
+        settings = getattr(getattr(self.engine, "cfg", None), "Global", None)
+        if not getattr(settings, "use_preprocess_img", True):
+            return inf
         return getattr(self.engine, "max_side_len", inf)
 
     def readline(self, image: object) -> Word:

@@ -628,6 +628,21 @@ def test_rapidocr_is_asked_by_two_threads_at_once():
         assert line.result().text == "det False cls False rec True"
 
 
+@pytest.mark.parametrize(
+    ("settings", "shape"),
+    [
+        ({}, (10, 20, 3)),
+        ({"use_preprocess_img": True}, (10, 20, 3)),
+        ({"use_preprocess_img": False}, (40, 80, 3)),
+    ],
+)
+def test_rapidocr_is_shown_what_it_would_shrink_to(settings, shape):
+    engine = Flagged(**settings)
+    (word,) = rapidocr.Reader(engine).readtext(np.zeros((40, 80, 3), np.uint8))
+    assert engine.shapes == [shape]
+    assert rectangle(word)[2] == 8 * 80 / shape[1]
+
+
 # Both
 
 
