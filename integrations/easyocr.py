@@ -233,12 +233,35 @@ class Reader:
             words = paragraphs(words, x_ths=x_ths, y_ths=y_ths, right_to_left=from_right)
         return shaped(words, detail=detail, output_format=output_format)
 
-    def readline(self, image: object, **options: object) -> Word:
+    def readline(
+        self,
+        image: object,
+        *,
+        decoder: str = "greedy",
+        beamWidth: int = 5,  # noqa: N803 - EasyOCR's name
+        batch_size: int = 1,
+        workers: int = 0,
+        allowlist: str | None = None,
+        blocklist: str | None = None,
+        rotation_info: list[int] | None = None,
+        contrast_ths: float = 0.1,
+        adjust_contrast: float = 0.5,
+        filter_ths: float = 0.003,
+    ) -> Word:
         """Read a picture that is one line of text, such as a word's crop.
 
         Args:
             image: path, bytes, PIL image, array or tensor; the same answer for each.
-            options: for ``easyocr.Reader.recognize``, such as ``allowlist``.
+            decoder: as for `readtext`, like all that follow.
+            beamWidth: how many candidates the two beam searches keep.
+            batch_size: how many of the turned lines are read at a time.
+            workers: processes that prepare lines.
+            allowlist: the only characters to read.
+            blocklist: characters not to read.
+            rotation_info: further angles, in degrees, at which the line is tried.
+            contrast_ths: a line read with less confidence is read again with more contrast.
+            adjust_contrast: the contrast it gets.
+            filter_ths: unused by EasyOCR.
 
         Returns:
             The text, ``""`` for none; its box is the whole picture.
@@ -253,7 +276,21 @@ class Reader:
             views = self.enhancer.look(source.rgb, [quad])
         else:
             views = [enlarge(source.rgb, self.enhancer)]
-        words = self._read(source, views, [quad], **options)
+        words = self._read(
+            source,
+            views,
+            [quad],
+            decoder=decoder,
+            beamWidth=beamWidth,
+            batch_size=batch_size,
+            workers=workers,
+            allowlist=allowlist,
+            blocklist=blocklist,
+            rotation_info=rotation_info,
+            contrast_ths=contrast_ths,
+            adjust_contrast=adjust_contrast,
+            filter_ths=filter_ths,
+        )
         return words[0] if words else Word(quad.tolist(), "", 0.0)
 
     def _find(

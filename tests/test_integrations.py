@@ -559,10 +559,27 @@ def test_a_line_is_read_without_looking_for_it(text_engine, sign, enhancer):
 def test_options_of_a_line_reach_the_recogniser_and_no_text_is_empty(monkeypatch):
     engine = FixedText()
     easyocr.Reader(engine).readline(np.zeros((12, 40, 3), np.uint8), allowlist="0123")
-    assert engine.recognise_options == {"allowlist": "0123", "reformat": False}
+    assert engine.recognise_options["allowlist"] == "0123"
+    assert engine.recognise_options["reformat"] is False
     monkeypatch.setattr(engine, "recognize", lambda *_, **__: [])
     word = easyocr.Reader(engine).readline(np.zeros((12, 40, 3), np.uint8))
     assert (word.text, word.confidence) == ("", 0)
+
+
+def test_a_line_takes_readtexts_options_of_recognition_and_no_others(text_engine, sign):
+    everything = inspect.signature(easyocr.Reader.readtext).parameters
+    ours = inspect.signature(easyocr.Reader.readline).parameters
+    theirs = inspect.signature(text_engine.recognize).parameters
+    for name in set(ours) - {"self", "image"}:
+        assert ours[name].default == everything[name].default == theirs[name].default
+
+    reader = easyocr.Reader(text_engine)
+    crop = sign.crop((8, 12, 268, 54))
+    given = {name: p.default for name, p in ours.items() if name not in ("self", "image")}
+    assert reader.readline(crop, **given) == reader.readline(crop)
+    assert set(reader.readline(crop, allowlist="abc").text) <= set("abc")
+    with pytest.raises(TypeError, match="'detail'"):
+        reader.readline(crop, detail=0)
 
 
 # RapidOCR
