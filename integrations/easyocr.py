@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from math import sqrt
+from math import ceil, floor, sqrt
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from integrations.easyocr_output import paragraphs, require_format, shaped
 from integrations.engines import importing, refuse_options
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
-from integrations.text_lines import GreyArray, grey_line, sheet_of, shrink
+from integrations.text_lines import GreyArray, grey_line, is_upright, sheet_of, shrink
 from integrations.view import Points, Regions, View, enlarge, look, require_usable
 from preproc.errors import PreprocError
 from preproc.images import ChannelOrder
@@ -178,7 +178,9 @@ class Reader:
 
         Returns:
             `Word`s, upright ones from top to bottom, then tilted ones; or as ``detail``,
-            ``paragraph`` and ``output_format`` say, shaped as EasyOCR shapes it.
+            ``paragraph`` and ``output_format`` say, shaped as EasyOCR shapes it. As EasyOCR's,
+            boxes of upright words are integers, fit for slicing and drawing, and those of tilted
+            ones floats.
 
         Raises:
             ImageError: the input is no image.
@@ -291,7 +293,7 @@ class Reader:
             adjust_contrast=adjust_contrast,
             filter_ths=filter_ths,
         )
-        return words[0] if words else Word(quad.tolist(), "", 0.0)
+        return words[0] if words else Word(_reported(quad), "", 0.0)
 
     def _find(
         self,
@@ -386,7 +388,7 @@ class Reader:
         # EasyOCR may answer in another order, but its boxes are those it was given.
         found = {int(box[0][1]): (text, float(confidence)) for box, text, confidence in read}
         return {
-            number: Word(quad.tolist(), *found[top])
+            number: Word(_reported(quad), *found[top])
             for number, (quad, (_, _, top, _)) in enumerate(zip(quads, places, strict=True))
             if top in found
         }
@@ -409,3 +411,12 @@ def _require_sizes(**sizes: float) -> None:
 def _inside(quad: Points, rgb: RgbArray) -> Points:
     """An upright box without the part that reaches past the border, on whole px."""
     return np.clip(np.rint(quad), 0, [rgb.shape[1], rgb.shape[0]])
+
+
+def _reported(quad: Points) -> list[list[float]]:
+    """Corners as EasyOCR gives them: whole px, that hold all of the text, where it is upright."""
+    if is_upright(quad):
+        left, top, right, bottom = *map(floor, quad[0]), *map(ceil, quad[2])
+        return [[left, top], [right, top], [right, bottom], [left, bottom]]
+    corners: list[list[float]] = quad.tolist()
+    return corners

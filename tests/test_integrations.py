@@ -369,6 +369,20 @@ def test_boxes_past_the_border_are_cut_and_those_outside_dropped():
     assert [rectangle(w) for w in words] == [[0, 0, 30, 12]]
 
 
+def test_upright_boxes_are_whole_px_around_the_text_and_tilted_ones_are_not():
+    tilted = [[30, 62], [50, 66], [49, 76], [29, 72]]
+    engine = FixedText([[41, 82, 22, 43]], [tilted])
+    picture = np.zeros((50, 100, 3), np.uint8)
+    reader = easyocr.Reader(engine, enhancer=Bicubic(4))
+    words = reader.readtext(picture, max_scale=4)
+    assert words[0].box == [[10, 5], [21, 5], [21, 11], [10, 11]]
+    (left, top), _, (right, bottom), _ = words[0].box
+    assert picture[top:bottom, left:right].shape == (6, 11, 3)
+    pytest.importorskip("cv2").rectangle(picture, words[0].box[0], words[0].box[2], (255, 0, 0))
+    assert words[1].box[0] == [7.5, 15.5]
+    assert {type(v) for corner in reader.readline(picture).box for v in corner} == {int}
+
+
 def test_readtext_is_called_as_easyocrs_own():
     theirs = inspect.signature(pytest.importorskip("easyocr").Reader.readtext).parameters
     ours = inspect.signature(easyocr.Reader.readtext).parameters
