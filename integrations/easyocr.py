@@ -8,14 +8,14 @@ antialias, has nothing left to shrink.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from math import ceil, floor, sqrt
 from typing import Any, Protocol
 
 import numpy as np
 
 from integrations.easyocr_output import paragraphs, require_format, shaped
-from integrations.engines import importing, refuse_options
+from integrations.engines import importing, refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.text_lines import GreyArray, grey_line, is_upright, sheet_of, shrink
 from integrations.view import Points, Regions, View, enlarge, look, require_usable
@@ -67,7 +67,7 @@ class Reader:
 
     def __init__(
         self,
-        engine: Sequence[str] | Engine,
+        engine: Sequence[str] | Set[str] | Engine,
         *,
         enhancer: ArrayEnhancer | Regions | None = None,
         both: bool = False,
@@ -84,14 +84,15 @@ class Reader:
             options: for ``easyocr.Reader``, when one is made.
 
         Raises:
-            PreprocError: EasyOCR is not installed, or options are given for a reader that exists,
-                or enhancer or order of channels cannot be used.
+            PreprocError: EasyOCR is not installed, the engine is none, options are given for a
+                reader that exists, or enhancer or order of channels cannot be used.
         """
         require_usable(enhancer, channel_order, regions=True)
         self.enhancer, self.both, self.channel_order = enhancer, both, channel_order
-        if isinstance(engine, Sequence):
+        if isinstance(engine, Sequence | Set):
             self.engine = _make([engine] if isinstance(engine, str) else list(engine), options)
             return
+        require_engine(engine, "easyocr.Reader", _INSTEAD, "detect", "recognize")
         refuse_options("reader", options)
         self.engine = engine
 
@@ -394,7 +395,12 @@ class Reader:
         }
 
 
+_INSTEAD = 'to have one made, name its languages, as in Reader(["en"])'
+
+
 def _make(languages: list[str], options: dict[str, object]) -> Engine:
+    if not languages or not all(isinstance(language, str) for language in languages):
+        raise PreprocError(f'Languages must be a list such as ["en"], but are {languages!r}.')
     with importing("EasyOCR", "pip install '.[easyocr]' in the checkout"):
         import easyocr  # noqa: PLC0415 - the engine is imported only when used
     engine: Engine = easyocr.Reader(languages, **options)

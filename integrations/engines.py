@@ -1,9 +1,10 @@
-"""What adapters say of an engine that is not installed, or that exists and takes no options."""
+"""What adapters say of an engine that is not installed, is none, or exists and takes no options."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from reprlib import repr as short
 
 from preproc.errors import PreprocError
 
@@ -39,4 +40,22 @@ def refuse_options(kind: str, options: Mapping[str, object]) -> None:
         raise PreprocError(
             f"The {kind} exists already, so {', '.join(options)} cannot be set here; "
             f"set it where that {kind} is made."
+        )
+
+
+def require_engine(engine: object, name: str, instead: str, *methods: str) -> None:
+    """Refuse what is no engine, where an adapter is made rather than at the first picture.
+
+    Args:
+        engine: what was given for one.
+        name: its class, such as ``"facenet_pytorch.MTCNN"``.
+        instead: what to do where none exists.
+        methods: what is called on an engine.
+
+    Raises:
+        PreprocError: it lacks a method, or is a class.
+    """
+    if isinstance(engine, type) or not all(callable(getattr(engine, m, None)) for m in methods):
+        raise PreprocError(
+            f"The engine must be a {name}, but {short(engine)} was given; {instead}."
         )

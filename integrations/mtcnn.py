@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 import warnings
 from copy import copy
+from numbers import Real
 from typing import Any, Protocol, overload
 
 import numpy as np
 
-from integrations.engines import importing, refuse_options
+from integrations.engines import importing, refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, Faces, RgbArray
 from integrations.view import View, look, require_usable
 from preproc.errors import ImageError, PreprocError
@@ -68,20 +69,18 @@ class MTCNN:
             options: for ``facenet_pytorch.MTCNN``, when one is made.
 
         Raises:
-            PreprocError: facenet-pytorch is not installed, options are given for a detector that
-                exists, the smallest face is not above 0, or enhancer or order of channels
-                cannot be used.
+            PreprocError: facenet-pytorch is not installed, the engine is none, options are given
+                for a detector that exists, the smallest face is not above 0, or enhancer or order
+                of channels cannot be used.
         """
         require_usable(enhancer, channel_order)
         if engine is not None:
+            require_engine(engine, "facenet_pytorch.MTCNN", _INSTEAD, "detect")
             refuse_options("detector", options)
         self.engine = _make(options) if engine is None else engine
         self.enhancer, self.channel_order = enhancer, channel_order
         self.min_face_size = self.engine.min_face_size if min_face_size is None else min_face_size
-        if not 0 < self.min_face_size < math.inf:
-            raise PreprocError(
-                f"min_face_size must be in px and above 0, but is {self.min_face_size}."
-            )
+        _require_size(self.min_face_size)
         if enhancer is not None and enhancer.scale == 1 and self.min_face_size < WINDOW:
             warnings.warn(
                 f"The enhancer returns to the input size, and MTCNN looks through a window of "
@@ -130,6 +129,14 @@ class MTCNN:
         if boxes is None:
             return _faces([], [], [], view)
         return _faces(boxes, probabilities, landmarks, view)
+
+
+_INSTEAD = "to have one made, leave it out, and give its options by name"
+
+
+def _require_size(px: object) -> None:
+    if not isinstance(px, Real) or not 0 < float(px) < math.inf:
+        raise PreprocError(f"min_face_size must be a number of px above 0, but is {px!r}.")
 
 
 def _make(options: dict[str, object]) -> Engine:

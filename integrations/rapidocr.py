@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from integrations.engines import importing, refuse_options
+from integrations.engines import importing, refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.text_lines import level, shrink
 from integrations.view import Points, enlarge, look, require_usable
@@ -53,14 +53,17 @@ class Reader:
             options: for ``rapidocr.RapidOCR``, when one is made.
 
         Raises:
-            PreprocError: RapidOCR is not installed, or options are given for an engine that exists,
-                or enhancer or order of channels cannot be used.
+            PreprocError: RapidOCR is not installed, the engine is none, options are given for an
+                engine that exists, or enhancer or order of channels cannot be used.
         """
         require_usable(enhancer, channel_order)
         if engine is not None:
+            require_engine(
+                engine, "rapidocr.RapidOCR", "to have one made, leave it out", "__call__"
+            )
             refuse_options("engine", options)
         self.enhancer, self.both, self.channel_order = enhancer, both, channel_order
-        self.engine = engine or _make(options)
+        self.engine = _make(options) if engine is None else engine
 
     def readtext(self, image: object) -> list[Word]:
         """Find and read the text in a picture of any kind.

@@ -240,8 +240,9 @@ def test_faces_below_the_window_need_an_enhancer_that_enlarges(face_engine, port
 
 
 def test_impossible_smallest_face_is_a_sentence():
-    with pytest.raises(PreprocError, match="above 0"):
-        mtcnn.MTCNN(FixedFace(), min_face_size=0)
+    for size in (0, "20", float("nan")):
+        with pytest.raises(PreprocError, match=f"px above 0, but is {size!r}"):
+            mtcnn.MTCNN(FixedFace(), min_face_size=size)
 
 
 # Text
@@ -682,7 +683,7 @@ def test_rapidocr_is_shown_what_it_would_shrink_to(settings, shape):
     [
         lambda: easyocr.Reader(FixedText(), gpu=False),
         lambda: mtcnn.MTCNN(FixedFace(), gpu=1),
-        lambda: rapidocr.Reader(object(), gpu=1),
+        lambda: rapidocr.Reader(Flagged(), gpu=1),
     ],
 )
 def test_options_of_an_engine_that_exists_cannot_be_set(wrap):
@@ -777,6 +778,8 @@ def test_bgr_arrays_are_shown_as_the_same_picture(adapter, rng):
     [
         ({"enhancer": "cajnn"}, "preproc.Enhancer\\(\\), but 'cajnn' was given"),
         ({"enhancer": Bicubic}, "but <class .* was given"),
+        ({"enhancer": lambda img: img}, "must have an attribute scale, .* is None"),
+        ({"enhancer": Bicubic(0.5)}, "must have an attribute scale, .* is 0.5"),
         ({"channel_order": "BGR"}, "channel_order must be 'rgb' or 'bgr', but is 'BGR'"),
     ],
 )
@@ -790,11 +793,47 @@ def test_faces_are_not_looked_for_in_regions():
         mtcnn.MTCNN(FixedFace(), enhancer=Regions(Bicubic(2)))
 
 
+@pytest.mark.parametrize("given", ["cajnn", None, Regions(Bicubic(2)), Bicubic], ids=str)
+def test_regions_need_an_enhancer(given):
+    with pytest.raises(PreprocError, match="An enhancer must be an object"):
+        Regions(given)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "given"),
+    [
+        (easyocr.Reader, None),
+        (easyocr.Reader, 7),
+        (easyocr.Reader, FixedText),
+        (easyocr.Reader, FixedFace()),
+        (rapidocr.Reader, ["en"]),
+        (rapidocr.Reader, Flagged),
+        (mtcnn.MTCNN, 160),
+        (mtcnn.MTCNN, FixedFace),
+    ],
+    ids=str,
+)
+def test_what_is_no_engine_is_refused_where_the_adapter_is_made(adapter, given):
+    with pytest.raises(PreprocError, match=r"The engine must be a .* was given; to have one made"):
+        adapter(given)
+
+
+@pytest.mark.parametrize("languages", [[], [7], b"en"], ids=str)
+def test_what_is_no_language_is_refused(languages):
+    with pytest.raises(PreprocError, match=r'Languages must be a list such as \["en"\], but are'):
+        easyocr.Reader(languages)
+
+
 def test_an_enhancer_of_bgr_arrays_is_refused():
     enhancer = Bicubic(2)
     enhancer.channel_order = "bgr"
-    with pytest.raises(ModelError, match="give channel_order to the adapter"):
-        look(np.zeros((4, 5, 3), np.uint8), enhancer)
+    for use in (
+        lambda: look(np.zeros((4, 5, 3), np.uint8), enhancer),
+        lambda: mtcnn.MTCNN(FixedFace(), enhancer=enhancer),
+        lambda: Regions(enhancer),
+    ):
+        with pytest.raises(ModelError, match="give channel_order to the adapter"):
+            use()
 
 
 def test_nothing_visible_is_a_blank_picture():
