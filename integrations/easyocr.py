@@ -52,10 +52,13 @@ class Reader:
     """An EasyOCR reader that sees the enhanced picture and answers in source pixels.
 
     ``Reader(["en"], enhancer=Enhancer("cajnn-ocr", strength=0.5))`` stands where
-    ``easyocr.Reader(["en"])`` stood, for its ``readtext``; ``Reader(mine, enhancer=...)`` uses a
-    reader that exists. EasyOCR takes arrays as BGR; this takes them as RGB unless
-    ``channel_order="bgr"`` says otherwise. Half strength reads more of a page than the network's
-    whole answer, which closes thin gaps.
+    ``easyocr.Reader(["en"])`` stood; ``Reader(mine, enhancer=...)`` uses a reader that exists. The
+    same as there are ``readtext``, with all its options and the shape of its answers, and
+    ``lang_list`` and the options of the constructor, but those by name only. Not the same are
+    arrays, which EasyOCR takes as BGR and this as RGB unless ``channel_order="bgr"`` says
+    otherwise, and URLs, which are not fetched; EasyOCR's other methods are those of ``engine``.
+
+    Half strength reads more of a page than the network's whole answer, which closes thin gaps.
 
     An enhancer gets the whole picture, which also finds text that was too small to be found.
     ``enhancer=Regions(Enhancer(...))`` is cheaper, in time and above all in memory: text is looked
@@ -67,8 +70,9 @@ class Reader:
 
     def __init__(
         self,
-        engine: Sequence[str] | Set[str] | Engine,
+        engine: Sequence[str] | Set[str] | Engine | None = None,
         *,
+        lang_list: Sequence[str] | Set[str] | None = None,
         enhancer: ArrayEnhancer | Regions | None = None,
         both: bool = False,
         channel_order: ChannelOrder = "rgb",
@@ -78,6 +82,7 @@ class Reader:
 
         Args:
             engine: an ``easyocr.Reader``, or the languages to make one for, such as ``["en"]``.
+            lang_list: EasyOCR's name for the languages; instead of ``engine``.
             enhancer: enlarges the picture, or the regions with text; None reads it as it is.
             both: whether texts are read in the source as well; reading takes twice as long.
             channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
@@ -89,12 +94,17 @@ class Reader:
         """
         require_usable(enhancer, channel_order, regions=True)
         self.enhancer, self.both, self.channel_order = enhancer, both, channel_order
-        if isinstance(engine, Sequence | Set):
-            self.engine = _make([engine] if isinstance(engine, str) else list(engine), options)
+        if engine is not None and lang_list is not None:
+            raise PreprocError(
+                "The languages are those of the reader or list that was given first; leave "
+                "lang_list out."
+            )
+        given = lang_list if engine is None else engine
+        if isinstance(given, Sequence | Set):
+            self.engine = _make([given] if isinstance(given, str) else list(given), options)
             return
-        require_engine(engine, "easyocr.Reader", _INSTEAD, "detect", "recognize")
+        self.engine = require_engine(given, "easyocr.Reader", _INSTEAD, "detect", "recognize")
         refuse_options("reader", options)
-        self.engine = engine
 
     def readtext(
         self,

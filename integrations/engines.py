@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from reprlib import repr as short
+from typing import TypeVar
 
 from preproc.errors import PreprocError
+
+Engine = TypeVar("Engine")
 
 
 @contextmanager
@@ -43,7 +46,7 @@ def refuse_options(kind: str, options: Mapping[str, object]) -> None:
         )
 
 
-def require_engine(engine: object, name: str, instead: str, *methods: str) -> None:
+def require_engine(engine: Engine | None, name: str, instead: str, *methods: str) -> Engine:
     """Refuse what is no engine, where an adapter is made rather than at the first picture.
 
     Args:
@@ -52,10 +55,15 @@ def require_engine(engine: object, name: str, instead: str, *methods: str) -> No
         instead: what to do where none exists.
         methods: what is called on an engine.
 
+    Returns:
+        The engine.
+
     Raises:
         PreprocError: it lacks a method, or is a class.
     """
-    if isinstance(engine, type) or not all(callable(getattr(engine, m, None)) for m in methods):
+    lacking = [m for m in methods if not callable(getattr(engine, m, None))]
+    if engine is None or isinstance(engine, type) or lacking:
         raise PreprocError(
             f"The engine must be a {name}, but {short(engine)} was given; {instead}."
         )
+    return engine

@@ -818,6 +818,32 @@ def test_what_is_no_engine_is_refused_where_the_adapter_is_made(adapter, given):
         adapter(given)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda **options: easyocr.Reader(["en"], **options),
+        lambda **options: easyocr.Reader("en", **options),
+        lambda **options: easyocr.Reader({"en"}, **options),
+        lambda **options: easyocr.Reader(lang_list=["en"], **options),
+    ],
+)
+def test_languages_are_named_as_for_easyocr(monkeypatch, name):
+    made = []
+
+    def make(lang_list, **options):
+        made.append((lang_list, options))
+        return FixedText()
+
+    monkeypatch.setitem(sys.modules, "easyocr", SimpleNamespace(Reader=make))
+    assert isinstance(name(gpu=False, verbose=False).engine, FixedText)
+    assert made == [(["en"], {"gpu": False, "verbose": False})]
+
+
+def test_languages_of_a_reader_that_exists_cannot_be_named():
+    with pytest.raises(PreprocError, match="leave lang_list out"):
+        easyocr.Reader(FixedText(), lang_list=["en"])
+
+
 @pytest.mark.parametrize("languages", [[], [7], b"en"], ids=str)
 def test_what_is_no_language_is_refused(languages):
     with pytest.raises(PreprocError, match=r'Languages must be a list such as \["en"\], but are'):
