@@ -64,7 +64,8 @@ class MTCNN:
             engine: a ``facenet_pytorch.MTCNN``; None makes one.
             enhancer: enlarges the picture first; None searches it as it is. One of scale 1, such
                 as ``Enhancer(to_input_size=True)``, finds no faces under 12 px.
-            min_face_size: smallest face looked for, in source px; None is the engine's own.
+            min_face_size: smallest face looked for, in source px; None is the engine's own, also
+                where that changes later.
             channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
             options: for ``facenet_pytorch.MTCNN``, when one is made.
 
@@ -79,8 +80,9 @@ class MTCNN:
             refuse_options("detector", options)
         self.engine = _make(options) if engine is None else engine
         self.enhancer, self.channel_order = enhancer, channel_order
-        self.min_face_size = self.engine.min_face_size if min_face_size is None else min_face_size
-        _require_size(self.min_face_size)
+        if min_face_size is not None:
+            _require_size(min_face_size)
+        self._smallest = min_face_size
         if enhancer is not None and enhancer.scale == 1 and self.min_face_size < WINDOW:
             warnings.warn(
                 f"The enhancer returns to the input size, and MTCNN looks through a window of "
@@ -89,6 +91,16 @@ class MTCNN:
                 FaceSizeWarning,
                 stacklevel=2,
             )
+
+    @property
+    def min_face_size(self) -> float:
+        """Smallest face looked for, in source px; may be set, to a number above 0."""
+        return self.engine.min_face_size if self._smallest is None else self._smallest
+
+    @min_face_size.setter
+    def min_face_size(self, px: float) -> None:
+        _require_size(px)
+        self._smallest = px
 
     @overload
     def detect(self, image: list[Any] | tuple[Any, ...]) -> list[Faces]: ...  # type: ignore[overload-overlap]

@@ -205,6 +205,23 @@ def test_smallest_face_is_in_source_pixels_and_the_users_detector_stays():
     assert engine.min_face_size == 20
 
 
+def test_smallest_face_follows_the_detector_unless_it_was_given():
+    engine = FixedFace()
+    image = np.zeros((200, 200, 3), np.uint8)
+    follows = mtcnn.MTCNN(engine, enhancer=Bicubic(2))
+    given = mtcnn.MTCNN(engine, enhancer=Bicubic(2), min_face_size=6)
+    engine.min_face_size = 50
+    follows.detect(image)
+    assert (FixedFace.asked, follows.min_face_size) == (100, 50)
+    given.detect(image)
+    assert (FixedFace.asked, given.min_face_size) == (12, 6)
+    given.min_face_size = 10
+    given.detect(image)
+    assert FixedFace.asked == 20
+    with pytest.raises(PreprocError, match="above 0"):
+        given.min_face_size = -1
+
+
 def test_a_list_of_unequal_pictures_gives_what_each_gives_alone(face_engine, portrait):
     image = Image.fromarray(portrait)
     pictures = [
