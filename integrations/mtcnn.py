@@ -67,12 +67,12 @@ class MTCNN:
             min_face_size: smallest face looked for, in source px; None is the engine's own, also
                 where that changes later.
             channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
-            options: for ``facenet_pytorch.MTCNN``, when one is made.
+            options: for ``facenet_pytorch.MTCNN``, when one is made; those of its crops aside.
 
         Raises:
             PreprocError: facenet-pytorch is not installed, the engine is none, options are given
-                for a detector that exists, the smallest face is not above 0, or enhancer or order
-                of channels cannot be used.
+                for a detector that exists, or options of crops, the smallest face is not above 0,
+                or enhancer or order of channels cannot be used.
         """
         require_usable(enhancer, channel_order)
         if engine is not None:
@@ -151,7 +151,15 @@ def _require_size(px: object) -> None:
         raise PreprocError(f"min_face_size must be a number of px above 0, but is {px!r}.")
 
 
+_OF_CROPS = ("image_size", "margin", "post_process", "keep_all", "selection_method")
+
+
 def _make(options: dict[str, object]) -> Engine:
+    if of_crops := [name for name in options if name in _OF_CROPS]:
+        raise PreprocError(
+            f"{', '.join(of_crops)} would change nothing, because detect finds all faces and cuts "
+            "none out; to cut them out, make a facenet_pytorch.MTCNN, and give it as the engine."
+        )
     with importing("facenet-pytorch", "pip install '.[mtcnn]' in the checkout"):
         import facenet_pytorch  # noqa: PLC0415 - the engine is imported only when used
     engine: Engine = facenet_pytorch.MTCNN(**options)

@@ -256,6 +256,18 @@ def test_faces_below_the_window_need_an_enhancer_that_enlarges(face_engine, port
     assert box[3] - box[1] < 12
 
 
+def test_options_of_crops_are_refused_and_those_of_detection_count(portrait):
+    facenet = pytest.importorskip("facenet_pytorch")
+    options = set(inspect.signature(facenet.MTCNN).parameters)
+    effective = {"min_face_size", "thresholds", "factor", "select_largest", "device"}
+    for name in options - effective:
+        with pytest.raises(PreprocError, match=f"{name} would change nothing"):
+            mtcnn.MTCNN(**{name: True})
+    made = mtcnn.MTCNN(thresholds=[0.6, 0.7, 1.0], factor=0.7, select_largest=False, device="cpu")
+    assert (made.engine.factor, made.engine.select_largest) == (0.7, False)
+    assert len(made.detect(portrait).boxes) == 0  # none is that sure
+
+
 def test_impossible_smallest_face_is_a_sentence():
     for size in (0, "20", float("nan")):
         with pytest.raises(PreprocError, match=f"px above 0, but is {size!r}"):
