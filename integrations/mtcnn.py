@@ -46,7 +46,11 @@ class MTCNN:
     ``MTCNN(mine, enhancer=Enhancer())`` uses one that exists, and leaves it as it is. Only
     ``detect`` is here, and its answer is one `Faces`, with ``boxes``, ``probabilities`` and
     ``landmarks``; for no face they are empty, not None. Coordinates are those that the engine
-    would give: it counts px from 1.
+    would give: it counts px from 1. Its own ``extract``, which cuts faces out, takes None for no
+    face::
+
+        faces = detector.detect(image)
+        crops = mine.extract(image, faces.boxes if len(faces.boxes) else None, None)
     """
 
     def __init__(

@@ -154,6 +154,18 @@ def test_no_face_has_the_shapes_of_faces(face_engine, shape):
     assert {part.dtype for part in faces} == {np.dtype(np.float32)}
 
 
+@pytest.mark.parametrize("keep_all", [False, True])
+def test_the_engine_cuts_out_what_was_found(portrait, keep_all):
+    mine = pytest.importorskip("facenet_pytorch").MTCNN(keep_all=keep_all)
+    detector = mtcnn.MTCNN(mine)
+    for image, shape in ((portrait, (3, 160, 160)), (np.full_like(portrait, 128), None)):
+        faces = detector.detect(image)
+        crops = mine.extract(image, faces.boxes if len(faces.boxes) else None, None)
+        assert (None if crops is None else crops.shape[-3:]) == shape
+    found = detector.detect(portrait).boxes
+    np.testing.assert_array_equal(mine.extract(portrait, found, None), mine(portrait))
+
+
 def test_every_kind_of_input_gives_the_same_faces(face_engine, portrait, tmp_path):
     image = Image.fromarray(portrait).resize((128, 128), Image.Resampling.BICUBIC)
     detector = mtcnn.MTCNN(face_engine)
