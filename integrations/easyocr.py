@@ -350,12 +350,14 @@ class Reader:
         target = min(mag_ratio * min(1.0, max_scale) * longest, canvas_size)
         largest = longest * sqrt(max_pixels / (rgb.shape[0] * rgb.shape[1]))
         if target > largest:
+            enlarged = self.enhancer is not None and not isinstance(self.enhancer, Regions)
             warnings.warn(
-                f"Text is looked for at {largest / longest:.2f} of the enlarged size, because the "
-                f"detector would need more memory than for {max_pixels / 1e6:.3g} million px; "
-                "raise max_pixels=, or enhance only where text is, with enhancer=Regions(...).",
+                f"Text is looked for at {largest / longest:.2f} of the "
+                f"{'enlarged' if enlarged else 'given'} size, because the detector would need more "
+                f"memory than for {max_pixels / 1e6:.3g} million px; raise max_pixels="
+                f"{', or enhance only where text is, with enhancer=Regions(...)' * enlarged}.",
                 DetectionSizeWarning,
-                stacklevel=2,
+                stacklevel=4,  # where readtext is called
             )
             target = largest
         shrunk = shrink(rgb, target / longest)

@@ -376,14 +376,25 @@ def test_the_detector_is_spared_what_would_fill_the_memory():
     engine = FixedText([[10, 60, 0, 50]])
     reader = easyocr.Reader(engine, enhancer=Bicubic(4))
     picture = np.zeros((50, 100, 3), np.uint8)
-    with pytest.warns(easyocr.DetectionSizeWarning, match="0.25 of the enlarged size"):
+    with pytest.warns(easyocr.DetectionSizeWarning, match="0.25 of the enlarged size") as caught:
         words = reader.readtext(picture, max_pixels=5_000)
+    assert "Regions" in str(caught[0].message)
+    assert caught[0].filename == __file__
     assert engine.seen.shape == (50, 100, 3)
     assert rectangle(words[0]) == [10, 0, 60, 50]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         reader.readtext(picture, max_scale=4, max_pixels=80_000)
     assert engine.seen.shape == (200, 400, 3)
+
+
+@pytest.mark.parametrize("enhancer", [None, Regions(Bicubic(4))], ids=str)
+def test_the_detector_is_spared_what_would_fill_the_memory_without_enlargement(enhancer):
+    reader = easyocr.Reader(FixedText([[10, 60, 0, 50]]), enhancer=enhancer)
+    with pytest.warns(
+        easyocr.DetectionSizeWarning, match=r"at 0.5\d of the given size.*raise max_pixels=\.$"
+    ):
+        reader.readtext(np.zeros((50, 100, 3), np.uint8), max_pixels=1_300)
 
 
 @pytest.mark.parametrize("name", ["canvas_size", "mag_ratio", "max_scale", "max_pixels"])
