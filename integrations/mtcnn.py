@@ -15,8 +15,10 @@ from numbers import Real
 from typing import Any, Protocol, overload
 
 import numpy as np
+from torch import Tensor
 
 from integrations.engines import importing, refuse_options, require_engine
+from integrations.inputs import is_batch
 from integrations.protocols import ArrayEnhancer, Faces, RgbArray
 from integrations.view import View, look, require_usable
 from preproc.errors import ImageError, PreprocError
@@ -116,7 +118,8 @@ class MTCNN:
         Args:
             image: path, bytes, PIL image, array or tensor, the same answer for each; or a
                 list of these, of any sizes. A list is enhanced and searched one by one, so that
-                only one enlarged picture is in memory.
+                only one enlarged picture is in memory. Tensors are (C, H, W), as everywhere here,
+                and not (H, W, C), as the engine takes them.
 
         Returns:
             Faces in the engine's order, its largest first by default; a list for a list.
@@ -126,6 +129,12 @@ class MTCNN:
         """
         if isinstance(image, (list, tuple)):
             return [self._nth(number, item) for number, item in enumerate(image)]
+        if is_batch(image):
+            last = isinstance(image, Tensor) and image.shape[1] > 4  # channels, as for the engine
+            raise ImageError(
+                f"Several pictures must be a list, but these are a batch of shape "
+                f"{tuple(image.shape)}; pass list({'batch.cpu().numpy()' if last else 'batch'})."
+            )
         return self._detect(image)
 
     def _nth(self, number: int, image: object) -> Faces:

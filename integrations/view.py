@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from integrations.inputs import one_picture
 from integrations.protocols import ArrayEnhancer, ListEnhancer, RgbArray
-from preproc.errors import ImageError, ModelError, PreprocError
+from preproc.errors import ModelError, PreprocError
 from preproc.images import ChannelOrder, decode
 from preproc.samples import from_float, to_float
 
@@ -188,10 +189,8 @@ def _require_enhancer(enhancer: object) -> None:
 
 def _rgb(image: object, channel_order: ChannelOrder) -> RgbArray:
     """One picture of any kind as 8-bit RGB; grey is given three times."""
-    picture = decode(image, channel_order)
+    picture = decode(one_picture(image), channel_order)
     color = picture.color
-    if len(color) != 1:
-        raise ImageError(f"This takes one picture at a time, but got a batch of {len(color)}.")
     if picture.alpha is not None:
         color = _on_ground(to_float(color), to_float(picture.alpha))
     samples = color if color.dtype == torch.uint8 else from_float(to_float(color), torch.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -14,11 +15,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from integrations import easyocr, mtcnn, rapidocr
 from integrations.mtcnn import FaceSizeWarning
 from integrations.view import Regions, look
+from preproc import png16
 from preproc.errors import ImageError, ModelError, PreprocError
 
 
@@ -916,6 +919,66 @@ def test_an_enhancer_of_bgr_arrays_is_refused():
 
 def test_nothing_visible_is_a_blank_picture():
     assert (look(np.zeros((4, 5, 4), np.uint8), None).rgb == 255).all()
+
+
+ADAPTERS = {
+    "easyocr": lambda: easyocr.Reader(FixedText()).readtext,
+    "rapidocr": lambda: rapidocr.Reader(Flagged()).readtext,
+    "mtcnn": lambda: mtcnn.MTCNN(FixedFace()).detect,
+}
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize(
+    "several",
+    [
+        np.zeros((2, 40, 50, 3), np.uint8),
+        torch.zeros(2, 3, 40, 50),
+        torch.zeros(2, 40, 50, 3),
+        torch.zeros(0, 3, 40, 50),
+    ],
+    ids=lambda several: f"{type(several).__name__} {tuple(several.shape)}",
+)
+def test_what_to_do_with_a_batch_is_a_sentence_that_works(adapter, several):
+    answer = ADAPTERS[adapter]()
+    shape = re.escape(str(tuple(several.shape)))
+    with pytest.raises(ImageError, match=rf"batch of .*{shape}; ") as caught:
+        answer(several)
+    advice = str(caught.value).rpartition("; ")[2]
+    if adapter == "mtcnn":
+        given = eval(advice.removeprefix("pass ").removesuffix("."), {"batch": several})
+        assert [len(faces.boxes) for faces in answer(given)] == [1] * len(several)
+    else:
+        assert advice == "loop over them."
+
+
+def test_a_batch_of_one_is_its_picture():
+    picture = np.arange(120, dtype=np.uint8).reshape(4, 10, 3)
+    for one in (picture[None], torch.from_numpy(picture).permute(2, 0, 1)[None]):
+        np.testing.assert_array_equal(look(one, None).rgb, picture)
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_nothing_is_offered_that_would_be_refused(adapter):
+    answer = ADAPTERS[adapter]()
+    with pytest.raises(ImageError, match=r"an array or a tensor\.$"):
+        answer(7)
+    if adapter != "mtcnn":
+        with pytest.raises(ImageError, match="a list of 2; loop over them"):
+            answer(["a.png", "b.png"])
+
+
+def test_files_of_16_bits_are_the_same_picture_everywhere_without_a_word(tmp_path, rng):
+    deep = rng.integers(0, 2**16, (9, 11, 3), np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
+    data = png16.write(np.rot90(deep), {"exif": exif})
+    path = tmp_path / "deep.png"
+    path.write_bytes(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for given in (path, str(path), data, deep):
+            np.testing.assert_array_equal(look(given, None).rgb, np.rint(deep / 257))
 
 
 @pytest.mark.parametrize("given", [b"no image", 7, "/nowhere/at/all.png"])
