@@ -968,6 +968,12 @@ def test_nothing_is_offered_that_would_be_refused(adapter):
             answer(["a.png", "b.png"])
 
 
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_urls_are_not_fetched(adapter):
+    with pytest.raises(ImageError, match=r"not fetched, but https://example\.com/a\.jpg is one"):
+        ADAPTERS[adapter]()("https://example.com/a.jpg")
+
+
 def test_files_of_16_bits_are_the_same_picture_everywhere_without_a_word(tmp_path, rng):
     deep = rng.integers(0, 2**16, (9, 11, 3), np.uint16)
     exif = Image.Exif()
