@@ -46,22 +46,22 @@ def refuse_options(kind: str, options: Mapping[str, object]) -> None:
         )
 
 
-def require_engine(engine: Engine | None, name: str, instead: str, *methods: str) -> Engine:
+def require_engine(engine: Engine | None, name: str, instead: str, *parts: str) -> Engine:
     """Refuse what is no engine, where an adapter is made rather than at the first picture.
 
     Args:
         engine: what was given for one.
         name: its class, such as ``"facenet_pytorch.MTCNN"``.
         instead: what to do where none exists.
-        methods: what is called on an engine.
+        parts: the attributes of it that are used.
 
     Returns:
         The engine.
 
     Raises:
-        PreprocError: it lacks a method, or is a class.
+        PreprocError: it lacks one of them, or is a class.
     """
-    lacking = [m for m in methods if not callable(getattr(engine, m, None))]
+    lacking = [part for part in parts if not hasattr(engine, part)]
     if engine is None or isinstance(engine, type) or lacking:
         raise PreprocError(
             f"The engine must be a {name}, but {short(engine)} was given; {instead}."

@@ -82,13 +82,12 @@ class MTCNN:
         """
         require_usable(enhancer, channel_order)
         if engine is not None:
-            require_engine(engine, "facenet_pytorch.MTCNN", _INSTEAD, "detect")
+            require_engine(engine, "facenet_pytorch.MTCNN", _INSTEAD, "detect", "min_face_size")
             refuse_options("detector", options)
         self.engine = _make(options) if engine is None else engine
         self.enhancer, self.channel_order = enhancer, channel_order
-        if min_face_size is not None:
-            _require_size(min_face_size)
         self._smallest = min_face_size
+        _require_size(self.min_face_size)
         if enhancer is not None and enhancer.scale == 1 and self.min_face_size < WINDOW:
             warnings.warn(
                 f"The enhancer returns to the input size, and MTCNN looks through a window of "

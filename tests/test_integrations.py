@@ -865,6 +865,7 @@ def test_regions_need_an_enhancer(given):
         (rapidocr.Reader, Flagged),
         (mtcnn.MTCNN, 160),
         (mtcnn.MTCNN, FixedFace),
+        (mtcnn.MTCNN, FixedText()),
     ],
     ids=str,
 )
