@@ -23,14 +23,14 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from preproc.bench import Timing, parse_size
-from preproc.devices import choose_device, choose_dtype
+from preproc.execution.devices import choose_device, choose_dtype
+from preproc.execution.memory import keep_heap
+from preproc.execution.strips import STRIP_PIXELS, Strips, strip_pixels
 from preproc.manifest import entries
-from preproc.memory import keep_heap
 from preproc.networks import find
 from preproc.networks.blocks import SubPixel
 from preproc.networks.cajnn import CAJNN, DenseBlock
 from preproc.networks.convolution import Conv2d, ResidualConv2d
-from preproc.strips import STRIP_PIXELS, Strips, strip_pixels
 from preproc.weights import load_network
 
 

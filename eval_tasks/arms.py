@@ -214,7 +214,7 @@ def _peer(name: str, device: str | None) -> Arm:
         raise PreprocError(
             f"--arm needs {error.name or error}: pip install '.[eval]' in the checkout."
         ) from error
-    from preproc.devices import choose_device  # noqa: PLC0415
+    from preproc.execution.devices import choose_device  # noqa: PLC0415
 
     where = choose_device(device)
     path = realesrgan.weights_file() if name == REALESRGAN else Path(name)

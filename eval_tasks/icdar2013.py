@@ -39,8 +39,8 @@ from eval_tasks.word_sheet import Sample, draw
 from preproc import __version__
 from preproc.degrade import Pixels
 from preproc.files import require_writable
+from preproc.pictures.saving import save
 from preproc.reports import versions, write_csv, write_json
-from preproc.saving import save
 
 BOTH = " or input"
 """Added to an arm's name where the input is read, too, and the surer of the readings counts."""
@@ -154,7 +154,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _wants_cuda(device: str | None) -> bool:
-    from preproc.devices import choose_device  # noqa: PLC0415 - parsing alone needs no torch
+    from preproc.execution.devices import choose_device  # noqa: PLC0415 - parsing alone needs no torch
 
     return choose_device(device).type == "cuda"
 

@@ -13,8 +13,8 @@ from eval_tasks.console import error_console
 from eval_tasks.progress import progress_bar
 from preproc.degrade import Pixels, mod_crop
 from preproc.errors import ImageError
-from preproc.opening import open_picture
-from preproc.pil_modes import to_rgb
+from preproc.pictures.opening import open_picture
+from preproc.pictures.pil_modes import to_rgb
 from preproc.plan import picture_extensions
 
 

@@ -129,7 +129,7 @@ class _Pages:
     def __init__(
         self, images: Mapping[str, Path], readings: Readings, device: str | None, *, regions: bool
     ) -> None:
-        from preproc.devices import choose_device  # noqa: PLC0415 - parsing alone needs no torch
+        from preproc.execution.devices import choose_device  # noqa: PLC0415 - parsing alone needs no torch
 
         self._images, self._readings, self._regions = images, readings, regions
         self._texts = {name: path.with_suffix(".txt") for name, path in images.items()}

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from preproc.degrade import Pixels
 from preproc.errors import ModelError
-from preproc.runtime import Runtime
-from preproc.tiles import run_tiles
-from preproc.tiling import TilePolicy
+from preproc.execution.runtime import Runtime
+from preproc.execution.tiles import run_tiles
+from preproc.execution.tiling import TilePolicy
 
 TILE, OVERLAP = 512, 32
 """Longest side of a tile and overlap in LR px, where a network says that it bears tiles."""

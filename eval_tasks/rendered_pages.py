@@ -27,8 +27,8 @@ from eval_tasks.own_pictures import find_pictures, pixels
 from preproc.degrade import Pixels
 from preproc.errors import OutputError
 from preproc.files import require_writable
+from preproc.pictures.saving import save
 from preproc.reports import write_text
-from preproc.saving import save
 from preproc.training.text import any_colour, contrasting_colour, random_font
 
 SIZE = 768

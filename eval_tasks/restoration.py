@@ -33,7 +33,7 @@ from preproc.degrade import Pixels, bicubic_down, bicubic_up, jpeg, mod_crop
 from preproc.errors import ImageError, ModelError
 from preproc.metrics import PROTOCOLS, Protocol
 from preproc.networks import find
-from preproc.pil_modes import to_rgb
+from preproc.pictures.pil_modes import to_rgb
 from preproc.plan import picture_extensions
 from preproc.reports import Value, require_report_files, versions, write_csv, write_json
 

@@ -185,7 +185,7 @@ def search(runs: Mapping[str, Run], images: Mapping[str, Path], device: str | No
 
 def device_of_engine(device: str | None) -> str:
     """What reports call the device that is asked for; by default CUDA where it is there."""
-    from preproc.devices import choose_device  # noqa: PLC0415 - scoring alone needs no torch
+    from preproc.execution.devices import choose_device  # noqa: PLC0415 - scoring alone needs no torch
 
     return device_name(choose_device(device))
 
@@ -196,7 +196,7 @@ def make_engine(settings: Settings, device: str | None) -> Engine:
     Raises:
         PreprocError: facenet-pytorch is not installed.
     """
-    from preproc.devices import choose_device  # noqa: PLC0415 - scoring alone needs no torch
+    from preproc.execution.devices import choose_device  # noqa: PLC0415 - scoring alone needs no torch
 
     made = MTCNN(
         thresholds=list(settings.thresholds),

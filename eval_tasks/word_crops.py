@@ -8,8 +8,8 @@ from pathlib import Path
 from eval_tasks.evaluators.icdar2013 import read_ground_truth
 from preproc.degrade import Pixels
 from preproc.errors import ImageError
-from preproc.opening import open_picture
-from preproc.pil_modes import to_rgb
+from preproc.pictures.opening import open_picture
+from preproc.pictures.pil_modes import to_rgb
 
 GROUND_TRUTH = "Challenge2_Test_Task3_GT.txt"
 CROPS = "Challenge2_Test_Task3_Images"

@@ -46,10 +46,10 @@ from eval_tasks.evaluators.wider_files import read_truth
 from eval_tasks.progress import progress_bar
 from preproc import EnhanceTransform
 from preproc.degrade import mod_crop
-from preproc.devices import choose_device
 from preproc.errors import ImageError, PreprocError
+from preproc.execution.devices import choose_device
 from preproc.files import require_writable
-from preproc.pil_modes import to_rgb
+from preproc.pictures.pil_modes import to_rgb
 from preproc.reports import versions, write_json
 
 REDUCTION = 4

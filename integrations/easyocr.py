@@ -20,7 +20,7 @@ from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.text_lines import GreyArray, grey_line, is_upright, sheet_of, shrink
 from integrations.view import Points, Regions, View, enlarge, look, require_usable
 from preproc.errors import PreprocError
-from preproc.images import ChannelOrder
+from preproc.pictures.images import ChannelOrder
 
 LINE_HEIGHT = 64
 """Height in px at which EasyOCR's recognisers read a line."""

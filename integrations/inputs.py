@@ -13,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from preproc.errors import ImageError
-from preproc.opening import depth_of, open_picture
+from preproc.pictures.opening import depth_of, open_picture
 
 
 def one_picture(image: object) -> object:
-    """The picture, for `preproc.images.decode`; of a batch of one its picture, and files opened.
+    """The picture, for `preproc.pictures.images.decode`; of a batch of one its picture, and files opened.
 
     Opened here, files with more than 8 bits a colour get no `DepthWarning`: engines see 8 in any
     case, so that there is nothing to be done about it.

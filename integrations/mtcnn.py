@@ -22,7 +22,7 @@ from integrations.inputs import is_batch
 from integrations.protocols import ArrayEnhancer, Faces, RgbArray
 from integrations.view import View, look, require_usable
 from preproc.errors import ImageError, PreprocError
-from preproc.images import ChannelOrder
+from preproc.pictures.images import ChannelOrder
 
 WINDOW = 12.0
 """Side in px of the first network's window."""

@@ -12,7 +12,7 @@ from integrations.engines import importing, refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.text_lines import level, shrink
 from integrations.view import Points, enlarge, look, require_usable
-from preproc.images import ChannelOrder
+from preproc.pictures.images import ChannelOrder
 
 
 class Engine(Protocol):

@@ -14,7 +14,7 @@ from torch import Tensor
 from integrations.inputs import one_picture
 from integrations.protocols import ArrayEnhancer, ListEnhancer, RgbArray
 from preproc.errors import ModelError, PreprocError
-from preproc.images import ChannelOrder, decode
+from preproc.pictures.images import ChannelOrder, decode
 from preproc.samples import from_float, to_float
 
 Points = NDArray[np.float64]

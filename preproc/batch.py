@@ -14,8 +14,8 @@ from PIL import Image
 
 from preproc.errors import PreprocError
 from preproc.files import DiskFullError
-from preproc.formats import format_named, holding_mode, require_size
-from preproc.opening import DepthWarning, depth_of, open_picture
+from preproc.pictures.formats import format_named, holding_mode, require_size
+from preproc.pictures.opening import DepthWarning, depth_of, open_picture
 from preproc.plan import Failure, Job
 
 Loaded: TypeAlias = Image.Image | bytes
@@ -193,7 +193,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"The file cannot be read: {error.strerror}."
     # Imported here, for planning needs no torch; after an error of torch's own it is there.
-    from preproc.memory import is_full_memory  # noqa: PLC0415
+    from preproc.execution.memory import is_full_memory  # noqa: PLC0415
 
     if is_full_memory(error):
         return _FULL_MEMORY

@@ -22,7 +22,7 @@ from torch.backends import cudnn
 
 from preproc.contenders import Contender, Part, photograph
 from preproc.errors import ModelError
-from preproc.memory import is_full_memory
+from preproc.execution.memory import is_full_memory
 from preproc.reports import versions
 
 Clock = Literal["wall", "cpu"]

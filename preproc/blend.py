@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from preproc.execution.tiling import Span
 from preproc.resize import BICUBIC_REACH, imresize
 from preproc.samples import from_float, to_float
-from preproc.tiling import Span
 
 _BAND_PIXELS = 2**15  # of the picture at a time, so that its enlargement in float is never whole
 

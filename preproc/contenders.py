@@ -20,13 +20,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from preproc.devices import choose_dtype
 from preproc.enhancer import Enhancer
+from preproc.execution.devices import choose_dtype
+from preproc.execution.runtime import Runtime
+from preproc.execution.strips import Splittable, Strips, strip_pixels
 from preproc.manifest import entries
 from preproc.networks import ModelDescriptor, find
-from preproc.runtime import Runtime
 from preproc.samples import from_float, to_float
-from preproc.strips import Splittable, Strips, strip_pixels
 from preproc.weights import load_network, save_state
 
 Part = Literal["network", "stage"]

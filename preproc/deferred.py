@@ -99,7 +99,7 @@ class DeferredEnhancer:
         """Enhance samples.
 
         Args:
-            pictures: (N, C, H, W) each, of any sizes, as `preproc.images.Picture.color` holds them.
+            pictures: (N, C, H, W) each, of any sizes, as `preproc.pictures.images.Picture.color` holds them.
 
         Returns:
             (N, C, scale*H, scale*W) each, of the same dtype, on the CPU.

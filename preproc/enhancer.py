@@ -23,23 +23,23 @@ from torch import Tensor, nn
 
 from preproc.blend import blend
 from preproc.box import Box
-from preproc.devices import choose_device, choose_dtype
-from preproc.ensemble import geometric_self_ensemble
 from preproc.errors import ImageError, ModelError
-from preproc.images import ChannelOrder, Picture, decode
-from preproc.layerwise import Layerwise, large_layerwise
-from preproc.memory import explain_full_memory
+from preproc.execution.devices import choose_device, choose_dtype
+from preproc.execution.ensemble import geometric_self_ensemble
+from preproc.execution.layerwise import Layerwise, large_layerwise
+from preproc.execution.memory import explain_full_memory
+from preproc.execution.runtime import Runtime
+from preproc.execution.strips import Splittable, Strips, strip_pixels
+from preproc.execution.tiles import Apply, run_tiles
+from preproc.execution.tiling import TilePolicy
 from preproc.networks import ModelDescriptor, SizeRule, Tiling, find
 from preproc.networks.masking import install_masks
 from preproc.networks.steps import Stepwise
+from preproc.pictures.images import ChannelOrder, Picture, decode
 from preproc.progress import Progress
 from preproc.regions import RegionPlan, plan_regions
 from preproc.resize import BICUBIC_REACH, imresize
-from preproc.runtime import Runtime
 from preproc.samples import from_float
-from preproc.strips import Splittable, Strips, strip_pixels
-from preproc.tiles import Apply, run_tiles
-from preproc.tiling import TilePolicy
 from preproc.weights import load_network
 
 TILE = 512
@@ -61,14 +61,14 @@ class Enhancer:
     tensor (C, H, W) or (N, C, H, W), the bytes of a file, or a list of these of any sizes; a path
     gives a PIL image. Out comes the same kind, mode, dtype and device; grey stays grey, 16 bits
     stay 16 bits, alpha is resized apart, ICC profile, DPI and EXIF are kept, and a picture that
-    EXIF says is rotated comes out upright. `preproc.images.decode` has the details.
+    EXIF says is rotated comes out upright. `preproc.pictures.images.decode` has the details.
 
     Pictures are cut into tiles on the host and never on the device as a whole, and with
     ``to_input_size`` the enlarged picture is never held as a whole, either. Networks that pool over
     the whole picture (CISRNet) get it whole, or layer by layer where it is large, unless ``tile``
     is given. When memory runs out, tiles are halved; when a reduced-precision dtype gives NaN or
     infinity, that and all that follows is computed in float32, with a
-    `preproc.runtime.PrecisionWarning`. May be called from several threads.
+    `preproc.execution.runtime.PrecisionWarning`. May be called from several threads.
 
     In a list, pictures of one size go through the network together, and so do small ones (up to
     128 px a side, 512 on a GPU) of nearly the same size where the network is `maskable`. Either way
@@ -129,10 +129,10 @@ class Enhancer:
             batch_size: most small pictures or tiles at a time.
             channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
             strips: whether the tail of a tile and its return to the input's size are computed in
-                strips (`preproc.strips`); False computes each at once and keeps the enlarged
+                strips (`preproc.execution.strips`); False computes each at once and keeps the enlarged
                 picture on the host, for comparison.
             layerwise: whether a network that pools over the whole picture runs layer by layer
-                (`preproc.layerwise`): always, never, or by default where the picture is large. The
+                (`preproc.execution.layerwise`): always, never, or by default where the picture is large. The
                 answer is the same.
             fast: whether the network runs in its form for inference
                 (`preproc.networks.inference`), and small batches of one shape as CUDA graphs;

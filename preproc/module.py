@@ -7,9 +7,9 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from preproc.errors import ImageError
+from preproc.execution.tiles import pad
 from preproc.networks import find
 from preproc.resize import imresize
-from preproc.tiles import pad
 from preproc.weights import load_network
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from preproc import heif
 from preproc.errors import OutputError
-from preproc.formats import FileFormat, format_named, format_names, writable_format
+from preproc.pictures import heif
+from preproc.pictures.formats import FileFormat, format_named, format_names, writable_format
 
 _NOT_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
 """Formats Pillow recognises but cannot draw without another program or a plug-in."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from preproc.box import Box
 from preproc.errors import ImageError
-from preproc.tiling import TilePolicy
+from preproc.execution.tiling import TilePolicy
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves  # by which torchvision's v2 goes th
 from preproc.cache import PictureCache
 from preproc.deferred import DeferredEnhancer, EnhancerOptions, InWorker
 from preproc.errors import ImageError, PreprocError
-from preproc.images import Picture, decode
+from preproc.pictures.images import Picture, decode
 
 try:
     from torchvision import tv_tensors

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from preproc import cli, formats, heif
+from preproc import cli
 from preproc.cli import enhance_command
 from preproc.errors import ModelError
+from preproc.pictures import formats, heif
 
 ROOT = Path(__file__).parents[1]
 
@@ -350,7 +351,7 @@ class TestWithANetwork:
     ) -> None:
         import numpy as np
 
-        from preproc import png16
+        from preproc.pictures import png16
 
         source, out = tmp_path / "in", tmp_path / "out"
         source.mkdir()

@@ -7,8 +7,9 @@ import pytest
 import torch
 from conftest import photograph as bytes_of
 
-from preproc import Enhancer, host_copy
-from preproc.devices import choose_device
+from preproc import Enhancer
+from preproc.execution import host_copy
+from preproc.execution.devices import choose_device
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 

@@ -10,11 +10,11 @@ from importlib.util import find_spec
 import pytest
 import torch
 
+from preproc.execution.strips import Strips
 from preproc.networks import cajnn
 from preproc.networks.cajnn import CAJNN, RRDB, DenseBlock
 from preproc.networks.dense import can_fuse
 from preproc.networks.inference import inference_form
-from preproc.strips import Strips
 
 COMPARE = """
 import torch

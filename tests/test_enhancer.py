@@ -12,16 +12,17 @@ import torch.nn.functional as F
 from conftest import Tiny, tiled_difference
 from PIL import Image
 
-from preproc import Enhancer, EnhancerModule, ensemble
+from preproc import Enhancer, EnhancerModule
 from preproc.errors import ImageError, ModelError
-from preproc.memory import DeviceMemoryError
+from preproc.execution import ensemble
+from preproc.execution.memory import DeviceMemoryError
+from preproc.execution.runtime import PrecisionWarning, Runtime
+from preproc.execution.tiles import stack
 from preproc.networks import ModelDescriptor, Tiling, find, register
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.networks.masking import install_masks
 from preproc.resize import imresize
-from preproc.runtime import PrecisionWarning, Runtime
-from preproc.tiles import stack
 from preproc.weights import load_network, save_state
 
 

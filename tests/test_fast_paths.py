@@ -15,8 +15,9 @@ from torch import _dynamo as dynamo
 from torch import nn
 
 from preproc import Enhancer
-from preproc.devices import choose_dtype
 from preproc.errors import ModelError
+from preproc.execution.devices import choose_dtype
+from preproc.execution.runtime import PrecisionWarning, Runtime
 from preproc.manifest import shipped_folder
 from preproc.networks import find
 from preproc.networks.blocks import SubPixel
@@ -25,7 +26,6 @@ from preproc.networks.cisrnet import CISRNet
 from preproc.networks.convolution import Conv2d, ResidualConv2d, _can_fuse
 from preproc.networks.inference import inference_form
 from preproc.networks.precision import Float32Conv2d
-from preproc.runtime import PrecisionWarning, Runtime
 from preproc.weights import save_state
 
 CPU = torch.device("cpu")
@@ -284,7 +284,7 @@ def test_infinite_values_are_computed_again_by_the_network_proper():
 
 
 def test_cpus_without_bfloat16_units_take_float32(monkeypatch):
-    monkeypatch.setattr("preproc.devices._cpu_features", lambda: {"avx2", "avx512_f"})
+    monkeypatch.setattr("preproc.execution.devices._cpu_features", lambda: {"avx2", "avx512_f"})
     assert choose_dtype(CPU, None, (torch.bfloat16,)) == torch.float32
-    monkeypatch.setattr("preproc.devices._cpu_features", lambda: {"avx2", "amx_bf16"})
+    monkeypatch.setattr("preproc.execution.devices._cpu_features", lambda: {"avx2", "amx_bf16"})
     assert choose_dtype(CPU, None, (torch.bfloat16,)) == torch.bfloat16

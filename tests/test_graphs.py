@@ -8,8 +8,8 @@ import logging
 import pytest
 import torch
 
-from preproc import graphs
-from preproc.graphs import MOST_GRAPHS, MOST_PIXELS, Graphs
+from preproc.execution import graphs
+from preproc.execution.graphs import MOST_GRAPHS, MOST_PIXELS, Graphs
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_what_cannot_be_captured_runs_as_before(made, monkeypatch, caplog):
 
     monkeypatch.setattr(graphs, "_Graph", fail)
     run = Graphs(lambda batch: batch + 1)
-    with caplog.at_level(logging.INFO, "preproc.graphs"):
+    with caplog.at_level(logging.INFO, "preproc.execution.graphs"):
         for _ in range(6):
             assert run(torch.zeros(1, 3, 2, 2)).eq(1).all()
     assert len(caplog.records) == 1

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from preproc import batch, heif
+from preproc import batch
 from preproc.errors import ImageError
-from preproc.images import DepthWarning, Picture, decode
+from preproc.pictures import heif
+from preproc.pictures.images import DepthWarning, Picture, decode
 from preproc.plan import Job, make_plan, picture_extensions
 
 pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")

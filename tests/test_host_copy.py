@@ -7,10 +7,10 @@ from threading import Event
 import pytest
 import torch
 
-from preproc import host_copy
-from preproc.host_copy import AsyncHostCopy
-from preproc.tiles import run_tiles
-from preproc.tiling import TilePolicy
+from preproc.execution import host_copy
+from preproc.execution.host_copy import AsyncHostCopy
+from preproc.execution.tiles import run_tiles
+from preproc.execution.tiling import TilePolicy
 
 
 class Arrival:

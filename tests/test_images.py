@@ -9,10 +9,10 @@ import torch
 from PIL import Image, ImageCms, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
-from preproc import png16
 from preproc.errors import ImageError
-from preproc.images import DepthWarning, decode
-from preproc.opening import Depth, depth_of
+from preproc.pictures import png16
+from preproc.pictures.images import DepthWarning, decode
+from preproc.pictures.opening import Depth, depth_of
 
 MODES = ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"]
 MODES += ["LAB", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"]
@@ -413,7 +413,7 @@ def test_sixteen_bit_colour_png_bytes_stay_sixteen_bit(rng, profile, channels):
     assert [round(v) for v in opened.info["dpi"]] == [300, 300]
 
 
-@pytest.mark.filterwarnings("ignore::preproc.opening.DepthWarning")
+@pytest.mark.filterwarnings("ignore::preproc.pictures.opening.DepthWarning")
 @pytest.mark.parametrize("channels", [2, 3])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_sixteen_bit_png_bytes_are_turned_as_their_path_is(rng, tmp_path, orientation, channels):

@@ -21,8 +21,8 @@ from PIL import Image, ImageDraw, ImageFont
 from integrations import easyocr, mtcnn, rapidocr
 from integrations.mtcnn import FaceSizeWarning
 from integrations.view import Regions, look
-from preproc import png16
 from preproc.errors import ImageError, ModelError, PreprocError
+from preproc.pictures import png16
 
 
 class Bicubic:

@@ -9,12 +9,12 @@ import torch
 from live_memory import LiveMemory
 
 from preproc import Enhancer
-from preproc.layerwise import BAND, LENGTH, Layerwise, large_layerwise
+from preproc.execution.layerwise import BAND, LENGTH, Layerwise, large_layerwise
+from preproc.execution.runtime import Runtime
 from preproc.networks import ModelDescriptor, Tiling, find, register
 from preproc.networks.cisrnet import CISRNet
 from preproc.networks.steps import Keep, Local, Stepwise
 from preproc.networks.steps import Pooled as PooledStep
-from preproc.runtime import Runtime
 from preproc.weights import save_state
 
 CPU = torch.device("cpu")

@@ -11,10 +11,10 @@ from PIL import Image
 from preproc import Enhancer
 from preproc.box import Box
 from preproc.errors import ImageError, ModelError, WeightsError
+from preproc.execution.tiling import TilePolicy
 from preproc.networks import ModelDescriptor, register
 from preproc.networks.cajnn import CAJNN
 from preproc.regions import plan_regions
-from preproc.tiling import TilePolicy
 from preproc.weights import save_state
 
 BOXES = [(3, 5, 33, 17), (40, 8, 71, 22), (90, 100, 131, 150), (0, 60, 9, 75), (60, 12, 88, 30)]

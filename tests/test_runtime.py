@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from preproc import devices
-from preproc.devices import DeviceWarning, choose_device, choose_dtype
-from preproc.ensemble import geometric_self_ensemble
 from preproc.errors import ModelError
-from preproc.memory import DeviceMemoryError, explain_full_memory
-from preproc.runtime import PrecisionWarning, Runtime
+from preproc.execution import devices
+from preproc.execution.devices import DeviceWarning, choose_device, choose_dtype
+from preproc.execution.ensemble import geometric_self_ensemble
+from preproc.execution.memory import DeviceMemoryError, explain_full_memory
+from preproc.execution.runtime import PrecisionWarning, Runtime
 
 CPU = torch.device("cpu")
 

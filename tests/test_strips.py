@@ -15,15 +15,15 @@ from live_memory import LiveMemory
 from preproc import Enhancer
 from preproc.enhancer import GPU_TILE
 from preproc.errors import WeightsError
+from preproc.execution.runtime import Runtime
+from preproc.execution.strips import Splittable, Strips
+from preproc.execution.tiles import stack
+from preproc.execution.tiling import TilePolicy
 from preproc.networks import find, register
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.masking import install_masks, masked
 from preproc.networks.registry import ModelDescriptor
 from preproc.resize import imresize
-from preproc.runtime import Runtime
-from preproc.strips import Splittable, Strips
-from preproc.tiles import stack
-from preproc.tiling import TilePolicy
 from preproc.weights import save_state
 
 

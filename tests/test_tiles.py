@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from preproc import tiles
 from preproc.errors import ModelError
-from preproc.memory import DeviceMemoryError
+from preproc.execution import tiles
+from preproc.execution.memory import DeviceMemoryError
+from preproc.execution.tiles import pad, run_tiles
+from preproc.execution.tiling import Span, TilePolicy
 from preproc.progress import advance
-from preproc.tiles import pad, run_tiles
-from preproc.tiling import Span, TilePolicy
 
 
 def nearest(x, inside=None):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eval_tasks.evaluators.wider import SUBSETS, Curve
 from preproc.errors import PreprocError
-from preproc.saving import save
+from preproc.pictures.saving import save
 
 _STYLES = ("-", "--", "-.", ":")
 

@@ -95,7 +95,7 @@ def bench(
     from preproc import bench as benchmark
     from preproc.contenders import PEER, has_peer, ours
     from preproc.contenders import peers as peer_contenders
-    from preproc.devices import choose_device
+    from preproc.execution.devices import choose_device
     from preproc.reports import require_report_files, write_json
 
     require_report_files(json_file)

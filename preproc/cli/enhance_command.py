@@ -32,7 +32,7 @@ _WHAT, _HOW, _FILES = "Enhancement", "Speed and memory", "Output files"
 
 
 class Format(StrEnum):
-    """The names that `preproc.formats` knows, here so that --help need not import it."""
+    """The names that `preproc.pictures.formats` knows, here so that --help need not import it."""
 
     PNG = "png"
     JPG = "jpg"
@@ -218,9 +218,9 @@ def enhance(
     """
     from preproc.batch import Summary
     from preproc.files import require_writable
-    from preproc.formats import format_named
+    from preproc.pictures.formats import format_named
+    from preproc.pictures.saving import save
     from preproc.plan import make_plan
-    from preproc.saving import save
 
     if skip_existing and overwrite:
         raise typer.BadParameter("--skip-existing and --overwrite exclude each other.")
@@ -321,7 +321,7 @@ def _report(summary: Summary, plan: Plan, seconds: float, console: Console) -> N
         parts.append(f"{summary.left} not tried")
     console.print(Text(f"{', '.join(parts)}, in {seconds:.1f} s."))
     if plan.unopened:
-        from preproc import heif
+        from preproc.pictures import heif
 
         extensions = {path.suffix.lower() for path in plan.unopened}
         files = "1 file was" if len(plan.unopened) == 1 else f"{len(plan.unopened)} files were"

@@ -28,8 +28,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 
 from preproc.degrade import MCU, bicubic_down, jpeg, mod_crop
 from preproc.errors import ImageError, RecipeError
-from preproc.images import upright
-from preproc.pil_modes import to_rgb
+from preproc.pictures.images import upright
+from preproc.pictures.pil_modes import to_rgb
 from preproc.training.degradation import Degradation
 from preproc.training.recipe import Data, Stage
 from preproc.training.text import text_picture

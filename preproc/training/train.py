@@ -26,8 +26,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from preproc.devices import choose_device, choose_dtype
 from preproc.errors import RecipeError, WeightsError
+from preproc.execution.devices import choose_device, choose_dtype
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from preproc.execution.tiles import Apply
+from preproc.execution.tiling import Span
 from preproc.networks.steps import Keep, Local, Pooled, Step, Stepwise
 from preproc.progress import advance, scaled
-from preproc.tiles import Apply
-from preproc.tiling import Span
 
 LIMIT = 2**21
 """Output px up to which an image goes through as a whole: about 5 GB for CISRNet in float32."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from preproc.errors import ModelError
-from preproc.graphs import Graphs
-from preproc.memory import DeviceMemoryError, is_full_memory, keep_heap
+from preproc.execution.graphs import Graphs
+from preproc.execution.memory import DeviceMemoryError, is_full_memory, keep_heap
 from preproc.networks.inference import inference_form
 from preproc.networks.masking import current_mask, masked
 
@@ -56,7 +56,7 @@ class Runtime:
             fast: whether to run the form for inference; False runs the network as it was trained.
             compiled: whether that form's repeated blocks are compiled when first used.
             graphs: whether small batches in that form, not compiled, run as CUDA graphs
-                (`preproc.graphs`), on a GPU. Not for networks that shrink their result, whose
+                (`preproc.execution.graphs`), on a GPU. Not for networks that shrink their result, whose
                 tables are cached and may be freed.
         """
         self.device, self.dtype, self.name = device, dtype, name

@@ -14,7 +14,7 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from preproc.memory import is_full_memory
+from preproc.execution.memory import is_full_memory
 
 _LARGE = 2**20  # values; with fewer, a thread takes longer to hear of them
 

@@ -14,9 +14,9 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from preproc import heif, png16
 from preproc.errors import ImageError
-from preproc.metadata import exif_of
+from preproc.pictures import heif, png16
+from preproc.pictures.metadata import exif_of
 
 _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 _BITS_PER_SAMPLE = 258  # a TIFF tag
@@ -37,7 +37,7 @@ class Depth:
 
     Attributes:
         bits: a colour.
-        whole: what reads all of them: Pillow, `preproc.png16` where Pillow gives 8, or nothing.
+        whole: what reads all of them: Pillow, `preproc.pictures.png16` where Pillow gives 8, or nothing.
     """
 
     bits: int

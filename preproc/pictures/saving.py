@@ -9,8 +9,8 @@ from PIL import Image, ImageCms
 
 from preproc.errors import OutputError
 from preproc.files import replacing
-from preproc.formats import format_named, holding_mode, require_size
-from preproc.metadata import metadata_of
+from preproc.pictures.formats import format_named, holding_mode, require_size
+from preproc.pictures.metadata import metadata_of
 
 _AGAIN = "run the same command again with --skip-existing"
 

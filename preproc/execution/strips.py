@@ -15,9 +15,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from preproc.execution.tiling import Span
 from preproc.networks.masking import current_mask, masked
 from preproc.resize import BICUBIC_REACH, imresize
-from preproc.tiling import Span
 
 STRIP_PIXELS = 2**16
 """LR px in a strip on a GPU, not counting its neighbours: about what its trunk's memory holds."""

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
-from preproc import pil_modes, png16
 from preproc.box import Box
 from preproc.errors import ImageError
-from preproc.formats import options_anew
-from preproc.metadata import exif_of, metadata_of
-from preproc.opening import Depth, DepthWarning, depth_of, open_picture
+from preproc.pictures import pil_modes, png16
+from preproc.pictures.formats import options_anew
+from preproc.pictures.metadata import exif_of, metadata_of
+from preproc.pictures.opening import Depth, DepthWarning, depth_of, open_picture
 from preproc.resize import BICUBIC_REACH, imresize
 from preproc.samples import from_float, luma, to_float
 

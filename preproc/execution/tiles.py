@@ -17,12 +17,12 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from preproc.host_copy import AsyncHostCopy
-from preproc.memory import explain_full_memory
+from preproc.execution.host_copy import AsyncHostCopy
+from preproc.execution.memory import explain_full_memory
+from preproc.execution.tiling import Tile, TilePolicy
 from preproc.progress import Progress, Tally
 from preproc.resize import imresize
 from preproc.samples import from_float, luma, to_float
-from preproc.tiling import Tile, TilePolicy
 
 Apply: TypeAlias = Callable[[Tensor, Tensor | None], Tensor]
 
