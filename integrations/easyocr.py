@@ -8,16 +8,16 @@ antialias, has nothing left to shrink.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from math import sqrt
+from collections.abc import Sequence, Set
+from math import ceil, floor, sqrt
 from typing import Any, Protocol
 
 import numpy as np
 
 from integrations.easyocr_output import paragraphs, require_format, shaped
-from integrations.engines import importing, refuse_options
+from integrations.engines import importing, refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
-from integrations.text_lines import GreyArray, grey_line, sheet_of, shrink
+from integrations.text_lines import GreyArray, grey_line, is_upright, sheet_of, shrink
 from integrations.view import Points, Regions, View, enlarge, look, require_usable
 from preproc.errors import PreprocError
 from preproc.pictures.images import ChannelOrder
@@ -52,10 +52,13 @@ class Reader:
     """An EasyOCR reader that sees the enhanced picture and answers in source pixels.
 
     ``Reader(["en"], enhancer=Enhancer("cajnn-ocr", strength=0.5))`` stands where
-    ``easyocr.Reader(["en"])`` stood, for its ``readtext``; ``Reader(mine, enhancer=...)`` uses a
-    reader that exists. EasyOCR takes arrays as BGR; this takes them as RGB unless
-    ``channel_order="bgr"`` says otherwise. Half strength reads more of a page than the network's
-    whole answer, which closes thin gaps.
+    ``easyocr.Reader(["en"])`` stood; ``Reader(mine, enhancer=...)`` uses a reader that exists. The
+    same as there are ``readtext``, with all its options and the shape of its answers, and
+    ``lang_list`` and the options of the constructor, but those by name only. Not the same are
+    arrays, which EasyOCR takes as BGR and this as RGB unless ``channel_order="bgr"`` says
+    otherwise, and URLs, which are not fetched; EasyOCR's other methods are those of ``engine``.
+
+    Half strength reads more of a page than the network's whole answer, which closes thin gaps.
 
     An enhancer gets the whole picture, which also finds text that was too small to be found.
     ``enhancer=Regions(Enhancer(...))`` is cheaper, in time and above all in memory: text is looked
@@ -67,8 +70,9 @@ class Reader:
 
     def __init__(
         self,
-        engine: Sequence[str] | Engine,
+        engine: Sequence[str] | Set[str] | Engine | None = None,
         *,
+        lang_list: Sequence[str] | Set[str] | None = None,
         enhancer: ArrayEnhancer | Regions | None = None,
         both: bool = False,
         channel_order: ChannelOrder = "rgb",
@@ -78,22 +82,29 @@ class Reader:
 
         Args:
             engine: an ``easyocr.Reader``, or the languages to make one for, such as ``["en"]``.
+            lang_list: EasyOCR's name for the languages; instead of ``engine``.
             enhancer: enlarges the picture, or the regions with text; None reads it as it is.
             both: whether texts are read in the source as well; reading takes twice as long.
             channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
             options: for ``easyocr.Reader``, when one is made.
 
         Raises:
-            PreprocError: EasyOCR is not installed, or options are given for a reader that exists,
-                or enhancer or order of channels cannot be used.
+            PreprocError: EasyOCR is not installed, the engine is none, options are given for a
+                reader that exists, or enhancer or order of channels cannot be used.
         """
         require_usable(enhancer, channel_order, regions=True)
         self.enhancer, self.both, self.channel_order = enhancer, both, channel_order
-        if isinstance(engine, Sequence):
-            self.engine = _make([engine] if isinstance(engine, str) else list(engine), options)
+        if engine is not None and lang_list is not None:
+            raise PreprocError(
+                "The languages are those of the reader or list that was given first; leave "
+                "lang_list out."
+            )
+        given = lang_list if engine is None else engine
+        if isinstance(given, Sequence | Set):
+            self.engine = _make([given] if isinstance(given, str) else list(given), options)
             return
+        self.engine = require_engine(given, "easyocr.Reader", _INSTEAD, "detect", "recognize")
         refuse_options("reader", options)
-        self.engine = engine
 
     def readtext(
         self,
@@ -178,7 +189,9 @@ class Reader:
 
         Returns:
             `Word`s, upright ones from top to bottom, then tilted ones; or as ``detail``,
-            ``paragraph`` and ``output_format`` say, shaped as EasyOCR shapes it.
+            ``paragraph`` and ``output_format`` say, shaped as EasyOCR shapes it. As EasyOCR's,
+            boxes of upright words are integers, fit for slicing and drawing, and those of tilted
+            ones floats.
 
         Raises:
             ImageError: the input is no image.
@@ -233,12 +246,35 @@ class Reader:
             words = paragraphs(words, x_ths=x_ths, y_ths=y_ths, right_to_left=from_right)
         return shaped(words, detail=detail, output_format=output_format)
 
-    def readline(self, image: object, **options: object) -> Word:
+    def readline(
+        self,
+        image: object,
+        *,
+        decoder: str = "greedy",
+        beamWidth: int = 5,  # noqa: N803 - EasyOCR's name
+        batch_size: int = 1,
+        workers: int = 0,
+        allowlist: str | None = None,
+        blocklist: str | None = None,
+        rotation_info: list[int] | None = None,
+        contrast_ths: float = 0.1,
+        adjust_contrast: float = 0.5,
+        filter_ths: float = 0.003,
+    ) -> Word:
         """Read a picture that is one line of text, such as a word's crop.
 
         Args:
             image: path, bytes, PIL image, array or tensor; the same answer for each.
-            options: for ``easyocr.Reader.recognize``, such as ``allowlist``.
+            decoder: as for `readtext`, like all that follow.
+            beamWidth: how many candidates the two beam searches keep.
+            batch_size: how many of the turned lines are read at a time.
+            workers: processes that prepare lines.
+            allowlist: the only characters to read.
+            blocklist: characters not to read.
+            rotation_info: further angles, in degrees, at which the line is tried.
+            contrast_ths: a line read with less confidence is read again with more contrast.
+            adjust_contrast: the contrast it gets.
+            filter_ths: unused by EasyOCR.
 
         Returns:
             The text, ``""`` for none; its box is the whole picture.
@@ -253,8 +289,22 @@ class Reader:
             views = self.enhancer.look(source.rgb, [quad])
         else:
             views = [enlarge(source.rgb, self.enhancer)]
-        words = self._read(source, views, [quad], **options)
-        return words[0] if words else Word(quad.tolist(), "", 0.0)
+        words = self._read(
+            source,
+            views,
+            [quad],
+            decoder=decoder,
+            beamWidth=beamWidth,
+            batch_size=batch_size,
+            workers=workers,
+            allowlist=allowlist,
+            blocklist=blocklist,
+            rotation_info=rotation_info,
+            contrast_ths=contrast_ths,
+            adjust_contrast=adjust_contrast,
+            filter_ths=filter_ths,
+        )
+        return words[0] if words else Word(_reported(quad), "", 0.0)
 
     def _find(
         self,
@@ -300,12 +350,14 @@ class Reader:
         target = min(mag_ratio * min(1.0, max_scale) * longest, canvas_size)
         largest = longest * sqrt(max_pixels / (rgb.shape[0] * rgb.shape[1]))
         if target > largest:
+            enlarged = self.enhancer is not None and not isinstance(self.enhancer, Regions)
             warnings.warn(
-                f"Text is looked for at {largest / longest:.2f} of the enlarged size, because the "
-                f"detector would need more memory than for {max_pixels / 1e6:.3g} million px; "
-                "raise max_pixels=, or enhance only where text is, with enhancer=Regions(...).",
+                f"Text is looked for at {largest / longest:.2f} of the "
+                f"{'enlarged' if enlarged else 'given'} size, because the detector would need more "
+                f"memory than for {max_pixels / 1e6:.3g} million px; raise max_pixels="
+                f"{', or enhance only where text is, with enhancer=Regions(...)' * enlarged}.",
                 DetectionSizeWarning,
-                stacklevel=2,
+                stacklevel=4,  # where readtext is called
             )
             target = largest
         shrunk = shrink(rgb, target / longest)
@@ -349,13 +401,18 @@ class Reader:
         # EasyOCR may answer in another order, but its boxes are those it was given.
         found = {int(box[0][1]): (text, float(confidence)) for box, text, confidence in read}
         return {
-            number: Word(quad.tolist(), *found[top])
+            number: Word(_reported(quad), *found[top])
             for number, (quad, (_, _, top, _)) in enumerate(zip(quads, places, strict=True))
             if top in found
         }
 
 
+_INSTEAD = 'to have one made, name its languages, as in Reader(["en"])'
+
+
 def _make(languages: list[str], options: dict[str, object]) -> Engine:
+    if not languages or not all(isinstance(language, str) for language in languages):
+        raise PreprocError(f'Languages must be a list such as ["en"], but are {languages!r}.')
     with importing("EasyOCR", "pip install '.[easyocr]' in the checkout"):
         import easyocr  # noqa: PLC0415 - the engine is imported only when used
     engine: Engine = easyocr.Reader(languages, **options)
@@ -372,3 +429,12 @@ def _require_sizes(**sizes: float) -> None:
 def _inside(quad: Points, rgb: RgbArray) -> Points:
     """An upright box without the part that reaches past the border, on whole px."""
     return np.clip(np.rint(quad), 0, [rgb.shape[1], rgb.shape[0]])
+
+
+def _reported(quad: Points) -> list[list[float]]:
+    """Corners as EasyOCR gives them: whole px, that hold all of the text, where it is upright."""
+    if is_upright(quad):
+        left, top, right, bottom = *map(floor, quad[0]), *map(ceil, quad[2])
+        return [[left, top], [right, top], [right, bottom], [left, bottom]]
+    corners: list[list[float]] = quad.tolist()
+    return corners

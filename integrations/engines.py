@@ -1,11 +1,15 @@
-"""What adapters say of an engine that is not installed, or that exists and takes no options."""
+"""What adapters say of an engine that is not installed, is none, or exists and takes no options."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from reprlib import repr as short
+from typing import TypeVar
 
 from preproc.errors import PreprocError
+
+Engine = TypeVar("Engine")
 
 
 @contextmanager
@@ -40,3 +44,26 @@ def refuse_options(kind: str, options: Mapping[str, object]) -> None:
             f"The {kind} exists already, so {', '.join(options)} cannot be set here; "
             f"set it where that {kind} is made."
         )
+
+
+def require_engine(engine: Engine | None, name: str, instead: str, *parts: str) -> Engine:
+    """Refuse what is no engine, where an adapter is made rather than at the first picture.
+
+    Args:
+        engine: what was given for one.
+        name: its class, such as ``"facenet_pytorch.MTCNN"``.
+        instead: what to do where none exists.
+        parts: the attributes of it that are used.
+
+    Returns:
+        The engine.
+
+    Raises:
+        PreprocError: it lacks one of them, or is a class.
+    """
+    lacking = [part for part in parts if not hasattr(engine, part)]
+    if engine is None or isinstance(engine, type) or lacking:
+        raise PreprocError(
+            f"The engine must be a {name}, but {short(engine)} was given; {instead}."
+        )
+    return engine

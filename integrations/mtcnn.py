@@ -11,11 +11,14 @@ from __future__ import annotations
 import math
 import warnings
 from copy import copy
+from numbers import Real
 from typing import Any, Protocol, overload
 
 import numpy as np
+from torch import Tensor
 
-from integrations.engines import importing, refuse_options
+from integrations.engines import importing, refuse_options, require_engine
+from integrations.inputs import is_batch
 from integrations.protocols import ArrayEnhancer, Faces, RgbArray
 from integrations.view import View, look, require_usable
 from preproc.errors import ImageError, PreprocError
@@ -44,7 +47,12 @@ class MTCNN:
     ``MTCNN(enhancer=Enhancer())`` makes a ``facenet_pytorch.MTCNN``, and
     ``MTCNN(mine, enhancer=Enhancer())`` uses one that exists, and leaves it as it is. Only
     ``detect`` is here, and its answer is one `Faces`, with ``boxes``, ``probabilities`` and
-    ``landmarks``; for no face they are empty, not None.
+    ``landmarks``; for no face they are empty, not None. Coordinates are those that the engine
+    would give: it counts px from 1. Its own ``extract``, which cuts faces out, takes None for no
+    face::
+
+        faces = detector.detect(image)
+        crops = mine.extract(image, faces.boxes if len(faces.boxes) else None, None)
     """
 
     def __init__(
@@ -62,25 +70,24 @@ class MTCNN:
             engine: a ``facenet_pytorch.MTCNN``; None makes one.
             enhancer: enlarges the picture first; None searches it as it is. One of scale 1, such
                 as ``Enhancer(to_input_size=True)``, finds no faces under 12 px.
-            min_face_size: smallest face looked for, in source px; None is the engine's own.
+            min_face_size: smallest face looked for, in source px; None is the engine's own, also
+                where that changes later.
             channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
-            options: for ``facenet_pytorch.MTCNN``, when one is made.
+            options: for ``facenet_pytorch.MTCNN``, when one is made; those of its crops aside.
 
         Raises:
-            PreprocError: facenet-pytorch is not installed, options are given for a detector that
-                exists, the smallest face is not above 0, or enhancer or order of channels
-                cannot be used.
+            PreprocError: facenet-pytorch is not installed, the engine is none, options are given
+                for a detector that exists, or options of crops, the smallest face is not above 0,
+                or enhancer or order of channels cannot be used.
         """
         require_usable(enhancer, channel_order)
         if engine is not None:
+            require_engine(engine, "facenet_pytorch.MTCNN", _INSTEAD, "detect", "min_face_size")
             refuse_options("detector", options)
         self.engine = _make(options) if engine is None else engine
         self.enhancer, self.channel_order = enhancer, channel_order
-        self.min_face_size = self.engine.min_face_size if min_face_size is None else min_face_size
-        if not 0 < self.min_face_size < math.inf:
-            raise PreprocError(
-                f"min_face_size must be in px and above 0, but is {self.min_face_size}."
-            )
+        self._smallest = min_face_size
+        _require_size(self.min_face_size)
         if enhancer is not None and enhancer.scale == 1 and self.min_face_size < WINDOW:
             warnings.warn(
                 f"The enhancer returns to the input size, and MTCNN looks through a window of "
@@ -89,6 +96,16 @@ class MTCNN:
                 FaceSizeWarning,
                 stacklevel=2,
             )
+
+    @property
+    def min_face_size(self) -> float:
+        """Smallest face looked for, in source px; may be set, to a number above 0."""
+        return self.engine.min_face_size if self._smallest is None else self._smallest
+
+    @min_face_size.setter
+    def min_face_size(self, px: float) -> None:
+        _require_size(px)
+        self._smallest = px
 
     @overload
     def detect(self, image: list[Any] | tuple[Any, ...]) -> list[Faces]: ...  # type: ignore[overload-overlap]
@@ -100,7 +117,8 @@ class MTCNN:
         Args:
             image: path, bytes, PIL image, array or tensor, the same answer for each; or a
                 list of these, of any sizes. A list is enhanced and searched one by one, so that
-                only one enlarged picture is in memory.
+                only one enlarged picture is in memory. Tensors are (C, H, W), as everywhere here,
+                and not (H, W, C), as the engine takes them.
 
         Returns:
             Faces in the engine's order, its largest first by default; a list for a list.
@@ -110,6 +128,12 @@ class MTCNN:
         """
         if isinstance(image, (list, tuple)):
             return [self._nth(number, item) for number, item in enumerate(image)]
+        if is_batch(image):
+            last = isinstance(image, Tensor) and image.shape[1] > 4  # channels, as for the engine
+            raise ImageError(
+                f"Several pictures must be a list, but these are a batch of shape "
+                f"{tuple(image.shape)}; pass list({'batch.cpu().numpy()' if last else 'batch'})."
+            )
         return self._detect(image)
 
     def _nth(self, number: int, image: object) -> Faces:
@@ -131,7 +155,23 @@ class MTCNN:
         return _faces(boxes, probabilities, landmarks, view)
 
 
+_INSTEAD = "to have one made, leave it out, and give its options by name"
+
+
+def _require_size(px: object) -> None:
+    if not isinstance(px, Real) or not 0 < float(px) < math.inf:
+        raise PreprocError(f"min_face_size must be a number of px above 0, but is {px!r}.")
+
+
+_OF_CROPS = ("image_size", "margin", "post_process", "keep_all", "selection_method")
+
+
 def _make(options: dict[str, object]) -> Engine:
+    if of_crops := [name for name in options if name in _OF_CROPS]:
+        raise PreprocError(
+            f"{', '.join(of_crops)} would change nothing, because detect finds all faces and cuts "
+            "none out; to cut them out, make a facenet_pytorch.MTCNN, and give it as the engine."
+        )
     with importing("facenet-pytorch", "pip install '.[mtcnn]' in the checkout"):
         import facenet_pytorch  # noqa: PLC0415 - the engine is imported only when used
     engine: Engine = facenet_pytorch.MTCNN(**options)
@@ -141,9 +181,10 @@ def _make(options: dict[str, object]) -> Engine:
 def _faces(boxes: object, probabilities: object, landmarks: object, view: View) -> Faces:
     """Engine's answer about a view as arrays in source px.
 
-    The engine counts a box's first and last px from 1, the last one included, as the original
-    MATLAB code did, and landmarks from 0 at the centre of a px. Both are kept; plain division would
-    shift a box's first corner by 3/4 px at x4, which matters to a face of 10 px.
+    The engine counts px from 1, as the original MATLAB code did: a box's first and last, which it
+    includes, and at landmarks the centre of the first px is 1. Both are kept; plain division would
+    shift a box's first corner by 3/4 px at x4, and landmarks by 3/8 px, which matters to a face of
+    10 px.
     """
     scale = view.scale
     found = np.asarray(boxes, np.float32).reshape(-1, 4)
@@ -152,5 +193,5 @@ def _faces(boxes: object, probabilities: object, landmarks: object, view: View) 
     return Faces(
         np.concatenate([(first - 1) / scale + 1, last / scale], axis=1),
         np.asarray(probabilities, np.float32).reshape(-1),
-        ((points + 0.5) / scale - 0.5).astype(np.float32),
+        ((points - 0.5) / scale + 0.5).astype(np.float32),
     )

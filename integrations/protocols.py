@@ -41,7 +41,8 @@ class Word(NamedTuple):
     """A piece of text that was read; unpacks as EasyOCR's own triples do.
 
     Attributes:
-        box: four corners [x, y] in source px: top left, top right, bottom right, bottom left.
+        box: four corners [x, y] in source px: top left, top right, bottom right, bottom left. Its
+            numbers are of the kind that the engine gives.
         text: what was read.
         confidence: 0 to 1.
     """

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from copy import copy
 from math import inf
 from typing import Any, Protocol
 
 import numpy as np
 
-from integrations.engines import importing, refuse_options
+from integrations.engines import importing, refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.text_lines import level, shrink
 from integrations.view import Points, enlarge, look, require_usable
@@ -25,8 +26,9 @@ class Reader:
     """A RapidOCR engine that sees the enhanced picture and answers in source pixels.
 
     ``Reader(enhancer=Enhancer()).readtext`` stands where ``rapidocr.RapidOCR()`` stood, and
-    ``Reader(mine, enhancer=Enhancer())`` uses an engine that exists. RapidOCR takes arrays as BGR;
-    this takes them as RGB unless ``channel_order="bgr"`` says otherwise.
+    ``Reader(mine, enhancer=Enhancer())`` uses an engine that exists, and leaves its settings as
+    they are. RapidOCR takes arrays as BGR; this takes them as RGB unless ``channel_order="bgr"``
+    says otherwise. Several threads may use one reader.
 
     RapidOCR was trained on poor pictures and reads many as well as they are. With ``both=True``
     every text is read in the picture as it is, too, and the reading with more confidence counts.
@@ -51,25 +53,29 @@ class Reader:
             options: for ``rapidocr.RapidOCR``, when one is made.
 
         Raises:
-            PreprocError: RapidOCR is not installed, or options are given for an engine that exists,
-                or enhancer or order of channels cannot be used.
+            PreprocError: RapidOCR is not installed, the engine is none, options are given for an
+                engine that exists, or enhancer or order of channels cannot be used.
         """
         require_usable(enhancer, channel_order)
         if engine is not None:
+            require_engine(
+                engine, "rapidocr.RapidOCR", "to have one made, leave it out", "__call__"
+            )
             refuse_options("engine", options)
         self.enhancer, self.both, self.channel_order = enhancer, both, channel_order
-        self.engine = engine or _make(options)
+        self.engine = _make(options) if engine is None else engine
 
     def readtext(self, image: object) -> list[Word]:
         """Find and read the text in a picture of any kind.
 
         An engine made with ``params={"Global.max_side_len": ...}`` looks at larger pictures than
-        its 2000 px, and takes longer.
+        its 2000 px, and takes longer. Whether lines are looked at for being upside down is the
+        engine's own ``Global.use_cls``.
         """
         source = look(image, None, self.channel_order)
         view = enlarge(source.rgb, self.enhancer)
         shown = shrink(view.rgb, self._longest() / max(view.rgb.shape[:2]))
-        found = self.engine(_bgr(shown), use_det=True, use_cls=True, use_rec=True)
+        found = self._ask(shown, use_det=True, use_cls=None)
         if found.boxes is None:
             return []
         ratio = np.array([shown.shape[1], shown.shape[0]]) / (view.rgb.shape[1::-1])
@@ -86,10 +92,13 @@ class Reader:
 
     def _longest(self) -> float:
         """Px to which the engine would shrink the longer side itself, but without antialiasing."""
+        settings = getattr(getattr(self.engine, "cfg", None), "Global", None)
+        if not getattr(settings, "use_preprocess_img", True):
+            return inf
         return getattr(self.engine, "max_side_len", inf)
 
     def readline(self, image: object) -> Word:
-        """Read a picture of any kind that is one line of text."""
+        """Read a picture of any kind that is one line of text, the right way up."""
         source = look(image, None, self.channel_order)
         height, width = source.rgb.shape[:2]
         corners = [[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]]
@@ -104,9 +113,23 @@ class Reader:
 
     def _read(self, line: RgbArray, *, turned: bool = False) -> Word:
         """Read a line, that may be upside down if ``turned``; the box is left open."""
-        found = self.engine(_bgr(line), use_det=False, use_cls=turned, use_rec=True)
+        found = self._ask(line, use_det=False, use_cls=None if turned else False)
         read = bool(found.txts)
         return Word([], "".join(found.txts or ()), float(found.scores[0]) if read else 0.0)
+
+    def _ask(self, rgb: RgbArray, *, use_det: bool, use_cls: bool | None) -> Any:  # noqa: ANN401
+        """The answer of a copy of the engine, which keeps what it is told for its next calls."""
+        turns = use_cls is None and getattr(self.engine, "use_cls", False)
+        _load(self.engine, det=use_det, cls=turns, rec=True)
+        return copy(self.engine)(_bgr(rgb), use_det=use_det, use_cls=use_cls, use_rec=True)
+
+
+def _load(engine: Engine, **models: bool) -> None:
+    """Have an engine load models now: it does so when they are first used, and each copy anew."""
+    for name, needed in models.items():
+        load = getattr(engine, f"_load_{name}_model", None)
+        if needed and load is not None:
+            load()
 
 
 def _line(rgb: RgbArray, quad: Points) -> RgbArray:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from integrations.inputs import one_picture
 from integrations.protocols import ArrayEnhancer, ListEnhancer, RgbArray
-from preproc.errors import ImageError, ModelError, PreprocError
+from preproc.errors import ModelError, PreprocError
 from preproc.pictures.images import ChannelOrder, decode
 from preproc.samples import from_float, to_float
 
@@ -85,12 +87,16 @@ class Regions:
         margin: px of the picture around a region that are enhanced with it, so that the network
             sees real neighbours and no border. With 8 px, regions of a sign at JPEG quality 40 came
             out as in the whole picture within 1/255 (cajnn-light); with none, within 11/255.
+
+    Raises:
+        PreprocError: the enhancer is not one, or the margin is below 0.
     """
 
     enhancer: ListEnhancer
     margin: int = 8
 
     def __post_init__(self) -> None:
+        _require_enhancer(self.enhancer)
         if self.margin < 0:
             raise PreprocError(f"The margin must be 0 px or more, but is {self.margin}.")
 
@@ -158,23 +164,33 @@ def require_usable(enhancer: object, channel_order: str, *, regions: bool = Fals
         regions: whether the adapter can enhance only parts.
 
     Raises:
-        PreprocError: the enhancer is not one, or the order is neither ``"rgb"`` nor ``"bgr"``.
+        PreprocError: the enhancer is not one, has no scale or takes BGR, or the order is neither
+            ``"rgb"`` nor ``"bgr"``.
     """
-    usable = enhancer is None or (callable(enhancer) and not isinstance(enhancer, type))
-    if not usable and not (regions and isinstance(enhancer, Regions)):
-        raise PreprocError(
-            f"An enhancer must be an object such as preproc.Enhancer(), but {enhancer!r} was given."
-        )
+    if enhancer is not None and not (regions and isinstance(enhancer, Regions)):
+        _require_enhancer(enhancer)
     if channel_order not in ("rgb", "bgr"):
         raise PreprocError(f"channel_order must be 'rgb' or 'bgr', but is {channel_order!r}.")
 
 
+def _require_enhancer(enhancer: object) -> None:
+    if not callable(enhancer) or isinstance(enhancer, type):
+        raise PreprocError(
+            f"An enhancer must be an object such as preproc.Enhancer(), but {enhancer!r} was given."
+        )
+    scale = getattr(enhancer, "scale", None)
+    if not isinstance(scale, Integral) or scale < 1:
+        raise PreprocError(
+            f"An enhancer must have an attribute scale, the whole number by which it enlarges, but "
+            f"that of {enhancer!r} is {scale!r}."
+        )
+    _require_rgb(enhancer)
+
+
 def _rgb(image: object, channel_order: ChannelOrder) -> RgbArray:
     """One picture of any kind as 8-bit RGB; grey is given three times."""
-    picture = decode(image, channel_order)
+    picture = decode(one_picture(image), channel_order)
     color = picture.color
-    if len(color) != 1:
-        raise ImageError(f"This takes one picture at a time, but got a batch of {len(color)}.")
     if picture.alpha is not None:
         color = _on_ground(to_float(color), to_float(picture.alpha))
     samples = color if color.dtype == torch.uint8 else from_float(to_float(color), torch.uint8)

@@ -5,19 +5,24 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import re
 import subprocess
 import sys
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from integrations import easyocr, mtcnn, rapidocr
 from integrations.mtcnn import FaceSizeWarning
 from integrations.view import Regions, look
 from preproc.errors import ImageError, ModelError, PreprocError
+from preproc.pictures import png16
 
 
 class Bicubic:
@@ -152,6 +157,18 @@ def test_no_face_has_the_shapes_of_faces(face_engine, shape):
     assert {part.dtype for part in faces} == {np.dtype(np.float32)}
 
 
+@pytest.mark.parametrize("keep_all", [False, True])
+def test_the_engine_cuts_out_what_was_found(portrait, keep_all):
+    mine = pytest.importorskip("facenet_pytorch").MTCNN(keep_all=keep_all)
+    detector = mtcnn.MTCNN(mine)
+    for image, shape in ((portrait, (3, 160, 160)), (np.full_like(portrait, 128), None)):
+        faces = detector.detect(image)
+        crops = mine.extract(image, faces.boxes if len(faces.boxes) else None, None)
+        assert (None if crops is None else crops.shape[-3:]) == shape
+    found = detector.detect(portrait).boxes
+    np.testing.assert_array_equal(mine.extract(portrait, found, None), mine(portrait))
+
+
 def test_every_kind_of_input_gives_the_same_faces(face_engine, portrait, tmp_path):
     image = Image.fromarray(portrait).resize((128, 128), Image.Resampling.BICUBIC)
     detector = mtcnn.MTCNN(face_engine)
@@ -173,7 +190,24 @@ def test_face_coordinates_follow_the_engines_pixel_counting():
     # Pixels 5 to 8 and 9 to 16, counted from 1, are what became of pixels 2 to 2 and 3 to 4.
     enlarged = mtcnn.MTCNN(FixedFace(), enhancer=Bicubic(4)).detect(image)
     np.testing.assert_allclose(enlarged.boxes, [[2, 3, 2, 4]])
-    np.testing.assert_allclose(enlarged.landmarks, np.full((1, 5, 2), 1.0))
+    # 5.5 is the edge between pixels 5 and 6, 5 px from the border, and so 1.25 px in the source.
+    np.testing.assert_allclose(enlarged.landmarks, np.full((1, 5, 2), 1.75))
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_landmarks_of_real_faces_are_not_shifted(face_engine, portrait, rng, scale):
+    plain = mtcnn.MTCNN(face_engine)
+    enlarged = mtcnn.MTCNN(face_engine, enhancer=Bicubic(scale))
+    shifts = []
+    for side in rng.integers(140, 300, 16):
+        picture = Image.fromarray(portrait).resize((side, side), Image.Resampling.LANCZOS)
+        left, top = rng.integers(0, side // 8, 2)
+        picture = picture.crop((left, top, 0.8 * side, 0.6 * side))
+        before, after = plain.detect(picture), enlarged.detect(picture)
+        assert len(before.boxes) == len(after.boxes) == 1
+        shifts.append((after.landmarks - before.landmarks).mean(axis=(0, 1)))
+    # Single faces differ by some .3 px.
+    np.testing.assert_allclose(np.mean(shifts, axis=0), 0, atol=0.25)
 
 
 def test_smallest_face_is_in_source_pixels_and_the_users_detector_stays():
@@ -184,6 +218,23 @@ def test_smallest_face_is_in_source_pixels_and_the_users_detector_stays():
     mtcnn.MTCNN(engine, enhancer=Bicubic(4), min_face_size=6).detect(image)
     assert FixedFace.asked == 24
     assert engine.min_face_size == 20
+
+
+def test_smallest_face_follows_the_detector_unless_it_was_given():
+    engine = FixedFace()
+    image = np.zeros((200, 200, 3), np.uint8)
+    follows = mtcnn.MTCNN(engine, enhancer=Bicubic(2))
+    given = mtcnn.MTCNN(engine, enhancer=Bicubic(2), min_face_size=6)
+    engine.min_face_size = 50
+    follows.detect(image)
+    assert (FixedFace.asked, follows.min_face_size) == (100, 50)
+    given.detect(image)
+    assert (FixedFace.asked, given.min_face_size) == (12, 6)
+    given.min_face_size = 10
+    given.detect(image)
+    assert FixedFace.asked == 20
+    with pytest.raises(PreprocError, match="above 0"):
+        given.min_face_size = -1
 
 
 def test_a_list_of_unequal_pictures_gives_what_each_gives_alone(face_engine, portrait):
@@ -220,9 +271,22 @@ def test_faces_below_the_window_need_an_enhancer_that_enlarges(face_engine, port
     assert box[3] - box[1] < 12
 
 
+def test_options_of_crops_are_refused_and_those_of_detection_count(portrait):
+    facenet = pytest.importorskip("facenet_pytorch")
+    options = set(inspect.signature(facenet.MTCNN).parameters)
+    effective = {"min_face_size", "thresholds", "factor", "select_largest", "device"}
+    for name in options - effective:
+        with pytest.raises(PreprocError, match=f"{name} would change nothing"):
+            mtcnn.MTCNN(**{name: True})
+    made = mtcnn.MTCNN(thresholds=[0.6, 0.7, 1.0], factor=0.7, select_largest=False, device="cpu")
+    assert (made.engine.factor, made.engine.select_largest) == (0.7, False)
+    assert len(made.detect(portrait).boxes) == 0  # none is that sure
+
+
 def test_impossible_smallest_face_is_a_sentence():
-    with pytest.raises(PreprocError, match="above 0"):
-        mtcnn.MTCNN(FixedFace(), min_face_size=0)
+    for size in (0, "20", float("nan")):
+        with pytest.raises(PreprocError, match=f"px above 0, but is {size!r}"):
+            mtcnn.MTCNN(FixedFace(), min_face_size=size)
 
 
 # Text
@@ -315,14 +379,25 @@ def test_the_detector_is_spared_what_would_fill_the_memory():
     engine = FixedText([[10, 60, 0, 50]])
     reader = easyocr.Reader(engine, enhancer=Bicubic(4))
     picture = np.zeros((50, 100, 3), np.uint8)
-    with pytest.warns(easyocr.DetectionSizeWarning, match="0.25 of the enlarged size"):
+    with pytest.warns(easyocr.DetectionSizeWarning, match="0.25 of the enlarged size") as caught:
         words = reader.readtext(picture, max_pixels=5_000)
+    assert "Regions" in str(caught[0].message)
+    assert caught[0].filename == __file__
     assert engine.seen.shape == (50, 100, 3)
     assert rectangle(words[0]) == [10, 0, 60, 50]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         reader.readtext(picture, max_scale=4, max_pixels=80_000)
     assert engine.seen.shape == (200, 400, 3)
+
+
+@pytest.mark.parametrize("enhancer", [None, Regions(Bicubic(4))], ids=str)
+def test_the_detector_is_spared_what_would_fill_the_memory_without_enlargement(enhancer):
+    reader = easyocr.Reader(FixedText([[10, 60, 0, 50]]), enhancer=enhancer)
+    with pytest.warns(
+        easyocr.DetectionSizeWarning, match=r"at 0.5\d of the given size.*raise max_pixels=\.$"
+    ):
+        reader.readtext(np.zeros((50, 100, 3), np.uint8), max_pixels=1_300)
 
 
 @pytest.mark.parametrize("name", ["canvas_size", "mag_ratio", "max_scale", "max_pixels"])
@@ -348,6 +423,20 @@ def test_boxes_past_the_border_are_cut_and_those_outside_dropped():
     engine = FixedText([[-5, 30, -8, 12], [200, 220, 5, 10]])
     words = easyocr.Reader(engine).readtext(np.zeros((50, 100, 3), np.uint8))
     assert [rectangle(w) for w in words] == [[0, 0, 30, 12]]
+
+
+def test_upright_boxes_are_whole_px_around_the_text_and_tilted_ones_are_not():
+    tilted = [[30, 62], [50, 66], [49, 76], [29, 72]]
+    engine = FixedText([[41, 82, 22, 43]], [tilted])
+    picture = np.zeros((50, 100, 3), np.uint8)
+    reader = easyocr.Reader(engine, enhancer=Bicubic(4))
+    words = reader.readtext(picture, max_scale=4)
+    assert words[0].box == [[10, 5], [21, 5], [21, 11], [10, 11]]
+    (left, top), _, (right, bottom), _ = words[0].box
+    assert picture[top:bottom, left:right].shape == (6, 11, 3)
+    pytest.importorskip("cv2").rectangle(picture, words[0].box[0], words[0].box[2], (255, 0, 0))
+    assert words[1].box[0] == [7.5, 15.5]
+    assert {type(v) for corner in reader.readline(picture).box for v in corner} == {int}
 
 
 def test_readtext_is_called_as_easyocrs_own():
@@ -540,10 +629,105 @@ def test_a_line_is_read_without_looking_for_it(text_engine, sign, enhancer):
 def test_options_of_a_line_reach_the_recogniser_and_no_text_is_empty(monkeypatch):
     engine = FixedText()
     easyocr.Reader(engine).readline(np.zeros((12, 40, 3), np.uint8), allowlist="0123")
-    assert engine.recognise_options == {"allowlist": "0123", "reformat": False}
+    assert engine.recognise_options["allowlist"] == "0123"
+    assert engine.recognise_options["reformat"] is False
     monkeypatch.setattr(engine, "recognize", lambda *_, **__: [])
     word = easyocr.Reader(engine).readline(np.zeros((12, 40, 3), np.uint8))
     assert (word.text, word.confidence) == ("", 0)
+
+
+def test_a_line_takes_readtexts_options_of_recognition_and_no_others(text_engine, sign):
+    everything = inspect.signature(easyocr.Reader.readtext).parameters
+    ours = inspect.signature(easyocr.Reader.readline).parameters
+    theirs = inspect.signature(text_engine.recognize).parameters
+    for name in set(ours) - {"self", "image"}:
+        assert ours[name].default == everything[name].default == theirs[name].default
+
+    reader = easyocr.Reader(text_engine)
+    crop = sign.crop((8, 12, 268, 54))
+    given = {name: p.default for name, p in ours.items() if name not in ("self", "image")}
+    assert reader.readline(crop, **given) == reader.readline(crop)
+    assert set(reader.readline(crop, allowlist="abc").text) <= set("abc")
+    with pytest.raises(TypeError, match="'detail'"):
+        reader.readline(crop, detail=0)
+
+
+# RapidOCR
+
+
+class Flagged:
+    """Stands for rapidocr.RapidOCR: keeps its flags from call to call, and says what they were."""
+
+    def __init__(self, meet=lambda: None, **settings):
+        self.use_det, self.use_cls, self.use_rec = True, True, True
+        self.max_side_len = 20
+        self.cfg = SimpleNamespace(Global=SimpleNamespace(**settings))
+        self.meet = meet
+        self.shapes = []
+
+    def __call__(self, img_content, **flags):
+        self.__dict__.update({name: flag for name, flag in flags.items() if flag is not None})
+        self.shapes.append(img_content.shape)
+        self.meet()
+        said = f"det {self.use_det} cls {self.use_cls} rec {self.use_rec}"
+        box = [[0, 0], [8, 0], [8, 4], [0, 4]]
+        return SimpleNamespace(boxes=[box] if self.use_det else None, txts=[said], scores=[0.9])
+
+
+@pytest.fixture(scope="module")
+def rapid_engine():
+    pytest.importorskip("rapidocr")
+    return rapidocr.Reader(params={"Global.log_level": "error", "Global.use_cls": False}).engine
+
+
+def test_rapidocr_keeps_its_own_settings():
+    for turns in (True, False):
+        engine = Flagged()
+        engine.use_cls = turns
+        before = dict(vars(engine))
+        reader = rapidocr.Reader(engine)
+        picture = np.zeros((9, 9, 3), np.uint8)
+        assert reader.readline(picture).text == "det False cls False rec True"
+        assert [w.text for w in reader.readtext(picture)] == [f"det True cls {turns} rec True"]
+        assert vars(engine) == before
+
+
+def test_a_real_rapidocr_is_left_as_it_is(rapid_engine, sign):
+    reader = rapidocr.Reader(rapid_engine, enhancer=Bicubic(2), both=True)
+    lines = ["Emergency exit", "Second floor"]
+    assert reader.readline(sign.crop((8, 12, 268, 54))).text == lines[0]
+    assert (rapid_engine.use_det, rapid_engine.use_cls) == (True, False)
+    assert [word.text for word in reader.readtext(sign)] == lines
+    assert (rapid_engine.use_det, rapid_engine.use_cls) == (True, False)
+    assert rapid_engine.text_det is not None  # else each call's copy would load it anew
+    assert rapid_engine.text_rec is not None
+    assert rapid_engine.text_cls is None  # not needed, and so not loaded
+
+
+def test_rapidocr_is_asked_by_two_threads_at_once():
+    barrier = threading.Barrier(2, timeout=20)
+    reader = rapidocr.Reader(Flagged(barrier.wait))
+    picture = np.zeros((9, 9, 3), np.uint8)
+    with ThreadPoolExecutor(2) as threads:
+        words = threads.submit(reader.readtext, picture)
+        line = threads.submit(reader.readline, picture)
+        assert [w.text for w in words.result()] == ["det True cls True rec True"]
+        assert line.result().text == "det False cls False rec True"
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape"),
+    [
+        ({}, (10, 20, 3)),
+        ({"use_preprocess_img": True}, (10, 20, 3)),
+        ({"use_preprocess_img": False}, (40, 80, 3)),
+    ],
+)
+def test_rapidocr_is_shown_what_it_would_shrink_to(settings, shape):
+    engine = Flagged(**settings)
+    (word,) = rapidocr.Reader(engine).readtext(np.zeros((40, 80, 3), np.uint8))
+    assert engine.shapes == [shape]
+    assert rectangle(word)[2] == 8 * 80 / shape[1]
 
 
 # Both
@@ -554,7 +738,7 @@ def test_options_of_a_line_reach_the_recogniser_and_no_text_is_empty(monkeypatch
     [
         lambda: easyocr.Reader(FixedText(), gpu=False),
         lambda: mtcnn.MTCNN(FixedFace(), gpu=1),
-        lambda: rapidocr.Reader(object(), gpu=1),
+        lambda: rapidocr.Reader(Flagged(), gpu=1),
     ],
 )
 def test_options_of_an_engine_that_exists_cannot_be_set(wrap):
@@ -649,6 +833,8 @@ def test_bgr_arrays_are_shown_as_the_same_picture(adapter, rng):
     [
         ({"enhancer": "cajnn"}, "preproc.Enhancer\\(\\), but 'cajnn' was given"),
         ({"enhancer": Bicubic}, "but <class .* was given"),
+        ({"enhancer": lambda img: img}, "must have an attribute scale, .* is None"),
+        ({"enhancer": Bicubic(0.5)}, "must have an attribute scale, .* is 0.5"),
         ({"channel_order": "BGR"}, "channel_order must be 'rgb' or 'bgr', but is 'BGR'"),
     ],
 )
@@ -662,15 +848,144 @@ def test_faces_are_not_looked_for_in_regions():
         mtcnn.MTCNN(FixedFace(), enhancer=Regions(Bicubic(2)))
 
 
+@pytest.mark.parametrize("given", ["cajnn", None, Regions(Bicubic(2)), Bicubic], ids=str)
+def test_regions_need_an_enhancer(given):
+    with pytest.raises(PreprocError, match="An enhancer must be an object"):
+        Regions(given)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "given"),
+    [
+        (easyocr.Reader, None),
+        (easyocr.Reader, 7),
+        (easyocr.Reader, FixedText),
+        (easyocr.Reader, FixedFace()),
+        (rapidocr.Reader, ["en"]),
+        (rapidocr.Reader, Flagged),
+        (mtcnn.MTCNN, 160),
+        (mtcnn.MTCNN, FixedFace),
+        (mtcnn.MTCNN, FixedText()),
+    ],
+    ids=str,
+)
+def test_what_is_no_engine_is_refused_where_the_adapter_is_made(adapter, given):
+    with pytest.raises(PreprocError, match=r"The engine must be a .* was given; to have one made"):
+        adapter(given)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda **options: easyocr.Reader(["en"], **options),
+        lambda **options: easyocr.Reader("en", **options),
+        lambda **options: easyocr.Reader({"en"}, **options),
+        lambda **options: easyocr.Reader(lang_list=["en"], **options),
+    ],
+)
+def test_languages_are_named_as_for_easyocr(monkeypatch, name):
+    made = []
+
+    def make(lang_list, **options):
+        made.append((lang_list, options))
+        return FixedText()
+
+    monkeypatch.setitem(sys.modules, "easyocr", SimpleNamespace(Reader=make))
+    assert isinstance(name(gpu=False, verbose=False).engine, FixedText)
+    assert made == [(["en"], {"gpu": False, "verbose": False})]
+
+
+def test_languages_of_a_reader_that_exists_cannot_be_named():
+    with pytest.raises(PreprocError, match="leave lang_list out"):
+        easyocr.Reader(FixedText(), lang_list=["en"])
+
+
+@pytest.mark.parametrize("languages", [[], [7], b"en"], ids=str)
+def test_what_is_no_language_is_refused(languages):
+    with pytest.raises(PreprocError, match=r'Languages must be a list such as \["en"\], but are'):
+        easyocr.Reader(languages)
+
+
 def test_an_enhancer_of_bgr_arrays_is_refused():
     enhancer = Bicubic(2)
     enhancer.channel_order = "bgr"
-    with pytest.raises(ModelError, match="give channel_order to the adapter"):
-        look(np.zeros((4, 5, 3), np.uint8), enhancer)
+    for use in (
+        lambda: look(np.zeros((4, 5, 3), np.uint8), enhancer),
+        lambda: mtcnn.MTCNN(FixedFace(), enhancer=enhancer),
+        lambda: Regions(enhancer),
+    ):
+        with pytest.raises(ModelError, match="give channel_order to the adapter"):
+            use()
 
 
 def test_nothing_visible_is_a_blank_picture():
     assert (look(np.zeros((4, 5, 4), np.uint8), None).rgb == 255).all()
+
+
+ADAPTERS = {
+    "easyocr": lambda: easyocr.Reader(FixedText()).readtext,
+    "rapidocr": lambda: rapidocr.Reader(Flagged()).readtext,
+    "mtcnn": lambda: mtcnn.MTCNN(FixedFace()).detect,
+}
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize(
+    "several",
+    [
+        np.zeros((2, 40, 50, 3), np.uint8),
+        torch.zeros(2, 3, 40, 50),
+        torch.zeros(2, 40, 50, 3),
+        torch.zeros(0, 3, 40, 50),
+    ],
+    ids=lambda several: f"{type(several).__name__} {tuple(several.shape)}",
+)
+def test_what_to_do_with_a_batch_is_a_sentence_that_works(adapter, several):
+    answer = ADAPTERS[adapter]()
+    shape = re.escape(str(tuple(several.shape)))
+    with pytest.raises(ImageError, match=rf"batch of .*{shape}; ") as caught:
+        answer(several)
+    advice = str(caught.value).rpartition("; ")[2]
+    if adapter == "mtcnn":
+        given = eval(advice.removeprefix("pass ").removesuffix("."), {"batch": several})
+        assert [len(faces.boxes) for faces in answer(given)] == [1] * len(several)
+    else:
+        assert advice == "loop over them."
+
+
+def test_a_batch_of_one_is_its_picture():
+    picture = np.arange(120, dtype=np.uint8).reshape(4, 10, 3)
+    for one in (picture[None], torch.from_numpy(picture).permute(2, 0, 1)[None]):
+        np.testing.assert_array_equal(look(one, None).rgb, picture)
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_nothing_is_offered_that_would_be_refused(adapter):
+    answer = ADAPTERS[adapter]()
+    with pytest.raises(ImageError, match=r"an array or a tensor\.$"):
+        answer(7)
+    if adapter != "mtcnn":
+        with pytest.raises(ImageError, match="a list of 2; loop over them"):
+            answer(["a.png", "b.png"])
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_urls_are_not_fetched(adapter):
+    with pytest.raises(ImageError, match=r"not fetched, but https://example\.com/a\.jpg is one"):
+        ADAPTERS[adapter]()("https://example.com/a.jpg")
+
+
+def test_files_of_16_bits_are_the_same_picture_everywhere_without_a_word(tmp_path, rng):
+    deep = rng.integers(0, 2**16, (9, 11, 3), np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
+    data = png16.write(np.rot90(deep), {"exif": exif})
+    path = tmp_path / "deep.png"
+    path.write_bytes(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for given in (path, str(path), data, deep):
+            np.testing.assert_array_equal(look(given, None).rgb, np.rint(deep / 257))
 
 
 @pytest.mark.parametrize("given", [b"no image", 7, "/nowhere/at/all.png"])

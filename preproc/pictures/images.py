@@ -99,6 +99,8 @@ def decode(img: object, channel_order: ChannelOrder = "rgb", *, upright: bool = 
     match img:
         case Image.Image():
             return _from_pil(img, turn=upright)
+        case str() if "://" in img and not os.path.exists(img):  # noqa: PTH110 - any length
+            raise ImageError(f"URLs are not fetched, but {img} is one; pass its content as bytes.")
         case str() | os.PathLike():
             return _from_path(Path(img))
         case bytes() | bytearray() | memoryview():
