@@ -35,7 +35,7 @@ class EnhancerOptions(TypedDict, total=False):
     overlap: int | None
     strength: float
     self_ensemble: bool
-    batch_size: int
+    batch_size: int | None
 
 
 class DeferredEnhancer:

@@ -46,6 +46,8 @@ TILE = 512
 """Default longest side of a tile in LR px."""
 GPU_TILE = 1024
 """The same on a GPU, where a larger share of larger tiles is kept and memory suffices."""
+BATCH_SIZE, GPU_BATCH_SIZE = 8, 64
+"""Most pictures or tiles in a pass; a GPU takes as long to launch a pass for few as for many."""
 BUCKET, MIXED = 16, 128
 """Pictures of up to ``MIXED`` px a side that round up to the same multiples share batches."""
 GPU_BUCKET, GPU_MIXED = 32, 512
@@ -95,7 +97,7 @@ class Enhancer:
         overlap: int | None = None,
         strength: float = 1.0,
         self_ensemble: bool = False,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         channel_order: ChannelOrder = "rgb",
         strips: bool = True,
         layerwise: bool | None = None,
@@ -126,7 +128,8 @@ class Enhancer:
                 keeps more of what the network would smooth away, artifacts too.
             self_ensemble: whether to average over the eight flips and transposes; eight times the
                 cost.
-            batch_size: most small pictures or tiles at a time.
+            batch_size: most small pictures or tiles at a time; by default 8, 64 on a GPU. Together
+                they have at most `execution.tiles.BATCH_PIXELS`.
             channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
             strips: whether the tail of a tile and its return to the input's size are computed in
                 strips (`preproc.execution.strips`); False computes each at once and keeps the
@@ -162,7 +165,8 @@ class Enhancer:
         self._policy = _tile_policy(
             self.descriptor, tile, overlap, usual=usual, shrinks=self._shrinks
         )
-        self._batch_size = batch_size
+        usual_batch = BATCH_SIZE if self.device.type == "cpu" else GPU_BATCH_SIZE
+        self._batch_size = usual_batch if batch_size is None else batch_size
         self._strength = strength
         self.channel_order: ChannelOrder = channel_order
         network = load_network(self.descriptor, weights)
@@ -372,14 +376,12 @@ def require_options(descriptor: ModelDescriptor, options: Mapping[str, Any]) -> 
     Raises:
         ModelError: an option is out of range, or two conflict.
     """
-    batch_size, strength = options.get("batch_size", 1), options.get("strength", 1.0)
-    tile, overlap = options.get("tile"), options.get("overlap")
-    for name, value in {"tile": tile, "overlap": overlap}.items():
-        if not isinstance(value, Integral | None):
-            raise ModelError(f"{name} must be a whole number, but is {value!r}.")
-    if not isinstance(batch_size, Integral):
-        raise ModelError(f"batch_size must be a whole number, but is {batch_size!r}.")
-    if batch_size < 1:
+    for name in ("tile", "overlap", "batch_size"):
+        if not isinstance(options.get(name), Integral | None):
+            raise ModelError(f"{name} must be a whole number, but is {options[name]!r}.")
+    tile, overlap, batch_size = (options.get(n) for n in ("tile", "overlap", "batch_size"))
+    strength = options.get("strength", 1.0)
+    if batch_size is not None and batch_size < 1:
         raise ModelError(f"batch_size must be 1 or more, but is {batch_size}.")
     if not isinstance(strength, Real) or not 0 < float(strength) <= 1:
         raise ModelError(

@@ -8,7 +8,7 @@ import torch
 from conftest import photograph as bytes_of
 
 from preproc import Enhancer
-from preproc.execution import host_copy
+from preproc.execution import host_copy, tiles
 from preproc.execution.devices import choose_device
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
@@ -61,6 +61,31 @@ def test_crops_and_regions_are_those_of_the_cpu():
         there.regions(picture, boxes), here.regions(picture, boxes), strict=True
     ):
         assert np.abs(given - wanted).max() <= NEAR["float32"]
+
+
+@pytest.mark.parametrize("dtype", list(NEAR))
+@pytest.mark.parametrize("to_input_size", [False, True])
+@pytest.mark.parametrize("model", ["cajnn", "cajnn-light"])
+@pytest.mark.parametrize("sizes", [[(31, 90), (20, 70), (25, 96)], [(128, 490), (120, 510)]])
+def test_pictures_that_share_a_batch_have_the_cpus_answers(
+    monkeypatch, sizes, model, to_input_size, dtype
+):
+    masks, stack = [], tiles.stack
+
+    def watched(pictures):
+        batch, mask = stack(pictures)
+        masks.append(mask)
+        return batch, mask
+
+    pictures = [photograph(*size) for size in sizes]
+    here = Enhancer(model, device="cpu", dtype="float32", to_input_size=to_input_size)
+    wanted = [here(picture) for picture in pictures]
+    there = Enhancer(model, device="cuda", dtype=dtype, to_input_size=to_input_size)
+    monkeypatch.setattr(tiles, "stack", watched)
+    given = there(pictures)
+    assert any(mask is not None for mask in masks)
+    for one, other in zip(given, wanted, strict=True):
+        assert np.abs(one - other).max() <= NEAR[dtype]
 
 
 @pytest.mark.parametrize("to_input_size", [False, True])

@@ -477,7 +477,7 @@ def test_a_bad_picture_in_a_list_is_named(make):
     ("options", "sentence"),
     [
         ({"batch_size": 0}, "batch_size must be 1 or more"),
-        ({"batch_size": None}, "batch_size must be a whole number"),
+        ({"batch_size": "8"}, "batch_size must be a whole number"),
         ({"tile": "64"}, "tile must be a whole number"),
         ({"channel_order": "grb"}, "channel_order must be 'rgb' or 'bgr'"),
         ({"tile": 10}, "Tiles of 10 px leave no room"),
