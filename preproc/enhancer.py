@@ -1,8 +1,7 @@
 """The stage: a picture of any kind in, the same kind out, restored and enlarged.
 
-Composes modules that each have a file of their own, and makes no decisions of theirs: ``images`` ->
-``tiles`` -> network under ``runtime``, in ``strips`` or ``layerwise`` -> ``tiles`` -> ``blend`` ->
-``images``.
+Composes modules that each have a file of their own, and makes no decisions of theirs: ``pictures``
+-> ``execution`` (tiles, network, stitch) -> ``blend`` -> ``pictures``.
 """
 
 from __future__ import annotations
@@ -50,8 +49,10 @@ BATCH_SIZE, GPU_BATCH_SIZE = 8, 64
 """Most pictures or tiles in a pass; a GPU takes as long to launch a pass for few as for many."""
 BUCKET, MIXED = 16, 128
 """Pictures of up to ``MIXED`` px a side that round up to the same multiples share batches."""
+WINDOW_COST, GPU_WINDOW_COST = 0, 2**14
+"""What a region's window takes beside its own px, in px: on a GPU, launches and copies."""
 GPU_BUCKET, GPU_MIXED = 32, 512
-"""The same on a GPU, which larger pictures keep waiting for launches, too."""
+"""The same on a GPU, where launches cost more than arithmetic for larger pictures, too."""
 
 Kind = TypeVar("Kind")
 
@@ -240,8 +241,8 @@ class Enhancer:
         than the whole picture is never computed.
 
         Args:
-            img: a PIL image, an array or a tensor, as the class names them; boxes of a PIL image
-                count in the upright one.
+            img: any one picture that the class names; boxes count in the upright one where EXIF
+                says that it is rotated.
             boxes: (left, top, right, bottom) each, in px of ``img``; fractions are rounded
                 outwards, and what is beyond the picture is cut off.
             margin: px of real neighbours; by default as many as tiles get. A network that pools
@@ -261,15 +262,18 @@ class Enhancer:
         plan = self.plan_regions((height, width), boxes, margin=margin)
         whole = Box(0, 0, width, height)
         windows = [picture.color[..., *window.within(whole)] for window in plan.windows]
-        results = [
-            self._finished(canvas, window)
-            for canvas, window in zip(self._run(windows, progress), windows, strict=True)
-        ]
-        crops = (
-            results[home][..., *box.within(plan.windows[home], self.scale)].clone()
-            for box, home in zip(plan.boxes, plan.home, strict=True)
-        )
-        return [picture.pack(crop, box) for crop, box in zip(crops, plan.boxes, strict=True)]
+        canvases = self._run(windows, progress)
+        # In their own kind the crops lie there once more.
+        with self._room_for(2 * sum(canvas.nbytes for canvas in canvases), picture.color):
+            results = [
+                self._finished(canvas, window)
+                for canvas, window in zip(canvases, windows, strict=True)
+            ]
+            crops = (
+                results[home][..., *box.within(plan.windows[home], self.scale)].clone()
+                for box, home in zip(plan.boxes, plan.home, strict=True)
+            )
+            return [picture.pack(crop, box) for crop, box in zip(crops, plan.boxes, strict=True)]
 
     def plan_regions(
         self, size: tuple[int, int], boxes: Sequence[Sequence[float]], *, margin: int | None = None
@@ -285,8 +289,12 @@ class Enhancer:
             margin = max(size) if pools else self._policy.overlap
         elif not _is_whole_number(margin) or margin < 0:
             raise ModelError(f"margin must be a whole number of px, 0 or more, but is {margin!r}.")
+        cost = WINDOW_COST if self.device.type == "cpu" else GPU_WINDOW_COST
+        # Larger unions would be cut into tiles again.
         side = min(TILE, self._policy.size or TILE)
-        return plan_regions(size, boxes, self._policy, margin=int(margin), side=side)
+        return plan_regions(
+            size, boxes, self._policy, margin=int(margin), side=side, window_cost=cost
+        )
 
     def _by_layers(
         self, network: nn.Module, whole: Runtime, layerwise: bool | None, *, fast: bool
@@ -339,7 +347,7 @@ class Enhancer:
         scale = 1 if self._shrinks else self.descriptor.scale
         dtype = torch.float32 if self.scale < scale else color.dtype
         # Laid out as the picture is, so that it is packed without a copy.
-        layout = torch.contiguous_format if color.is_contiguous() else torch.channels_last
+        layout = torch.contiguous_format if color.stride(-1) == 1 else torch.channels_last
         size = (count, channels, scale * height, scale * width)
         with self._room_for(math.prod(size) * dtype.itemsize, color):
             return torch.empty(size, dtype=dtype, memory_format=layout, device=color.device)

@@ -31,16 +31,6 @@ class Tally:
         self._done += px
         self._tell(self._done)
 
-    def part(self) -> Progress:
-        """What to give to the next part of the call, which counts its own px from 0."""
-        start = self._done
-
-        def tell(done: int, _: int) -> None:
-            self._done = start + done
-            self._tell(self._done)
-
-        return tell
-
     @contextmanager
     def during(self, px: int) -> Iterator[None]:
         """While a pass that will make ``px`` is computed, tell what `advance` says of it."""

@@ -51,6 +51,7 @@ def plan_regions(
     *,
     margin: int,
     side: int,
+    window_cost: int = 0,
 ) -> RegionPlan:
     """Plan what is computed for boxes; never more than for the whole picture.
 
@@ -61,6 +62,7 @@ def plan_regions(
         policy: how the whole picture and large windows are cut.
         margin: px of real neighbours around each box.
         side: longest side of a window that is made of several.
+        window_cost: what a window takes beside its own px, in px.
 
     Raises:
         ImageError: a box is no box, or has no px of the picture.
@@ -68,10 +70,10 @@ def plan_regions(
     height, width = size
     clipped = tuple(_clipped(n, box, height, width) for n, box in enumerate(boxes))
     grown = [box.grown(margin, height, width) for box in clipped]
-    windows = _merged(grown, side)
+    windows = _merged(grown, side, window_cost)
     pixels = sum(policy.pixels(window.height, window.width) for window in windows)
     whole = policy.pixels(height, width)
-    if pixels > whole:
+    if pixels + window_cost * (len(windows) - 1) > whole:
         windows, pixels = [Box(0, 0, width, height)], whole
     home = (next(n for n, w in enumerate(windows) if w.holds(box)) for box in grown)
     return RegionPlan(clipped, tuple(windows), tuple(home), pixels, whole)
@@ -95,8 +97,8 @@ def _clipped(number: int, box: Sequence[float], height: int, width: int) -> Box:
     return clipped
 
 
-def _merged(windows: Sequence[Box], side: int) -> list[Box]:
-    """Unite windows, two at a time, where their union has no more px than both, up to a length."""
+def _merged(windows: Sequence[Box], side: int, cost: int) -> list[Box]:
+    """Unite windows, two at a time, where their union costs no more than both, up to a length."""
     done = np.empty((0, 4), np.int64)
     for window in windows:
         current = np.array([window], np.int64)
@@ -104,7 +106,7 @@ def _merged(windows: Sequence[Box], side: int) -> list[Box]:
             union = np.hstack(
                 [np.minimum(done[:, :2], current[:, :2]), np.maximum(done[:, 2:], current[:, 2:])]
             )
-            extra = _area(union) - _area(done) - _area(current)
+            extra = _area(union) - _area(done) - _area(current) - cost
             holds_both = _area(union) == np.maximum(_area(done), _area(current))
             too_large = (union[:, 2:] - union[:, :2]).max(1) > side
             extra[too_large & ~holds_both] = 1

@@ -182,7 +182,7 @@ class TestEnhance:
         monkeypatch.setattr(FakeEnhancer, "__call__", work)
         Image.new("RGB", (8192, 1)).save(tmp_path / "a.webp")
         assert call("enhance", tmp_path / "a.webp", "-o", tmp_path / "out") == 1
-        assert "WEBP holds at most 16383 px a side, but the result has 16384x2; write it with" in (
+        assert "WEBP holds at most 16383 px a side, but the result has 16384x2; write it as" in (
             capfd.readouterr().err
         )
 

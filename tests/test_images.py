@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms, ImageDraw
+from PIL import Image, ImageCms, ImageDraw, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from preproc.errors import ImageError
@@ -664,3 +664,35 @@ def test_a_decompression_bomb_is_refused(photo, monkeypatch):
 
 def test_a_little_overshoot_of_floats_is_allowed():
     assert decode(np.array([[-0.2, 1.2]], np.float32)).color.shape == (1, 1, 1, 2)
+
+
+def tiff(image, compression="raw"):
+    """The bytes of a TIFF with a scanner's tags; not compressed, a resolution of 0/0, too."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[297], tags[321] = (0, 1), (1, 2)
+    if compression == "raw":
+        tags[282] = tags[283] = TiffImagePlugin.IFDRational(0, 0)
+        tags[296] = 2
+    buffer = io.BytesIO()
+    image.save(buffer, "TIFF", tiffinfo=tags, compression=compression)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
+def test_tiff_bytes_of_a_scanner_stay_compressed_and_lose_what_would_be_garbage(
+    make_skip, compression
+):
+    image = Image.new("RGB", (24, 16), (200, 90, 30))
+    given = tiff(image, compression)
+    results = [make_skip()(given) for _ in range(2)]
+    assert results[0] == results[1]
+    with Image.open(io.BytesIO(results[0])) as back:
+        assert back.size == (96, 64)
+        assert back.info["compression"] == compression
+        assert not {297, 321} & set(back.getexif())
+
+
+def test_tiff_bytes_keep_their_mode(make_skip):
+    image = Image.new("RGB", (24, 16), (200, 90, 30)).convert("YCbCr")
+    with Image.open(io.BytesIO(make_skip()(tiff(image)))) as back:
+        assert back.mode == "YCbCr"

@@ -329,3 +329,15 @@ def test_windows_that_are_cheaper_together_are_one():
     assert windows((50, 100, 90, 115), (98, 100, 140, 115)) == (Box(18, 68, 172, 147),)
     assert len(windows((50, 100, 90, 115), (300, 100, 340, 115))) == 2
     assert len(windows((50, 100, 350, 115), (355, 100, 700, 115))) == 2, "the union is too long"
+
+
+def test_where_a_window_costs_more_than_its_px_there_are_fewer():
+    policy = TilePolicy(512, 32)
+    boxes = [(50, 100, 90, 115), (200, 100, 240, 115), (700, 250, 740, 265)]
+
+    def planned(cost, size=(600, 900)):
+        return plan_regions(size, boxes, policy, margin=32, side=512, window_cost=cost)
+
+    assert len(planned(0).windows) == 3
+    assert planned(2**14).windows == (Box(18, 68, 272, 147), Box(668, 218, 772, 297))
+    assert planned(2**18, (300, 900)).windows == (Box(0, 0, 900, 300),)

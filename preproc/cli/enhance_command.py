@@ -258,7 +258,12 @@ def enhance(
             self_ensemble=self_ensemble,
             compiled=compiled,
         )
-        write = partial(save, quality=quality, overwrite=overwrite)
+        write = partial(
+            save,
+            quality=quality,
+            overwrite=overwrite,
+            again="run the same command again with --skip-existing",
+        )
         summary = _run_with_progress(plan.jobs, enhancer, write, workers, console)
     summary.failures[:0] = plan.failures
     _report(summary, plan, time.monotonic() - started, console)

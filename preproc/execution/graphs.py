@@ -32,8 +32,8 @@ class Graphs:
     since they share their memory.
 
     Args:
-        run: maps a tensor on a CUDA device to another. Neither branches on values nor reads what
-            may be freed while it lives itself.
+        run: maps a tensor on a CUDA device to another. It must not branch on values, nor read
+            memory that may be freed while a graph exists.
     """
 
     def __init__(self, run: Callable[[Tensor], Tensor]) -> None:
@@ -87,7 +87,7 @@ class _Shared:
     """What the graphs of one function share on their device.
 
     Attributes:
-        pool: memory, whose type is torch's own secret.
+        pool: handle of their memory; torch does not document its type.
         stream: what is captured. Torch's usual one is on whatever device was the first to capture,
             and on another device nothing would be.
         done: happens when the last of them has run and its result has been copied.

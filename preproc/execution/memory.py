@@ -28,7 +28,7 @@ class DeviceMemoryError(PreprocError, MemoryError):
 
 @contextmanager
 def explain_full_memory(message: str) -> Iterator[None]:
-    """Give a full main memory a sentence of its own, whatever its allocator says.
+    """Turn running out of memory into a `DeviceMemoryError` with this message.
 
     Raises:
         DeviceMemoryError: what is done inside ran out of main memory, or of that of a device on

@@ -22,10 +22,10 @@ class PrecisionWarning(UserWarning):
 class Runtime:
     """A network ready to run on a device.
 
-    Autocast shortens what is safe to shorten: the network itself keeps its last convolution and its
-    global skip in float32. The network proper stays in float32 for a retry; what runs is its form
-    for inference (`preproc.networks.inference`), whose 16-bit parameters are half as large again.
-    After one retry that helped, everything runs in float32, for the next part would fail as well.
+    Autocast computes in 16 bits what is safe in 16 bits: the network itself keeps its last
+    convolution and its global skip in float32. The network proper stays in float32 for a retry;
+    what runs is its form for inference (`preproc.networks.inference`), whose 16-bit parameters take
+    half as much memory on top. Once a retry in float32 has helped, everything runs in float32.
 
     Attributes:
         device: where the network lies.

@@ -188,7 +188,7 @@ def _reflected(start: int, stop: int, extent: int) -> Tensor:
 
 
 def _paste(job: Job, result: Tensor, made: int, copies: AsyncHostCopy) -> None:
-    """Let the core of a result (3, made*h, made*w) come to its place on the canvas."""
+    """Start copying the core of a result (3, made*h, made*w) to its place on the canvas."""
     y, x = job.tile.y, job.tile.x
     scale = job.canvas.shape[-1] // job.picture.shape[-1]
     if made != scale:

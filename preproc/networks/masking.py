@@ -17,7 +17,7 @@ _masks: ContextVar[dict[int, Tensor] | None] = ContextVar("masks", default=None)
 
 
 def install_masks(network: nn.Module) -> None:
-    """Let a network's convolutions see what `masked` says; a second time changes nothing.
+    """Make a network's convolutions apply the mask that `masked` sets; twice changes nothing.
 
     Its descriptor has to say that it is ``maskable``.
     """

@@ -64,9 +64,9 @@ class ModelDescriptor:
             measured with the trained weights, not the radius.
         border: LR px of reflection that the stage puts around a picture and cuts off again, for
             networks in which zero padding shows.
-        maskable: whether px mix in zero-padded ``nn.Conv2d`` of stride 1 only, or in a bilinear
-            enlargement of the input, so that pictures of different sizes can share a batch and each
-            has the answer it has alone (`preproc.networks.masking`).
+        maskable: whether px influence each other only through zero-padded ``nn.Conv2d`` of stride 1
+            or a bilinear enlargement of the input, so that pictures of different sizes can share a
+            batch and each has the answer it has alone (`preproc.networks.masking`).
         dtypes: dtypes that are safe besides float32, the preferred first.
         size: which input sizes are allowed.
         title: one line for people: architecture and paper.
@@ -99,6 +99,8 @@ class ModelDescriptor:
         counts = (self.parameters, self.macs_per_pixel, self.radius, self.overlap, self.border)
         if min(counts) < 0:
             raise ModelError(f"{self.name}: counts, radius, overlap and border cannot be negative.")
+        if self.maskable and self.tiling is Tiling.WHOLE:
+            raise ModelError(f"{self.name}: a network that pools cannot be maskable.")
 
     def __str__(self) -> str:
         return f"{self.name} x{self.scale}"

@@ -22,7 +22,7 @@ class FileFormat:
         extension: the usual file name ending, with its dot.
         modes: Pillow modes it holds without loss, the format's own quantisation apart.
         max_side: largest width and height in px, where the format has a limit that is met.
-        quality: what ``quality`` means there: lossy with full-resolution colour, or nothing.
+        quality: whether it is lossy, and so takes a quality.
         options: further options of Pillow's writer.
     """
 
@@ -65,12 +65,14 @@ _FORMATS = {
         FileFormat("TGA", ".tga", _modes("L LA RGB RGBA"), 65535),
     )
 }
-_ANEW = {
+_AS_GIVEN = {
     "HEIF": FileFormat(
         "HEIF", ".heic", _modes("RGB RGBA"), quality=True, options=(("chroma", 444),)
     )
 }
-"""Formats that results are written in only where the source came in them, as bytes."""
+"""Formats written only for bytes that came in them."""
+
+_LOSSY_IN_TIFF = ("jpeg", "tiff_jpeg", "webp")
 
 _LOSSLESS = {
     "1": ("L", "RGB"),
@@ -119,10 +121,21 @@ def writable_format(path: Path) -> FileFormat | None:
     return _FORMATS.get(Image.registered_extensions().get(path.suffix.lower(), ""))
 
 
-def options_anew(form: str) -> dict[str, str | int]:
-    """Options for Pillow's writer where a file in any of Pillow's formats is written again."""
-    known = _FORMATS.get(form) or _ANEW.get(form)
-    return known.writer_options(None) if known else {}
+def options_anew(image: Image.Image, form: str) -> dict[str, str | int]:
+    """Options for Pillow's writer where a file is written again, in its own format.
+
+    A TIFF stays compressed as it was, unless that would lose something.
+
+    Args:
+        image: as the file was opened.
+        form: Pillow's name of the format.
+    """
+    known = _FORMATS.get(form) or _AS_GIVEN.get(form)
+    options = known.writer_options(None) if known else {}
+    compression = image.info.get("compression")
+    if form == "TIFF" and compression not in (None, *_LOSSY_IN_TIFF):
+        options["compression"] = compression
+    return options
 
 
 def holding_mode(image: Image.Image, file_format: FileFormat) -> str:
@@ -144,9 +157,7 @@ def holding_mode(image: Image.Image, file_format: FileFormat) -> str:
             return candidate
     what = "transparency" if mode in _OPAQUE else f"depth (mode {mode})"
     fits = "tif" if mode in {"F", "I"} else "png"
-    raise OutputError(
-        f"{file_format.name} cannot hold the picture's {what}; write it with --format {fits}."
-    )
+    raise OutputError(f"{file_format.name} cannot hold the picture's {what}; write it as {fits}.")
 
 
 def require_size(size: tuple[int, int], file_format: FileFormat) -> None:
@@ -158,7 +169,7 @@ def require_size(size: tuple[int, int], file_format: FileFormat) -> None:
     if max(size) > file_format.max_side:
         raise OutputError(
             f"{file_format.name} holds at most {file_format.max_side} px a side, but the result "
-            f"has {size[0]}x{size[1]}; write it with --format png."
+            f"has {size[0]}x{size[1]}; write it as png."
         )
 
 

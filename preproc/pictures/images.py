@@ -266,14 +266,14 @@ def _from_bytes(data: bytes) -> Picture:
 
     def pack(result: Tensor, part: Box | None = None) -> bytes:
         packed, buffer = picture.pack(result, part), io.BytesIO()
-        options = {**options_anew(form), **metadata_of(packed, form)}
+        options = {**options_anew(image, form), **metadata_of(packed, form)}
         if form == "ICO":  # else of usual sizes, to which Pillow resizes
             options["sizes"] = [packed.size]
         try:
             packed.save(buffer, form, **options)
             if form in ("ICO", "ICNS"):
                 _require_size(buffer, packed.size)
-        except (KeyError, OSError, ValueError) as error:
+        except (KeyError, OSError, RuntimeError, ValueError) as error:
             raise ImageError(
                 f"The result cannot be written as {form} again ({error}); pass a PIL image and "
                 "save the result in another format."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from typing import Any
@@ -18,6 +19,9 @@ _OF_THE_FILE = {
     *range(529, 533),
 }
 """EXIF tags that say how a file is laid out, and so are wrong for another, or kept elsewhere."""
+
+_NOT_FOR_LIBTIFF = {282, 283, 296, 297, 321}
+"""Resolution, which is the DPI and may be none, and pairs that Pillow hands to it wrongly."""
 
 _NESTED = {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop}
 """EXIF tags whose values are tags."""
@@ -82,12 +86,16 @@ def metadata_of(
         exif[ExifTags.Base.XMLPacket] = xmp
     elif xmp:
         metadata["xmp"] = xmp
+    if form == "TIFF":
+        for number in _NOT_FOR_LIBTIFF:
+            exif.pop(number, None)
     if exif:
         metadata["exif"] = exif
         if form == "TIFF" and not exif.keys().isdisjoint(_NESTED):
             metadata["compression"] = "raw"  # libtiff, which Pillow compresses with, takes none
-    if "dpi" in image.info:
-        metadata["dpi"] = tuple(float(value) for value in image.info["dpi"])
+    dpi = tuple(float(value) for value in image.info.get("dpi", ()))
+    if dpi and all(0 < value < math.inf for value in dpi):
+        metadata["dpi"] = dpi
     return metadata
 
 
@@ -112,7 +120,7 @@ def _xmp(image: Image.Image, form: str) -> bytes | None:
     if form == "JPEG" and len(xmp) > _LONGEST_JPEG_XMP:
         warnings.warn(
             f"A result's XMP of {len(xmp)} bytes is left out, because JPEG holds at most "
-            f"{_LONGEST_JPEG_XMP}; write it as PNG (--format png) to keep it.",
+            f"{_LONGEST_JPEG_XMP}; write it as PNG to keep it.",
             MetadataWarning,
             stacklevel=3,
         )

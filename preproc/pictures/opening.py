@@ -136,7 +136,7 @@ def _carry_exif(image: Image.Image) -> None:
             Image.Exif().load(image.info["exif"])  # anew: what failed once is not tried again
         elif exif := exif_of(image):
             image.info["exif"] = exif.tobytes()
-    except Exception:  # as above
+    except Exception:  # Pillow raises many kinds; the pixels are good without it
         image.info.pop("exif", None)
 
 

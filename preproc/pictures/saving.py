@@ -12,8 +12,6 @@ from preproc.files import replacing
 from preproc.pictures.formats import format_named, holding_mode, require_size
 from preproc.pictures.metadata import metadata_of
 
-_AGAIN = "run the same command again with --skip-existing"
-
 _SPACE = {
     **dict.fromkeys(("1", "L", "LA", "I;16", "I", "F"), "GRAY"),
     **dict.fromkeys(("P", "RGB", "RGBA", "RGBX"), "RGB"),
@@ -28,6 +26,7 @@ def save(
     *,
     quality: int | None = None,
     overwrite: bool = False,
+    again: str = "try again",
 ) -> None:
     """Write a picture so that the file is either whole or not there.
 
@@ -42,13 +41,14 @@ def save(
         path: the file; missing folders are made.
         quality: 1 to 100 for lossy formats, 95 by default; ignored by the others.
         overwrite: whether an existing file may be replaced.
+        again: what to do once a full disk has room.
 
     Raises:
         DiskFullError: there is no room left.
         OutputError: the file exists, cannot be written, or its format cannot hold the picture.
     """
     if isinstance(image, bytes):
-        with replacing(path, overwrite=overwrite, again=_AGAIN) as file:
+        with replacing(path, overwrite=overwrite, again=again) as file:
             file.write(image)
         return
     file_format = format_named(path.suffix)
@@ -57,11 +57,11 @@ def save(
     options = {**file_format.writer_options(quality), **metadata_of(image, file_format.name)}
     image = _converted(image, mode)
     options["icc_profile"] = image.info.get("icc_profile")
-    with replacing(path, overwrite=overwrite, again=_AGAIN) as file:
+    with replacing(path, overwrite=overwrite, again=again) as file:
         try:
             image.save(file, file_format.name, **options)
-        except ValueError as error:
-            raise OutputError(f"Cannot write {path}: {error}; try --format png.") from error
+        except (RuntimeError, ValueError) as error:
+            raise OutputError(f"Cannot write {path}: {error}; try another format.") from error
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
