@@ -65,8 +65,14 @@ def test_crops_and_regions_are_those_of_the_cpu():
 
 @pytest.mark.parametrize("dtype", list(NEAR))
 @pytest.mark.parametrize("to_input_size", [False, True])
-@pytest.mark.parametrize("model", ["cajnn", "cajnn-light"])
-@pytest.mark.parametrize("sizes", [[(31, 90), (20, 70), (25, 96)], [(128, 490), (120, 510)]])
+@pytest.mark.parametrize(
+    ("model", "sizes"),
+    [
+        ("cajnn", [(31, 90), (20, 70), (25, 96)]),
+        ("cajnn-light", [(31, 90), (20, 70), (25, 96)]),
+        ("cajnn-light", [(128, 490), (120, 510)]),
+    ],
+)
 def test_pictures_that_share_a_batch_have_the_cpus_answers(
     monkeypatch, sizes, model, to_input_size, dtype
 ):
