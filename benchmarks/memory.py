@@ -35,10 +35,10 @@ def sampled(enhancer: Enhancer, every: int, last: int) -> None:
     """Let the network see every n-th tile and the last one only."""
     apply, numbers = enhancer._apply, count()
 
-    def some(batch: Tensor, inside: Tensor | None = None) -> Tensor:
+    def some(batch: Tensor, mask: Tensor | None = None) -> Tensor:
         number = next(numbers)
         if number % every == 0 or number == last:
-            return apply(batch, inside)
+            return apply(batch, mask)
         return batch.clone()
 
     enhancer._apply = some

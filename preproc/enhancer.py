@@ -405,10 +405,10 @@ def _is_whole_number(value: object) -> bool:
     return isinstance(value, Real) and not float(value) % 1
 
 
-def _self_ensemble(apply: Apply, batch: Tensor, inside: Tensor | None) -> Tensor:
+def _self_ensemble(apply: Apply, batch: Tensor, mask: Tensor | None) -> Tensor:
     """The mean of eight results, which takes memory of its own on the device that they lie on."""
     with explain_full_memory("The main memory has no room for a mean; choose a smaller tile=."):
-        return geometric_self_ensemble(apply, batch, inside)
+        return geometric_self_ensemble(apply, batch, mask)
 
 
 def _batching(device: torch.device) -> dict[str, int]:

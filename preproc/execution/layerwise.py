@@ -135,7 +135,7 @@ def large_layerwise(
     layerwise: Apply,
     scale: int,
     batch: Tensor,
-    inside: Tensor | None = None,
+    mask: Tensor | None = None,
     *,
     limit: int = LIMIT,
 ) -> Tensor:
@@ -147,7 +147,7 @@ def large_layerwise(
             has no memory for.
         scale: px out per px in.
         batch: (N, 3, H, W).
-        inside: the second argument of both.
+        mask: the second argument of both.
         limit: output px up to which a picture is not too large.
 
     Returns:
@@ -158,11 +158,11 @@ def large_layerwise(
     """
     if scale**2 * batch.shape[-2] * batch.shape[-1] <= limit:
         try:
-            return whole(batch, inside)
+            return whole(batch, mask)
         except MemoryError:
             if len(batch) > 1:  # half a batch may fit
                 raise
-    return layerwise(batch, inside)
+    return layerwise(batch, mask)
 
 
 def _swept(steps: Sequence[Step], px: int) -> int:

@@ -12,7 +12,7 @@ from preproc.errors import ModelError
 from preproc.execution.graphs import Graphs
 from preproc.execution.memory import DeviceMemoryError, is_full_memory, keep_heap
 from preproc.networks.inference import inference_form
-from preproc.networks.masking import current_mask, masked
+from preproc.networks.masking import masked
 
 
 class PrecisionWarning(UserWarning):
@@ -88,7 +88,8 @@ class Runtime:
         """
         try:
             with masked(None if mask is None else mask.to(self.device)):
-                return self._finite(batch)
+                # A graph repeats what it was made with, which was without a mask.
+                return self._finite(batch, graphs=self._graphs if mask is None else None)
         except (RuntimeError, MemoryError) as error:
             if not is_full_memory(error):
                 raise
@@ -101,12 +102,10 @@ class Runtime:
             f"{height}x{width} px at once; choose a smaller tile=, or device='cpu'."
         )
 
-    def _finite(self, batch: Tensor) -> Tensor:
+    def _finite(self, batch: Tensor, graphs: Graphs | None) -> Tensor:
         """Run, and in float32 from now on if the output holds NaN or infinity that way only."""
         if not self._in_pieces:
             batch = batch.to(self.device, memory_format=torch.channels_last)
-        # A graph knows one mask only, the one it was made with.
-        graphs = None if current_mask() is not None else self._graphs
         output = self._run_form(batch) if graphs is None else graphs(batch)
         if _is_finite(output):
             return output

@@ -87,22 +87,20 @@ class FusedDense:
             self.weights.append(ordered.to(dtype).contiguous())
             begin = end
 
-    def __call__(
-        self, x: Tensor, base: Tensor | None = None, inside: Tensor | None = None
-    ) -> Tensor:
+    def __call__(self, x: Tensor, base: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """The block's output, ``x`` included.
 
         Args:
             x: (N, features, H, W), in the dtype of the weights.
             base: of the same shape; if given, the result is scaled like the residual and added.
-            inside: which px are pictures, (N, 1, H, W), as `preproc.networks.masking` has them.
+            mask: which px are pictures, (N, 1, H, W), as `preproc.networks.masking` has them.
 
         Returns:
             (N, features, H, W) in channels_last.
         """
-        if inside is not None:
-            inside = inside.to(x.dtype).contiguous()
-            x = x * inside
+        if mask is not None:
+            mask = mask.to(x.dtype).contiguous()
+            x = x * mask
         count, _, height, width = x.shape
         # As the kernels see them: (N, H, W, channels) without gaps.
         source = x.permute(0, 2, 3, 1).contiguous()
@@ -111,7 +109,7 @@ class FusedDense:
         out = torch.empty_like(source)
         with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
             for layer in range(_LAYERS):
-                self._launch(layer, source, sums, below, out, inside)
+                self._launch(layer, source, sums, below, out, mask)
         return out.permute(0, 3, 1, 2)
 
     def _launch(
@@ -121,7 +119,7 @@ class FusedDense:
         sums: Tensor,
         base: Tensor | None,
         out: Tensor,
-        inside: Tensor | None,
+        mask: Tensor | None,
     ) -> None:
         """One kernel: a layer's piece into the sums of all layers from it on, or the last's out."""
         # Imported here, for there is no Triton on other systems.
@@ -144,7 +142,7 @@ class FusedDense:
         layer_kernel[(count * down * across,)](
             TensorDescriptor(piece, list(piece.shape), strides, tile),
             *(weights, self.bias, sums, source),
-            *(source if base is None else base, out, source if inside is None else inside),
+            *(source if base is None else base, out, source if mask is None else mask),
             *(height, width, down, across, begin, pitch, self.slope, self.scale),
             INPUTS=channels,
             WIDE=wide,
@@ -156,7 +154,7 @@ class FusedDense:
             FIRST=layer == 0,
             LAST=last,
             OUTER=last and base is not None,
-            MASKED=not last and inside is not None,
+            MASKED=not last and mask is not None,
             STAGES=launch.stages,
             num_warps=launch.warps,
         )
