@@ -25,7 +25,8 @@ from torch.profiler import ProfilerActivity, profile
 from preproc.bench import Timing, parse_size
 from preproc.execution.devices import choose_device, choose_dtype
 from preproc.execution.memory import keep_heap
-from preproc.execution.strips import STRIP_PIXELS, Strips, strip_pixels
+from preproc.execution.sizes import GPU, sizes_for
+from preproc.execution.strips import Strips
 from preproc.manifest import entries
 from preproc.networks import find
 from preproc.networks.blocks import SubPixel
@@ -71,7 +72,7 @@ def steps(network: CAJNN, dtype: torch.dtype) -> dict[str, Callable[[CAJNN], nn.
 
     def compile_blocks(n: CAJNN) -> nn.Module:
         n.compile_blocks()
-        return Strips(n, pixels=strip_pixels(device))
+        return Strips(n, pixels=sizes_for(device).strip)
 
     device = next(network.parameters()).device
     # The kernels take parameters as they were trained.
@@ -84,9 +85,9 @@ def steps(network: CAJNN, dtype: torch.dtype) -> dict[str, Callable[[CAJNN], nn.
         "+ whole rows placed": place,
         "+ weights packed, activations and sums fused": pack,
         "+ last convolution in two parts": split,
-        f"+ tail in strips of {STRIP_PIXELS} px": lambda n: Strips(n, pixels=STRIP_PIXELS),
-        f"+ tail in strips of {strip_pixels(device)} px": lambda n: Strips(
-            n, pixels=strip_pixels(device)
+        f"+ tail in strips of {GPU.strip} px": lambda n: Strips(n, pixels=GPU.strip),
+        f"+ tail in strips of {sizes_for(device).strip} px": lambda n: Strips(
+            n, pixels=sizes_for(device).strip
         ),
         "+ blocks compiled": compile_blocks,
     }

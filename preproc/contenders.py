@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from preproc.enhancer import Enhancer
 from preproc.execution.devices import choose_dtype
 from preproc.execution.runtime import Runtime
-from preproc.execution.strips import Splittable, Strips, strip_pixels
+from preproc.execution.sizes import sizes_for
+from preproc.execution.strips import Splittable, Strips
 from preproc.manifest import entries
 from preproc.networks import ModelDescriptor, find
 from preproc.samples import from_float, to_float
@@ -91,7 +92,7 @@ def ours(
         )
         network = load_network(descriptor, path)
     if isinstance(network, Splittable):
-        network = Strips(network, pixels=strip_pixels(device))
+        network = Strips(network, pixels=sizes_for(device).strip)
     runtime = Runtime(network, device, enhancer.dtype, model, compiled=compiled, graphs=True)
 
     def alone(files: Sequence[bytes]) -> Callable[[], object]:

@@ -28,7 +28,8 @@ from preproc.execution.ensemble import geometric_self_ensemble
 from preproc.execution.layerwise import Layerwise, large_layerwise
 from preproc.execution.memory import explain_full_memory
 from preproc.execution.runtime import Runtime
-from preproc.execution.strips import Splittable, Strips, strip_pixels
+from preproc.execution.sizes import CPU, sizes_for
+from preproc.execution.strips import Splittable, Strips
 from preproc.execution.tiles import Apply, run_tiles
 from preproc.execution.tiling import TilePolicy
 from preproc.networks import ModelDescriptor, SizeRule, Tiling, find
@@ -40,19 +41,6 @@ from preproc.regions import RegionPlan, plan_regions
 from preproc.resize import BICUBIC_REACH, imresize
 from preproc.samples import from_float
 from preproc.weights import load_network
-
-TILE = 512
-"""Default longest side of a tile in LR px."""
-GPU_TILE = 1024
-"""The same on a GPU, where a larger share of larger tiles is kept and memory suffices."""
-BATCH_SIZE, GPU_BATCH_SIZE = 8, 64
-"""Most pictures or tiles in a pass; a GPU takes as long to launch a pass for few as for many."""
-BUCKET, MIXED = 16, 128
-"""Pictures of up to ``MIXED`` px a side that round up to the same multiples share batches."""
-WINDOW_COST, GPU_WINDOW_COST = 0, 2**14
-"""What a region's window takes beside its own px, in px: on a GPU, launches and copies."""
-GPU_BUCKET, GPU_MIXED = 32, 512
-"""The same on a GPU, where launches cost more than arithmetic for larger pictures, too."""
 
 Kind = TypeVar("Kind")
 
@@ -162,25 +150,22 @@ class Enhancer:
         self.dtype = choose_dtype(self.device, dtype, self.descriptor.dtypes)
         self.scale = 1 if to_input_size else self.descriptor.scale
         self._shrinks = to_input_size and strips
-        usual = TILE if self.device.type == "cpu" else GPU_TILE
+        self._sizes = sizes_for(self.device)
         self._policy = _tile_policy(
-            self.descriptor, tile, overlap, usual=usual, shrinks=self._shrinks
+            self.descriptor, tile, overlap, usual=self._sizes.tile, shrinks=self._shrinks
         )
-        usual_batch = BATCH_SIZE if self.device.type == "cpu" else GPU_BATCH_SIZE
-        self._batch_size = usual_batch if batch_size is None else batch_size
+        self._batch_size = self._sizes.batch if batch_size is None else batch_size
         self._strength = strength
         self.channel_order: ChannelOrder = channel_order
         network = load_network(self.descriptor, weights)
         # Masks are set between layers, where a compiled graph has no room for them.
         if self.descriptor.maskable and not compiled:
             install_masks(network)
-            self._policy = replace(self._policy, **_batching(self.device))
+            self._policy = replace(self._policy, bucket=self._sizes.bucket, mixed=self._sizes.mixed)
         if strips and isinstance(network, Splittable):
             # Padding would have to go before shrinking, which only the stage can do.
             unpadded = self.descriptor.size == SizeRule()
-            network = Strips(
-                network, shrink=self._shrinks and unpadded, pixels=strip_pixels(self.device)
-            )
+            network = Strips(network, shrink=self._shrinks and unpadded, pixels=self._sizes.strip)
         name = str(self.descriptor)
         graphs = not self._shrinks
         runtime = Runtime(
@@ -289,11 +274,14 @@ class Enhancer:
             margin = max(size) if pools else self._policy.overlap
         elif not _is_whole_number(margin) or margin < 0:
             raise ModelError(f"margin must be a whole number of px, 0 or more, but is {margin!r}.")
-        cost = WINDOW_COST if self.device.type == "cpu" else GPU_WINDOW_COST
-        # Larger unions would be cut into tiles again.
-        side = min(TILE, self._policy.size or TILE)
+        side = self._policy.size or self._sizes.tile  # larger unions would be cut into tiles again
         return plan_regions(
-            size, boxes, self._policy, margin=int(margin), side=side, window_cost=cost
+            size,
+            boxes,
+            self._policy,
+            margin=int(margin),
+            side=side,
+            window_cost=self._sizes.window,
         )
 
     def _by_layers(
@@ -398,7 +386,7 @@ def require_options(descriptor: ModelDescriptor, options: Mapping[str, Any]) -> 
         )
     choose_dtype(torch.device("cpu"), options.get("dtype"), descriptor.dtypes)
     shrinks = bool(options.get("to_input_size"))
-    _tile_policy(descriptor, tile, overlap, usual=TILE, shrinks=shrinks)
+    _tile_policy(descriptor, tile, overlap, usual=CPU.tile, shrinks=shrinks)
 
 
 def _is_whole_number(value: object) -> bool:
@@ -409,13 +397,6 @@ def _self_ensemble(apply: Apply, batch: Tensor, mask: Tensor | None) -> Tensor:
     """The mean of eight results, which takes memory of its own on the device that they lie on."""
     with explain_full_memory("The main memory has no room for a mean; choose a smaller tile=."):
         return geometric_self_ensemble(apply, batch, mask)
-
-
-def _batching(device: torch.device) -> dict[str, int]:
-    """Which pictures of different sizes share batches on a device."""
-    if device.type == "cpu":
-        return {"bucket": BUCKET, "mixed": MIXED}
-    return {"bucket": GPU_BUCKET, "mixed": GPU_MIXED}
 
 
 def _tile_policy(

@@ -13,9 +13,9 @@ from conftest import tiled_difference
 from live_memory import LiveMemory
 
 from preproc import Enhancer
-from preproc.enhancer import GPU_TILE
 from preproc.errors import WeightsError
 from preproc.execution.runtime import Runtime
+from preproc.execution.sizes import GPU
 from preproc.execution.strips import Splittable, Strips
 from preproc.execution.tiles import stack
 from preproc.execution.tiling import TilePolicy
@@ -170,7 +170,7 @@ def test_a_tile_of_the_real_networks_needs_what_its_trunk_needs(model):
     """On the meta device, in float32: real sizes at no cost."""
     with torch.device("meta"):
         network = find(model).build()
-        x = torch.empty(1, 3, GPU_TILE, GPU_TILE)
+        x = torch.empty(1, 3, GPU.tile, GPU.tile)
     peaks = {}
     ways = {"trunk": network.extract, "strips": Strips(network), "at once": network}
     for name, way in ways.items():

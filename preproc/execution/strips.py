@@ -15,21 +15,13 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from preproc.execution.sizes import GPU
 from preproc.execution.tiling import Span
 from preproc.networks.masking import current_mask, masked
 from preproc.resize import BICUBIC_REACH, imresize
 
-STRIP_PIXELS = 2**16
-"""LR px in a strip on a GPU, not counting its neighbours: about what its trunk's memory holds."""
-CPU_STRIP_PIXELS = 2**12
-"""The same on a CPU, which is fastest where its caches hold a strip and allocators reuse it."""
 LEAST_ROWS = 16
 """Fewest rows in a strip: with less, most of the work would be for neighbours."""
-
-
-def strip_pixels(device: torch.device) -> int:
-    """LR px in a strip that suit a device."""
-    return CPU_STRIP_PIXELS if device.type == "cpu" else STRIP_PIXELS
 
 
 @runtime_checkable
@@ -65,7 +57,7 @@ class Strips(nn.Module):
     """
 
     def __init__(
-        self, network: Splittable, *, shrink: bool = False, pixels: int = STRIP_PIXELS
+        self, network: Splittable, *, shrink: bool = False, pixels: int = GPU.strip
     ) -> None:
         super().__init__()
         self.network = network

@@ -43,7 +43,7 @@ class TilePolicy:
     minimum: int = 1
     multiple_of: int = 1
     bucket: int = 1
-    mixed: int = 128
+    mixed: int = 0
 
     def __post_init__(self) -> None:
         if self.overlap < 0:

@@ -1,0 +1,38 @@
+"""How much to compute at a time on a kind of device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What suits a kind of device. A CPU's caches want little; a GPU is slow to launch, not to run.
+
+    Attributes:
+        tile: longest side of a tile in LR px.
+        batch: most pictures or tiles in a pass.
+        bucket: pictures whose sides round up to the same multiples of it share a pass.
+        mixed: longest side in LR px of pictures that may do so.
+        strip: LR px in a strip of the HR tail, not counting its neighbours: on a GPU about what the
+            trunk's memory holds, on a CPU what its caches hold and allocators reuse.
+        window: what a region's window takes beside its own px, in px: launches and copies.
+    """
+
+    tile: int
+    batch: int
+    bucket: int
+    mixed: int
+    strip: int
+    window: int
+
+
+CPU = Sizes(tile=512, batch=8, bucket=16, mixed=128, strip=2**12, window=0)
+GPU = Sizes(tile=1024, batch=64, bucket=32, mixed=512, strip=2**16, window=2**14)
+
+
+def sizes_for(device: torch.device) -> Sizes:
+    """What suits a device."""
+    return CPU if device.type == "cpu" else GPU
