@@ -56,7 +56,7 @@ class ModelDescriptor:
         name: registry name, lower case with dashes, shared by the scales of one architecture.
         scale: output px per input px, along each side.
         build: makes the module with its initial weights.
-        parameters: number of trainable values.
+        parameters: number of trainable values; `preproc.networks.counts` counts them and the next.
         macs_per_pixel: multiply-accumulates per LR px.
         radius: how far in LR px an output may depend on the input through its convolutions.
         tiling: whether tiles give the whole image's answer.
