@@ -172,7 +172,7 @@ class Enhancer:
             network, self.device, self.dtype, name, fast=fast, compiled=compiled, graphs=graphs
         )
         apply = self._by_layers(network, runtime, layerwise, fast=fast)
-        self._apply: Apply = partial(_self_ensemble, apply) if self_ensemble else apply
+        self._apply: Apply = partial(geometric_self_ensemble, apply) if self_ensemble else apply
         # A picture that goes layer by layer may be too large to be whole on the device; other kinds
         # than CUDA do not have all dtypes of samples.
         straight = self.device.type == "cuda" and not isinstance(network, Stepwise)
@@ -391,12 +391,6 @@ def require_options(descriptor: ModelDescriptor, options: Mapping[str, Any]) -> 
 
 def _is_whole_number(value: object) -> bool:
     return isinstance(value, Real) and not float(value) % 1
-
-
-def _self_ensemble(apply: Apply, batch: Tensor, mask: Tensor | None) -> Tensor:
-    """The mean of eight results, which takes memory of its own on the device that they lie on."""
-    with explain_full_memory("The main memory has no room for a mean; choose a smaller tile=."):
-        return geometric_self_ensemble(apply, batch, mask)
 
 
 def _tile_policy(

@@ -8,7 +8,10 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from preproc.execution.memory import explain_full_memory
 from preproc.progress import scaled
+
+_FULL = "The main memory has no room for a mean; choose a smaller tile=."
 
 
 def geometric_self_ensemble(
@@ -27,17 +30,22 @@ def geometric_self_ensemble(
 
     Returns:
         (N, C, s*H, s*W); the same, turned, for a turned batch.
+
+    Raises:
+        DeviceMemoryError: the device that the outputs lie on has no memory for turning and summing
+            them.
     """
     total: Tensor | None = None
-    for mirror_w, mirror_h, transpose in product((False, True), repeat=3):
-        axes = [axis for axis, wanted in ((-1, mirror_w), (-2, mirror_h)) if wanted]
-        turned_mask = None if mask is None else _turned(mask, axes, transpose)
-        with scaled(1 / 8):
-            y = apply(_turned(x, axes, transpose), turned_mask)
-        y = torch.flip(y.mT if transpose else y, axes)
-        total = y if total is None else total + y
-    assert total is not None
-    return total / 8
+    with explain_full_memory(_FULL):
+        for mirror_w, mirror_h, transpose in product((False, True), repeat=3):
+            axes = [axis for axis, wanted in ((-1, mirror_w), (-2, mirror_h)) if wanted]
+            turned_mask = None if mask is None else _turned(mask, axes, transpose)
+            with scaled(1 / 8):
+                y = apply(_turned(x, axes, transpose), turned_mask)
+            y = torch.flip(y.mT if transpose else y, axes)
+            total = y if total is None else total + y
+        assert total is not None
+        return total / 8
 
 
 def _turned(x: Tensor, axes: list[int], transpose: bool) -> Tensor:
