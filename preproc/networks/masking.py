@@ -11,9 +11,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
 from torch import Tensor, nn
 
-_masks: ContextVar[dict[int, Tensor] | None] = ContextVar("masks", default=None)
+
+class _Masks(dict[tuple[int, torch.dtype], Tensor]):
+    """A mask at whole factors of its size and in other dtypes, each made when first asked for."""
+
+    def __init__(self, given: Tensor) -> None:
+        super().__init__()
+        self.given = given
+
+    def __missing__(self, key: tuple[int, torch.dtype]) -> Tensor:
+        factor, dtype = key
+        enlarged = self.given.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+        return self.setdefault(key, enlarged.to(dtype))
+
+
+_masks: ContextVar[_Masks | None] = ContextVar("masks", default=None)
 
 
 def install_masks(network: nn.Module) -> None:
@@ -34,7 +49,7 @@ def masked(mask: Tensor | None) -> Iterator[None]:
     Args:
         mask: (N, 1, H, W), 1 at the px of pictures and 0 elsewhere; None where all px are.
     """
-    token = _masks.set(None if mask is None else {1: mask})
+    token = _masks.set(None if mask is None else _Masks(mask))
     try:
         yield
     finally:
@@ -44,7 +59,7 @@ def masked(mask: Tensor | None) -> Iterator[None]:
 def current_mask() -> Tensor | None:
     """The mask that `masked` was given, where there is one."""
     masks = _masks.get()
-    return None if masks is None else masks[1]
+    return None if masks is None else masks.given
 
 
 def _clear_outside(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
@@ -52,7 +67,4 @@ def _clear_outside(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ..
     if masks is None:
         return None
     x, *others = inputs
-    factor = x.shape[-1] // masks[1].shape[-1]
-    if factor not in masks:
-        masks[factor] = masks[1].repeat_interleave(factor, -2).repeat_interleave(factor, -1)
-    return x * masks[factor].to(x.dtype), *others
+    return x * masks[x.shape[-1] // masks.given.shape[-1], x.dtype], *others
