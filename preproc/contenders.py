@@ -20,8 +20,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from preproc.degrade import Pixels
 from preproc.enhancer import Enhancer
-from preproc.execution.devices import choose_dtype
+from preproc.execution.devices import choose_dtype, dtype_name
 from preproc.execution.runtime import Runtime
 from preproc.execution.sizes import sizes_for
 from preproc.execution.strips import Splittable, Strips
@@ -104,12 +105,7 @@ def ours(
         return lambda: [_encoded(np.asarray(y)) for y in enhancer(list(map(_decoded, pictures)))]
 
     name = f"{model}, compiled" if compiled else model
-    short = str(enhancer.dtype).removeprefix("torch.")
-    works: dict[Part, Work] = {"network": alone, "stage": stage}
-    return [
-        Contender(name, part, short, descriptor.macs_per_pixel, work)
-        for part, work in works.items()
-    ]
+    return _both(name, enhancer.dtype, descriptor.macs_per_pixel, alone, stage)
 
 
 def has_peer() -> bool:
@@ -152,9 +148,16 @@ def _peer(
     def stage(files: Sequence[bytes]) -> Callable[[], object]:
         return lambda: [_peer_stage(run, file, device, dtype, layout) for file in files]
 
-    short = str(dtype).removeprefix("torch.")
-    works: dict[Part, Work] = {"network": alone, "stage": stage}
-    return [Contender(name, part, short, PEER_MACS, work) for part, work in works.items()]
+    return _both(name, dtype, PEER_MACS, alone, stage)
+
+
+def _both(name: str, dtype: torch.dtype, macs: int, network: Work, stage: Work) -> list[Contender]:
+    """A network alone and as a stage."""
+    short = dtype_name(dtype)
+    return [
+        Contender(name, "network", short, macs, network),
+        Contender(name, "stage", short, macs, stage),
+    ]
 
 
 @torch.inference_mode()
@@ -188,18 +191,18 @@ def _initial_weights(descriptor: ModelDescriptor, folder: Path) -> Path | None:
     return path
 
 
-def _decoded(file: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _decoded(file: bytes) -> Pixels:
     with Image.open(io.BytesIO(file)) as image:
         return np.array(image.convert("RGB"))
 
 
-def _encoded(picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
+def _encoded(picture: Pixels) -> bytes:
     out = io.BytesIO()
     Image.fromarray(picture).save(out, "JPEG", quality=_JPEG_QUALITY)
     return out.getvalue()
 
 
-def _tensor(picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
+def _tensor(picture: Pixels) -> Tensor:
     return to_float(torch.from_numpy(picture).permute(2, 0, 1)[None])
 
 

@@ -64,14 +64,14 @@ def _model_table(known: Iterable[ModelDescriptor], shipped: _Shipped) -> Table:
 
 
 def _print_model(descriptor: ModelDescriptor, entry: WeightsEntry | None) -> None:
+    from preproc.execution.devices import dtype_name
+
     facts = {
         "title": descriptor.title,
         "parameters": f"{descriptor.parameters:,}",
         "cost": f"{with_prefix(descriptor.macs_per_pixel)} multiply-accumulates per input pixel",
         "large pictures": descriptor.tiling.value,
-        "precision": ", ".join(
-            ["float32", *(str(dtype).removeprefix("torch.") for dtype in descriptor.dtypes)]
-        ),
+        "precision": ", ".join(["float32", *map(dtype_name, descriptor.dtypes)]),
         "weights": "none shipped; pass your own with --weights",
     }
     if entry is not None:

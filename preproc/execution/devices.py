@@ -89,6 +89,11 @@ def choose_dtype(
     return chosen
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """What people call a dtype, such as ``"bfloat16"``."""
+    return str(dtype).removeprefix("torch.")
+
+
 def _is_fast(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether the device has units for a dtype, rather than emulating it."""
     if device.type == "cuda":

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from preproc.errors import ModelError
+from preproc.execution.devices import dtype_name
 from preproc.execution.graphs import Graphs
 from preproc.execution.memory import DeviceMemoryError, is_full_memory, keep_heap
 from preproc.networks.inference import inference_form
@@ -121,12 +122,12 @@ class Runtime:
     def _stay_in_float32(self) -> None:
         if self.dtype == torch.float32:  # another thread, or a run begun before, has seen to it
             return
-        short = self.dtype
+        short = dtype_name(self.dtype)
         self._graphs = None
         self._form = self._made_for(torch.float32)
         self.dtype = torch.float32
         warnings.warn(
-            f"{self.name} gave NaN or infinite values in {_short(short)} on {self.device}; that "
+            f"{self.name} gave NaN or infinite values in {short} on {self.device}; that "
             "part is computed again in float32, and all that follows in float32 at once. Pass "
             "dtype='float32' to avoid the detour.",
             PrecisionWarning,
@@ -154,7 +155,3 @@ class Runtime:
 def _is_finite(output: Tensor) -> bool:
     # NaN and infinity reach the sum, which takes one pass; that of finite values hardly overflows.
     return bool(output.sum().isfinite()) or bool(output.isfinite().all())
-
-
-def _short(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
