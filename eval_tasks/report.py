@@ -16,16 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from eval_tasks import arguments, crop_sheet
 from eval_tasks.evaluators.crops import SIDE, Gains, gains
 from eval_tasks.evaluators.paper_rows import paper_rows
-from eval_tasks.evaluators.restoration import HERE, Method, Row, evaluate
+from eval_tasks.evaluators.restoration import HERE, Row, evaluate
 from eval_tasks.exit_codes import exit_code
 from eval_tasks.progress import progress_bar
-from eval_tasks.restoration import images_in, pairs
-from preproc import Enhancer, __version__
+from eval_tasks.restoration import images_in, make_methods, pairs
+from preproc import __version__
 from preproc.degrade import Pixels, bicubic_up
 from preproc.files import require_writable
 from preproc.manifest import WeightsEntry, entries, shipped_folder
@@ -158,11 +156,8 @@ def _rows(
 ) -> list[Row]:
     """The papers' rows, bicubic's, and the networks'."""
     scale, protocol = group.scale, PROTOCOLS[group.protocol]
-    methods = [Method("bicubic", lambda lr: bicubic_up(lr, scale))]
-    if measure:
-        methods += [
-            Method(entry.model, _restorer(entry.model, scale, device)) for entry in group.entries
-        ]
+    models = [entry.model for entry in group.entries] if measure else []
+    methods = make_methods(models, scale, device=device)
     rows = [
         row
         for row in paper_rows()[group.protocol]
@@ -225,22 +220,22 @@ def _crops(group: Group, paths: list[Path], folder: Path, device: str | None) ->
         (d for d in list_models() if d.family in families and d.scale == scale),
         key=lambda d: d.macs_per_pixel,
     )
-    restorers = {d.name: _restorer(d.name, scale, device) for d in models}
-    judge = models[0].name  # the cheapest, because it goes over the whole set
+    methods = make_methods([d.name for d in models], scale, device=device)
+    judge = methods[1]  # the cheapest model, because it goes over the whole set
     rows, told = [], []
     for quality in _CROPPED_AT:
-        found = gains(_compared(paths, scale, quality, restorers[judge]))
-        told += ["", _told(found, judge, quality, len(paths))]
+        found = gains(_compared(paths, scale, quality, judge.restore))
+        told += ["", _told(found, judge.name, quality, len(paths))]
         for what, crop in found.shown().items():
             path = next(path for path in paths if path.stem == crop.picture)
             ((_, degraded, reference),) = pairs([path], scale, quality)
             versions_ = {
                 "input": degraded.repeat(scale, axis=0).repeat(scale, axis=1),
-                "bicubic": bicubic_up(degraded, scale),
-                **{name: restore(degraded) for name, restore in restorers.items()},
+                **{method.name: method.restore(degraded) for method in methods},
                 "original": reference,
             }
-            caption = f"JPEG {quality}, {what} gain of {judge}: {crop.gain:+.2f} dB, {crop.picture}"
+            gain = f"{what} gain of {judge.name}: {crop.gain:+.2f} dB"
+            caption = f"JPEG {quality}, {gain}, {crop.picture}"
             rows.append((caption, {name: crop.cut(px) for name, px in versions_.items()}))
     sheet = crop_sheet.draw(rows, SIDE)
     file = folder / f"crops-{group.protocol}-x{scale}.jpg"
@@ -266,11 +261,6 @@ def _compared(
     for path in paths:
         ((_, degraded, reference),) = pairs([path], scale, quality)
         yield path.stem, reference, bicubic_up(degraded, scale), restore(degraded)
-
-
-def _restorer(model: str, scale: int, device: str | None) -> Callable[[Pixels], Pixels]:
-    enhancer = Enhancer(model, scale=scale, device=device)
-    return lambda lr: np.asarray(enhancer(lr))
 
 
 if __name__ == "__main__":

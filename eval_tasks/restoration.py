@@ -12,10 +12,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -23,6 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from eval_tasks import arguments
+from eval_tasks.arms import device_name
 from eval_tasks.console import table_console
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.restoration import Method, Pair, Row, evaluate
@@ -30,15 +30,14 @@ from eval_tasks.exit_codes import exit_code
 from eval_tasks.progress import progress_bar
 from preproc import __version__
 from preproc.degrade import Pixels, bicubic_down, bicubic_up, jpeg, mod_crop
+from preproc.enhancer import Enhancer
 from preproc.errors import ImageError, ModelError
+from preproc.execution.devices import choose_device
 from preproc.metrics import PROTOCOLS, Protocol
 from preproc.networks import find
 from preproc.pictures.pil_modes import to_rgb
 from preproc.plan import picture_extensions
 from preproc.reports import Value, require_report_files, versions, write_csv, write_json
-
-if TYPE_CHECKING:
-    from preproc.enhancer import Enhancer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,84 +96,121 @@ def _run(options: argparse.Namespace) -> None:
     sets = {name: images_in(options.data / name) for name in dict.fromkeys(options.sets)}
     qualities = list(dict.fromkeys(options.quality))
     require_report_files(options.json, options.csv)
-    methods, device = _methods(options)
-
-    measured = []
-    with progress_bar() as progress:
-        total = sum(map(len, sets.values())) * len(qualities) * len(methods)
-        task = progress.add_task("", total=total)
-        for name, paths in sets.items():
-            for quality in qualities:
-                progress.update(task, description=f"{escape(name)}, JPEG {quality}")
-                measured += evaluate(
-                    methods,
-                    pairs(paths, options.scale, quality),
-                    dataset=name,
-                    quality=quality,
-                    scale=options.scale,
-                    protocol=protocol,
-                    advance=lambda: progress.advance(task),
-                )
-    printed = [
-        row
-        for row in paper_rows()[protocol.name]
-        if row.dataset in sets and row.quality in qualities and row.scale == options.scale
-    ]
+    models = list(dict.fromkeys(options.model))
+    if options.weights and len({find(name).family for name in models}) != 1:
+        raise ModelError(f"--weights belongs to one model, but --model names {len(models)}.")
+    if options.self_ensemble and not models:
+        raise ModelError("--self-ensemble is of a model, but --model names none; name one.")
+    methods = make_methods(
+        models,
+        options.scale,
+        weights=options.weights,
+        device=options.device,
+        self_ensemble=options.self_ensemble,
+    )
+    measured = measure(methods, sets, qualities, options.scale, protocol)
+    printed = printed_beside(measured, protocol)
     about = {
         "protocol": protocol.name,
-        "device": device,
+        "device": device_name(choose_device(options.device)) if models else "cpu",
         "preproc": __version__,
         **versions("torch", "numpy", "pillow"),
     }
-    _show(measured, printed, protocol, about, time.perf_counter() - start)
+    show(measured, printed, protocol)
+    seconds = time.perf_counter() - start
+    facts = ", ".join(f"{k} {v}" for k, v in about.items())
+    table_console().print(f"{seconds:.1f} s; {facts}")
     rows: list[dict[str, Value]] = [asdict(row) for row in measured + printed]
     if options.json:
-        seconds = round(time.perf_counter() - start, 3)
-        write_json(options.json, {**about, "seconds": seconds, "rows": rows})
+        write_json(options.json, {**about, "seconds": round(seconds, 3), "rows": rows})
     if options.csv:
         write_csv(options.csv, [{**row, **about} for row in rows])
 
 
-def _methods(options: argparse.Namespace) -> tuple[list[Method], str]:
-    """Bicubic, each model and its self-ensemble, and the device that the models run on."""
-    models = list(dict.fromkeys(options.model))
-    families = {find(name).family for name in models}
-    if options.weights and len(families) != 1:
-        raise ModelError(f"--weights belongs to one model, but --model names {len(models)}.")
-    if options.self_ensemble and not models:
-        raise ModelError("--self-ensemble is of a model, but --model names none; name one.")
-    scale = options.scale
-    methods = [Method("bicubic", lambda lr: bicubic_up(lr, scale))]
-    device = "cpu"
-    if models:
-        from preproc.enhancer import Enhancer  # noqa: PLC0415 - bicubic alone needs no networks
+def make_methods(
+    models: Sequence[str],
+    scale: int,
+    *,
+    weights: str | Path | None = None,
+    device: str | None = None,
+    self_ensemble: bool = False,
+) -> list[Method]:
+    """Bicubic, and models by name, each followed by its self-ensemble where that is asked for.
 
-        for model in models:
-            for ensemble in (False, True) if options.self_ensemble else (False,):
-                enhancer = Enhancer(
-                    model,
-                    scale=scale,
-                    weights=options.weights,
-                    device=options.device,
-                    self_ensemble=ensemble,
-                )
-                name = f"{model} self-ensemble" if ensemble else model
-                millions = enhancer.descriptor.parameters / 1e6
-                methods.append(Method(name, _restore(enhancer), millions))
-                device = _device_name(enhancer)
-    return methods, device
+    Args:
+        models: registry names.
+        scale: HR px per LR px.
+        weights: safetensors for all of them, in place of the shipped ones.
+        device: where the models run; by default CUDA where it is there.
+        self_ensemble: whether to make the x8 self-ensembles, too.
+
+    Raises:
+        ModelError: no such model, scale or device.
+        WeightsError: weights are missing, damaged, or for another network.
+    """
+    methods = [Method("bicubic", lambda lr: bicubic_up(lr, scale))]
+    for model in models:
+        for ensemble in (False, True) if self_ensemble else (False,):
+            enhancer = Enhancer(
+                model, scale=scale, weights=weights, device=device, self_ensemble=ensemble
+            )
+            name = f"{model} self-ensemble" if ensemble else model
+            millions = enhancer.descriptor.parameters / 1e6
+            methods.append(Method(name, _restore(enhancer), millions))
+    return methods
 
 
 def _restore(enhancer: Enhancer) -> Callable[[Pixels], Pixels]:
     return lambda lr: np.asarray(enhancer(lr))
 
 
-def _device_name(enhancer: Enhancer) -> str:
-    if enhancer.device.type == "cuda":
-        import torch  # noqa: PLC0415
+def measure(
+    methods: Sequence[Method],
+    sets: Mapping[str, Sequence[Path]],
+    qualities: Sequence[int],
+    scale: int,
+    protocol: Protocol,
+) -> list[Row]:
+    """Score methods on sets of image files, with a progress bar on stderr.
 
-        return f"{enhancer.device}: {torch.cuda.get_device_name(enhancer.device)}"
-    return str(enhancer.device)
+    Args:
+        methods: what to compare.
+        sets: the files by the name of their set.
+        qualities: JPEG qualities of the degraded images.
+        scale: HR px per LR px.
+        protocol: how PSNR and SSIM are computed.
+
+    Returns:
+        A row for each set, quality and method, in this order.
+
+    Raises:
+        ImageError: a file cannot be read, or is too small.
+    """
+    rows = []
+    with progress_bar() as progress:
+        total = sum(map(len, sets.values())) * len(qualities) * len(methods)
+        task = progress.add_task("", total=total)
+        for name, paths in sets.items():
+            for quality in qualities:
+                progress.update(task, description=f"{escape(name)}, JPEG {quality}")
+                rows += evaluate(
+                    methods,
+                    pairs(paths, scale, quality),
+                    dataset=name,
+                    quality=quality,
+                    scale=scale,
+                    protocol=protocol,
+                    advance=lambda: progress.advance(task),
+                )
+    return rows
+
+
+def printed_beside(measured: Sequence[Row], protocol: Protocol) -> list[Row]:
+    """The rows that the protocol's paper prints for the sets, qualities and scales measured."""
+    cases = {(row.dataset, row.quality, row.scale) for row in measured}
+    return [
+        row for row in paper_rows()[protocol.name] if (row.dataset, row.quality, row.scale) in cases
+    ]
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -184,7 +220,7 @@ def images_in(folder: Path) -> list[Path]:
         ImageError: there is no such folder, or no image in it.
     """
     if not folder.is_dir():
-        raise ImageError(f"There is no folder {folder}; --set names folders under --data.")
+        raise ImageError(f"There is no folder {folder}; --data names the folder above the sets.")
     known = picture_extensions()
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in known and p.is_file())
     if not paths:
@@ -192,7 +228,7 @@ def images_in(folder: Path) -> list[Path]:
     return paths
 
 
-def pairs(paths: list[Path], scale: int, quality: int) -> Iterator[Pair]:
+def pairs(paths: Sequence[Path], scale: int, quality: int) -> Iterator[Pair]:
     """Degraded image and reference of each file, uint8 RGB, by the file's path.
 
     Raises:
@@ -211,14 +247,8 @@ def pairs(paths: list[Path], scale: int, quality: int) -> Iterator[Pair]:
         yield Pair(str(path), jpeg(bicubic_down(reference, scale), quality), reference)
 
 
-def _show(
-    measured: list[Row],
-    printed: list[Row],
-    protocol: Protocol,
-    about: dict[str, str],
-    seconds: float,
-) -> None:
-    """One table a quality: what was measured here, then what the paper prints."""
+def show(measured: Sequence[Row], printed: Sequence[Row], protocol: Protocol) -> None:
+    """Print one table a quality: what was measured here, then what the paper prints."""
     console = table_console()
     for quality in dict.fromkeys(row.quality for row in measured):
         here, papers = ([r for r in rows if r.quality == quality] for rows in (measured, printed))
@@ -231,7 +261,6 @@ def _show(
         doubts = {f"({r.dataset}) {r.method}: {r.note}" for r in papers if r.note and r.psnr}
         for doubt in sorted(doubts):
             console.print(f"not to be trusted {escape(doubt)}", style="dim")
-    console.print(f"{seconds:.1f} s; " + ", ".join(f"{k} {v}" for k, v in about.items()))
 
 
 def _table(here: list[Row], papers: list[Row], protocol: Protocol) -> Table:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -107,13 +106,12 @@ def test_a_model_and_its_ensemble_stand_beside_bicubic_and_the_paper(data, capsy
             calls.append((model, scale, weights, device, self_ensemble))
             self.scale = scale
             self.descriptor = type("Descriptor", (), {"parameters": 14_847_491})
-            self.device = type("Device", (), {"type": "cpu", "__str__": lambda _: "cpu"})()
 
         def __call__(self, img):
             assert img.dtype == np.uint8
             return img.repeat(self.scale, 0).repeat(self.scale, 1)
 
-    monkeypatch.setattr(import_module("preproc.enhancer"), "Enhancer", Fake)
+    monkeypatch.setattr(restoration, "Enhancer", Fake)
     report, flat = data / "out" / "r.json", data / "out" / "r.csv"
     command = ["--data", data, "--set", "Set5", "mine", "--quality", 10, 40, "--model", "cajnn"]
     code, out, _ = run(
@@ -238,7 +236,7 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_1(argv, words, data, capsys
         (data / f"{side}x{side}").mkdir()
         Image.new("RGB", (side, side)).save(data / f"{side}x{side}" / "small.png")
     monkeypatch.chdir(data)
-    monkeypatch.setattr(restoration, "_show", None)  # whatever is wrong is found before the tables
+    monkeypatch.setattr(restoration, "show", None)  # whatever is wrong is found before the tables
     code, out, err = run(capsys, "--data", data, *argv)
     assert code == 1
     assert out == ""

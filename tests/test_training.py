@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import photograph
 from PIL import Image
 
 pytest.importorskip("lightning", reason='training needs the extra "train"')
@@ -26,6 +27,7 @@ import lightning.pytorch as pl
 from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel
 
+from eval_tasks.evaluators.restoration import Row
 from preproc.degrade import bicubic_down, jpeg
 from preproc.errors import OutputError, RecipeError, WeightsError
 from preproc.manifest import MANIFEST, entries, entry_for, read_card
@@ -885,9 +887,10 @@ def shipping(tmp_path, finished, monkeypatch):
 
     def ship(psnr, quality=(10, 20), note="", **options):
         def measure(*_):
-            row = {"dataset": "Kodak24", "method": "cajnn-light", "psnr": psnr, "ssim": 0.5}
-            row["note"] = note
-            return [row | {"images": 24, "quality": q} for q in quality]
+            return [
+                Row("here", "cajnn-light", "Kodak24", 4, q, 24, psnr, 0.5, note=note)
+                for q in quality
+            ]
 
         monkeypatch.setattr(export, "_measure", measure)
         facts = {"data": tmp_path, "recipe": "r.toml", "licence": "MIT", "folder": folder}
@@ -913,6 +916,27 @@ def test_export_ships_weights_card_and_entry(shipping):
         ship(25.01)
     ship(25.01, force=True)
     assert entry_for("cajnn-light", 4, folder=folder).results["Kodak24"]["10"]["psnr"] == 25.01
+
+
+def test_export_measures_bicubic_and_the_weights_on_every_set(shipping, finished, tmp_path, capsys):
+    folder, _ = shipping
+    facts = {"data": tmp_path / "sets", "recipe": "r.toml", "licence": "MIT", "folder": folder}
+    with pytest.raises(RecipeError, match=r"cannot be measured: There is no folder .*Kodak24"):
+        export.export([finished], quality=(10,), **facts)
+    assert not entries(folder=folder)
+    homes = {"Kodak24": "sr_val", "Set5": "sr_test", "Set14": "sr_test", "BSD100": "sr_test"}
+    for name, home in homes.items():
+        target = tmp_path / "sets" / home / name
+        target.mkdir(parents=True)
+        Image.fromarray(photograph(48, 52)).save(target / "a.png")
+    export.export([finished], quality=(10,), **facts)
+    (entry,) = entries(folder=folder)
+    assert entry.results.keys() == homes.keys()
+    assert all(5 < measured["10"]["psnr"] < 50 for measured in entry.results.values())
+    card, printed = read_card(entry, folder=folder), capsys.readouterr().out
+    for method in ("bicubic", "cajnn-light"):
+        assert f"| 10 | {method} |" in card
+        assert method in printed
 
 
 def test_export_refuses_sets_without_a_mean_psnr(shipping):

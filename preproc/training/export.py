@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from eval_tasks import restoration
-from preproc.errors import OutputError, RecipeError, WeightsError
+from eval_tasks.evaluators.restoration import Row
+from eval_tasks.restoration import images_in, make_methods, measure, printed_beside, show
+from preproc.errors import ImageError, OutputError, RecipeError, WeightsError
 from preproc.manifest import (
     MANIFEST,
     DataSource,
@@ -32,7 +33,9 @@ from preproc.weights import save_state
 
 CHOOSING_SET = "Kodak24"
 MARGIN = 0.05  # dB that new weights must gain on the choosing set
-_PAPER_SETS = ("Set5", "Set14", "BSD100")
+_SETS = {CHOOSING_SET: "sr_val", "Set5": "sr_test", "Set14": "sr_test", "BSD100": "sr_test"}
+"""The folder below the data folder that holds each set."""
+
 # CISRNet's paper measures at one quality, by a protocol of its own.
 _QUALITIES = {CAJNN_PROTOCOL: (10, 20, 40), CISRNET_PROTOCOL: (10,)}
 
@@ -92,7 +95,6 @@ def export(
         draft = scratch / f"{stem}.safetensors"
         save_state(draft, load_file(stages[-1] / WEIGHTS), dtype=torch.float16)
         rows = _measure(descriptor, draft, data, protocol, quality)
-        _require_means(rows)
         results = _results(rows, descriptor.name)
         if shipped and not force:
             _require_better(shipped, results)
@@ -182,47 +184,37 @@ def _measure(
     data: Path,
     protocol: Protocol,
     quality: Sequence[int],
-) -> list[dict[str, Any]]:
-    """Rows of the restoration table, of the network and its parts, on all sets."""
-    parts = [
-        d.name for d in list_models() if (d.part_of, d.scale) == (descriptor.name, descriptor.scale)
-    ]
-    rows: list[dict[str, Any]] = []
-    for home, sets in (("sr_val", (CHOOSING_SET,)), ("sr_test", _PAPER_SETS)):
-        report = weights.parent / f"{home}.json"
-        code = restoration.main(
-            [
-                *("--data", str(data / home), "--set", *sets),
-                *("--quality", *map(str, quality), "--scale", str(descriptor.scale)),
-                *("--protocol", protocol.name, "--model", *parts, descriptor.name),
-                *("--weights", str(weights), "--json", str(report)),
-            ]
-        )
-        if code:
-            raise RecipeError(f"The weights could not be measured on {data / home}; see above.")
-        rows += json.loads(report.read_text("utf-8"))["rows"]
-    return [row for row in rows if row["source"] == "here"]
+) -> list[Row]:
+    """Measure bicubic, the network's parts and the network on all sets, and print the tables."""
+    scale = descriptor.scale
+    parts = [d.name for d in list_models() if (d.part_of, d.scale) == (descriptor.name, scale)]
+    methods = make_methods([*parts, descriptor.name], scale, weights=weights)
+    try:
+        sets = {name: images_in(data / home / name) for name, home in _SETS.items()}
+        rows = measure(methods, sets, quality, scale, protocol)
+    except ImageError as error:
+        raise RecipeError(f"The weights cannot be measured: {error}") from error
+    show(rows, printed_beside(rows, protocol), protocol)
+    return rows
 
 
-def _require_means(rows: list[dict[str, Any]]) -> None:
-    for row in rows:
-        if row["psnr"] is None:
-            raise RecipeError(
-                f"{row['method']} has no mean PSNR on {row['dataset']} at quality {row['quality']} "
-                f"({row['note']}), so that nothing can be recorded; take pictures out of the set "
-                "that come out equal to their originals, such as those of one colour."
-            )
+def _results(rows: Sequence[Row], method: str) -> Results:
+    """What the manifest records of a method.
 
-
-def _results(rows: list[dict[str, Any]], method: str) -> Results:
+    Raises:
+        RecipeError: a set has no mean PSNR, of this or another method.
+    """
     results: Results = {}
     for row in rows:
-        if row["method"] == method:
-            by_quality = results.setdefault(row["dataset"], {})
-            by_quality[str(row["quality"])] = {
-                "psnr": round(row["psnr"], 4),
-                "ssim": round(row["ssim"], 4),
-            }
+        if row.psnr is None or row.ssim is None:
+            raise RecipeError(
+                f"{row.method} has no mean PSNR on {row.dataset} at quality {row.quality} "
+                f"({row.note}), so that nothing can be recorded; take pictures out of the set "
+                "that come out equal to their originals, such as those of one colour."
+            )
+        if row.method == method:
+            by_quality = results.setdefault(row.dataset, {})
+            by_quality[str(row.quality)] = {"psnr": round(row.psnr, 4), "ssim": round(row.ssim, 4)}
     return results
 
 
@@ -278,7 +270,7 @@ def _perceptual(loss: dict[str, Any]) -> str | None:
 def _card(
     entry: WeightsEntry,
     records: list[dict[str, Any]],
-    rows: list[dict[str, Any]],
+    rows: Sequence[Row],
     notes: str,
     curve: list[Point],
     picture: Path,
@@ -316,19 +308,19 @@ def _card(
     return "\n".join(lines)
 
 
-def _table(rows: list[dict[str, Any]]) -> list[str]:
-    sizes = {row["dataset"]: row["images"] for row in rows}
-    qualities = sorted({row["quality"] for row in rows})
+def _table(rows: Sequence[Row]) -> list[str]:
+    sizes = {row.dataset: row.images for row in rows}
+    qualities = sorted({row.quality for row in rows})
     lines = [
         "| QF | method | " + " | ".join(f"{s} (N={n})" for s, n in sizes.items()) + " |",
         "|---|---|" + "---|" * len(sizes),
     ]
     for quality in qualities:
-        for method in dict.fromkeys(row["method"] for row in rows):
+        for method in dict.fromkeys(row.method for row in rows):
             cells = {
-                row["dataset"]: f"{row['psnr']:.2f} / {row['ssim']:.4f}"
+                row.dataset: f"{row.psnr:.2f} / {row.ssim:.4f}"
                 for row in rows
-                if row["quality"] == quality and row["method"] == method
+                if row.quality == quality and row.method == method
             }
             lines.append(f"| {quality} | {method} | " + " | ".join(cells[s] for s in sizes) + " |")
     return lines
