@@ -11,22 +11,20 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from PIL import Image
 
 from eval_tasks import arguments, realesrgan
 from preproc.degrade import Pixels
+from preproc.enhancer import Enhancer
 from preproc.errors import ModelError, PreprocError, WeightsError
-
-if TYPE_CHECKING:
-    import torch
-
-    from preproc.enhancer import Enhancer
+from preproc.execution.devices import choose_device
+from preproc.manifest import entry_for, sha256_of
 
 BICUBIC_SCALE = 4
 """Of the plain enlargement that shows what size alone buys."""
@@ -174,9 +172,6 @@ def _bicubic(img: Pixels) -> Pixels:
 def _model_arm(
     model: str, weights: str | Path | None, device: str | None, strength: float, *, returned: bool
 ) -> Arm:
-    from preproc.enhancer import Enhancer  # noqa: PLC0415 - the plain arms need no torch
-    from preproc.manifest import entry_for  # noqa: PLC0415
-
     enhancer = Enhancer(
         model, weights=weights, to_input_size=returned, device=device, strength=strength
     )
@@ -214,8 +209,6 @@ def _peer(name: str, device: str | None) -> Arm:
         raise PreprocError(
             f"--arm needs {error.name or error}: pip install '.[eval]' in the checkout."
         ) from error
-    from preproc.execution.devices import choose_device  # noqa: PLC0415
-
     where = choose_device(device)
     path = realesrgan.weights_file() if name == REALESRGAN else Path(name)
     digest = _digest(path)
@@ -228,14 +221,11 @@ def device_name(device: torch.device) -> str:
     """What reports call a device: its name, and for CUDA that of the hardware."""
     if device.type != "cuda":
         return str(device)
-    import torch  # noqa: PLC0415 - only the plain arms do without
-
     return f"{device}: {torch.cuda.get_device_name(device)}"
 
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise WeightsError(f"Cannot read the weights {path}: {error.strerror}.") from error

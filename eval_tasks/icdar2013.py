@@ -38,6 +38,7 @@ from eval_tasks.word_crops import CROPS, GROUND_TRUTH, Crop, find_crops, pixels
 from eval_tasks.word_sheet import Sample, draw
 from preproc import __version__
 from preproc.degrade import Pixels
+from preproc.execution.devices import choose_device
 from preproc.files import require_writable
 from preproc.pictures.saving import save
 from preproc.reports import versions, write_csv, write_json
@@ -124,7 +125,8 @@ def _run(options: argparse.Namespace) -> None:
     ]
     require_writable(options.out)
     arms = arm_options.arms_from(options)
-    recogniser = make_recogniser(options.recogniser, cuda=_wants_cuda(options.device))
+    cuda = choose_device(options.device).type == "cuda"
+    recogniser = make_recogniser(options.recogniser, cuda=cuda)
     ways = [(degradation, arm) for degradation in degradations for arm in arms]
     if (clean := (Degradation(), arms[0])) not in ways:
         ways.insert(0, clean)  # always read, since it says what there is to win back
@@ -151,12 +153,6 @@ def _run(options: argparse.Namespace) -> None:
         if arm.name not in (INPUT, BICUBIC):
             for degradation in degradations:
                 _leave_sheet(options.out, words, degradation, arm, runs)
-
-
-def _wants_cuda(device: str | None) -> bool:
-    from preproc.execution.devices import choose_device  # noqa: PLC0415 - parsing alone needs no torch
-
-    return choose_device(device).type == "cuda"
 
 
 def _key(recogniser: NamedRecogniser, degradation: str, arm: Arm, word: Crop) -> Key:

@@ -22,12 +22,13 @@ from rich.table import Table
 
 from eval_tasks import arguments, arms, own_pictures
 from eval_tasks.console import table_console
+from eval_tasks.degradations import Degradation
 from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.wider import SUBSETS, Floats, Truth
 from eval_tasks.evaluators.wider_files import read_detections
 from eval_tasks.evaluators.wider_scores import Score, gain, height_names, score
 from eval_tasks.exit_codes import exit_code
-from eval_tasks.wider_runs import ENGINE, Run, Settings, device_of_engine, search
+from eval_tasks.wider_runs import ENGINE, make_run, search
 from preproc import __version__
 from preproc.errors import ImageError
 from preproc.files import require_writable
@@ -86,22 +87,10 @@ def _run(options: argparse.Namespace) -> None:
     images = own_pictures.find_pictures(options.images, options.every, options.reduce)
     require_writable(options.output)  # rather now than after the work
     plain, *others = arms.arms_from(options, taken=(_TRUTH,))
-    device = device_of_engine(options.device)
-
-    def run(arm: arms.Arm, reduction: int, quality: int | None) -> Run:
-        settings = Settings(
-            arm=arm.name,
-            weights=arm.weights,
-            reduction=reduction,
-            quality=quality,
-            smallest=options.min_face_size,
-            device=device,
-        )
-        folder = options.output / "detections" / settings.folder
-        return Run(arm, settings, folder, upright=True)
-
-    original = run(arms.Arm(_TRUTH, 1, plain.apply), 1, None)
-    runs = {arm.name: run(arm, options.reduce, options.jpeg) for arm in (plain, *others)}
+    degradation = Degradation(options.reduce, options.jpeg)
+    whole = arms.Arm(_TRUTH, 1, plain.apply)
+    original = make_run(whole, Degradation(), options, upright=True)
+    runs = {arm.name: make_run(arm, degradation, options, upright=True) for arm in (plain, *others)}
     search({_TRUTH: original, **runs}, images, options.device)
     truth = _truth(read_detections(original.folder, images), options.sure)
     faces = sum(int(labelled.counts[_EVERY].sum()) for labelled in truth.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from hashlib import file_digest
 from pathlib import Path
 
 from PIL.ImageOps import exif_transpose
@@ -13,6 +12,7 @@ from eval_tasks.console import error_console
 from eval_tasks.progress import progress_bar
 from preproc.degrade import Pixels, mod_crop
 from preproc.errors import ImageError
+from preproc.manifest import sha256_of
 from preproc.pictures.opening import open_picture
 from preproc.pictures.pil_modes import to_rgb
 from preproc.plan import picture_extensions
@@ -69,8 +69,7 @@ def find_pictures(folder: Path, every: int = 1, reduction: int = 1) -> dict[str,
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return file_digest(file, "sha256").hexdigest()[:10]
+        return sha256_of(path)[:10]
     except OSError as error:
         raise ImageError(f"Cannot read {path}: {error.strerror}.") from error
 

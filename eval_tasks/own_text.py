@@ -36,6 +36,7 @@ from integrations.easyocr import Reader
 from integrations.view import Regions
 from preproc import __version__
 from preproc.errors import ImageError
+from preproc.execution.devices import choose_device
 from preproc.files import require_writable
 from preproc.reports import versions, write_json
 
@@ -129,8 +130,6 @@ class _Pages:
     def __init__(
         self, images: Mapping[str, Path], readings: Readings, device: str | None, *, regions: bool
     ) -> None:
-        from preproc.execution.devices import choose_device  # noqa: PLC0415 - parsing alone needs no torch
-
         self._images, self._readings, self._regions = images, readings, regions
         self._texts = {name: path.with_suffix(".txt") for name, path in images.items()}
         self._title, self._engine = easyocr_with_detector(cuda=choose_device(device).type == "cuda")

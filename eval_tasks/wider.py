@@ -21,13 +21,14 @@ from rich.console import Console
 from rich.text import Text
 
 from eval_tasks import arguments, arms
+from eval_tasks.degradations import Degradation
 from eval_tasks.evaluators.coco import coco_scores
 from eval_tasks.evaluators.wider import Floats, Truth
 from eval_tasks.evaluators.wider_files import FACES_FILE, read_detections, read_truth
 from eval_tasks.evaluators.wider_plot import plot_curves
 from eval_tasks.evaluators.wider_scores import Score, score
 from eval_tasks.exit_codes import exit_code
-from eval_tasks.wider_runs import Run, Settings, device_of_engine, search
+from eval_tasks.wider_runs import Run, make_run, search
 from eval_tasks.wider_tables import ORIGINAL, REDUCED, REDUCTION, flat, report, show
 from preproc import __version__
 from preproc.errors import ImageError, PreprocError
@@ -231,25 +232,13 @@ def _every(step: int, names: Iterable[str]) -> set[str]:
 def _runs(options: argparse.Namespace) -> dict[str, Run]:
     """What is compared, by the name it has in tables."""
     plain, *others = arms.arms_from(options, taken=(ORIGINAL, REDUCED))
-    device = device_of_engine(options.device)
-
-    def run(arm: arms.Arm, reduction: int, quality: int | None) -> Run:
-        settings = Settings(
-            arm=arm.name,
-            weights=arm.weights,
-            reduction=reduction,
-            quality=quality,
-            smallest=options.min_face_size,
-            device=device,
-        )
-        return Run(arm, settings, options.output / "detections" / settings.folder)
-
+    degradation = Degradation(REDUCTION, options.jpeg)
     original = arms.Arm(ORIGINAL, 1, plain.apply)
-    runs = {
-        ORIGINAL: run(original, 1, None),
-        REDUCED: run(plain, REDUCTION, options.jpeg),
+    return {
+        ORIGINAL: make_run(original, Degradation(), options),
+        REDUCED: make_run(plain, degradation, options),
+        **{arm.name: make_run(arm, degradation, options) for arm in others},
     }
-    return runs | {arm.name: run(arm, REDUCTION, options.jpeg) for arm in others}
 
 
 def _read_folders(

@@ -7,6 +7,7 @@ other settings get another folder.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import json
@@ -32,6 +33,7 @@ from eval_tasks.progress import progress_bar
 from eval_tasks.stage import Stage
 from integrations.mtcnn import MTCNN, WINDOW, Engine
 from preproc.errors import OutputError
+from preproc.execution.devices import choose_device
 from preproc.reports import versions, write_json
 
 ENGINE = "facenet-pytorch"
@@ -160,6 +162,29 @@ class Run:
             raise OutputError(f"Cannot write {self._times}: {error.strerror}.") from error
 
 
+def make_run(
+    arm: Arm, degradation: Degradation, options: argparse.Namespace, *, upright: bool = False
+) -> Run:
+    """A run with a script's options.
+
+    Args:
+        arm: how pictures are treated.
+        degradation: what is done to them before.
+        options: ``output``, the folder of all results; ``min_face_size`` in px of the original; and
+            ``device``, None for CUDA where it is there.
+        upright: as for `Run`.
+    """
+    settings = Settings(
+        arm=arm.name,
+        weights=arm.weights,
+        reduction=degradation.reduction,
+        quality=degradation.quality,
+        smallest=options.min_face_size,
+        device=device_name(choose_device(options.device)),
+    )
+    return Run(arm, settings, options.output / "detections" / settings.folder, upright)
+
+
 def search(runs: Mapping[str, Run], images: Mapping[str, Path], device: str | None) -> None:
     """Search the images that each run still lacks, with a bar on stderr.
 
@@ -183,21 +208,12 @@ def search(runs: Mapping[str, Run], images: Mapping[str, Path], device: str | No
             run.make(todo[name], engine, lambda: progress.advance(task))
 
 
-def device_of_engine(device: str | None) -> str:
-    """What reports call the device that is asked for; by default CUDA where it is there."""
-    from preproc.execution.devices import choose_device  # noqa: PLC0415 - scoring alone needs no torch
-
-    return device_name(choose_device(device))
-
-
 def make_engine(settings: Settings, device: str | None) -> Engine:
     """The detector, on a device; by default CUDA where it is there.
 
     Raises:
         PreprocError: facenet-pytorch is not installed.
     """
-    from preproc.execution.devices import choose_device  # noqa: PLC0415 - scoring alone needs no torch
-
     made = MTCNN(
         thresholds=list(settings.thresholds),
         factor=settings.factor,
