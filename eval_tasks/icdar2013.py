@@ -31,10 +31,11 @@ from eval_tasks.degradations import Degradation
 from eval_tasks.evaluators import icdar2013 as judge
 from eval_tasks.evaluators.word_rows import BICUBIC, INPUT, Run, make_height_rows, make_rows
 from eval_tasks.exit_codes import exit_code
+from eval_tasks.picture_files import pixels
 from eval_tasks.progress import progress_bar
 from eval_tasks.readings import Key, Reading, Readings
 from eval_tasks.recognisers import RECOGNISERS, NamedRecogniser, make_recogniser
-from eval_tasks.word_crops import CROPS, GROUND_TRUTH, Crop, find_crops, pixels
+from eval_tasks.word_crops import CROPS, GROUND_TRUTH, Crop, find_crops
 from eval_tasks.word_sheet import Sample, draw
 from preproc import __version__
 from preproc.degrade import Pixels

@@ -28,6 +28,7 @@ from eval_tasks.degradations import Degradation
 from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.words import Score, gain, score, words
 from eval_tasks.exit_codes import exit_code
+from eval_tasks.picture_files import pixels
 from eval_tasks.progress import progress_bar
 from eval_tasks.readings import Key, Reading, Readings
 from eval_tasks.recognisers import easyocr_with_detector
@@ -171,15 +172,14 @@ class _Pages:
         """Read what has not been read yet, with a bar on stderr."""
         names = [n for n in names if self._key(arm, degradation, n, least) not in self._readings]
         stage = Stage(arm)
-        whole = arm is _ORIGINAL or not self._regions
-        reader = Reader(self._engine, enhancer=stage if whole else Regions(stage))
+        regions = self._regions and arm is not _ORIGINAL
+        reader = Reader(self._engine, enhancer=Regions(stage) if regions else stage)
         with progress_bar() as progress, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*pin_memory")  # said where there is no GPU
             task = progress.add_task(escape(f"{degradation}: {arm.name}"), total=len(names))
             for name in names:
-                picture = degradation.apply(
-                    own_pictures.pixels(self._images[name], multiple=degradation.reduction)
-                )
+                whole = pixels(self._images[name], multiple=degradation.reduction)
+                picture = degradation.apply(whole)
                 start = time.perf_counter()
                 stage.seconds = 0.0
                 found = reader.readtext(picture)

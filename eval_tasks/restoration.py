@@ -17,7 +17,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 from rich.markup import escape
 from rich.table import Table
 
@@ -27,15 +26,15 @@ from eval_tasks.console import table_console
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.restoration import Method, Pair, Row, evaluate
 from eval_tasks.exit_codes import exit_code
+from eval_tasks.picture_files import pixels
 from eval_tasks.progress import progress_bar
 from preproc import __version__
-from preproc.degrade import Pixels, bicubic_down, bicubic_up, jpeg, mod_crop
+from preproc.degrade import Pixels, bicubic_down, bicubic_up, jpeg
 from preproc.enhancer import Enhancer
 from preproc.errors import ImageError, ModelError
 from preproc.execution.devices import choose_device
 from preproc.metrics import PROTOCOLS, Protocol
 from preproc.networks import find
-from preproc.pictures.pil_modes import to_rgb
 from preproc.plan import picture_extensions
 from preproc.reports import Value, require_report_files, versions, write_csv, write_json
 
@@ -235,15 +234,7 @@ def pairs(paths: Sequence[Path], scale: int, quality: int) -> Iterator[Pair]:
         ImageError: a file cannot be read, or is too small to be reduced.
     """
     for path in paths:
-        try:
-            with Image.open(path) as image:
-                upright = to_rgb(ImageOps.exif_transpose(image))
-        except (OSError, SyntaxError, Image.DecompressionBombError, ImageError) as error:
-            raise ImageError(f"Cannot read {path}: {error}; mend or remove it.") from error
-        try:
-            reference = mod_crop(upright, scale)
-        except ImageError as error:
-            raise ImageError(f"{path}: {error}") from error
+        reference = pixels(path, multiple=scale)
         yield Pair(str(path), jpeg(bicubic_down(reference, scale), quality), reference)
 
 

@@ -28,7 +28,7 @@ from eval_tasks.arms import Arm, device_name
 from eval_tasks.degradations import Degradation
 from eval_tasks.evaluators.wider import Floats
 from eval_tasks.evaluators.wider_files import detections_path, write_file
-from eval_tasks.own_pictures import pixels
+from eval_tasks.picture_files import pixels
 from eval_tasks.progress import progress_bar
 from eval_tasks.stage import Stage
 from integrations.mtcnn import MTCNN, WINDOW, Engine

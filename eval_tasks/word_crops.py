@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval_tasks.evaluators.icdar2013 import read_ground_truth
-from preproc.degrade import Pixels
-from preproc.errors import ImageError
-from preproc.pictures.opening import open_picture
-from preproc.pictures.pil_modes import to_rgb
+from eval_tasks.picture_files import pixels
 
 GROUND_TRUTH = "Challenge2_Test_Task3_GT.txt"
 CROPS = "Challenge2_Test_Task3_Images"
@@ -42,16 +39,3 @@ def find_crops(folder: Path, every: int = 1, limit: int | None = None) -> list[C
         path = folder / CROPS / file
         crops.append(Crop(file, path, label, len(pixels(path))))
     return crops
-
-
-def pixels(path: Path) -> Pixels:
-    """A crop as uint8 RGB (H, W, 3).
-
-    Raises:
-        ImageError: it is missing or cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return to_rgb(open_picture(file, str(path)))
-    except OSError as error:
-        raise ImageError(f"Cannot read the crop {path}: {error.strerror}.") from error

@@ -1,0 +1,35 @@
+"""Picture files as arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL.ImageOps import exif_transpose
+
+from preproc.degrade import Pixels, mod_crop
+from preproc.errors import ImageError
+from preproc.pictures.opening import open_picture
+from preproc.pictures.pil_modes import to_rgb
+
+
+def pixels(path: Path, *, upright: bool = True, multiple: int = 1) -> Pixels:
+    """A picture file as uint8 RGB (H, W, 3).
+
+    Args:
+        path: the file.
+        upright: whether to turn it as its EXIF data says.
+        multiple: of which both sides are to be, so that a px of the reduced picture is a whole
+            number of the original's; px are cut off the bottom and right.
+
+    Raises:
+        ImageError: it cannot be read, or is too small; the file is named.
+    """
+    try:
+        with path.open("rb") as file:
+            picture = open_picture(file, str(path))
+    except OSError as error:
+        raise ImageError(f"Cannot read {path}: {error.strerror}.") from error
+    try:
+        return mod_crop(to_rgb(exif_transpose(picture) if upright else picture), multiple)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
