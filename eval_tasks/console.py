@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
 
 _WIDTH = 240
@@ -18,3 +20,8 @@ def table_console() -> Console:
 def error_console() -> Console:
     """Stderr, for sentences that may name any file: what looks like markup is printed as it is."""
     return Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def facts(about: Mapping[str, str]) -> str:
+    """What figures depend on, such as versions and devices, as one line."""
+    return ", ".join(f"{name} {value}" for name, value in about.items())

@@ -35,6 +35,12 @@ class Degradation:
         """The same for file names, such as ``down2-jpeg40``."""
         return str(self).replace("/", "down").replace(", ", "-").replace(" ", "").lower()
 
+    @property
+    def sentence(self) -> str:
+        """The same for titles, such as ``reduced x4 and saved as JPEG 40``."""
+        reduced = f"reduced x{self.reduction}" if self.reduction > 1 else "not reduced"
+        return reduced if self.quality is None else f"{reduced} and saved as JPEG {self.quality}"
+
     def apply(self, img: Pixels) -> Pixels:
         """Make an image worse.
 

@@ -26,7 +26,7 @@ from rich.markup import escape
 from eval_tasks import arguments, word_tables
 from eval_tasks import arms as arm_options
 from eval_tasks.arms import Arm
-from eval_tasks.console import table_console
+from eval_tasks.console import facts, table_console
 from eval_tasks.degradations import Degradation
 from eval_tasks.evaluators import icdar2013 as judge
 from eval_tasks.evaluators.word_rows import BICUBIC, INPUT, Run, make_height_rows, make_rows
@@ -235,7 +235,7 @@ def _report(
         word_tables.papers(printed),
     ):
         console.print(table)
-    console.print(f"{seconds:.1f} s; " + ", ".join(f"{k} {v}" for k, v in about.items()))
+    console.print(f"{seconds:.1f} s; {facts(about)}")
     report = {
         **about,
         "seconds": round(seconds, 3),
@@ -255,9 +255,10 @@ def _leave_sheet(
     """Draw words that the arm fixed and broke, against the degraded input."""
     read = {run.arm: run.read for run in runs if run.degradation == str(degradation)}
     before, after = read[INPUT], read[arm.name]
-    same = judge.RULES[next(iter(judge.RULES))]
-    was_right = {word.file: same(word.label, before[word.file]) for word in words}
-    is_right = {word.file: same(word.label, after[word.file]) for word in words}
+    labels = {word.file: word.label for word in words}
+    was_right, is_right = (
+        judge.read_right(labels, read, judge.MAIN_RULE) for read in (before, after)
+    )
     changed = [word for word in words if was_right[word.file] != is_right[word.file]]
 
     def samples(right: bool) -> list[Sample]:

@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from eval_tasks import arguments, arms, own_pictures
-from eval_tasks.console import table_console
+from eval_tasks.console import facts, table_console
 from eval_tasks.degradations import Degradation
 from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.wider import SUBSETS, Floats, Truth
@@ -103,10 +103,7 @@ def _run(options: argparse.Namespace) -> None:
         score(name, truth, read_detections(run.folder, images), seconds=run.seconds())
         for name, run in runs.items()
     ]
-    title = (
-        f"{faces} faces that MTCNN finds in {len(images)} pictures, reduced x{options.reduce}"
-        f"{f' and saved as JPEG {options.jpeg}' if options.jpeg else ''}"
-    )
+    title = f"{faces} faces that MTCNN finds in {len(images)} pictures, {degradation.sentence}"
     about = {
         "preproc": __version__,
         **versions("torch", "numpy", "pillow", ENGINE),
@@ -166,7 +163,7 @@ def _show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None
     console = table_console()
     console.print(escape(title), style="bold")
     console.print(table)
-    console.print(", ".join(f"{k} {v}" for k, v in about.items()), style="dim", soft_wrap=True)
+    console.print(facts(about), style="dim", soft_wrap=True)
 
 
 def _ap(value: float | None) -> str:

@@ -23,7 +23,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from eval_tasks import arguments, arms, own_pictures
-from eval_tasks.console import table_console
+from eval_tasks.console import facts, table_console
 from eval_tasks.degradations import Degradation
 from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.words import Score, gain, score, words
@@ -105,7 +105,7 @@ def _run(options: argparse.Namespace) -> None:
         scores = [pages.score(arm, degradation, known) for arm in treatments]
     title = (
         f"{total} words in {len(images)} pictures, {pages.labelled} of them with a .txt file, "
-        f"{_after(degradation)}"
+        f"{degradation.sentence}"
     )
     about = {
         "preproc": __version__,
@@ -118,11 +118,6 @@ def _run(options: argparse.Namespace) -> None:
     _show(title, scores, about)
     stem = degradation.slug + ("-regions" if options.regions else "")
     write_json(options.output / f"{stem}.json", _report(title, scores, about))
-
-
-def _after(degradation: Degradation) -> str:
-    reduced = f"reduced x{degradation.reduction}" if degradation.reduction > 1 else "not reduced"
-    return reduced + (f" and saved as JPEG {degradation.quality}" if degradation.quality else "")
 
 
 class _Pages:
@@ -267,7 +262,7 @@ def _show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None
     console = table_console()
     console.print(escape(title), style="bold")
     console.print(table)
-    console.print(", ".join(f"{k} {v}" for k, v in about.items()), style="dim", soft_wrap=True)
+    console.print(facts(about), style="dim", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval_tasks import arguments, crop_sheet
+from eval_tasks.console import facts
 from eval_tasks.evaluators.crops import SIDE, Gains, gains
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.restoration import HERE, Row, evaluate
@@ -120,7 +121,7 @@ def _run(options: argparse.Namespace) -> None:
         curve = folder / f"{Path(entry.file).stem}.curve.png"
         if curve.is_file():
             lines += [f"![{entry}: PSNR against minutes of training]({curve.name})", ""]
-    lines.append("Bicubic and crops: " + ", ".join(f"{k} {v}" for k, v in about.items()) + ".")
+    lines.append(f"Bicubic and crops: {facts(about)}.")
     write_text(folder / "README.md", "\n".join(lines) + "\n")
 
 

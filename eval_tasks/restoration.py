@@ -22,7 +22,7 @@ from rich.table import Table
 
 from eval_tasks import arguments
 from eval_tasks.arms import device_name
-from eval_tasks.console import table_console
+from eval_tasks.console import facts, table_console
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.restoration import Method, Pair, Row, evaluate
 from eval_tasks.exit_codes import exit_code
@@ -117,8 +117,7 @@ def _run(options: argparse.Namespace) -> None:
     }
     show(measured, printed, protocol)
     seconds = time.perf_counter() - start
-    facts = ", ".join(f"{k} {v}" for k, v in about.items())
-    table_console().print(f"{seconds:.1f} s; {facts}")
+    table_console().print(f"{seconds:.1f} s; {facts(about)}")
     rows: list[dict[str, Value]] = [asdict(row) for row in measured + printed]
     if options.json:
         write_json(options.json, {**about, "seconds": round(seconds, 3), "rows": rows})

@@ -178,8 +178,8 @@ def _run(options: argparse.Namespace, changed: Sequence[str]) -> None:
         about["devices"] = ", ".join(dict.fromkeys(run.arm.device for run in runs.values()))
         search(runs, {name: images[name] for name in names}, options.device)
         title = (
-            f"WIDER FACE val, {len(truth)} of {len(labelled)} images, reduced x{REDUCTION}"
-            f"{f' and saved as JPEG {options.jpeg}' if options.jpeg else ''}; "
+            f"WIDER FACE val, {len(truth)} of {len(labelled)} images, "
+            f"{Degradation(REDUCTION, options.jpeg).sentence}; "
             f"MTCNN, faces from {options.min_face_size:g} px of the original"
         )
         stem = f"x{REDUCTION}-jpeg{options.jpeg}" if options.jpeg else f"x{REDUCTION}"

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from rich.markup import escape
 from rich.table import Table
 
-from eval_tasks.console import table_console
+from eval_tasks.console import facts, table_console
 from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.wider import SUBSETS
 from eval_tasks.evaluators.wider_scores import (
@@ -101,8 +101,8 @@ def show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
         )
     for sentence in verdicts(scores):
         console.print(escape(sentence), soft_wrap=True)
-    facts = ", ".join(f"{k} {v}" for k, v in about.items())
-    console.print(escape(facts), style="dim", soft_wrap=True)  # folders may be called anything
+    # Folders may be called anything.
+    console.print(escape(facts(about)), style="dim", soft_wrap=True)
 
 
 def verdicts(scores: Sequence[Score]) -> list[str]:

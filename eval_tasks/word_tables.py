@@ -8,10 +8,12 @@ from typing import TypeVar
 from rich.markup import escape
 from rich.table import Table
 
-from eval_tasks.evaluators.icdar2013 import RULES, SUBSETS, PaperRow
+from eval_tasks.evaluators.icdar2013 import MAIN_RULE, MAIN_SUBSET, PaperRow
 from eval_tasks.evaluators.word_rows import HeightRow, Row
 
 T = TypeVar("T")
+
+_MAIN = (MAIN_SUBSET, MAIN_RULE)
 
 
 def results(rows: Sequence[Row]) -> Table:
@@ -19,16 +21,14 @@ def results(rows: Sequence[Row]) -> Table:
 
     Pairs, significance and what is won back are those of all labels by the first rule.
     """
-    subset, rule = next(iter(SUBSETS)), next(iter(RULES))
-    main = [row for row in rows if (row.subset, row.rule) == (subset, rule)]
-    others = _distinct(
-        (row.subset, row.rule) for row in rows if (row.subset, row.rule) != (subset, rule)
-    )
+    main = [row for row in rows if (row.subset, row.rule) == _MAIN]
+    others = _distinct((row.subset, row.rule) for row in rows)
+    others.remove(_MAIN)
     cells = {(row.degradation, row.arm, row.subset, row.rule): row for row in rows}
     table = Table(title=f"Words read right, {main[0].recogniser}" if main else None)
     for heading in ("degradation", "arm"):
         table.add_column(heading)
-    for columns in ((subset, rule), *others):
+    for columns in (_MAIN, *others):
         n = next(row.n for row in rows if (row.subset, row.rule) == columns)
         table.add_column(f"{columns[0]}\n{columns[1]}\nN={n}", justify="right")
     for heading in (

@@ -82,6 +82,9 @@ SUBSETS: dict[str, Callable[[str], bool]] = {
 }
 """Which labels count: 1095, 1015 and 857 of the whole test set."""
 
+MAIN_RULE, MAIN_SUBSET = next(iter(RULES)), next(iter(SUBSETS))
+"""The rule and the labels of the figures that reports lead with."""
+
 
 @dataclass(frozen=True)
 class Comparison:

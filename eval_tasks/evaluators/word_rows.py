@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eval_tasks.evaluators.icdar2013 import (
+    MAIN_RULE,
     RULES,
     SUBSETS,
     Words,
@@ -115,11 +116,12 @@ def make_height_rows(
     labels: Words, heights: Mapping[str, int], runs: Sequence[Run]
 ) -> list[HeightRow]:
     """Count each run's words by the height in px of their source crops."""
-    rule = next(iter(RULES))
     return [
         HeightRow(run.degradation, run.arm, height, n, correct)
         for run in runs
-        for height, (correct, n) in by_height(read_right(labels, run.read, rule), heights).items()
+        for height, (correct, n) in by_height(
+            read_right(labels, run.read, MAIN_RULE), heights
+        ).items()
     ]
 
 
