@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -28,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 
 from preproc.degrade import MCU, bicubic_down, jpeg, mod_crop
 from preproc.errors import ImageError, RecipeError
+from preproc.files import replacing
 from preproc.pictures.images import upright
 from preproc.pictures.pil_modes import to_rgb
 from preproc.training.degradation import Degradation
@@ -340,13 +339,7 @@ def _warn_of(paths: Sequence[Path], named: int = 3) -> None:
         )
 
 
-def _save(file: Path, array: Pixels) -> None:
+def _save(path: Path, array: Pixels) -> None:
     """Write whole or not at all: other workers map the file as soon as it has its name."""
-    handle, name = tempfile.mkstemp(dir=file.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as part:
-            np.save(part, array)
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        np.save(file, array)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import platform
@@ -31,6 +30,7 @@ from preproc.execution.devices import choose_device, choose_dtype
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
+from preproc.reports import write_json
 from preproc.training.averaging import Average
 from preproc.training.callbacks import Deadline, MeasureEvery, SamplePictures, SaveAtEnd
 from preproc.training.curve import read_curve, write_curve
@@ -330,7 +330,7 @@ def _write_record(
         },
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "threads": torch.get_num_threads(),
-        "stage": dataclasses.asdict(stage),
+        "stage": stage.as_table(),
     }
-    file.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+    write_json(file, record)
     _log.info("%s: %d steps, %.1f minutes", stage.name, module.global_step, module.clock)
