@@ -17,7 +17,6 @@ from typing import IO, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
@@ -25,10 +24,10 @@ from torch import Tensor
 from preproc.box import Box
 from preproc.errors import ImageError
 from preproc.pictures import pil_modes, png16
+from preproc.pictures.alpha import fill_hidden, resized_alpha
 from preproc.pictures.formats import options_anew
 from preproc.pictures.metadata import exif_of, metadata_of
 from preproc.pictures.opening import Depth, DepthWarning, depth_of, open_picture
-from preproc.resize import BICUBIC_REACH, imresize
 from preproc.samples import from_float, luma, to_float
 
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
@@ -175,7 +174,7 @@ def _from_samples(
     if channel_order == "bgr":
         color = color.flip(1)
     if has_alpha:
-        color = _spread(color, alpha)
+        color = fill_hidden(color, alpha)
     planes = color.shape[1]
     # Three equal planes are grey, however they are stored; a network would tint them.
     grey = [planes == 3 and torch.equal(one[:2], one[1:]) for one in color]
@@ -191,7 +190,7 @@ def _from_samples(
         if channel_order == "bgr":
             result = result.flip(1)
         if has_alpha:
-            result = torch.cat([result, _resized_alpha(alpha, result.shape[-2:], part)], 1)
+            result = torch.cat([result, resized_alpha(alpha, result.shape[-2:], part)], 1)
         return pack(result, part)
 
     return Picture(color, repack, alpha if has_alpha else None)
@@ -339,52 +338,6 @@ def _require_range(samples: Tensor) -> None:
         )
 
 
-def _resized_alpha(
-    alpha: Tensor, size: tuple[int, int] | torch.Size, part: Box | None = None
-) -> Tensor:
-    """Alpha (N, 1, H, W), or a part of it, at a size as large or some whole times larger.
-
-    What is constant stays exactly constant.
-    """
-    height, width = alpha.shape[-2:]
-    part = part or Box(0, 0, width, height)
-    scale = size[0] // part.height
-    if scale == 1:
-        own = alpha[..., part.top : part.bottom, part.left : part.right]
-        return own.clamp(0, 1) if own.is_floating_point() else own
-    around = part.grown(BICUBIC_REACH, height, width)
-    values = to_float(alpha[..., around.top : around.bottom, around.left : around.right])
-    highest, lowest = (
-        F.max_pool2d(v, 2 * BICUBIC_REACH + 1, 1, BICUBIC_REACH)[..., None, :, None]
-        for v in (values, -values)
-    )
-    resized = imresize(values, size=(scale * around.height, scale * around.width))
-    # An overshoot beyond the values there were would be a halo; for a constant it is exact.
-    resized.view(*values.shape[:-1], scale, around.width, scale).clamp_(-lowest, highest)
-    return from_float(resized[..., *part.within(around, scale)], alpha.dtype)
-
-
 def _in_grey(rgb: Tensor) -> Tensor:
     """Colours (3, H, W) as three equal planes."""
     return from_float(luma(to_float(rgb)), rgb.dtype).expand_as(rgb)
-
-
-def _spread(color: Tensor, alpha: Tensor) -> Tensor:
-    """Colours (N, C, H, W) with those of fully transparent px replaced by visible ones near by."""
-    visible = (to_float(alpha) > 0).float()
-    if visible.amin() > 0 or visible.amax() == 0:
-        return color
-    samples = to_float(color)
-    filled = _pull(samples * visible, visible)
-    # Chosen in float, which is exact, since torch 2.9 cannot choose among uint16.
-    return from_float(samples.where(visible > 0, filled), color.dtype)
-
-
-def _pull(color: Tensor, weight: Tensor) -> Tensor:
-    """Fill where ``weight`` is 0 from means over ever larger neighbourhoods (push-pull)."""
-    if weight.amin() > 0 or weight.shape[-2:] == (1, 1):
-        return color
-    total = F.avg_pool2d(weight, 2, ceil_mode=True)
-    mean = F.avg_pool2d(color * weight, 2, ceil_mode=True) / total.clamp(min=1e-6)
-    coarse = _pull(mean, (total > 0).float())
-    return color.where(weight > 0, F.interpolate(coarse, color.shape[-2:], mode="nearest"))
