@@ -22,7 +22,7 @@ Loaded: TypeAlias = Image.Image | bytes
 """What is enhanced: a Pillow image, or a file's bytes where Pillow would lose depth."""
 
 
-_FULL_MEMORY = "The picture does not fit into memory; cut it, or use fewer --workers."
+_OUT_OF_MEMORY = "The picture does not fit into memory; cut it, or use fewer --workers."
 
 
 @dataclass
@@ -189,12 +189,12 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, PreprocError):
         return str(error)
     if isinstance(error, MemoryError):
-        return _FULL_MEMORY
+        return _OUT_OF_MEMORY
     if isinstance(error, OSError) and error.strerror:
         return f"The file cannot be read: {error.strerror}."
     # Imported here, for planning needs no torch; after an error of torch's own it is there.
-    from preproc.execution.memory import is_full_memory  # noqa: PLC0415
+    from preproc.execution.memory import is_out_of_memory  # noqa: PLC0415
 
-    if is_full_memory(error):
-        return _FULL_MEMORY
+    if is_out_of_memory(error):
+        return _OUT_OF_MEMORY
     return f"Unexpected {type(error).__name__}: {error}"

@@ -22,7 +22,7 @@ from torch.backends import cudnn
 
 from preproc.contenders import Contender, Part, photograph
 from preproc.errors import ModelError
-from preproc.execution.memory import is_full_memory
+from preproc.execution.memory import is_out_of_memory
 from preproc.reports import versions
 
 Clock = Literal["wall", "cpu"]
@@ -239,7 +239,7 @@ def _side_by_side(
             work = rival.work(files)
             first = timing.take(work)
         except (RuntimeError, MemoryError) as error:
-            if not is_full_memory(error):
+            if not is_out_of_memory(error):
                 raise
             yield Note(
                 f"{rival.name} ({rival.part}) ran out of memory with {len(files)} picture(s) of "

@@ -26,7 +26,7 @@ from preproc.errors import ImageError, ModelError
 from preproc.execution.devices import choose_device, choose_dtype
 from preproc.execution.ensemble import geometric_self_ensemble
 from preproc.execution.layerwise import Layerwise, large_layerwise
-from preproc.execution.memory import explain_full_memory
+from preproc.execution.memory import explain_out_of_memory
 from preproc.execution.runtime import Runtime
 from preproc.execution.sizes import CPU, sizes_for
 from preproc.execution.strips import Splittable, Strips
@@ -345,7 +345,7 @@ class Enhancer:
         count, _, height, width = color.shape
         size = f"{self.scale * height}x{self.scale * width} px"
         cut = "cut the picture" if count == 1 else "give fewer pictures at once"
-        return explain_full_memory(
+        return explain_out_of_memory(
             f"The result of {size if count == 1 else f'{count} times {size}'} needs "
             f"{needed / 1e9:,.1f} GB of main memory; "
             + (f"use to_input_size=True, or {cut}." if self.scale > 1 else f"{cut}.")

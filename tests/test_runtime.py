@@ -11,7 +11,7 @@ from preproc.errors import ModelError
 from preproc.execution import devices
 from preproc.execution.devices import DeviceWarning, choose_device, choose_dtype
 from preproc.execution.ensemble import geometric_self_ensemble
-from preproc.execution.memory import DeviceMemoryError, explain_full_memory
+from preproc.execution.memory import DeviceMemoryError, explain_out_of_memory
 from preproc.execution.runtime import PrecisionWarning, Runtime
 
 CPU = torch.device("cpu")
@@ -171,7 +171,7 @@ def test_a_gpu_without_kernels_is_left_for_the_cpu_and_said_to_be(monkeypatch):
 
 def test_a_device_that_is_full_where_results_lie_is_not_the_main_memory():
     full = pytest.raises(DeviceMemoryError, match="The device's memory is full")
-    with full, explain_full_memory("The main memory is full."):
+    with full, explain_out_of_memory("The main memory is full."):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
 

@@ -8,7 +8,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from preproc.execution.memory import explain_full_memory
+from preproc.execution.memory import explain_out_of_memory
 from preproc.progress import scaled
 
 _FULL = "The main memory has no room for a mean; choose a smaller tile=."
@@ -36,7 +36,7 @@ def geometric_self_ensemble(
             them.
     """
     total: Tensor | None = None
-    with explain_full_memory(_FULL):
+    with explain_out_of_memory(_FULL):
         for mirror_w, mirror_h, transpose in product((False, True), repeat=3):
             axes = [axis for axis, wanted in ((-1, mirror_w), (-2, mirror_h)) if wanted]
             turned_mask = None if mask is None else _turned(mask, axes, transpose)

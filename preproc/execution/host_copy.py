@@ -14,7 +14,7 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from preproc.execution.memory import is_full_memory
+from preproc.execution.memory import is_out_of_memory
 
 _LARGE = 2**20  # values; with fewer, a thread takes longer to hear of them
 
@@ -53,7 +53,7 @@ class AsyncHostCopy:
         try:
             copied, staged = _copied_to_pinned(result.permute(order).contiguous())
         except RuntimeError as error:
-            if not is_full_memory(error):  # there is less of pinned memory than of other
+            if not is_out_of_memory(error):  # there is less of pinned memory than of other
                 raise
             place.copy_(result)
             return

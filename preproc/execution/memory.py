@@ -11,7 +11,7 @@ import torch
 from preproc.errors import PreprocError
 
 _LARGEST_HEAP_BLOCK = 2**25 - 2**16  # with its header and alignment still below 32 MiB
-_FULL_MEMORY = (  # how allocators below Python say it; CUDA's own error has a class
+_OUT_OF_MEMORY = (  # how allocators below Python say it; CUDA's own error has a class
     "not enough memory",
     "can't allocate memory",
     "Storage size calculation overflowed",
@@ -27,7 +27,7 @@ class DeviceMemoryError(PreprocError, MemoryError):
 
 
 @contextmanager
-def explain_full_memory(message: str) -> Iterator[None]:
+def explain_out_of_memory(message: str) -> Iterator[None]:
     """Turn running out of memory into a `DeviceMemoryError` with this message.
 
     Raises:
@@ -37,7 +37,7 @@ def explain_full_memory(message: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, PreprocError) or not is_full_memory(error):
+        if isinstance(error, PreprocError) or not is_out_of_memory(error):
             raise
         # Accelerators have an error class of their own.
         if isinstance(error, torch.OutOfMemoryError):
@@ -45,11 +45,11 @@ def explain_full_memory(message: str) -> Iterator[None]:
         raise DeviceMemoryError(message) from error
 
 
-def is_full_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on whatever device."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return any(phrase in str(error) for phrase in _FULL_MEMORY)
+    return any(phrase in str(error) for phrase in _OUT_OF_MEMORY)
 
 
 @cache

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from preproc.errors import ModelError
 from preproc.execution.devices import dtype_name
 from preproc.execution.graphs import Graphs
-from preproc.execution.memory import DeviceMemoryError, is_full_memory, keep_heap
+from preproc.execution.memory import DeviceMemoryError, is_out_of_memory, keep_heap
 from preproc.networks.inference import inference_form
 from preproc.networks.masking import masked
 
@@ -92,7 +92,7 @@ class Runtime:
                 # A graph repeats what it was made with, which was without a mask.
                 return self._finite(batch, graphs=self._graphs if mask is None else None)
         except (RuntimeError, MemoryError) as error:
-            if not is_full_memory(error):
+            if not is_out_of_memory(error):
                 raise
         # Outside the handler: the error's traceback holds on to the tensors that filled the memory.
         if self.device.type == "cuda":

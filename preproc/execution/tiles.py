@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from preproc.execution.host_copy import AsyncHostCopy
-from preproc.execution.memory import explain_full_memory
+from preproc.execution.memory import explain_out_of_memory
 from preproc.execution.tiling import Tile, TilePolicy
 from preproc.progress import Progress, Tally
 from preproc.resize import imresize
@@ -133,12 +133,12 @@ def _enhance(
     """Put a batch of tiles through ``apply``, and their cores in their places."""
     height, width = batch[0].tile.shape
     full = f"The main memory has no room for {len(batch)} tile(s) of about {height}x{width} px"
-    with explain_full_memory(f"{full}; choose a smaller tile=."):
+    with explain_out_of_memory(f"{full}; choose a smaller tile=."):
         samples, mask = stack([_cut(job) for job in batch])
         windows = to_float(samples.to(device))
     results = apply(windows, mask)
     made = results.shape[-1] // windows.shape[-1]
-    with explain_full_memory(f"{full} once they are computed; choose a smaller tile=."):
+    with explain_out_of_memory(f"{full} once they are computed; choose a smaller tile=."):
         for job, result in zip(batch, results, strict=True):
             _paste(job, result, made, copies)
 
