@@ -268,7 +268,8 @@ class CAJNN(nn.Module):
                 linear = name.startswith("context") or name == "conv_last"
                 slope = 1.0 if linear else _DENSE_SLOPE if dense else _SLOPE
                 nn.init.kaiming_normal_(module.weight, a=slope)
-                nn.init.zeros_(module.bias) if module.bias is not None else None
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
                 if dense or name == "conv_last":
                     with torch.no_grad():
                         module.weight.mul_(0.1)
