@@ -22,7 +22,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from preproc.metrics import CAJNN_PROTOCOL, psnr
-from preproc.training.data import Held
+from preproc.training.data import ValidationSet
 from preproc.training.recipe import load_recipe
 from preproc.training.train import make_network, run
 
@@ -141,7 +141,7 @@ def _score(recipe: str, changes: tuple[str, ...], options: argparse.Namespace) -
     network = make_network(stage, str(weights)).eval()
     values = []
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        for lr, hr, _ in DataLoader(Held(stage, options.data, folder / "cache")):
+        for lr, hr, _ in DataLoader(ValidationSet(stage, options.data, folder / "cache")):
             out = network(lr.float().div(255).contiguous(memory_format=torch.channels_last))
             restored = out.float().mul(255).round().clamp(0, 255).to(torch.uint8)
             picture, wanted = (part[0].permute(1, 2, 0).numpy() for part in (restored, hr))

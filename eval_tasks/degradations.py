@@ -9,7 +9,7 @@ from PIL import Image
 
 from preproc.degrade import Pixels, jpeg
 
-LEAST = 8
+MIN_SIDE = 8
 """Smallest side in px that a reduction leaves: one block of JPEG."""
 
 
@@ -48,11 +48,12 @@ class Degradation:
             img: uint8 RGB (H, W, 3).
 
         Returns:
-            uint8 RGB (H // reduction, W // reduction, 3), but no side is reduced below `LEAST` px.
+            uint8 RGB (H // reduction, W // reduction, 3); sides are reduced to `MIN_SIDE` px at
+            least.
         """
         if self.reduction > 1:
             height, width = (
-                max(side // self.reduction, min(side, LEAST)) for side in img.shape[:2]
+                max(side // self.reduction, min(side, MIN_SIDE)) for side in img.shape[:2]
             )
             small = Image.fromarray(img).resize((width, height), Image.Resampling.BICUBIC)
             img = np.array(small)

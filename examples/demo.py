@@ -38,7 +38,7 @@ from preproc.pictures.formats import format_named
 from preproc.pictures.saving import save
 from preproc.reports import write_text
 
-MOST_PIXELS = 1_000_000
+MAX_PIXELS = 1_000_000
 """Largest picture that the demo takes, in px; the engines need some 4 GB for it at x4."""
 
 
@@ -255,9 +255,9 @@ def _small(image: object) -> RgbArray:
     """A picture of the user's, which must not be so large that the engines need many GB for it."""
     rgb = look(image, None).rgb
     height, width, _ = rgb.shape
-    if height * width > MOST_PIXELS:
+    if height * width > MAX_PIXELS:
         raise ImageError(
-            f"{image} has {width}x{height} px, and the demo takes {MOST_PIXELS:,} at most, because "
+            f"{image} has {width}x{height} px, and the demo takes {MAX_PIXELS:,} at most, because "
             "it looks at all of them enlarged; cut out a part, or use `preproc enhance`."
         )
     return rgb

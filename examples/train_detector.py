@@ -58,7 +58,7 @@ REDUCTION = 4
 SUBSET = "hard"
 """The benchmark's faces that are trained on and count: 9 px high or more."""
 
-LEAST = 8
+MIN_FACE = 8
 """Faces with a shorter side in original px are left out of training, mostly those cut by crops."""
 
 Target: TypeAlias = dict[str, Any]
@@ -201,7 +201,7 @@ def arms_of(
 
 def crops(arm: Arm, side: int) -> v2.Transform:
     """Random cuts that the detector sees at ``side`` px, flipped half the time, ready for it."""
-    side, least = side * arm.scale // REDUCTION, LEAST * arm.scale / REDUCTION
+    side, least = side * arm.scale // REDUCTION, MIN_FACE * arm.scale / REDUCTION
     return v2.Compose(
         [
             v2.RandomCrop(side, pad_if_needed=True),

@@ -38,11 +38,11 @@ SIZES: dict[str, Size] = {
 """Heights and widths in LR px, by name."""
 CPU_SIZES = ("word", "128x128")
 GPU_SIZES = ("word", "512x512", "720p", "4k")
-MOST_SIDE = 65_500
+MAX_SIDE = 65_500
 """Of a JPEG file, in px; libjpeg's limit."""
-MOST_PIXELS = 2 * 89_478_485
+MAX_PIXELS = 2 * 89_478_485
 """Of a file that Pillow decodes: twice its default ``MAX_IMAGE_PIXELS``."""
-LEAST_RUNS = 3
+MIN_RUNS = 3
 _VERSIONS = ("torch", "numpy", "pillow", "spandrel")
 _MIB = 2**20
 
@@ -98,7 +98,7 @@ class Timing:
     Attributes:
         device: where the contenders run; waited for before a clock is read.
         runs: most warm runs of each.
-        seconds: once a contender's warm runs took so long, no more than `LEAST_RUNS` are made.
+        seconds: once a contender's warm runs took so long, no more than `MIN_RUNS` are made.
         clock: ``"wall"``, or ``"cpu"`` for the time the process computes, summed over its threads:
             for machines that do other work as well.
     """
@@ -137,9 +137,9 @@ def parse_size(text: str) -> Size:
             f"but is {text!r}."
         )
     height, width = int(match[2]), int(match[1])
-    if max(height, width) > MOST_SIDE or height * width > MOST_PIXELS:
+    if max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
         raise ModelError(
-            f"A size must have {MOST_SIDE:,} px a side and {MOST_PIXELS:,} px in all at most, but "
+            f"A size must have {MAX_SIDE:,} px a side and {MAX_PIXELS:,} px in all at most, but "
             f"{text} has {height * width:,} px; more cannot be decoded from a JPEG file."
         )
     return height, width
@@ -251,7 +251,7 @@ def _side_by_side(
     times: list[list[float]] = [[] for _ in racing]
     for _ in range(timing.runs):
         for (_, work, _, _), taken in zip(racing, times, strict=True):
-            if len(taken) < LEAST_RUNS or sum(taken) < timing.seconds:
+            if len(taken) < MIN_RUNS or sum(taken) < timing.seconds:
                 taken.append(timing.take(work))
     pixels = size[0] * size[1] * len(files)
     for (rival, _, first, memory), taken in zip(racing, times, strict=True):

@@ -55,7 +55,7 @@ def test_sizes_that_no_file_has_are_refused(text):
 
 def test_the_largest_sizes_are_taken():
     assert parse_size("65500x2732") == (2732, 65500)
-    assert bench.MOST_PIXELS == 2 * Image.MAX_IMAGE_PIXELS
+    assert bench.MAX_PIXELS == 2 * Image.MAX_IMAGE_PIXELS
 
 
 def test_a_picture_that_memory_does_not_hold_is_a_note_and_stops_no_other(monkeypatch):
@@ -118,7 +118,7 @@ def test_long_runs_are_not_repeated_beyond_the_time_given(monkeypatch):
     (found,) = measure([contender()], [(4, 4)], [1], Timing(CPU, runs=50, seconds=6))
     assert found.runs == 6
     (found,) = measure([contender()], [(4, 4)], [1], Timing(CPU, runs=50, seconds=0))
-    assert found.runs == bench.LEAST_RUNS
+    assert found.runs == bench.MIN_RUNS
 
 
 def test_full_memory_is_a_sentence_and_stops_no_other():

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from preproc.execution import graphs
-from preproc.execution.graphs import MOST_GRAPHS, MOST_PIXELS, Graphs
+from preproc.execution.graphs import MAX_GRAPHS, MAX_PIXELS, Graphs
 
 
 @pytest.fixture
@@ -42,9 +42,9 @@ def test_a_shape_that_comes_a_third_time_becomes_a_graph(made):
 
 def test_large_batches_never_do(made):
     run = Graphs(lambda batch: batch + 1)
-    batch = torch.zeros(2, 1, MOST_PIXELS // 2, 1)
+    batch = torch.zeros(2, 1, MAX_PIXELS // 2, 1)
     for _ in range(3):
-        larger = torch.zeros(2, 1, MOST_PIXELS // 2 + 1, 1)
+        larger = torch.zeros(2, 1, MAX_PIXELS // 2 + 1, 1)
         torch.testing.assert_close(run(larger), larger + 1)
         run(batch)
     assert made == [batch.shape]
@@ -52,15 +52,15 @@ def test_large_batches_never_do(made):
 
 def test_the_shape_used_longest_ago_makes_room(made):
     run = Graphs(lambda batch: batch + 1)
-    batches = [torch.zeros(1, 3, 1, width) for width in range(1, MOST_GRAPHS + 2)]
+    batches = [torch.zeros(1, 3, 1, width) for width in range(1, MAX_GRAPHS + 2)]
     for batch in batches[:-1] * 3:
         run(batch)
     run(batches[0])
     for _ in range(3):
         run(batches[-1])
-    assert len(made) == MOST_GRAPHS + 1
+    assert len(made) == MAX_GRAPHS + 1
     run(batches[0])  # kept: it was used after the second
-    assert len(made) == MOST_GRAPHS + 1
+    assert len(made) == MAX_GRAPHS + 1
     run(batches[1])
     assert made[-1] == batches[1].shape
 

@@ -37,7 +37,7 @@ from preproc.networks.cisrnet import CISRNet
 from preproc.training import export, train
 from preproc.training.averaging import warm_average
 from preproc.training.curve import Point, read_curve
-from preproc.training.data import Folder, Held, Patches, PictureWarning, Text, cut_patch
+from preproc.training.data import Folder, Patches, PictureWarning, Text, ValidationSet, cut_patch
 from preproc.training.degradation import Degradation
 from preproc.training.grow_cajnn import grow_cajnn
 from preproc.training.grow_cisrnet import grow_cisrnet
@@ -763,11 +763,11 @@ def test_a_damaged_picture_of_the_curve_is_left_out_before_training(data, tmp_pa
     (held / "b.png").write_bytes(whole.read_bytes())
     [stage] = load_recipe(recipe_file(tmp_path), [f'validation.path = "{held}"'])
     with pytest.warns(PictureWarning, match=r"a\.png"):
-        pictures = Held(stage, data, tmp_path / "cache")
+        pictures = ValidationSet(stage, data, tmp_path / "cache")
     assert len(pictures) == len(stage.validation.quality)
     (held / "b.png").write_bytes(whole.read_bytes()[:-100])
     with pytest.warns(PictureWarning), pytest.raises(RecipeError, match="can be read"):
-        Held(stage, data, tmp_path / "cache")
+        ValidationSet(stage, data, tmp_path / "cache")
 
 
 @pytest.mark.parametrize("mode", ["I;16", "F", "L"])

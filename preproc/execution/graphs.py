@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-MOST_PIXELS = 2**16
+MAX_PIXELS = 2**16
 """LR px of the largest batch that is worth a graph; larger ones keep the GPU busy by themselves."""
-MOST_GRAPHS = 8
+MAX_GRAPHS = 8
 """Shapes whose graphs are kept, those used last; each holds the memory of its pass."""
 _RUNS_BEFORE = 2  # of a shape, for a graph costs as much as two runs, and its parts must be warm
-_MOST_COUNTED = 1024
+_MAX_COUNTED = 1024
 _capturing = Lock()  # one at a time: what makes ready for a capture breaks another on its device
 _log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Graphs:
     def __call__(self, batch: Tensor) -> Tensor:
         """The function of (N, C, H, W), in memory of its own."""
         count, _, height, width = batch.shape
-        if not self._works or count * height * width > MOST_PIXELS:
+        if not self._works or count * height * width > MAX_PIXELS:
             return self._run(batch)
         with self._lock:
             graph = self._graphs.get(batch.shape)
@@ -63,13 +63,13 @@ class Graphs:
         return Graphs, (self._run,)
 
     def _is_wanted(self, shape: torch.Size) -> bool:
-        if len(self._seen) >= _MOST_COUNTED:
+        if len(self._seen) >= _MAX_COUNTED:
             self._seen.clear()
         self._seen[shape] += 1
         return self._works and self._seen[shape] > _RUNS_BEFORE
 
     def _captured(self, batch: Tensor) -> _Graph | None:
-        if len(self._graphs) == MOST_GRAPHS:
+        if len(self._graphs) == MAX_GRAPHS:
             self._graphs.popitem(last=False)
         try:
             if self._shared is None:

@@ -20,7 +20,7 @@ from preproc.execution.tiling import Span
 from preproc.networks.masking import current_mask, masked
 from preproc.resize import BICUBIC_REACH, imresize
 
-LEAST_ROWS = 16
+MIN_ROWS = 16
 """Fewest rows in a strip: with less, most of the work would be for neighbours."""
 
 
@@ -78,7 +78,7 @@ class Strips(nn.Module):
     def rows(self, count: int, height: int, width: int) -> list[Span]:
         """How a batch of ``count`` pictures is cut, in LR rows."""
         halo = self.network.tail_radius + (BICUBIC_REACH if self.shrink else 0)
-        least = max(LEAST_ROWS, self.pixels // (count * width))
+        least = max(MIN_ROWS, self.pixels // (count * width))
         return Span(0, height, 0, height).split(least + 2 * halo, halo)
 
     def _strip(

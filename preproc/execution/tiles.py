@@ -92,8 +92,8 @@ def run_tiles(
                 longest = max(batch[0].tile.shape)
                 if len(batch) > 1:
                     batch_size = len(batch) // 2
-                elif policy.size is not None and longest > policy.least_size:
-                    jobs = _cut_finer(jobs, policy, max(longest // 2, policy.least_size))
+                elif policy.size is not None and longest > policy.min_size:
+                    jobs = _cut_finer(jobs, policy, max(longest // 2, policy.min_size))
                 else:
                     raise
             else:

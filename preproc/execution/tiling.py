@@ -18,7 +18,7 @@ from itertools import pairwise
 
 from preproc.errors import ModelError
 
-_LEAST_CORE = 16  # px a side; halving goes no further, for nearly all work would be overlap
+_MIN_CORE = 16  # px a side; halving goes no further, for nearly all work would be overlap
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,16 @@ class TilePolicy:
     def __post_init__(self) -> None:
         if self.overlap < 0:
             raise ModelError(f"overlap must be a number of px of 0 or more, but is {self.overlap}.")
-        if self.size is not None and self.size < self.least_size:
+        if self.size is not None and self.size < self.min_size:
             raise ModelError(
                 f"Tiles of {self.size} px leave no room between overlaps of {self.overlap} px; "
-                f"choose a tile of {self.least_size} px or more, or a smaller overlap."
+                f"choose a tile of {self.min_size} px or more, or a smaller overlap."
             )
 
     @property
-    def least_size(self) -> int:
+    def min_size(self) -> int:
         """Smallest useful window in LR px."""
-        least = 2 * _up(self.overlap, self.multiple_of) + max(_LEAST_CORE, self.multiple_of)
+        least = 2 * _up(self.overlap, self.multiple_of) + max(_MIN_CORE, self.multiple_of)
         return _up(max(least, self.minimum), self.multiple_of)
 
     def padded(self, extent: int) -> int:

@@ -19,7 +19,7 @@ from preproc.resize import BICUBIC_REACH
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _GREY = ("1", "L", "LA", "La")
-_MOST_FLOAT = 1.5 * 255  # resizing overshoots, but no further
+_MAX_FLOAT = 1.5 * 255  # resizing overshoots, but no further
 _SAVED = ("icc_profile", "dpi")
 
 
@@ -83,7 +83,7 @@ def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """The samples of an ``F`` image, 0 to 255, in [0, 1]."""
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     # Other programs write 0 to 1, which would pass for a picture that is black all over.
-    if 0 < high <= 1 or high > _MOST_FLOAT or low < 255 - _MOST_FLOAT:
+    if 0 < high <= 1 or high > _MAX_FLOAT or low < 255 - _MAX_FLOAT:
         raise ImageError(
             f"A picture of mode F counts from 0 to 255, but this one holds values from {low:.4g} "
             f"to {high:.4g}; scale them, or pass an array in [0, 1]."

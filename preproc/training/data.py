@@ -253,7 +253,7 @@ class Patches(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
             yield degraded, clean, sharp
 
 
-class Held(Dataset[tuple[Tensor, Tensor, int]]):
+class ValidationSet(Dataset[tuple[Tensor, Tensor, int]]):
     """Whole pictures at given JPEG qualities: uint8 LR (3, h, w), HR (3, s*h, s*w) and the quality.
 
     Args:

@@ -34,7 +34,7 @@ from preproc.reports import write_json
 from preproc.training.averaging import Average
 from preproc.training.callbacks import Deadline, MeasureEvery, SamplePictures, SaveAtEnd
 from preproc.training.curve import read_curve, write_curve
-from preproc.training.data import Held, Patches, make_loader
+from preproc.training.data import Patches, ValidationSet, make_loader
 from preproc.training.initial import cajnn_shape, load_into
 from preproc.training.module import Restoration
 from preproc.training.recipe import Stage, load_recipe
@@ -47,7 +47,7 @@ RECORD = "run.json"
 CURVE = "curve.png"
 NEAREST = "nearest"
 
-_MOST_WAITING = 0.1  # share of the time that loading may hold training up unremarked
+_MAX_WAITING = 0.1  # share of the time that loading may hold training up unremarked
 
 _PRECISIONS = {
     torch.bfloat16: "bf16-mixed",
@@ -182,7 +182,7 @@ def _run_stage(
     # Where it will be trained, because the average is kept where the network is before.
     module.to(trainer.strategy.root_device)
     patches = make_loader(Patches(stage, data, cache, start, trainer.global_rank), stage.data)
-    held = DataLoader(Held(stage, data, cache), batch_size=1) if validated else None
+    held = DataLoader(ValidationSet(stage, data, cache), batch_size=1) if validated else None
     with warnings.catch_warnings():
         # Our stream is endless and seeded by its start, so a resume inside an epoch is sound; and
         # how many workers there are is the recipe's business.
@@ -303,7 +303,7 @@ def _record(folder: Path) -> dict[str, Any]:
 def _tell_waiting(module: Restoration, stage: Stage) -> None:
     """Say so when loading did not keep up."""
     share = module.waited / max(module.clock + module.waited, 1e-9)
-    if share > _MOST_WAITING:
+    if share > _MAX_WAITING:
         _log.warning(
             "Steps waited for their data %.0f %% of the time; raise data.workers (now %d).",
             100 * share,
