@@ -23,12 +23,7 @@ from torch import Tensor
 
 from preproc import Enhancer
 from preproc.bench import parse_size
-
-
-def status(key: str) -> int:
-    """Bytes of this process: ``VmRSS`` now, ``VmHWM`` at the peak."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(key)).split()[1])
+from preproc.peak_memory import resident_memory
 
 
 def sampled(enhancer: Enhancer, every: int, last: int) -> None:
@@ -76,10 +71,13 @@ def main() -> None:
     del img
     # Pillow keeps RGB in four bytes a px.
     size = picture.nbytes if isinstance(picture, np.ndarray) else 4 * height * width
-    before = status("VmRSS")
+    before = resident_memory()
     result = enhancer(picture)
-    above = status("VmHWM") - before - size
+    peak = resident_memory("VmHWM")
     assert type(result) is type(picture)
+    assert before is not None, "resident memory is known on Linux only"
+    assert peak is not None
+    above = peak - before - size
     sys.stdout.write(
         f"{args.model} {args.dtype} {args.kind} {height * width / 1e6:.0f} Mpx, {tiles} tiles: "
         f"input {size / 1e9:.2f} GB, output the same, {above / 1e9:.2f} GB above them\n"

@@ -23,6 +23,7 @@ from torch.backends import cudnn
 from preproc.contenders import Contender, Part, photograph
 from preproc.errors import ModelError
 from preproc.execution.memory import is_out_of_memory
+from preproc.peak_memory import PeakMemory
 from preproc.reports import versions
 
 Clock = Literal["wall", "cpu"]
@@ -44,7 +45,6 @@ MAX_PIXELS = 2 * 89_478_485
 """Of a file that Pillow decodes: twice its default ``MAX_IMAGE_PIXELS``."""
 MIN_RUNS = 3
 _VERSIONS = ("torch", "numpy", "pillow", "spandrel")
-_MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,9 @@ class Row:
         fastest_ms: the fastest warm run.
         pixels_per_s: LR px a second, from the median.
         flop_per_s: operations a second that the network's multiply-accumulates come to.
-        device_mib: peak of the first run on the device, above what lay there; None on a CPU.
-        host_mib: the same in the process' resident memory; None where it is unknown.
+        device_mib: peak of the first run on the device, above what was allocated before it; None on
+            a CPU.
+        host_mib: the same of the process' resident memory; None where it is unknown.
     """
 
     contender: str
@@ -232,9 +233,9 @@ def _side_by_side(
     rivals: Sequence[Contender], files: Sequence[bytes], size: Size, timing: Timing
 ) -> Iterator[Row | Note]:
     """Rows of rivals that take turns."""
-    racing: list[tuple[Contender, Callable[[], object], float, _Memory]] = []
+    racing: list[tuple[Contender, Callable[[], object], float, PeakMemory]] = []
     for rival in rivals:
-        memory = _Memory(timing.device)
+        memory = PeakMemory(timing.device)
         try:
             work = rival.work(files)
             first = timing.take(work)
@@ -271,47 +272,6 @@ def _side_by_side(
             device_mib=memory.device_mib,
             host_mib=memory.host_mib,
         )
-
-
-class _Memory:
-    """Watches the peaks of memory from its making until `stop`, above what lay there."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self.device_mib: float | None = None
-        self.host_mib: float | None = None
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(device)
-            self._on_device = torch.cuda.memory_allocated(device)
-        _reset_host_peak()
-        self._on_host = _status("VmRSS")
-
-    def stop(self) -> None:
-        """Read the peaks."""
-        if self._device.type == "cuda":
-            peak = torch.cuda.max_memory_allocated(self._device)
-            self.device_mib = (peak - self._on_device) / _MIB
-        peak_on_host = _status("VmHWM")
-        if peak_on_host is not None and self._on_host is not None:
-            self.host_mib = max(0, peak_on_host - self._on_host) / _MIB
-
-
-def _reset_host_peak() -> None:
-    """Let Linux forget the process' highest resident memory; elsewhere it is not known anyway."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return
-
-
-def _status(name: str) -> int | None:
-    """Bytes that Linux gives for a line of the process' status."""
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        return None
-    match = re.search(rf"^{name}:\s+(\d+) kB$", status.read_text(encoding="ascii"), re.MULTILINE)
-    return 1024 * int(match[1]) if match else None
 
 
 def _cpu_name() -> str:
