@@ -1,4 +1,4 @@
-"""How the scripts make source pictures worse: Pillow's bicubic reduction, then JPEG."""
+"""How the scripts degrade source pictures: Pillow's bicubic reduction, then JPEG."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Degradation:
         return reduced if self.quality is None else f"{reduced} and saved as JPEG {self.quality}"
 
     def apply(self, img: Pixels) -> Pixels:
-        """Make an image worse.
+        """Degrade an image.
 
         Args:
             img: uint8 RGB (H, W, 3).

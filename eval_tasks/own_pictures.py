@@ -15,7 +15,7 @@ from preproc.plan import picture_extensions
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Give a script's parser the options for what to take, and how to make it worse."""
+    """Give a script's parser the options for what to take, and how to degrade it."""
     add = parser.add_argument
     add("--images", type=Path, required=True, metavar="DIR", help="pictures, in any subfolders")
     add("--every", type=arguments.count, default=1, metavar="K", help="take every K-th picture")
@@ -24,11 +24,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def find_pictures(folder: Path, every: int = 1, reduction: int = 1) -> dict[str, Path]:
-    """Every so many-th picture of a folder; those that cannot be used are left out with a warning.
+    """Every K-th picture of a folder; those that cannot be used are left out with a warning.
 
     Args:
         folder: where they are, in any subfolders.
-        every: take every so many-th.
+        every: K.
         reduction: by which they will be reduced, for which some may be too small.
 
     Returns:

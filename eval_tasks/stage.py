@@ -1,4 +1,4 @@
-"""An arm as the engines' adapters take an enhancer, with a watch."""
+"""An arm as an enhancer for the engines' adapters, with a stopwatch."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ def _images(data: Path, truth: Mapping[str, Truth]) -> dict[str, Path]:
 
 
 def _every(step: int, names: Iterable[str]) -> set[str]:
-    """Every so manieth image of each event, by name, whatever order the ground truth has."""
+    """Every ``step``-th image of each event in the order of names, not of the ground truth."""
     events: dict[str, list[str]] = {}
     for name in sorted(names):
         events.setdefault(name.partition("/")[0], []).append(name)

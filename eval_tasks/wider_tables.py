@@ -1,4 +1,4 @@
-"""What the WIDER FACE script shows and keeps: tables, the bars to pass, and a report."""
+"""What the WIDER FACE script shows and keeps: tables, sentences on gains, and a report."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def flat(scores: Sequence[Score]) -> list[dict[str, Value]]:
 
 
 def show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
-    """Print the tables, then the bars that were passed or missed."""
+    """Print the tables, then what was gained and lost in sentences."""
     console = table_console()
     console.print(escape(title), style="bold")
     console.print(_ap_table(scores))
@@ -106,7 +106,7 @@ def show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
 
 
 def verdicts(scores: Sequence[Score]) -> list[str]:
-    """For each run but the bases, sentences on the bars it has to pass."""
+    """Sentences on what each run gains over the plain ones, and on the gap it closes."""
     sentences = []
     for one in scores:
         for base, gains in _gains(scores, one).items():

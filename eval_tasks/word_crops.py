@@ -27,8 +27,8 @@ def find_crops(folder: Path, every: int = 1, limit: int | None = None) -> list[C
 
     Args:
         folder: where to look.
-        every: take every so many-th.
-        limit: take the first so many of these; None takes all.
+        every: K, to take every K-th.
+        limit: N, to take the first N of these; None takes all.
 
     Raises:
         ImageError: labels or a crop are missing or cannot be read.

@@ -1,4 +1,4 @@
-"""What adapters say of an engine that is not installed, is none, or exists and takes no options."""
+"""Checks of the engine an adapter is given: installed, of the right kind, without other options."""
 
 from __future__ import annotations
 

@@ -77,10 +77,10 @@ def load(job: Job, scale: int = 1) -> Loaded:
         scale: how many times larger the result will be.
 
     Returns:
-        A Pillow image; with full colours in place of a palette, which the result would not fit.
-        For a PNG of 16-bit colour, or of 16-bit grey with alpha, that becomes a PNG the file's
-        bytes, since Pillow has no mode that holds it; other files of more than 8 bits that Pillow
-        cuts give a `DepthWarning`.
+        A Pillow image, converted from a palette to full colours, since the result needs colours
+        that the palette lacks. For a PNG of 16-bit colour, or of 16-bit grey with alpha, whose
+        result is a PNG too, the file's bytes: Pillow has no mode for such samples. Other files with
+        more bits than Pillow keeps give a `DepthWarning`.
 
     Raises:
         ImageError: the file is empty, truncated, too large, or no picture that can be read.
@@ -192,7 +192,7 @@ def _reason(error: BaseException) -> str:
         return _OUT_OF_MEMORY
     if isinstance(error, OSError) and error.strerror:
         return f"The file cannot be read: {error.strerror}."
-    # Imported here, for planning needs no torch; after an error of torch's own it is there.
+    # Imported late: planning needs no torch, and after an error of torch's it is imported already.
     from preproc.execution.memory import is_out_of_memory  # noqa: PLC0415
 
     if is_out_of_memory(error):

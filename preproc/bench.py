@@ -1,7 +1,7 @@
 """How long networks and stages take, and how much memory, measured side by side.
 
-Contenders take turns, so that a machine that slows down slows all of them; what is reported is the
-median of the warm runs, the first run apart. Every report names its device and versions.
+Contenders take turns, so that a machine that slows down slows all of them. The first run and the
+median of the warm runs are reported. Every report names its device and versions.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Row:
         median_ms: a warm run.
         fastest_ms: the fastest warm run.
         pixels_per_s: LR px a second, from the median.
-        flop_per_s: operations a second that the network's multiply-accumulates come to.
+        flop_per_s: floating-point operations a second, two for each multiply-accumulate.
         device_mib: peak of the first run on the device, above what was allocated before it; None on
             a CPU.
         host_mib: the same of the process' resident memory; None where it is unknown.
@@ -98,8 +98,9 @@ class Timing:
 
     Attributes:
         device: where the contenders run; waited for before a clock is read.
-        runs: most warm runs of each.
-        seconds: once a contender's warm runs took so long, no more than `MIN_RUNS` are made.
+        runs: maximum number of warm runs of each contender.
+        seconds: a contender whose warm runs have taken this long gets no more of them, but always
+            `MIN_RUNS`.
         clock: ``"wall"``, or ``"cpu"`` for the time the process computes, summed over its threads:
             for machines that do other work as well.
     """

@@ -1,8 +1,8 @@
-"""How much of the network's answer a result takes; the rest of it is the picture, plainly enlarged.
+"""Linear blending of the network's output with plain bicubic enlargement.
 
-A network trained for the least error smooths what it is not sure of, and a detector may have used
-that. Plain bicubic keeps it, with all that compression did. A mean of the two is between them, and
-may be better than either.
+A network trained for the least mean error smooths details that it is unsure of, and a detector may
+need them. Plain bicubic keeps them, compression artifacts included. A weighted mean of the two can
+serve a detector better than either.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def blend(enhanced: Tensor, picture: Tensor, strength: float) -> Tensor:
         enhanced: (N, C, s*H, s*W), uint8, uint16 or float in [0, 1]; overwritten.
         picture: (N, C, H, W) of the same dtype. It is enlarged by bicubic in the MATLAB
             convention, or taken as it is where s is 1.
-        strength: of the enhanced one, in [0, 1].
+        strength: weight of the enhanced one, in [0, 1].
 
     Returns:
         ``enhanced``.

@@ -19,9 +19,10 @@ from preproc.errors import ModelError, OutputError
 from preproc.files import DRAFTS, DiskFullError, replacing, require_writable
 
 _LIMIT = 20 * 2**30
-_STALE = 3600.0  # s; no file takes that long to write, so its writer was killed
-_SHARE = 16  # a writer counts anew after this part of the room: so many fill it and not more
-_SOONEST, _PAUSE = 1.0, 20  # or once this is past: s, and times as long as counting takes
+_STALE = 3600.0  # s; a file that is still being written then was left by a killed process
+# The folder's size is counted again once a 16th of the free room has been written, or after 1 s or
+# 20 times as long as counting takes, whichever is longer.
+_SHARE, _SOONEST, _PAUSE = 16, 1.0, 20
 
 
 class CacheWarning(UserWarning):
@@ -35,15 +36,14 @@ class PictureCache:
     was damaged later is taken for absent. Files are not compressed: an enhanced x4 picture takes 16
     times the bytes of its samples, so 1 MP of RGB takes 48 MB.
 
-    A full cache takes nothing more and keeps what it has. Dropping the oldest entry instead would
-    serve no epoch, for it is the one that the next epoch asks for first. Entries of other models or
-    options stay until the folder is deleted, which is always safe.
+    A full cache keeps its entries and takes no new ones: epochs ask for the same pictures in turn,
+    so that the oldest entry is the one needed next. Entries of other models or options stay until
+    the folder is deleted, which is always safe.
 
     Attributes:
         folder: where the entries lie.
-        limit: bytes that the folder may hold. What other processes put there is counted now and
-            then, so those that write at one time may go over it by an entry or, where they are many
-            and quick, by some more.
+        limit: bytes that the folder may hold. Other processes' entries are counted only now and
+            then, so that several writing at the same time may exceed it by a few entries.
     """
 
     def __init__(self, folder: str | Path, *, limit: int = _LIMIT) -> None:

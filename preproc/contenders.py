@@ -1,4 +1,4 @@
-"""What `preproc bench` times: our networks, and what people would run in their place.
+"""What `preproc bench` times: our networks, and a common alternative to them.
 
 The peer is spandrel's ESRGAN x4 with 23 blocks, the network of Real-ESRGAN x4plus, as its users run
 it (float32, NCHW, eager) and at its best (16-bit dtype, channels_last, and compiled where asked).
@@ -33,7 +33,7 @@ from preproc.weights import load_network, save_state
 
 Part = Literal["network", "stage"]
 Work: TypeAlias = Callable[[Sequence[bytes]], Callable[[], object]]
-"""Takes files, makes ready what shall not be timed, and gives what shall."""
+"""Prepares files, which is not timed, and returns the function to be timed."""
 
 PEER = "spandrel ESRGAN x4"
 PEER_MACS = 17_926_848

@@ -1,4 +1,4 @@
-"""An enhancer for data pipelines: travels to other processes, is built there, and remembers."""
+"""An enhancer for data pipelines: can be pickled, is built where it is used, may have a cache."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ InWorker: TypeAlias = Literal["error", "cpu"]
 
 _CPU = torch.device("cpu")
 _APART = {"scale", "weights", "batch_size"}
-"""Options that a key names otherwise, or that change no result."""
+"""Options that a key holds in another form, or that do not change the result."""
 
 
 class EnhancerOptions(TypedDict, total=False):
@@ -46,7 +46,7 @@ class DeferredEnhancer:
 
     Attributes:
         scale: output px per input px: the network's, or 1 with ``to_input_size``.
-        device: where the network runs, DataLoader workers apart.
+        device: where the network runs, except in DataLoader workers.
         cache: where results are kept, if anywhere.
     """
 
@@ -170,7 +170,7 @@ class DeferredEnhancer:
 
 
 def _described(device: str | torch.device | None) -> torch.device:
-    """The device meant, decided here: a forked worker would wrongly find that there is no CUDA."""
+    """The device asked for, chosen before any fork: a forked worker would not find CUDA."""
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -1,4 +1,4 @@
-"""How pictures get worse: bicubic reduction, blur and lossy coding.
+"""Degradations of pictures: bicubic reduction, blur and lossy compression.
 
 Every function takes and returns uint8 arrays (H, W, 3), RGB, and leaves its input alone. Resizing
 is MATLAB's (`preproc.resize`), coding is Pillow's libjpeg-turbo and libwebp.

@@ -341,7 +341,7 @@ class Enhancer:
             return torch.empty(size, dtype=dtype, memory_format=layout, device=color.device)
 
     def _room_for(self, needed: int, color: Tensor) -> AbstractContextManager[None]:
-        """Where ``needed`` bytes for the result of a picture may not be there."""
+        """While ``needed`` bytes are allocated for the result of ``color``, explain a failure."""
         count, _, height, width = color.shape
         size = f"{self.scale * height}x{self.scale * width} px"
         cut = "cut the picture" if count == 1 else "give fewer pictures at once"

@@ -1,4 +1,4 @@
-"""How far a call has come: LR px counted where they are made, and told to whoever asked."""
+"""Progress of a call in LR px: counted where they are computed, reported to the caller."""
 
 from __future__ import annotations
 

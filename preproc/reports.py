@@ -1,4 +1,4 @@
-"""Reports that can be traced: what ran where, as JSON and CSV files that are whole or absent."""
+"""Reports as JSON and CSV files, written whole or not at all, and the versions they name."""
 
 from __future__ import annotations
 

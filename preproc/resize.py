@@ -2,7 +2,7 @@
 
 The super-resolution field makes its low-resolution images with MATLAB's ``imresize``; other
 libraries use another cubic, do not widen the kernel when shrinking, or treat edges otherwise, and
-any of these moves the published figures.
+any of these changes the published figures.
 
 An axis is resized by matrix products: the (output, input) matrix of an axis is a band, so it is cut
 into blocks along the diagonal, made once a size and kept. The cost is linear in the axis.

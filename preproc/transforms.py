@@ -39,8 +39,8 @@ Target = Mapping[str, Any]
 class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is not typed
     """Enhances the pictures of a sample, and enlarges boxes, masks and keypoints with them.
 
-    Stands where other ``torchvision.transforms.v2`` transforms stand, best as the first, since a
-    cache helps only where the same picture comes again. Takes what they take: PIL images, tensors
+    Used like any other of ``torchvision.transforms.v2``, best as the first one, since a cache helps
+    only where the same picture comes again. Takes what they take: PIL images, tensors
     and ``tv_tensors`` (``Image``, ``Video``, ``BoundingBoxes`` of all formats, ``Mask``,
     ``KeyPoints``), in any nesting; everything else passes through, except for plain tensors called
     ``boxes``, ``masks`` or ``keypoints``: they would stay behind, and are refused. A PIL image is

@@ -1,4 +1,4 @@
-"""Squares of pictures in which a restoration gains most, as usual, and least, found not picked."""
+"""The squares of a set in which a restoration has its largest, median and smallest gain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How sure a figure is: intervals from samples of the images, drawn with replacement."""
+"""95 % bootstrap intervals over the images, by the percentile method (Efron, 1979)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 DRAWS = 1000
-"""Samples of the images for an interval."""
+"""Bootstrap samples for an interval."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with the range that holds it for 95 % of samples of the images."""
+    """A figure with its 95 % bootstrap interval."""
 
     value: float
     low: float
@@ -21,18 +21,21 @@ class Interval:
 
     @property
     def sure(self) -> bool:
-        """Whether its sign is the same all over the range."""
+        """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
 
 def draw(images: int) -> NDArray[np.int64]:
-    """How often each image is in each sample, (`DRAWS`, images); always the same, so runs pair."""
+    """How often each image is in each bootstrap sample, (`DRAWS`, images).
+
+    The seed is fixed, so that the samples of two runs on the same images are paired.
+    """
     rng = np.random.default_rng(0)
     return rng.multinomial(images, np.full(images, 1 / images), size=DRAWS)
 
 
 def interval(value: float, samples: NDArray[np.float64]) -> Interval:
-    """A figure and its values in the samples (N,); those that are NaN do not count."""
+    """A figure with the interval of its values in the samples, (N,); NaN are left out."""
     known = samples[~np.isnan(samples)]
     if not len(known):
         return Interval(value, -np.inf, np.inf)

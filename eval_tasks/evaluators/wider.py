@@ -1,10 +1,10 @@
 """WIDER FACE's official rules: ground truth and detections in, precision over recall out.
 
-What the MATLAB tools of the benchmark (Yang et al., WIDER FACE, CVPR 2016) compute, by whole
-arrays: an image's detections are taken by falling score, scores are stretched to 0..1 over the
-run, and each detection aims at the face it overlaps most, of all that are labelled. The first to
-overlap a face that counts by half finds it and the next ones are false; those that aim at a face
-that does not count are dropped. Precision and recall are read at 1000 thresholds.
+What the MATLAB tools of the benchmark (Yang et al., WIDER FACE, CVPR 2016) compute, vectorised:
+scores are normalised to 0..1 over the run, an image's detections are taken by falling score, and
+each is matched to the labelled face of largest IoU, if that is at least 0.5. The first match of a
+face that counts is a true positive, later ones and unmatched detections are false positives;
+matches of faces that do not count are ignored. Precision and recall are read at 1000 thresholds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ THRESHOLDS = 1000
 """How many there are, from 0.999 down to 0."""
 
 OVERLAP = 0.5
-"""Smallest intersection over union at which a detection means a face."""
+"""Smallest intersection over union of a detection and the face it is matched to."""
 
 HEIGHTS = (0.0, 12.0, 20.0, 40.0, 80.0, 160.0, float("inf"))
 """Edges of the classes of face height in px."""
@@ -65,7 +65,7 @@ class Curve:
 
     @property
     def ap(self) -> float | None:
-        """Area under the curve made to fall, as in PASCAL VOC since 2010; None without faces."""
+        """Average precision as in PASCAL VOC since 2010; None without faces."""
         if not self.faces:
             return None
         return float(average_precision(self.recall[None], self.precision[None])[0])
@@ -95,7 +95,7 @@ class Tally:
         return Curve(recall[0], precision[0], int(self.faces.sum()))
 
     def resampled(self, draws: Counts) -> Floats:
-        """AP of samples of the images, drawn with repetition.
+        """AP of bootstrap samples of the images.
 
         Args:
             draws: (B, I) how often each image is in each of B samples. The same draws for two
@@ -113,7 +113,7 @@ class Tally:
 
 
 class Matches:
-    """Which face each detection of a run aims at; a `Tally` for any choice of faces follows."""
+    """Which face each detection of a run is matched to; gives a `Tally` for any choice of faces."""
 
     def __init__(self, truth: Mapping[str, Truth], detections: Mapping[str, Floats]) -> None:
         """Match a run.
@@ -146,7 +146,7 @@ class Matches:
 
     @cached_property
     def _first(self) -> Flags:
-        """Whether a detection is the first to aim at its face."""
+        """Whether a detection is the first match of its face."""
         aiming = np.flatnonzero(self._aim >= 0)
         first = np.zeros(len(self._aim), bool)
         first[aiming[np.unique(self._aim[aiming], return_index=True)[1]]] = True
@@ -161,8 +161,8 @@ class Matches:
 
         Args:
             choose: (G,) which faces count.
-            concerns: which detections that mean no face are held false, by their height in px;
-                all of them by default.
+            concerns: which unmatched detections are false positives, by their height in px; all of
+                them by default.
         """
         flags = [choose(t) for t in self._truth]
         chosen = np.concatenate([*flags, np.zeros(1, bool)])  # the last one is for aim -1
@@ -183,8 +183,8 @@ class Matches:
     def heights(self, edges: Sequence[float] = HEIGHTS, name: str = "hard") -> list[Tally]:
         """Count by classes of face height, low <= height < high, within a subset.
 
-        Faces of other heights are ignored, as are detections of other heights that mean no face:
-        else the false ones of all sizes would weigh on each class.
+        Faces of other heights are ignored, and so are unmatched detections of other heights: else
+        false positives of all sizes would count in each class.
         """
         classes = [_between(low, high) for low, high in pairwise(edges)]
         return [
@@ -203,7 +203,7 @@ class Matches:
 def average_precision(recall: Floats, precision: Floats) -> Floats:
     """Area under curves of precision over rising recall.
 
-    Precision is first made to fall: at each recall it is the best of this and of all higher ones.
+    Precision is first made monotone: at each recall, the maximum over this and all higher recalls.
 
     Args:
         recall: (..., T).
@@ -257,14 +257,14 @@ def _by_score(detections: Floats | None, name: str) -> Floats:
 
 
 def _stretched(scores: Floats) -> Floats:
-    """Scores moved to 0..1 over the run; equal ones, which tell nothing apart, all become 1."""
+    """Scores normalised to 0..1 over the run; if all are equal, they become 1."""
     if not len(scores) or scores.min() == scores.max():
         return np.ones_like(scores)
     return np.asarray((scores - scores.min()) / (scores.max() - scores.min()), np.float64)
 
 
 def _aims(boxes: Floats, faces: Floats, start: int) -> Counts:
-    """For each detection, the number of the face it means, counted from ``start``, or -1."""
+    """For each detection, the index of its matched face, counted from ``start``, or -1."""
     if not (len(boxes) and len(faces)):
         return np.full(len(boxes), -1, np.int64)
     shared = overlaps(boxes, faces)

@@ -1,4 +1,4 @@
-"""What a detector's runs are worth: AP, gains with their uncertainty, and the gap they close."""
+"""Scores of a detector's runs: AP, gains with bootstrap intervals, and the gap they close."""
 
 from __future__ import annotations
 

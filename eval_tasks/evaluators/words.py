@@ -1,4 +1,4 @@
-"""Words of whole pages as bags: what was read right, wherever on the page it was read.
+"""Bag-of-words scores of whole pages: what was read right, wherever on the page it was read.
 
 Engines cut text into lines and words in their own ways, so that boxes cannot be paired without
 rules that favour one of them. A bag of words needs none (Pletschacher, Clausner and Antonacopoulos,

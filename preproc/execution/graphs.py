@@ -1,4 +1,4 @@
-"""Small batches on a GPU as CUDA graphs, whose launches cost nothing.
+"""Small batches on a GPU as CUDA graphs, which launch all their kernels at once.
 
 A network of hundreds of kernels takes a GPU's host longer to launch than the GPU to compute where
 pictures are small. A graph holds all launches for one shape of batch and repeats them at once.
@@ -19,7 +19,7 @@ MAX_PIXELS = 2**16
 """LR px of the largest batch that is worth a graph; larger ones keep the GPU busy by themselves."""
 MAX_GRAPHS = 8
 """Shapes whose graphs are kept, those used last; each holds the memory of its pass."""
-_RUNS_BEFORE = 2  # of a shape, for a graph costs as much as two runs, and its parts must be warm
+_RUNS_BEFORE = 2  # of a shape: a graph costs as much as two runs, and needs its kernels loaded
 _MAX_COUNTED = 1024
 _capturing = Lock()  # one at a time: what makes ready for a capture breaks another on its device
 _log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from preproc.execution.memory import is_out_of_memory
 
-_LARGE = 2**20  # values; with fewer, a thread takes longer to hear of them
+_LARGE = 2**20  # values; for fewer, handing them to a thread takes longer than copying them
 
 
 class AsyncHostCopy:
@@ -61,7 +61,7 @@ class AsyncHostCopy:
             self._thread = ThreadPoolExecutor(1, "host-copy")
         try:
             self._last = self._thread.submit(_place, copied, staged, place.permute(order))
-        except RuntimeError:  # the interpreter is about to end, and begins nothing new
+        except RuntimeError:  # the interpreter is shutting down and starts no further work
             _place(copied, staged, place.permute(order))
 
     def _wait(self) -> None:

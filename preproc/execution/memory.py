@@ -1,4 +1,4 @@
-"""Memory that runs out, told in sentences; and memory that a process keeps."""
+"""Out-of-memory errors in sentences, and heap memory that the process keeps for reuse."""
 
 from __future__ import annotations
 

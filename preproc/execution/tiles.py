@@ -1,4 +1,4 @@
-"""The tiles of pictures through a network, in a loop that survives a full memory.
+"""Runs a network over pictures tile by tile, in smaller pieces when memory runs out.
 
 Each output px is written once, straight into its final dtype on the host. Where results are larger
 than the canvas asks for, each is shrunk before its core is kept, on the device and before anything

@@ -3,9 +3,9 @@
 A tile is a window that goes through the network and a core inside it that is kept. Windows overlap,
 so that every core has ``overlap`` px of real neighbours on its inner sides; at the picture's
 border window and picture end together, so that the border is treated as in the whole picture. Cores
-meet without overlapping. Blending was left out: an error falls with its distance from the window's
-edge, so the middle of an overlap is where both sides err least, and a blend would mix in the worse
-px around it.
+meet without overlapping, in the middle of the overlap. Overlaps are not blended: errors fall with
+the distance from the window's edge, so that both sides err least in the middle, and a blend would
+mix in the worse px around it.
 
 Windows of one picture all have one shape, so that they can go through the network as a batch.
 """
@@ -18,7 +18,7 @@ from itertools import pairwise
 
 from preproc.errors import ModelError
 
-_MIN_CORE = 16  # px a side; halving goes no further, for nearly all work would be overlap
+_MIN_CORE = 16  # px a side; in smaller ones nearly all work would be for the overlap
 
 
 @dataclass(frozen=True)

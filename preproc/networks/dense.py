@@ -1,14 +1,14 @@
 """The dense block of CAJNN on a GPU: five kernels, and nothing between them.
 
-A dense layer reads all that came before it, so that plain torch joins a growing stack in new
-memory, adds a bias and applies an activation, each in a pass of its own, and every convolution
-reads the whole stack anew for a few channels. Here each piece of the stack is convolved once, for
-all layers that will read it: the sums of a layer wait in its own channels of one buffer until its
-last piece has come, and become the next piece there. A kernel is an implicit matrix product: for
-each of nine taps it loads a shifted tile of px, which the GPU's Tensor Memory Accelerator (TMA)
-fills with zeros beyond the picture.
+A dense layer reads the outputs of all layers before it. Plain torch concatenates them in new
+memory, adds the bias and applies the activation, each in a pass of its own, and every convolution
+reads the whole stack again for a few output channels. Here each layer's output is convolved once,
+for all layers that read it: partial sums of a layer are kept in its own channels of one buffer, and
+once the last is added they become that layer's output there. A kernel is an implicit matrix
+product: for each of nine taps it loads a shifted tile of px, which the GPU's Tensor Memory
+Accelerator (TMA) fills with zeros beyond the picture.
 
-Sums wait in the trunk's dtype, which adds roundings, in bfloat16 hardly more than the trunk's own:
+Partial sums are kept in the trunk's dtype, which adds rounding, hardly more than the trunk's own:
 0.039/255 instead of 0.031/255 (RMS) off float32 on a crop of a photograph, emulated on a CPU.
 """
 

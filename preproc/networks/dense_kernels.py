@@ -39,7 +39,7 @@ def layer_kernel(
     MASKED: tl.constexpr,
     STAGES: tl.constexpr,
 ):
-    """One tile of px through one layer: its channels of the sums, and of all that come after it."""
+    """One tile of px of a layer's input: its part of the sums of this layer and all later ones."""
     tile = tl.program_id(0)
     n = tile // (down * across)
     top = tile // across % down * ROWS
@@ -100,7 +100,7 @@ def _epilogue(
     OUTER: tl.constexpr,
     MASKED: tl.constexpr,
 ):
-    """Add what waits, and let it wait again, become the next piece, or leave the block."""
+    """Add the sums so far; store them again, as this layer's output, or as the block's."""
     column = offset + tl.arange(0, COUNT)[None, :]
     waiting = px[:, None] * pitch + begin + column
     written = px[:, None] * FEATURES + column

@@ -1,8 +1,8 @@
-"""The epilogue of a convolution on a GPU in one pass: bias, skip, LeakyReLU, the way to a place.
+"""The epilogue of a convolution on a GPU in one kernel: bias, skip, LeakyReLU, strided store.
 
-cuDNN leaves the sums of a convolution to torch, which adds a bias in one pass over them, a skip or
-an activation in another, and moves them in a third where they belong into something larger. Each
-pass takes what it takes to read and write them; here all is done between one read and one write.
+After cuDNN's convolution torch adds the bias in one pass over the result, adds a skip or applies an
+activation in a second, and copies it into a larger tensor in a third. Each pass is bound by memory
+bandwidth; here everything is done between one read and one write.
 """
 
 from __future__ import annotations

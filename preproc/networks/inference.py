@@ -1,4 +1,4 @@
-"""Networks in the form for inference: the same answer, sooner.
+"""Networks in the form for inference: the same answer, faster.
 
 Parameters are cast to the trunk's dtype once instead of in every call, buffers are reused, and
 layers are computed in another order or precision where that is faster. Each module knows its own

@@ -1,4 +1,4 @@
-"""What must not lose precision in a network: its last convolution."""
+"""The last convolution of a network, which must not lose precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether kernels in Triton run on a GPU, found out by trying.
+"""Whether Triton kernels run on a GPU, found out by trying.
 
 Triton comes with torch for Nvidia GPUs, but also needs a C compiler, a folder from which what it
 compiles can be loaded, and to find the driver; without them layers run in plain torch.

@@ -44,7 +44,8 @@ _UPRIGHT = {
     7: (True, -1, -1),
     8: (True, -1, 1),
 }
-"""How an array of an EXIF orientation gets upright: axes swapped, then steps down and across."""
+"""How to turn an array upright, by EXIF orientation: swap its axes or not, then the steps along
+rows and columns."""
 
 
 @dataclass(frozen=True)
@@ -298,7 +299,7 @@ def _from_deep_png(data: bytes, image: Image.Image) -> Picture:
 
 
 def _require_size(file: IO[bytes], size: tuple[int, int]) -> None:
-    """Icons are of some sizes only; what was written in another is not the result.
+    """Check the size of an icon: Pillow resizes those of sizes that the format lacks.
 
     Raises:
         ValueError: it was.

@@ -1,4 +1,4 @@
-"""What goes with a picture beside its pixels: EXIF, XMP, ICC profile, DPI and texts."""
+"""Metadata of pictures: EXIF, XMP, ICC profile, DPI and texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OF_THE_FILE = {
     *range(512, 522),
     *range(529, 533),
 }
-"""EXIF tags that say how a file is laid out, and so are wrong for another, or kept elsewhere."""
+"""EXIF tags that describe the layout of the file they came from, or that are kept elsewhere."""
 
 _NOT_FOR_LIBTIFF = {282, 283, 296, 297, 321}
 """Resolution, which is the DPI and may be none, and pairs that Pillow hands to it wrongly."""
@@ -36,7 +36,7 @@ _NO_TEXTS = (_PNG_XMP, "Raw profile type ", "compression")
 
 
 class MetadataWarning(UserWarning):
-    """Something that belongs to a picture, but is not seen in it, does not fit into its file."""
+    """Metadata of a picture does not fit into its file."""
 
 
 def exif_of(image: Image.Image) -> Image.Exif:

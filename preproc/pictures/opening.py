@@ -36,7 +36,7 @@ class Depth:
     """The depth of a picture file.
 
     Attributes:
-        bits: a colour.
+        bits: per colour of a px.
         whole: what reads all of them: Pillow, `preproc.pictures.png16` where Pillow gives 8, or
             nothing.
     """

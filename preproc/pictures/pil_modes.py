@@ -1,7 +1,8 @@
 """Pillow's modes <-> arrays of grey, grey+alpha, RGB or RGB+alpha, there and back again.
 
-A restored picture has to go back into the mode it came in, metadata included. What a mode cannot
-say is decided here: palettes are chosen anew, black ink is kept, colour keys become real alpha.
+A restored picture has to go back into the mode it came in, metadata included. Where the mode cannot
+simply hold it, the choice is made here: palettes are chosen anew, black ink is kept, colour keys
+become real alpha.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writing a picture to a file with all that belongs to it, and never half of it."""
+"""Writing a picture to a file with its metadata, whole or not at all."""
 
 from __future__ import annotations
 

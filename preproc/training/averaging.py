@@ -13,7 +13,7 @@ _Update = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]
 
 
 class Average(WeightAveraging):
-    """Keeps the average, and puts it in the place of the trained weights to be measured.
+    """Averages the weights, and validates the average in place of the trained weights.
 
     Args:
         decay: of `warm_average`.
@@ -24,17 +24,17 @@ class Average(WeightAveraging):
         self._is_measured = False
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Exchange the two."""
+        """Swap the average in."""
         super().on_validation_epoch_start(trainer, pl_module)
         self._is_measured = True
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Exchange them again."""
+        """Swap the trained weights back in."""
         super().on_validation_epoch_end(trainer, pl_module)
         self._is_measured = False
 
     def put_back(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Exchange them again if a measurement was cut short."""
+        """Swap the trained weights back in if validation was cut short."""
         if self._is_measured:
             self.on_validation_epoch_end(trainer, pl_module)
 

@@ -32,7 +32,7 @@ class MeasureEvery(pl.Callback):
     """Measures after every so many minutes of wall time.
 
     Lightning can do so by itself, but there each process goes by its own clock, and processes that
-    do not measure after the same step wait for each other without end.
+    do not measure after the same step deadlock.
 
     Args:
         minutes: between the end of a measurement and the next.

@@ -194,7 +194,7 @@ def cut_patch(
         hr: uint8 (scale*h, scale*w, 3).
         lr: uint8 (h, w, 3), at least ``patch`` px each way.
         patch: side of the LR patch in px.
-        degradation: what befalls the LR picture.
+        degradation: of the LR picture.
         rng: the source of all randomness.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What befalls pictures in training, drawn at random."""
+"""Random degradations of training pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from preproc.errors import RecipeError
 
 @dataclass(frozen=True)
 class Degradation:
-    """What may befall a reduced picture; `apply` draws one fate.
+    """A distribution of degradations of reduced pictures; `apply` draws one.
 
     Blur comes first, then exactly one of: nothing (``uncompressed``), JPEG twice
     (``double_jpeg``), JPEG at another size and again (``resave``), WebP (``webp``) or, with what
@@ -78,22 +78,22 @@ class Degradation:
         """
         if rng.random() < self.blur:
             lr = blur(lr, rng.uniform(*self.blur_sigma))
-        fate = rng.random()
-        if fate < self.uncompressed:
+        draw = rng.random()
+        if draw < self.uncompressed:
             return lr
-        fate -= self.uncompressed
-        if fate < self.webp:
+        draw -= self.uncompressed
+        if draw < self.webp:
             return webp(lr, self._quality(rng))
-        fate -= self.webp
+        draw -= self.webp
         subsampling = SUBSAMPLINGS[0]
         if rng.random() < self.chroma:
             subsampling = SUBSAMPLINGS[rng.integers(1, len(SUBSAMPLINGS))]
-        if fate < self.double_jpeg:
+        if draw < self.double_jpeg:
             down, right = rng.integers(0, MCU, 2).tolist()
             passes = self._quality(rng), self._quality(rng)
             return double_jpeg(lr, *passes, subsampling, (down, right))
-        fate -= self.double_jpeg
-        if fate < self.resave:
+        draw -= self.double_jpeg
+        if draw < self.resave:
             factor = rng.uniform(*self.resave_factor)
             return resave(lr, factor, self._quality(rng), self._quality(rng), subsampling)
         return jpeg(lr, self._quality(rng), subsampling)

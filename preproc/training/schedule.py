@@ -1,4 +1,4 @@
-"""The learning rate as a function of how far the stage has come."""
+"""The learning rate as a function of the stage's progress."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Several processes of one training, which have to do the same at the same step.
+"""Decisions that depend on the time, taken alike by all processes of a distributed training.
 
-Each has a clock of its own. Where one ends or measures a step before another, both wait for each
-other without end; and where their learning rates differ, so do their weights.
+Each process has a clock of its own. If one ends or measures a step before another, they deadlock;
+and if their learning rates differ, so do their weights.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import TypeVar
 import lightning.pytorch as pl
 
 ASKED_EVERY = 50
-"""Steps; asking makes a GPU wait."""
+"""Steps between broadcasts, each of which makes a GPU wait."""
 
 T = TypeVar("T")
 
 
 def agree(trainer: pl.Trainer, own: T, meanwhile: T) -> T:
-    """What the first process has of something that depends on the time.
+    """The value of the process of rank 0, broadcast every `ASKED_EVERY` steps.
 
     Args:
         trainer: of this process, at the same step as those of all others.
-        own: what this process has, which is what it gets when it is the only one.
-        meanwhile: what it gets at steps at which the first is not asked.
+        own: the value of this process; returned as it is where there is only one.
+        meanwhile: what is returned at the steps between broadcasts.
     """
     if trainer.world_size == 1:
         return own

@@ -280,7 +280,7 @@ def _steps_in(checkpoint: Path, stage: Stage) -> int:
 
 
 def _lasting(stage: Mapping[str, Any]) -> dict[str, Any]:
-    """What may not change between runs of a stage, whose record tells it of all; as in JSON."""
+    """The settings that all runs of a stage share, since its record names them once; as in JSON."""
     table = json.loads(json.dumps(stage))
     del table["validation"], table["data"]["workers"], table["schedule"]["length"]
     return dict(table)
