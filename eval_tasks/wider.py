@@ -136,23 +136,10 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace, changed: Sequence[str]) -> None:
     """Run the evaluation; ``changed`` are those of `_SEARCHING` that differ from their defaults."""
     start = time.perf_counter()
-    elsewhere = bool(options.detections)
-    if elsewhere and changed:
-        raise PreprocError(
-            f"--detections scores what is there, so {', '.join(changed)} would change nothing; "
-            "search pictures in a run of its own."
-        )
-    if options.all_images and not elsewhere:
-        raise PreprocError("--all-images needs --detections: absent images cannot be searched.")
+    _require_consistent(options, changed)
     labelled = read_truth(options.ground_truth or _ground_truth(options.data))
     images = {} if options.all_images else _images(options.data, labelled)
-    wanted = _every(options.every, labelled)
-    names = [n for n in (labelled if options.all_images else images) if n in wanted]
-    if not names:
-        raise ImageError(
-            f"--every {options.every} takes none of the images that are there; lower it."
-        )
-    names = arguments.spread(names, options.limit)
+    names = _chosen(labelled, labelled if options.all_images else images, options)
     truth = {name: labelled[name] for name in names}
     require_writable(options.output)  # rather now than after the work
 
@@ -161,8 +148,8 @@ def _run(options: argparse.Namespace, changed: Sequence[str]) -> None:
         "preproc": __version__,
         **versions("torch", "numpy", "pillow", "facenet-pytorch", "pycocotools"),
     }
-    if elsewhere:
-        title = f"WIDER FACE val, {len(truth)} of {len(labelled)} images"
+    title = f"WIDER FACE val, {len(truth)} of {len(labelled)} images"
+    if options.detections:
         stem = "detections"
         detections = _read_folders(options.detections, truth)
         scores = [_score(name, truth, found, None) for name, found in detections.items()]
@@ -177,9 +164,8 @@ def _run(options: argparse.Namespace, changed: Sequence[str]) -> None:
         runs = _runs(options)
         about["devices"] = ", ".join(dict.fromkeys(run.arm.device for run in runs.values()))
         search(runs, {name: images[name] for name in names}, options.device)
-        title = (
-            f"WIDER FACE val, {len(truth)} of {len(labelled)} images, "
-            f"{Degradation(REDUCTION, options.jpeg).sentence}; "
+        title += (
+            f", {Degradation(REDUCTION, options.jpeg).sentence}; "
             f"MTCNN, faces from {options.min_face_size:g} px of the original"
         )
         stem = f"x{REDUCTION}-jpeg{options.jpeg}" if options.jpeg else f"x{REDUCTION}"
@@ -197,6 +183,30 @@ def _run(options: argparse.Namespace, changed: Sequence[str]) -> None:
     Console(highlight=False, soft_wrap=True).print(
         Text(f"Report, table and curves: {base}.json, .csv, .png")
     )
+
+
+def _require_consistent(options: argparse.Namespace, changed: Sequence[str]) -> None:
+    """Refuse options that would change nothing, and images that cannot be searched."""
+    if options.detections and changed:
+        raise PreprocError(
+            f"--detections scores what is there, so {', '.join(changed)} would change nothing; "
+            "search pictures in a run of its own."
+        )
+    if options.all_images and not options.detections:
+        raise PreprocError("--all-images needs --detections: absent images cannot be searched.")
+
+
+def _chosen(
+    labelled: Iterable[str], there: Iterable[str], options: argparse.Namespace
+) -> list[str]:
+    """The images that are evaluated, of those that are there."""
+    wanted = _every(options.every, labelled)
+    names = [name for name in there if name in wanted]
+    if not names:
+        raise ImageError(
+            f"--every {options.every} takes none of the images that are there; lower it."
+        )
+    return arguments.spread(names, options.limit)
 
 
 def _ground_truth(data: Path) -> Path:
