@@ -159,26 +159,7 @@ def _run_stage(
             'give --data, or --set validation.path="" to train without a curve.'
         )
     cache = folder.parent / "cache"
-    trainer = pl.Trainer(
-        **hardware,
-        default_root_dir=folder,
-        logger=[
-            CSVLogger(folder, name="", version=f"log-{start:07d}"),
-            TensorBoardLogger(folder, name="", version=f"log-{start:07d}"),
-        ],
-        callbacks=_callbacks(stage, folder, deadline),
-        max_epochs=-1,
-        gradient_clip_val=stage.optimizer.clip or None,
-        val_check_interval=MeasureEvery.NEVER if validated else None,
-        check_val_every_n_epoch=None,
-        limit_val_batches=None if validated else 0,
-        num_sanity_val_steps=0,
-        log_every_n_steps=50,
-        enable_model_summary=False,
-        # Each process measures all pictures: of a share, each would see other qualities first, and
-        # Lightning brings together what they log in the order in which they do.
-        use_distributed_sampler=False,
-    )
+    trainer = _trainer(stage, folder, f"log-{start:07d}", deadline, hardware)
     # Where it will be trained, because the average is kept where the network is before.
     module.to(trainer.strategy.root_device)
     patches = make_loader(Patches(stage, data, cache, start, trainer.global_rank), stage.data)
@@ -206,6 +187,32 @@ def _run_stage(
     # The first process decides, and not before it has written what the next stage starts from.
     late = deadline is not None and time.monotonic() >= deadline
     return done and not trainer.strategy.broadcast(late)
+
+
+def _trainer(
+    stage: Stage, folder: Path, log: str, deadline: float | None, hardware: Mapping[str, Any]
+) -> pl.Trainer:
+    validated = bool(stage.validation.path)
+    return pl.Trainer(
+        **hardware,
+        default_root_dir=folder,
+        logger=[
+            CSVLogger(folder, name="", version=log),
+            TensorBoardLogger(folder, name="", version=log),
+        ],
+        callbacks=_callbacks(stage, folder, deadline),
+        max_epochs=-1,
+        gradient_clip_val=stage.optimizer.clip or None,
+        val_check_interval=MeasureEvery.NEVER if validated else None,
+        check_val_every_n_epoch=None,
+        limit_val_batches=None if validated else 0,
+        num_sanity_val_steps=0,
+        log_every_n_steps=50,
+        enable_model_summary=False,
+        # Each process validates all pictures: with shares, each would log other qualities first,
+        # and Lightning reduces what they log in the order in which they do.
+        use_distributed_sampler=False,
+    )
 
 
 def _callbacks(stage: Stage, folder: Path, deadline: float | None) -> list[pl.Callback]:
