@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
 from math import ceil, floor, sqrt
 from typing import Any, Protocol
 
@@ -46,6 +47,38 @@ class Engine(Protocol):
         **options: object,
     ) -> list[tuple[Any, str, float]]:
         """Reads the boxes of a grey picture."""
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """How large the detector is shown a picture; `Reader.readtext` describes each.
+
+    Raises:
+        PreprocError: one of them would show it a picture without px, in which there is no text.
+    """
+
+    min_size: float
+    canvas_size: float
+    mag_ratio: float
+    max_scale: float
+    max_pixels: float
+
+    def __post_init__(self) -> None:
+        for name in ("canvas_size", "mag_ratio", "max_scale", "max_pixels"):
+            size = getattr(self, name)
+            if not size > 0:
+                raise PreprocError(
+                    f"{name} must be above 0, but is {size}; nothing would be found."
+                )
+
+    def enlarged(self, scale: int) -> _Sizes:
+        """The same in px, and relative to the size, of a picture ``scale`` times as large."""
+        return replace(
+            self,
+            min_size=scale * self.min_size,
+            canvas_size=scale * self.canvas_size,
+            max_scale=self.max_scale / scale,
+        )
 
 
 class Reader:
@@ -199,20 +232,11 @@ class Reader:
                 is not above 0.
         """
         require_format(output_format)
-        _require_sizes(
-            canvas_size=canvas_size,
-            mag_ratio=mag_ratio,
-            max_scale=max_scale,
-            max_pixels=max_pixels,
-        )
+        sizes = _Sizes(min_size or 0, canvas_size, mag_ratio, max_scale, max_pixels)
         source = look(image, None, self.channel_order)
         views, quads = self._find(
             source,
-            min_size=min_size or 0,
-            canvas_size=canvas_size,
-            max_scale=max_scale,
-            max_pixels=max_pixels,
-            mag_ratio=mag_ratio,
+            sizes,
             text_threshold=text_threshold,
             low_text=low_text,
             link_threshold=link_threshold,
@@ -307,54 +331,28 @@ class Reader:
         return words[0] if words else Word(_reported(quad), "", 0.0)
 
     def _find(
-        self,
-        source: View,
-        *,
-        min_size: float,
-        canvas_size: float,
-        max_scale: float,
-        max_pixels: float,
-        mag_ratio: float,
-        **options: object,
+        self, source: View, sizes: _Sizes, **options: object
     ) -> tuple[list[View], list[Points]]:
         """Text as (4, 2) corners in source px, upright boxes first, and the view of each."""
         enhancer = self.enhancer
         whole = source if isinstance(enhancer, Regions) else enlarge(source.rgb, enhancer)
-        found = self._detect(
-            whole.rgb,
-            min_size=min_size * whole.scale,
-            canvas_size=canvas_size * whole.scale,
-            max_scale=max_scale / whole.scale,
-            max_pixels=max_pixels,
-            mag_ratio=mag_ratio,
-            **options,
-        )
+        found = self._detect(whole.rgb, sizes.enlarged(whole.scale), **options)
         quads = [whole.to_source(quad) for quad in found]
-        if isinstance(self.enhancer, Regions):
-            return self.enhancer.look(whole.rgb, quads), quads
+        if isinstance(enhancer, Regions):
+            return enhancer.look(whole.rgb, quads), quads
         return [whole] * len(quads), quads
 
-    def _detect(
-        self,
-        rgb: RgbArray,
-        *,
-        min_size: float,
-        canvas_size: float,
-        max_scale: float,
-        max_pixels: float,
-        mag_ratio: float,
-        **options: object,
-    ) -> list[Points]:
-        """Text as (4, 2) corners in px of ``rgb``, upright boxes first."""
+    def _detect(self, rgb: RgbArray, sizes: _Sizes, **options: object) -> list[Points]:
+        """Text as (4, 2) corners in px of ``rgb``, upright boxes first; ``sizes`` in its px."""
         longest = max(rgb.shape[:2])
-        target = min(mag_ratio * min(1.0, max_scale) * longest, canvas_size)
-        largest = longest * sqrt(max_pixels / (rgb.shape[0] * rgb.shape[1]))
+        target = min(sizes.mag_ratio * min(1.0, sizes.max_scale) * longest, sizes.canvas_size)
+        largest = longest * sqrt(sizes.max_pixels / (rgb.shape[0] * rgb.shape[1]))
         if target > largest:
             enlarged = self.enhancer is not None and not isinstance(self.enhancer, Regions)
             warnings.warn(
                 f"Text is looked for at {largest / longest:.2f} of the "
                 f"{'enlarged' if enlarged else 'given'} size, because the detector would need more "
-                f"memory than for {max_pixels / 1e6:.3g} million px; raise max_pixels="
+                f"memory than for {sizes.max_pixels / 1e6:.3g} million px; raise max_pixels="
                 f"{', or enhance only where text is, with enhancer=Regions(...)' * enlarged}.",
                 DetectionSizeWarning,
                 stacklevel=4,  # where readtext is called
@@ -364,9 +362,9 @@ class Reader:
         ratio = np.array([shrunk.shape[1] / rgb.shape[1], shrunk.shape[0] / rgb.shape[0]])
         upright, free = self.engine.detect(
             shrunk,
-            min_size=min_size * ratio.max(),
+            min_size=sizes.min_size * ratio.max(),
             canvas_size=max(target, *shrunk.shape[:2]),
-            mag_ratio=mag_ratio if shrunk is rgb else 1.0,
+            mag_ratio=sizes.mag_ratio if shrunk is rgb else 1.0,
             reformat=False,
             **options,
         )
@@ -417,13 +415,6 @@ def _make(languages: list[str], options: dict[str, object]) -> Engine:
         import easyocr  # noqa: PLC0415 - the engine is imported only when used
     engine: Engine = easyocr.Reader(languages, **options)
     return engine
-
-
-def _require_sizes(**sizes: float) -> None:
-    """Refuse what would show the detector a picture without px, in which there is no text."""
-    for name, size in sizes.items():
-        if not size > 0:
-            raise PreprocError(f"{name} must be above 0, but is {size}; nothing would be found.")
 
 
 def _inside(quad: Points, rgb: RgbArray) -> Points:
