@@ -2,8 +2,8 @@
 
 The networks' figures are the manifest's, which `preproc export` measured on the very files
 (``--measure`` measures them again); bicubic is measured here, and the crops are made here. They
-are not picked: of all squares of the choosing set, those in which a network gains most over
-bicubic, as usual, and least.
+are chosen by a rule: of all squares of the choosing set, those in which a network has the largest,
+the median and the smallest gain over bicubic.
 
     python eval_tasks/report.py --data DIR
 """

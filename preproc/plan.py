@@ -1,4 +1,4 @@
-"""Which files become which files: inputs found, outputs named, and conflicts seen beforehand."""
+"""Which files become which files: inputs found, outputs named, conflicts refused before work."""
 
 from __future__ import annotations
 

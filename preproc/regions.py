@@ -26,7 +26,7 @@ class RegionPlan:
     Attributes:
         boxes: whole px, clipped to the picture.
         windows: what is cut from the picture.
-        home: for each box the index of the window it is cut from again.
+        home: for each box, the index of the window that holds it.
         pixels: LR px that the network computes. Windows that share a batch are filled up to the
             largest of them (`TilePolicy.bucket`), which is not counted.
         whole_pixels: LR px that it would compute for the whole picture.

@@ -93,7 +93,7 @@ class Comparison:
     Attributes:
         fixed: read right only the second way.
         broken: read right only the first way.
-        p: how likely so uneven a split of the two is by chance (`mcnemar`).
+        p: of McNemar's exact test (`mcnemar`).
     """
 
     fixed: int
@@ -136,11 +136,11 @@ def compare(before: Mapping[str, bool], after: Mapping[str, bool]) -> Comparison
 def mcnemar(fixed: int, broken: int) -> float:
     """The exact two-sided test of McNemar (1947) for paired outcomes.
 
-    Words that both ways read right, or both wrong, say nothing. If neither way were better, each of
-    the others would be fixed or broken as a coin falls.
+    Only words that exactly one of the ways reads right count. Under the null hypothesis, that
+    neither is better, each of these is fixed or broken with a probability of 1/2.
 
     Returns:
-        The probability of a split at least as uneven, 0 to 1; 1 where the ways never differ.
+        The p-value, the probability of a split at least as uneven; 1 where the ways never differ.
     """
     differing = fixed + broken
     tail = sum(comb(differing, k) for k in range(min(fixed, broken) + 1))

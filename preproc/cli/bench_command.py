@@ -22,7 +22,7 @@ class Part(StrEnum):
 
 
 class Clock(StrEnum):
-    """What time is."""
+    """Which time is measured."""
 
     WALL = "wall"
     CPU = "cpu"

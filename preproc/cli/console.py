@@ -14,12 +14,12 @@ from rich.progress import (
 
 
 def error_console() -> Console:
-    """For what is said beside the results; lines fold where the terminal folds them."""
+    """For messages, on stderr; lines are wrapped by the terminal only."""
     return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def progress_bar(console: Console) -> Progress:
-    """Hidden where nobody looks at a terminal."""
+    """A progress bar, hidden where the console is no terminal."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

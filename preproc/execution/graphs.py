@@ -1,7 +1,7 @@
 """Small batches on a GPU as CUDA graphs, which launch all their kernels at once.
 
-A network of hundreds of kernels takes a GPU's host longer to launch than the GPU to compute where
-pictures are small. A graph holds all launches for one shape of batch and repeats them at once.
+With small pictures the host takes longer to launch a network's hundreds of kernels than the GPU to
+compute them. A graph records all launches for one shape of batch and replays them at once.
 """
 
 from __future__ import annotations

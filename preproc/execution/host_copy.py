@@ -1,9 +1,9 @@
 """Copies of results from a GPU to their places on the host, while the GPU goes on.
 
-A copy from a GPU into ordinary memory keeps both waiting for each other, and the GPU waits on while
-the host puts rows where they belong. Here a large result comes down into pinned memory, and a
-thread puts it in its place while the next is computed. One is on its way at a time, so that they do
-not pile up. Small results, and those on the host or other devices, are put in place at once.
+A copy from a GPU into pageable memory is synchronous, and the GPU idles while the host puts rows
+where they belong. Here a large result is copied into pinned memory, and a thread puts it in place
+while the next is computed. Only one copy is in flight, so that they do not pile up. Small results,
+and those on the host or other devices, are put in place at once.
 """
 
 from __future__ import annotations

@@ -56,9 +56,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 def keep_heap() -> None:
     """Let glibc keep memory that tensors free for the next ones, in this process from now on.
 
-    It returns what is free at the end of its heap to the system above a limit, and maps blocks
-    above another, so that every page of a new tensor is touched for the first time again. Both
-    limits grow with the largest mapped block that was freed, up to 32 MiB and twice that (mallopt's
-    manual, "dynamic mmap threshold"): one such block is freed. Elsewhere nothing comes of it.
+    It returns free memory at the end of its heap to the system above one threshold, and maps blocks
+    above another by themselves, so that new tensors have new pages, slow at the first touch. Both
+    thresholds grow with the largest mapped block that was freed, up to twice 32 MiB and 32 MiB
+    (mallopt(3), "dynamic mmap threshold"), so one such block is freed. Elsewhere nothing happens.
     """
     torch.empty(_LARGEST_HEAP_BLOCK, dtype=torch.uint8, device="cpu")

@@ -9,11 +9,11 @@ import torch
 
 @dataclass(frozen=True)
 class Sizes:
-    """What suits a kind of device. A CPU's caches want little; a GPU is slow to launch, not to run.
+    """What suits a kind of device: little at a time for a CPU's caches, much for a GPU's cores.
 
     Attributes:
         tile: longest side of a tile in LR px.
-        batch: most pictures or tiles in a pass.
+        batch: maximum number of pictures or tiles in a pass.
         bucket: pictures whose sides round up to the same multiples of it share a pass.
         mixed: longest side in LR px of pictures that may do so.
         strip: LR px in a strip of the HR tail, not counting its neighbours: on a GPU about what the

@@ -40,9 +40,9 @@ class SubPixel(nn.Module):
     def prepare(self, _: torch.dtype) -> None:
         """Take the form for inference; see `preproc.networks.inference`.
 
-        One convolution for each of the r rows that come of an input row gives all channels of one
-        px after another. In channels_last each result then is whole rows of the output, and these
-        are moved as they are where PixelShuffle gathers each channel of each px from afar.
+        The convolution is split into r, one for each output row that an input row becomes, with the
+        output channels in the order of px. In channels_last each result then consists of whole
+        output rows, which are copied as they are; PixelShuffle would gather single values.
         """
         factor = self.shuffle.upscale_factor
         self.rows = nn.ModuleList(copy.deepcopy(self.conv) for _ in range(factor))

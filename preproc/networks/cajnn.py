@@ -137,9 +137,9 @@ class RRDB(nn.Module):
 class Stacks:
     """Memory for the growing stacks of all dense blocks in turn, for inference.
 
-    Where an allocator asks the system for large buffers and gives them back, as on the CPU, the
-    first touch of every page of a new one costs more than what is then computed in it. Two buffers,
-    read and written by turns, hold each stack.
+    Where the allocator returns large buffers to the system, as on the CPU, the first touch of every
+    page of a new one costs more than what is then computed in it. Two buffers, read and written
+    alternately, hold each stack.
 
     Args:
         width: channels of the widest stack.

@@ -1,10 +1,10 @@
 """The convolutions of the networks' trunks, each with the activation or the sum that follows it.
 
-A layer that knows what follows can have it done where its result still lies in a register. On
-x86 CPUs oneDNN does so, with weights that were reordered for it once instead of in every call; the
-operators are those that torch's own compiler calls, since torch has none for people. On GPUs a
-kernel of our own does the whole epilogue in one pass (`preproc.networks.epilogue`). Everywhere
-else, in training and in other dtypes the layers are plain torch.
+A layer that knows what follows can apply it while its result is still in registers. On x86 CPUs
+oneDNN does so, with weights that were reordered for it once instead of in every call; the operators
+are those that torch's own compiler calls, since torch has no public ones. On GPUs a kernel of our
+own does the whole epilogue in one pass (`preproc.networks.epilogue`). Everywhere else, in training
+and in other dtypes the layers are plain torch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A network as a list of steps, each local but for means over the whole image.
 
 A network that pools over the image cannot be tiled, but each of its layers can, once the means are
-known. Such a network tells its layers as steps, which carry one feature map on; a stack holds those
-that a later step adds again. The steps say how far they see and nothing of how they are run.
+known. Such a network lists its layers as steps, each of which maps the current feature map to the
+next; a stack keeps those that a later step adds as a skip. The steps say how far they see and
+nothing of how they are run.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ Step: TypeAlias = Keep | Local | Pooled
 
 @runtime_checkable
 class Stepwise(Protocol):
-    """A network that can tell its steps; run in order, they do what ``forward`` does."""
+    """A network that can list its steps; run in order, they do what ``forward`` does."""
 
     def steps(self) -> Sequence[Step]:
         """The steps from (1, 3, H, W) to (1, 3, s*H, s*W)."""
