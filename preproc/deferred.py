@@ -12,10 +12,11 @@ from torch.utils.data import get_worker_info
 
 from preproc import __version__
 from preproc.cache import PictureCache, key_of
-from preproc.enhancer import Enhancer, require_options
+from preproc.enhancer import Enhancer
 from preproc.errors import ModelError, PreprocError, WeightsError
 from preproc.manifest import entry_for, sha256_of
 from preproc.networks import find
+from preproc.options import require_options
 
 InWorker: TypeAlias = Literal["error", "cpu"]
 

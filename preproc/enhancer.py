@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -28,17 +28,17 @@ from preproc.execution.ensemble import geometric_self_ensemble
 from preproc.execution.layerwise import Layerwise, large_layerwise
 from preproc.execution.memory import explain_out_of_memory
 from preproc.execution.runtime import Runtime
-from preproc.execution.sizes import CPU, sizes_for
+from preproc.execution.sizes import sizes_for
 from preproc.execution.strips import Splittable, Strips
 from preproc.execution.tiles import Apply, run_tiles
-from preproc.execution.tiling import TilePolicy
-from preproc.networks import ModelDescriptor, SizeRule, Tiling, find
+from preproc.networks import SizeRule, Tiling, find
 from preproc.networks.masking import install_masks
 from preproc.networks.steps import Stepwise
+from preproc.options import require_options, tile_policy
 from preproc.pictures.images import ChannelOrder, Picture, decode
 from preproc.progress import Progress
 from preproc.regions import RegionPlan, plan_regions
-from preproc.resize import BICUBIC_REACH, imresize
+from preproc.resize import imresize
 from preproc.samples import from_float
 from preproc.weights import load_network
 
@@ -151,7 +151,7 @@ class Enhancer:
         self.scale = 1 if to_input_size else self.descriptor.scale
         self._shrinks = to_input_size and strips
         self._sizes = sizes_for(self.device)
-        self._policy = _tile_policy(
+        self._policy = tile_policy(
             self.descriptor, tile, overlap, usual=self._sizes.tile, shrinks=self._shrinks
         )
         self._batch_size = self._sizes.batch if batch_size is None else batch_size
@@ -366,50 +366,5 @@ class Enhancer:
         return result if self._strength == 1 else blend(result, color, self._strength)
 
 
-def require_options(descriptor: ModelDescriptor, options: Mapping[str, Any]) -> None:
-    """Check that options of an `Enhancer` are in range and compatible; any may be left out.
-
-    Raises:
-        ModelError: an option is out of range, or two conflict.
-    """
-    for name in ("tile", "overlap", "batch_size"):
-        if not isinstance(options.get(name), Integral | None):
-            raise ModelError(f"{name} must be a whole number, but is {options[name]!r}.")
-    tile, overlap, batch_size = (options.get(n) for n in ("tile", "overlap", "batch_size"))
-    strength = options.get("strength", 1.0)
-    if batch_size is not None and batch_size < 1:
-        raise ModelError(f"batch_size must be 1 or more, but is {batch_size}.")
-    if not isinstance(strength, Real) or not 0 < float(strength) <= 1:
-        raise ModelError(
-            f"strength must be above 0 and at most 1, but is {strength}; plain bicubic alone is "
-            "`preproc.resize.imresize`."
-        )
-    choose_dtype(torch.device("cpu"), options.get("dtype"), descriptor.dtypes)
-    shrinks = bool(options.get("to_input_size"))
-    _tile_policy(descriptor, tile, overlap, usual=CPU.tile, shrinks=shrinks)
-
-
 def _is_whole_number(value: object) -> bool:
     return isinstance(value, Real) and not float(value) % 1
-
-
-def _tile_policy(
-    descriptor: ModelDescriptor,
-    tile: int | None,
-    overlap: int | None,
-    *,
-    usual: int,
-    shrinks: bool,
-) -> TilePolicy:
-    """What the user asked for, else what suits the network and, ``usual``, the device."""
-    local = descriptor.tiling is Tiling.TILES
-    if tile is None:
-        tile = usual if local else 0
-    overlap = descriptor.overlap if overlap is None else overlap
-    return TilePolicy(
-        size=tile or None,
-        overlap=overlap + BICUBIC_REACH if shrinks and overlap >= 0 else overlap,
-        border=descriptor.border,
-        minimum=descriptor.size.minimum,
-        multiple_of=descriptor.size.multiple_of,
-    )
