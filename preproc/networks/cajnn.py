@@ -105,7 +105,7 @@ class DenseBlock(nn.Module):
         """
         # A compiler cannot look into the kernels.
         if not torch.compiler.is_compiling() and self._fused is not None:
-            return self._fused(x, base, current_mask())
+            return self._fused(x, base, current_mask(x.dtype))
         stack = x
         for conv in self.convs[:4]:
             grown = conv(stack)

@@ -56,10 +56,12 @@ def masked(mask: Tensor | None) -> Iterator[None]:
         _masks.reset(token)
 
 
-def current_mask() -> Tensor | None:
-    """The mask that `masked` was given, where there is one."""
+def current_mask(dtype: torch.dtype | None = None) -> Tensor | None:
+    """The mask that `masked` was given, where there is one; in a dtype, if given."""
     masks = _masks.get()
-    return None if masks is None else masks.given
+    if masks is None:
+        return None
+    return masks.given if dtype is None else masks[1, dtype]
 
 
 def _clear_outside(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
