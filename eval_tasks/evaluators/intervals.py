@@ -1,4 +1,7 @@
-"""95 % bootstrap intervals over the images, by the percentile method (Efron, 1979)."""
+"""95 % bootstrap intervals over the images, by the percentile method.
+
+Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
+"""
 
 from __future__ import annotations
 

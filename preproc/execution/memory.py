@@ -58,7 +58,7 @@ def keep_heap() -> None:
 
     It returns free memory at the end of its heap to the system above one threshold, and maps blocks
     above another by themselves, so that new tensors have new pages, slow at the first touch. Both
-    thresholds grow with the largest mapped block that was freed, up to twice 32 MiB and 32 MiB
+    thresholds grow with the largest mapped block that was freed, up to 64 and 32 MiB
     (mallopt(3), "dynamic mmap threshold"), so one such block is freed. Elsewhere nothing happens.
     """
     torch.empty(_LARGEST_HEAP_BLOCK, dtype=torch.uint8, device="cpu")
