@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -711,12 +712,20 @@ class Interrupts(pl.Callback):
         raise KeyboardInterrupt
 
 
-def interrupted(hook, data, tmp_path, monkeypatch, **options):
+class Terminates(Interrupts):
+    """Asks to terminate, as schedulers do before they kill."""
+
+    def press(self, *_, **__):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def interrupted(hook, data, tmp_path, monkeypatch, kind=Interrupts, **options):
     made = train._callbacks
-    monkeypatch.setattr(train, "_callbacks", lambda *a: [*made(*a), Interrupts(hook)])
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
+    monkeypatch.setattr(train, "_callbacks", lambda *a: [*made(*a), kind(hook)])
+    with pytest.raises((KeyboardInterrupt, SystemExit)) as stop:
         run(recipe_file(tmp_path), output=tmp_path / "run", data=data, precision="32", **options)
     monkeypatch.setattr(train, "_callbacks", made)
+    assert getattr(stop.value, "code", 1), "whoever waits would take it for a finished run"
     return torch.load(tmp_path / "run" / "train" / CHECKPOINT, weights_only=True)
 
 
@@ -737,6 +746,15 @@ def test_an_interrupt_in_a_measurement_saves_the_trained_weights_as_trained(
     # Lightning saves the average as the module's own weights.
     for name, value in load_file(tmp_path / "whole" / "train" / WEIGHTS).items():
         torch.testing.assert_close(saved["state_dict"][f"network.{name}"], value)
+
+
+@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_validation_batch_start"])
+def test_a_run_asked_to_terminate_saves_its_steps_and_is_no_success(
+    hook, data, tmp_path, monkeypatch
+):
+    options = {"overrides": ["schedule.length = 100000"], "devices": 1, "kind": Terminates}
+    options["overrides"].append("validation.quality = [10, 40]")
+    assert interrupted(hook, data, tmp_path, monkeypatch, **options)["global_step"] > 0
 
 
 def test_an_interrupt_before_a_run_goes_on_leaves_its_checkpoint(data, tmp_path, monkeypatch):

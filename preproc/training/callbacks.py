@@ -10,6 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from PIL import Image
 from torch import Tensor
 
@@ -87,8 +88,8 @@ class SaveAtEnd(pl.Callback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Save before an interrupt goes on; after an error the last good checkpoint stays."""
-        if not self._began or not isinstance(exception, KeyboardInterrupt):
+        """Save before Ctrl-C or SIGTERM goes on; after an error the last good checkpoint stays."""
+        if not self._began or not isinstance(exception, KeyboardInterrupt | SIGTERMException):
             return
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Average):

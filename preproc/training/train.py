@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import signal
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +22,7 @@ import PIL
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -164,7 +167,7 @@ def _run_stage(
     module.to(trainer.strategy.root_device)
     patches = make_loader(Patches(stage, data, cache, start, trainer.global_rank), stage.data)
     held = DataLoader(ValidationSet(stage, data, cache), batch_size=1) if validated else None
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _terminated_as_failure():
         # Our stream is endless and seeded by its start, so a resume inside an epoch is sound; and
         # how many workers there are is the recipe's business.
         warnings.filterwarnings(
@@ -213,6 +216,18 @@ def _trainer(
         # and Lightning reduces what they log in the order in which they do.
         use_distributed_sampler=False,
     )
+
+
+@contextmanager
+def _terminated_as_failure() -> Iterator[None]:
+    """Let a request to terminate end the process with the code that shells have for it.
+
+    Lightning's exception is a `SystemExit` without a code, which whoever waits takes for success.
+    """
+    try:
+        yield
+    except SIGTERMException as error:
+        raise SystemExit(128 + signal.SIGTERM) from error
 
 
 def _callbacks(stage: Stage, folder: Path, deadline: float | None) -> list[pl.Callback]:
