@@ -156,6 +156,10 @@ def test_cisrnet_paper_recipe_has_both_stages():
         ("degrade.quality = [0, 10]", "quality"),
         ("ema = 1.0", "ema"),
         ("not toml", "TOML"),
+        ("validation.quality = [10, 200]", "validation.*quality.*200"),
+        ("validation.quality = []", "validation.*quality"),
+        ("validation.limit = -1", "validation.*limit"),
+        ("validation.every = 0", "validation.*every"),
     ],
 )
 def test_recipe_errors_name_the_culprit(change, word):
@@ -166,6 +170,12 @@ def test_recipe_errors_name_the_culprit(change, word):
 def test_missing_recipe_lists_those_there_are():
     with pytest.raises(RecipeError, match="cajnn-light"):
         load_recipe("nothing")
+
+
+def test_a_stage_in_single_brackets_is_a_sentence(tmp_path):
+    recipe = recipe_file(tmp_path, SMALL + '[stage]\nname = "only"\n')
+    with pytest.raises(RecipeError, match=r"recipe\.toml.*\[\[stage\]\]"):
+        load_recipe(recipe)
 
 
 def test_warmup_rises_from_zero():

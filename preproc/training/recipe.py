@@ -206,6 +206,16 @@ class Stage:
             raise RecipeError(f"{self.name}: workers and seed must be at least 0.")
         if any(s.weight < 0 or s.shrink < 1 for s in self.data.source):
             raise RecipeError(f"{self.name}: a source's weight is at least 0, its shrink 1.")
+        held = self.validation
+        if not held.quality or not all(1 <= quality <= 100 for quality in held.quality):
+            raise RecipeError(
+                f"{self.name}: validation.quality lists JPEG qualities of 1 to 100, but is "
+                f'{list(held.quality)}; validation.path = "" measures nothing.'
+            )
+        if held.limit < 0 or not held.every > 0:
+            raise RecipeError(
+                f"{self.name}: validation.limit must be at least 0, validation.every above 0."
+            )
 
     def as_table(self) -> dict[str, Any]:
         """Everything that determines the run, as plain values."""
@@ -233,6 +243,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{file.name} or an override is not valid TOML: {error}.") from error
     stages = table.pop("stage", [{}])
+    if not isinstance(stages, list):
+        raise RecipeError(f"{file.name}: every stage begins with [[stage]], in double brackets.")
     made = []
     for stage in stages:
         merged = table
