@@ -30,7 +30,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from eval_tasks.evaluators.restoration import Row
 from preproc.degrade import bicubic_down, jpeg
-from preproc.errors import OutputError, RecipeError, WeightsError
+from preproc.errors import OutputError, PreprocError, RecipeError, WeightsError
 from preproc.manifest import MANIFEST, entries, entry_for, read_card
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
@@ -878,6 +878,24 @@ def test_slow_loading_is_reported(data, tmp_path, monkeypatch, caplog):
             overrides=['validation.path = ""'],
         )
     assert "raise data.workers" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("second", "match"),
+    [
+        ("network = { bloks = 2 }", "second: .*'bloks'; known are .*blocks"),
+        ("network = { scale = 2 }", "second: .*'scale'"),
+        ('model = "cajnn-lite"', "cajnn-lite"),
+        ('loss = { part = "fine" }', "CISRNet only"),
+    ],
+)
+def test_what_is_wrong_with_a_later_stage_is_told_before_the_first_is_trained(
+    data, tmp_path, second, match
+):
+    stages = f'[[stage]]\nname = "first"\n[[stage]]\nname = "second"\n{second}\n'
+    with pytest.raises(PreprocError, match=match):
+        run(recipe_file(tmp_path, SMALL + stages), output=tmp_path / "run", data=data)
+    assert not list(tmp_path.glob("run/first/*"))
 
 
 def test_missing_validation_set_is_a_sentence(data, tmp_path):

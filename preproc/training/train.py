@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -95,6 +96,7 @@ def run(
         The weights of the last stage reached: averaged, float32, safetensors.
 
     Raises:
+        ModelError: the recipe names no model that there is, or options it does not take.
         RecipeError: the recipe, its data or its initial weights do not hold together.
     """
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
@@ -102,6 +104,8 @@ def run(
     hardware = {"devices": devices, "num_nodes": nodes, "precision": precision or _precision()}
     weights = output / stages[0].name / WEIGHTS
     start = init_from
+    for stage in stages:  # now, and not after the hours of the stages before
+        Restoration(stage, make_network(stage))
     for stage in stages:
         folder = output / stage.name
         finished = (folder / RECORD).exists() and _record(folder)["finished"]
@@ -119,11 +123,24 @@ def run(
 
 
 def make_network(stage: Stage, init_from: str = "") -> nn.Module:
-    """The network of a recipe, with its own initial weights or with those given."""
+    """The network of a recipe, with its own initial weights or with those given.
+
+    Raises:
+        ModelError: there is no such model, scale or option.
+        RecipeError: the network has no such option, or the weights do not fit it.
+        WeightsError: the weights cannot be read.
+    """
     descriptor = find(stage.model, stage.scale)
     torch.manual_seed(stage.seed)
     network = descriptor.build()
     if stage.network:
+        known = signature(type(network)).parameters.keys() - {"scale"}  # the stage's own
+        unknown = sorted(stage.network.keys() - known)
+        if unknown:
+            raise RecipeError(
+                f"{stage.name}: network: there is no key {unknown[0]!r}; known are "
+                f"{', '.join(sorted(known))}."
+            )
         base = cajnn_shape(network.state_dict()) if isinstance(network, CAJNN) else {}
         network = type(network)(**{"scale": stage.scale, **base, **stage.network})
     if init_from == NEAREST:
