@@ -898,6 +898,12 @@ def test_what_is_wrong_with_a_later_stage_is_told_before_the_first_is_trained(
     assert not list(tmp_path.glob("run/first/*"))
 
 
+@pytest.mark.parametrize("option", [{"devices": "some"}, {"precision": "bf15"}])
+def test_hardware_that_lightning_does_not_know_is_a_sentence(data, tmp_path, option):
+    with pytest.raises(RecipeError, match=next(iter(option))):
+        run(recipe_file(tmp_path), output=tmp_path / "run", data=data, **option)
+
+
 def test_missing_validation_set_is_a_sentence(data, tmp_path):
     with pytest.raises(RecipeError, match="validation"):
         run(

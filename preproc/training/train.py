@@ -21,6 +21,7 @@ import lightning.pytorch as pl
 import numpy as np
 import PIL
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -97,7 +98,8 @@ def run(
 
     Raises:
         ModelError: the recipe names no model that there is, or options it does not take.
-        RecipeError: the recipe, its data or its initial weights do not hold together.
+        RecipeError: the recipe, its data or its initial weights do not hold together, or Lightning
+            knows no such devices or precision.
     """
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     stages = load_recipe(recipe, overrides)
@@ -213,26 +215,29 @@ def _trainer(
     stage: Stage, folder: Path, log: str, deadline: float | None, hardware: Mapping[str, Any]
 ) -> pl.Trainer:
     validated = bool(stage.validation.path)
-    return pl.Trainer(
-        **hardware,
-        default_root_dir=folder,
-        logger=[
-            CSVLogger(folder, name="", version=log),
-            TensorBoardLogger(folder, name="", version=log),
-        ],
-        callbacks=_callbacks(stage, folder, deadline),
-        max_epochs=-1,
-        gradient_clip_val=stage.optimizer.clip or None,
-        val_check_interval=MeasureEvery.NEVER if validated else None,
-        check_val_every_n_epoch=None,
-        limit_val_batches=None if validated else 0,
-        num_sanity_val_steps=0,
-        log_every_n_steps=50,
-        enable_model_summary=False,
-        # Each process validates all pictures: with shares, each would log other qualities first,
-        # and Lightning reduces what they log in the order in which they do.
-        use_distributed_sampler=False,
-    )
+    try:
+        return pl.Trainer(
+            **hardware,
+            default_root_dir=folder,
+            logger=[
+                CSVLogger(folder, name="", version=log),
+                TensorBoardLogger(folder, name="", version=log),
+            ],
+            callbacks=_callbacks(stage, folder, deadline),
+            max_epochs=-1,
+            gradient_clip_val=stage.optimizer.clip or None,
+            val_check_interval=MeasureEvery.NEVER if validated else None,
+            check_val_every_n_epoch=None,
+            limit_val_batches=None if validated else 0,
+            num_sanity_val_steps=0,
+            log_every_n_steps=50,
+            enable_model_summary=False,
+            # Each process validates all pictures: with shares, each would log other qualities first,
+            # and Lightning reduces what they log in the order in which they do.
+            use_distributed_sampler=False,
+        )
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise RecipeError(f"Lightning takes no such devices or precision: {error}") from error
 
 
 @contextmanager
