@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Number
 from pathlib import Path
 from typing import Any, Unpack, overload
 
@@ -42,10 +43,10 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
     Used like any other of ``torchvision.transforms.v2``, best as the first one, since a cache helps
     only where the same picture comes again. Takes what they take: PIL images, tensors
     and ``tv_tensors`` (``Image``, ``Video``, ``BoundingBoxes`` of all formats, ``Mask``,
-    ``KeyPoints``), in any nesting; everything else passes through, except for plain tensors called
-    ``boxes``, ``masks`` or ``keypoints``: they would stay behind, and are refused. A PIL image is
-    taken as stored: an EXIF orientation is neither applied nor dropped, since boxes are counted
-    that way.
+    ``KeyPoints``), in any nesting; everything else passes through, except for plain tensors, arrays
+    and numbers called ``boxes``, ``masks`` or ``keypoints``: they would stay behind, and are
+    refused. A PIL image is taken as stored: an EXIF orientation is neither applied nor dropped,
+    since boxes are counted that way.
 
     Can be sent to DataLoader workers by fork or spawn, and loads the network where it is first
     needed. On CUDA it raises in a worker unless the cache has the result; see ``in_worker``.
@@ -91,7 +92,7 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
 
         Raises:
             ImageError: the only pictures are numpy arrays, which torchvision's transforms ignore.
-            PreprocError: an annotation that would have to move is a plain tensor.
+            PreprocError: an annotation that would have to move is no ``tv_tensor``.
         """
         leaves = list(_leaves(inputs))
         if self.scale != 1:
@@ -170,8 +171,8 @@ class EnhanceBatch:
         Raises:
             ImageError: an image is no tensor or cannot be read, a tensor of them is not (N, C, H,
                 W), or there are more or fewer targets than images, or one that is no dictionary.
-            PreprocError: in a DataLoader worker, if the device is not the CPU; or integers are too
-                short for what annotations become.
+            PreprocError: in a DataLoader worker, if the device is not the CPU; or boxes, masks or
+                keypoints are no tensor; or integers are too short for what annotations become.
             WeightsError: the weights are missing, damaged, or for another network.
         """
         if isinstance(images, Tensor) and images.ndim != 4:
@@ -219,11 +220,13 @@ def _leaves(sample: object, key: object = None) -> Iterator[tuple[object, object
 
 def _require_movable(leaves: Iterable[tuple[object, object]]) -> None:
     for key, leaf in leaves:
-        if key in _TYPES and isinstance(leaf, Tensor) and not _is_tv(leaf):
+        if key in _TYPES and isinstance(leaf, _NUMBERS) and not _is_tv(leaf):
+            kind = "a plain" if isinstance(leaf, Tensor) else "no"
             raise PreprocError(
-                f"The target's {key!r} is a plain tensor, which would stay as it is while the "
+                f"The target's {key!r} is {kind} tensor, which would stay as it is while the "
                 f"picture grows; make it a tv_tensors.{_TYPES[key]} (or use "
-                "torchvision.datasets.wrap_dataset_for_transforms_v2), or take EnhanceBatch."
+                "torchvision.datasets.wrap_dataset_for_transforms_v2), or take EnhanceBatch, "
+                "which takes plain tensors."
             )
 
 
@@ -289,6 +292,11 @@ def _moved(inpt: Tensor, scale: int) -> Any:  # noqa: ANN401 - a tv_tensor
 def _moved_target(key: str, value: object, scale: int) -> object:
     """One annotation of a detection target, by its type or else by its usual name."""
     if not isinstance(value, Tensor):
+        if scale != 1 and key in _TYPES and any(isinstance(v, _NUMBERS) for _, v in _leaves(value)):
+            raise PreprocError(
+                f"The target's {key!r} is no tensor, and would stay as it is while the picture "
+                "grows; make it one."
+            )
         return value
     if _is_tv(value):
         return _moved(value, scale)
@@ -328,6 +336,9 @@ def _repeated(mask: Tensor, scale: int) -> Tensor:
     """Every px of (..., H, W) as ``scale`` times ``scale`` px."""
     return mask.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
 
+
+_NUMBERS = (Tensor, np.ndarray, Number)
+"""What coordinates and masks may be."""
 
 _TYPES: dict[object, str] = {"boxes": "BoundingBoxes", "masks": "Mask", "keypoints": "KeyPoints"}
 """What annotations of the usual names are in ``tv_tensors``."""

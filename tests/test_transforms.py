@@ -101,6 +101,21 @@ def test_annotations_that_would_stay_behind_are_refused(transform, key, kind):
     assert transform(to_input_size=True)(*sample)[1][0][key] is sample[1][0][key]
 
 
+@pytest.mark.parametrize(
+    "boxes",
+    [np.zeros((1, 4)), [[1, 2, 3, 4]], [np.zeros(4)], [(1.0, 2.0, 3.0, 4.0)]],
+    ids=["array", "lists", "list of arrays", "list of tuples"],
+)
+def test_annotations_of_numpy_and_of_lists_would_stay_behind_too(transform, batch_stage, boxes):
+    with pytest.raises(PreprocError, match=r"'boxes' is no tensor.*tv_tensors\.BoundingBoxes"):
+        transform()(Image.new("RGB", (5, 4)), {"boxes": boxes})
+    with pytest.raises(PreprocError, match="'boxes' is no tensor"):
+        batch_stage()([torch.zeros(3, 4, 5)], [{"boxes": boxes}])
+    none = {"boxes": [], "masks": None, "labels": [1, 2]}
+    assert transform()(torch.zeros(3, 4, 5), none)[1] == none
+    assert batch_stage()([torch.zeros(3, 4, 5)], [none])[1] == [none]
+
+
 def test_they_are_refused_in_every_nesting_that_torchvision_walks(transform):
     image, boxes = torch.zeros(3, 4, 5), torch.zeros(1, 4)
     named = namedtuple("named", "image boxes")
