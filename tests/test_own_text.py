@@ -59,6 +59,14 @@ def test_a_gain_is_sure_only_if_most_pages_share_it():
     assert np.isfinite(gain(score("x", empty, empty, [(0, 0)] * 12), nothing).low)
 
 
+def test_a_gain_on_the_one_page_with_text_is_not_sure_however_large():
+    known = {"a": words(["one two"]), "b": Counter()}
+    arm, base = (score("x", known, {"a": r, "b": r}, [(0, 0)] * 2) for r in (known["a"], Counter()))
+    found = gain(arm, base)
+    assert (found.value, found.low, found.high) == (1, -np.inf, np.inf)
+    assert not found.sure
+
+
 def test_what_is_known_comes_from_text_files_or_from_the_originals(tmp_path, capsys):
     pytest.importorskip("easyocr")
     pytest.importorskip("easyocr_en_models")

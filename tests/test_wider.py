@@ -382,6 +382,17 @@ def test_gains_and_the_closed_gap_are_paired_over_the_images():
     assert gap_closed(ours, original, reduced) is None
 
 
+def test_a_gain_in_the_one_image_with_faces_is_not_sure_however_large():
+    labelled = {"0": truth([face()]), "1": truth(np.empty((0, 4)))}
+    none, all_found = (
+        score(name, labelled, {"0": detections})
+        for name, detections in (("r", found((face(FAR), 0.5))), ("o", found((face(), 1.0))))
+    )
+    assert gain(all_found, none, "hard").value == 1
+    assert not gain(all_found, none, "hard").sure
+    assert not gap_closed(all_found, none, all_found).sure
+
+
 def test_the_bars_are_said_to_be_passed_or_missed():
     labelled = {str(n): truth([face()]) for n in range(40)}
 

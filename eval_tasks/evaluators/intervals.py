@@ -37,10 +37,17 @@ def draw(images: int) -> NDArray[np.int64]:
     return rng.multinomial(images, np.full(images, 1 / images), size=DRAWS)
 
 
-def interval(value: float, samples: NDArray[np.float64]) -> Interval:
-    """A figure with the interval of its values in the samples, (N,); NaN are left out."""
+def interval(value: float, samples: NDArray[np.float64], images: int) -> Interval:
+    """A figure with the interval of its values in the samples.
+
+    Args:
+        value: the figure.
+        samples: its values in the samples, (N,); NaN are left out.
+        images: how many have anything to count. All samples of a single one are alike, and say
+            nothing of others: the interval is unbounded.
+    """
     known = samples[~np.isnan(samples)]
-    if not len(known):
+    if images < 2 or not len(known):
         return Interval(value, -np.inf, np.inf)
     low, high = np.percentile(known, (2.5, 97.5))
     return Interval(value, float(low), float(high))

@@ -69,6 +69,10 @@ class Score:
         """AP by the official rules; None if the subset has no faces in these images."""
         return self.curves[subset].ap
 
+    def images(self, subset: str) -> int:
+        """How many images have faces that count."""
+        return int(np.count_nonzero(self.tallies[subset].faces))
+
     @cached_property
     def samples(self) -> dict[str, Floats]:
         """AP by subset of samples of the images: the same ones for every run, so they pair."""
@@ -106,7 +110,8 @@ def gain(better: Score, base: Score, subset: str) -> Interval | None:
     ours, theirs = better.ap(subset), base.ap(subset)
     if ours is None or theirs is None:
         return None
-    return interval(ours - theirs, better.samples[subset] - base.samples[subset])
+    samples = better.samples[subset] - base.samples[subset]
+    return interval(ours - theirs, samples, base.images(subset))
 
 
 def gap_closed(better: Score, reduced: Score, original: Score) -> Interval | None:
@@ -119,7 +124,7 @@ def gap_closed(better: Score, reduced: Score, original: Score) -> Interval | Non
         return None
     sample, lows, highs = (run.samples["hard"] for run in (better, reduced, original))
     gaps = np.where(highs > lows, highs - lows, np.nan)
-    return interval((ours - low) / (high - low), (sample - lows) / gaps)
+    return interval((ours - low) / (high - low), (sample - lows) / gaps, reduced.images("hard"))
 
 
 def height_names() -> list[str]:

@@ -82,4 +82,4 @@ def gain(better: Score, base: Score) -> Interval:
     more = better.right - base.right
     known = draws @ base.known
     samples = np.where(known > 0, (draws @ more) / np.maximum(known, 1), np.nan)
-    return interval(better.recall - base.recall, samples)
+    return interval(better.recall - base.recall, samples, int(np.count_nonzero(base.known)))
