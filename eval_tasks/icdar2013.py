@@ -157,7 +157,9 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _key(recogniser: NamedRecogniser, degradation: str, arm: Arm, word: Crop) -> Key:
-    return Key(recogniser.title, degradation, arm.name, arm.weights, arm.device, word.file)
+    # Crops of other data sets, or of one that was mended, have the same names.
+    crop = f"{word.file} {word.digest}"
+    return Key(recogniser.title, degradation, arm.name, arm.weights, arm.device, crop)
 
 
 def _read_all(

@@ -53,7 +53,7 @@ def find_pictures(folder: Path, every: int = 1, reduction: int = 1) -> dict[str,
             try:
                 pixels(path, multiple=reduction)
                 name = path.relative_to(folder).with_suffix("").as_posix()
-                found[f"{name}-{_digest(path)}"] = path
+                found[f"{name}-{digest(path)}"] = path
             except ImageError as error:
                 unusable.append(error)
     for cause in unusable:
@@ -63,7 +63,12 @@ def find_pictures(folder: Path, every: int = 1, reduction: int = 1) -> dict[str,
     return found
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """Ten digits that tell a file's content from any other.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
     try:
         return sha256_of(path)[:10]
     except OSError as error:

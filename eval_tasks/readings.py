@@ -21,7 +21,7 @@ class Key(NamedTuple):
         arm: what was done to the degraded crop.
         weights: SHA-256 of the arm's weights, ``""`` without weights.
         device: where the arm ran.
-        word: file name of the crop.
+        word: name of the picture, with a digest of its content.
     """
 
     recogniser: str

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval_tasks.evaluators.icdar2013 import read_ground_truth
+from eval_tasks.own_pictures import digest
 from eval_tasks.picture_files import pixels
 
 GROUND_TRUTH = "Challenge2_Test_Task3_GT.txt"
@@ -14,12 +15,13 @@ CROPS = "Challenge2_Test_Task3_Images"
 
 @dataclass(frozen=True)
 class Crop:
-    """A word on disk, its label and its height in px."""
+    """A word on disk, its label, its height in px, and a digest of its content."""
 
     file: str
     path: Path
     label: str
     height: int
+    digest: str
 
 
 def find_crops(folder: Path, every: int = 1, limit: int | None = None) -> list[Crop]:
@@ -37,5 +39,5 @@ def find_crops(folder: Path, every: int = 1, limit: int | None = None) -> list[C
     crops = []
     for file, label in list(labels.items())[::every][:limit]:
         path = folder / CROPS / file
-        crops.append(Crop(file, path, label, len(pixels(path))))
+        crops.append(Crop(file, path, label, len(pixels(path)), digest(path)))
     return crops

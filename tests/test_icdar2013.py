@@ -338,6 +338,15 @@ class TestScript:
         assert self.run(data, tmp_path, *asked) == 0
         assert eyes.seen == 8
 
+    def test_another_crop_under_a_name_that_was_read_is_read_anew(self, data, eyes, tmp_path):
+        asked = ["--reduce", "1", "--quality", "none"]
+        assert self.run(data, tmp_path, *asked) == 0
+        with Image.open(data / CROPS / "word_1.png") as crop:
+            other = crop.rotate(180)
+        other.save(data / CROPS / "word_1.png")
+        assert self.run(data, tmp_path, *asked) == 0
+        assert eyes.seen == 8 + 2, "by each of the two arms"
+
     def test_what_there_is_to_win_back_is_always_read(self, data, eyes, tmp_path):
         assert self.run(data, tmp_path, "--reduce", "2", "--quality", "80") == 0
         assert eyes.seen == 4 * 3
