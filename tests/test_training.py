@@ -259,6 +259,17 @@ def test_a_file_cut_short_is_left_out_when_it_is_drawn(data, tmp_path):
         folder.draw(rng)
 
 
+def test_a_picture_taken_away_in_mid_training_is_left_out(data, tmp_path):
+    photos, rng = data / "photos", np.random.default_rng(0)
+    folder = Folder(photos, 4, 1, 8, tmp_path)
+    folder.pair(0)
+    (photos / "0.png").unlink()
+    with pytest.warns(PictureWarning, match=r"0\.png"):
+        drawn = [folder.draw(rng)[0] for _ in range(8)]
+    assert len(drawn) == 8
+    assert len(folder) == 1
+
+
 def test_a_photograph_is_decoded_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: stored rows are the picture's columns

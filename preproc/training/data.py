@@ -127,7 +127,10 @@ class Folder:
             RecipeError: it cannot be read.
         """
         path = self._paths[index]
-        stat = path.stat()
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise _unreadable(path, error) from error
         key = f"{path.resolve()} {stat.st_mtime_ns} {stat.st_size} {self._scale} {self._shrink}"
         stem = self._cache / hashlib.sha256(key.encode()).hexdigest()[:24]
         hr_file, lr_file = stem.with_suffix(".hr.npy"), stem.with_suffix(".lr.npy")
@@ -143,9 +146,7 @@ class Folder:
                 file.load()  # first, so that damage is not taken for damaged EXIF
                 picture = to_rgb(upright(file))
         except (*_UNREADABLE, ImageError) as error:
-            raise RecipeError(
-                f"The picture {path} cannot be read ({error}); replace or delete it."
-            ) from error
+            raise _unreadable(path, error) from error
         if self._shrink > 1:
             picture = bicubic_down(mod_crop(picture, self._shrink), self._shrink)
         return mod_crop(picture, self._scale)
@@ -316,6 +317,10 @@ def make_loader(patches: Patches, data: Data) -> DataLoader[tuple[Tensor, Tensor
 
 def _tensor(pixels: Pixels) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+def _unreadable(path: Path, error: Exception) -> RecipeError:
+    return RecipeError(f"The picture {path} cannot be read ({error}); replace or delete it.")
 
 
 def _shorter_side(path: Path) -> int | None:
