@@ -697,8 +697,9 @@ def test_a_run_ends_resumes_and_records(optimizer, data, tmp_path):
     with pytest.raises(RecipeError, match="holds a run"):
         run(recipe, output=out, **options)
     before = load_file(weights)
-    (folder / RECORD).write_text(json.dumps({**record, "finished": False}))
-    run(recipe, output=out, resume=True, **options)
+    run(recipe, output=out, resume=True, overrides=["schedule.length = 2"], **options)
+    assert json.loads((folder / RECORD).read_text()) == record, "it had ended"
+    run(recipe, output=out, resume=True, **options)  # for longer
     assert json.loads((folder / RECORD).read_text())["steps"] == 4
     assert any((before[k] != v).any() for k, v in load_file(weights).items())
 

@@ -85,7 +85,8 @@ def run(
         minutes: wall time after which the run stops cleanly; ``resume`` goes on from there.
         init_from: weights for the first stage (safetensors, checkpoint, or a shipped model's name)
             in place of the recipe's.
-        resume: whether to go on with what ``output`` holds; otherwise it must hold no run.
+        resume: whether to go on with what ``output`` holds; otherwise it must hold no run. Stages
+            that have ended are trained on if the recipe is longer now.
         devices: how many, as Lightning takes it.
         nodes: machines.
         precision: as Lightning takes it; by default the mixed one that the device is fast in, or
@@ -110,7 +111,7 @@ def run(
         Restoration(stage, make_network(stage))
     for stage in stages:
         folder = output / stage.name
-        finished = (folder / RECORD).exists() and _record(folder)["finished"]
+        finished = (folder / RECORD).exists() and _has_ended(_record(folder), stage)
         if not resume and any(folder.glob("log-*")):
             raise RecipeError(
                 f"{folder} holds a run already; resume it, or choose another output folder."
@@ -342,6 +343,12 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "
 def _record(folder: Path) -> dict[str, Any]:
     record: dict[str, Any] = json.loads((folder / RECORD).read_text("utf-8"))
     return record
+
+
+def _has_ended(record: Mapping[str, Any], stage: Stage) -> bool:
+    """Whether a run came to the end that its recipe has now, which may be later than it was."""
+    ended_at = record["stage"]["schedule"]["length"]
+    return bool(record["finished"] and ended_at >= stage.schedule.length)
 
 
 def _tell_waiting(module: Restoration, stage: Stage) -> None:
