@@ -1074,3 +1074,14 @@ def test_a_part_of_a_network_is_not_exported(shipping, finished):
     (finished / RECORD).write_text(json.dumps(record))
     with pytest.raises(RecipeError, match="takes its weights from cisrnet; export a run of that"):
         ship(25.0)
+
+
+def test_weights_of_a_shape_that_no_name_stands_for_are_refused_before_measuring(
+    shipping, finished
+):
+    folder, ship = shipping
+    before = contents(folder)
+    save_file(CAJNN(4, 8, 4, 1).state_dict(), finished / WEIGHTS)
+    with pytest.raises(RecipeError, match=r"'blocks': 1}, is no cajnn-light x4.*register"):
+        ship(25.0)
+    assert contents(folder) == before

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from eval_tasks.evaluators.restoration import Row
 from eval_tasks.restoration import images_in, make_methods, measure, printed_beside, show
@@ -69,9 +70,10 @@ def export(
         The safetensors file, half precision.
 
     Raises:
-        RecipeError: the run has not finished, its network has no weights of its own, a set is
-            missing or holds pictures that come out without any error, so that it has no mean
-            PSNR, or the shipped weights were measured at other qualities and ``force`` is off.
+        RecipeError: the run has not finished, its network has no weights of its own or is not
+            what its model's name builds, a set is missing or holds pictures that come out without
+            any error, so that it has no mean PSNR, or the shipped weights were measured at other
+            qualities and ``force`` is off.
         WeightsError: the folder's weights are as good, and ``force`` is off; or the manifest is
             malformed, or the shipped one missing.
         OutputError: the folder cannot be written to. After this and any other error it holds what
@@ -88,12 +90,14 @@ def export(
         raise RecipeError(
             f"{descriptor} takes its weights from {descriptor.part_of}; export a run of that."
         )
+    state = load_file(stages[-1] / WEIGHTS)
+    _require_shape(descriptor, state, last["network"])
     shipped = _shipped(descriptor, folder)
     if shipped and not force:
         _require_common(shipped, quality)
     with _scratch_in(folder) as scratch:
         draft = scratch / f"{stem}.safetensors"
-        save_state(draft, load_file(stages[-1] / WEIGHTS), dtype=torch.float16)
+        save_state(draft, state, dtype=torch.float16)
         rows = _measure(descriptor, draft, data, protocol, quality)
         results = _results(rows, descriptor.name)
         if shipped and not force:
@@ -171,6 +175,19 @@ def _record(stage: Path) -> dict[str, Any]:
             "resume it first."
         )
     return record
+
+
+def _require_shape(
+    descriptor: ModelDescriptor, state: dict[str, Tensor], network: dict[str, Any]
+) -> None:
+    """Make sure that the name that weights are exported under builds the network they are of."""
+    own = descriptor.build().state_dict()
+    if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in own.items()}:
+        raise RecipeError(
+            f"The run's network, with {network}, is no {descriptor}, and could not be loaded by "
+            "that name; let the recipe's last stage have no network of its own, or register it "
+            "under another name."
+        )
 
 
 def _protocol(descriptor: ModelDescriptor) -> Protocol:
