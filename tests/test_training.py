@@ -1085,3 +1085,9 @@ def test_weights_of_a_shape_that_no_name_stands_for_are_refused_before_measuring
     with pytest.raises(RecipeError, match=r"'blocks': 1}, is no cajnn-light x4.*register"):
         ship(25.0)
     assert contents(folder) == before
+
+
+def test_a_whole_run_in_place_of_its_stages_is_told_them(shipping, finished, tmp_path):
+    facts = {"data": tmp_path, "recipe": "r.toml", "licence": "MIT"}
+    with pytest.raises(RecipeError, match=r"is a run; give the folders of its stages.*run/train"):
+        export.export([finished.parent], **facts)

@@ -166,6 +166,12 @@ def _ship(files: Sequence[Path], entry: WeightsEntry, folder: Path) -> None:
 
 def _record(stage: Path) -> dict[str, Any]:
     file = stage / RECORD
+    inside = sorted(found.parent for found in stage.glob(f"*/{RECORD}"))
+    if inside:
+        raise RecipeError(
+            f"{stage} is a run; give the folders of its stages in their order, of which it has "
+            f"{', '.join(map(str, inside))}."
+        )
     if not file.is_file():
         raise RecipeError(f"{stage} holds no {RECORD}; train to the end of the stage first.")
     record: dict[str, Any] = json.loads(file.read_text("utf-8"))
