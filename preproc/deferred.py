@@ -148,10 +148,14 @@ class DeferredEnhancer:
     def _describe(self) -> str:
         """All that a result depends on besides the picture; rounding on other devices aside."""
         if self._maker is None:
+            # However they are written: torch.float32 is "float32", and full strength the default.
             options = {
-                name: str(value)
+                name: str(value).removeprefix("torch.")
                 for name, value in sorted(self._options.items())
-                if name not in _APART and value is not None and value is not False
+                if name not in _APART
+                and value is not None
+                and value is not False
+                and (name, value) != ("strength", 1)
             }
             self._maker = f"{__version__} {self._descriptor} {self._weights_hash()} {options}"
         return self._maker

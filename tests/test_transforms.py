@@ -502,6 +502,8 @@ def test_other_content_model_weights_and_options_are_told_apart(
     copy = tmp_path.parent / "copy.safetensors"
     copy.write_bytes(tiny_weights.read_bytes())
     enhance(weights=copy, batch_size=2, self_ensemble=False)(chw(picture))
+    enhance(strength=1)(chw(picture))
+    enhance(dtype=torch.float32)(chw(picture))
     assert len(calls) == 7
 
 
