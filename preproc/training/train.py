@@ -233,8 +233,8 @@ def _trainer(
             num_sanity_val_steps=0,
             log_every_n_steps=50,
             enable_model_summary=False,
-            # Each process validates all pictures: with shares, each would log other qualities first,
-            # and Lightning reduces what they log in the order in which they do.
+            # Each process validates all pictures: with shares, each would log other qualities
+            # first, and Lightning reduces what they log in the order in which they do.
             use_distributed_sampler=False,
         )
     except (TypeError, ValueError, MisconfigurationException) as error:
