@@ -95,9 +95,13 @@ def steps(network: CAJNN, dtype: torch.dtype) -> dict[str, Callable[[CAJNN], nn.
 
 def main(args: Sequence[str] | None = None) -> None:
     """Print the ladder."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--model", default="cajnn-light", help="cajnn or cajnn-light")
-    parser.add_argument("--size", default="128x128", help="WIDTHxHEIGHT or a name")
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", default="cajnn-light", help="cajnn, cajnn-light (default)")
+    parser.add_argument("--size", default="128x128", help="WxH or a name (default: 128x128)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--weights", type=Path, help="safetensors (default: the shipped ones)")
     parser.add_argument("--runs", type=int, default=5, help="warm runs of each step (default: 5)")

@@ -46,8 +46,15 @@ def main() -> None:
     parser.add_argument("--weights")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--size", default="11547x8660", help="width x height in px")
-    parser.add_argument("--kind", choices=["uint8", "uint16", "float32", "pil"], default="uint8")
-    parser.add_argument("--every", type=int, default=60)
+    parser.add_argument(
+        "--kind",
+        choices=["uint8", "uint16", "float32", "pil"],
+        default="uint8",
+        help="what goes in and comes out (default: uint8)",
+    )
+    parser.add_argument(
+        "--every", type=int, default=60, help="tiles of which one goes through the network"
+    )
     args = parser.parse_args()
 
     torch.set_num_threads(1)

@@ -127,14 +127,21 @@ def _median(call: Callable[[], object]) -> float:
 def main() -> None:
     """Print what is asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", choices=["saved", "error", "speed"])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/widerface"))
-    parser.add_argument("--pictures", type=Path, default=Path("../shared/data/sr_val/Kodak24"))
-    parser.add_argument("--number", type=int, default=2)
+    parser.add_argument(
+        "what",
+        choices=["saved", "error", "speed"],
+        help="px not computed for faces, difference from the whole picture, or time",
+    )
+    parser.add_argument("--data", type=Path, help="for saved: the folder of WIDER FACE")
+    parser.add_argument("--pictures", type=Path, help="for error: a folder of photographs")
+    parser.add_argument("--number", type=int, default=2, help="of these (default: 2)")
     parser.add_argument("--model", default="cajnn-light")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
+    needed = {"saved": "data", "error": "pictures"}.get(args.what)
+    if needed and getattr(args, needed) is None:
+        parser.error(f"{args.what} needs --{needed}")
     torch.set_num_threads(1)
     enhancer = Enhancer(args.model, dtype=args.dtype, device=args.device)
     match args.what:

@@ -28,13 +28,15 @@ from preproc.metrics import CISRNET_PROTOCOL, psnr
 def main() -> None:
     """Print a line for each way to enhance."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--number", type=int, default=24, help="pictures")
-    parser.add_argument("--model", default="cisrnet-light-coarse")
+    parser.add_argument("--data", type=Path, required=True, help="holds sr_val/Kodak24")
+    parser.add_argument("--number", type=int, default=24, help="pictures (default: 24)")
+    parser.add_argument("--model", default="cisrnet-light-coarse", help="one that pools")
     parser.add_argument("--scale", type=int, default=2)
-    parser.add_argument("--quality", type=int, default=10)
+    parser.add_argument("--quality", type=int, default=10, help="JPEG quality (default: 10)")
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--tile", type=int, nargs="+", default=[256, 192, 128, 96])
+    parser.add_argument(
+        "--tile", type=int, nargs="+", default=[256, 192, 128, 96], help="sides in px"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
 
