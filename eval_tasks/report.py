@@ -37,16 +37,21 @@ _SETS = {_CHOOSING: "sr_val", "Set5": "sr_test", "Set14": "sr_test", "BSD100": "
 _CROPPED_AT = (10, 40)
 _INTRODUCTION = """# Weights
 
-The shipped weights, and what they measure. This page is rebuilt by
+The weights that come with preproc, and what they measure. The README says [which to take for
+what](../README.md#which-model-to-take); a card (the links below) says how each was trained.
 
-```sh
-python eval_tasks/report.py --data DIR
-```
+| column | meaning |
+|---|---|
+| MAC/px | multiply-accumulates for each px of the input: what the network costs |
+| training | the last run; the card says what it started from |
+| perceptual loss | what the loss compares besides pixels; *reader* is EasyOCR's recogniser |
 
-where `DIR` holds `sr_val/Kodak24` and `sr_test/Set5`, `Set14` and `BSD100`. Kodak24 is for
-choosing between weights; the other sets were only measured. The two papers measure by different
-protocols, so compare figures within one table only. The training column describes the last run;
-each card says what it started from.
+Figures are means over a set. Kodak24 is for choosing between weights; the other sets were only
+measured. The two papers measure by different protocols, so compare figures within one table only.
+Rows in bold were measured here, the others are the papers'.
+
+`python eval_tasks/report.py --data DIR` rebuilds this page and its pictures, where `DIR` holds
+`sr_val/Kodak24` and `sr_test/Set5`, `Set14` and `BSD100`.
 """
 
 
@@ -250,8 +255,8 @@ def _told(found: Gains, judge: str, quality: int, pictures: int) -> str:
     worst = found.crops[-1]
     return (
         f"At JPEG {quality}, {judge} is nearer to the original than bicubic in {found.better} of "
-        f"{len(found.crops)} squares of {SIDE} px ({pictures} pictures of {_CHOOSING}); the median "
-        f"gain is {found.median:+.2f} dB. The worst square is in picture "
+        f"the {len(found.crops)} squares, {SIDE} px a side, of {pictures} pictures of {_CHOOSING}; "
+        f"the median gain is {found.median:+.2f} dB. The worst square is in picture "
         f"{worst.picture} ({worst.gain:+.2f} dB, shown above)."
     )
 

@@ -974,7 +974,9 @@ def test_export_ships_weights_card_and_entry(shipping):
     assert file == folder / entry.file
     assert entry.results["Kodak24"]["20"]["psnr"] == 25
     load_state(find("cajnn-light", 4), folder=folder)
-    assert "25.00" in read_card(entry, folder=folder)
+    card = read_card(entry, folder=folder)
+    assert "25.00" in card
+    assert "in 1 minute on cpu (1 thread)" in card
     assert contents(folder).keys() == {MANIFEST, entry.file, entry.card}, "no drafts are left"
     with pytest.raises(WeightsError, match=r"gain \+0.010 dB on Kodak24"):
         ship(25.01)

@@ -308,15 +308,15 @@ def _card(
         *([notes.strip(), ""] if notes.strip() else []),
         "## Results",
         "",
-        f"Mean PSNR in dB / SSIM on Y by the {entry.protocol} protocol; input reduced by MATLAB's "
-        "bicubic and saved as JPEG 4:2:0. Kodak24 is for choosing between runs; the other "
-        "sets were only measured.",
+        f"Mean PSNR in dB / SSIM on Y by the {entry.protocol} protocol. QF is the JPEG quality; "
+        "the input is reduced by MATLAB's bicubic and saved as JPEG 4:2:0. Kodak24 is for choosing "
+        "between runs; the other sets were only measured.",
         "",
         *_table(rows),
         "",
         "## Training",
         "",
-        f"Recipe `{entry.recipe}`, {entry.steps:,} steps in {entry.train_time / 60:.0f} minutes; "
+        f"Recipe `{entry.recipe}`, {entry.steps:,} steps in {_minutes(entry.train_time / 60)}; "
         f"{versions}.",
         "",
         *(_stage_line(record) for record in records),
@@ -359,6 +359,18 @@ def _stage_line(record: dict[str, Any]) -> str:
     optimizer = stage["optimizer"].get("kind", "adam").capitalize()
     return (
         f"- {stage['name']}: {record['steps']:,} steps of {stage['data']['batch']} patches of "
-        f"{stage['data']['patch']} LR px in {record['minutes']:.0f} minutes on {record['device']} "
-        f"({record['threads']} thread(s)), {optimizer} from {stage['optimizer']['lr']:g}{started}."
+        f"{stage['data']['patch']} LR px in {_minutes(record['minutes'])} on {record['device']} "
+        f"({_count(record['threads'], 'thread')}), {optimizer} from "
+        f"{stage['optimizer']['lr']:g}{started}."
     )
+
+
+def _minutes(minutes: float) -> str:
+    """A time, to a tenth where it is short, so that the stages' add up to the run's."""
+    return _count(
+        f"{minutes:.0f}" if minutes >= 10 else f"{minutes:.1f}".removesuffix(".0"), "minute"
+    )
+
+
+def _count(number: object, noun: str) -> str:
+    return f"{number} {noun}" if str(number) == "1" else f"{number} {noun}s"
