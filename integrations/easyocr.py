@@ -84,21 +84,27 @@ class _Sizes:
 class Reader:
     """An EasyOCR reader that sees the enhanced picture and answers in source pixels.
 
-    ``Reader(["en"], enhancer=Enhancer("cajnn-ocr", strength=0.5))`` stands where
-    ``easyocr.Reader(["en"])`` stood; ``Reader(mine, enhancer=...)`` uses a reader that exists. The
-    same as there are ``readtext``, with all its options and the shape of its answers, and
-    ``lang_list`` and the options of the constructor, but those by name only. Not the same are
-    arrays, which EasyOCR takes as BGR and this as RGB unless ``channel_order="bgr"`` says
-    otherwise, and URLs, which are not fetched; EasyOCR's other methods are those of ``engine``.
+    ::
 
-    Half strength reads more of a page than the network's whole answer, which closes thin gaps.
+        reader = Reader(["en"], enhancer=Enhancer("cajnn-ocr", strength=0.5), both=True)
+        for box, text, confidence in reader.readtext("photo.jpg"):
+            print(text)
 
-    An enhancer gets the whole picture, which also finds text that was too small to be found.
-    ``enhancer=Regions(Enhancer(...))`` is cheaper, in time and above all in memory: text is looked
-    for at the input's size, and only what was found is enhanced, to be read.
+    It replaces ``easyocr.Reader(["en"])``; ``Reader(mine, enhancer=...)`` wraps a reader that you
+    have. ``readtext`` takes EasyOCR's options and gives answers of the same shape, and so does the
+    constructor take EasyOCR's, but by name. What differs: arrays are RGB, where EasyOCR takes BGR
+    (``channel_order="bgr"`` does so here); URLs are not fetched; EasyOCR's other methods are those
+    of ``engine``.
+
+    Half strength reads more of a page than the network alone, which closes thin gaps.
 
     Enhancement mends more words than it spoils, but it spoils some. With ``both=True`` every text
     is read in the picture as it is, too, and the reading with more confidence counts.
+
+    An enhancer gets the whole picture, so that text is found which was too small before.
+    ``enhancer=Regions(Enhancer(...))``, with ``integrations.view.Regions``, is cheaper, in time and
+    above all in memory: text is looked for at the input's size, and only what was found is
+    enhanced, to be read.
     """
 
     def __init__(

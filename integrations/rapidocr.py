@@ -25,13 +25,19 @@ class Engine(Protocol):
 class Reader:
     """A RapidOCR engine that sees the enhanced picture and answers in source pixels.
 
-    ``Reader(enhancer=Enhancer()).readtext`` stands where ``rapidocr.RapidOCR()`` stood, and
-    ``Reader(mine, enhancer=Enhancer())`` uses an engine that exists, and leaves its settings as
-    they are. RapidOCR takes arrays as BGR; this takes them as RGB unless ``channel_order="bgr"``
-    says otherwise. Several threads may use one reader.
+    ::
 
-    RapidOCR was trained on poor pictures and reads many as well as they are. With ``both=True``
-    every text is read in the picture as it is, too, and the reading with more confidence counts.
+        reader = Reader(enhancer=Enhancer("cajnn-ocr", strength=0.5), both=True)
+        for box, text, confidence in reader.readtext("photo.jpg"):
+            print(text)
+
+    This makes a ``rapidocr.RapidOCR``; ``Reader(mine, enhancer=...)`` uses one that you have, and
+    leaves its settings as they are. Arrays are RGB, where RapidOCR takes BGR
+    (``channel_order="bgr"`` does so here). Several threads may use one reader.
+
+    RapidOCR was trained on poor pictures, and reads fewer words after enhancement than before. Try
+    it without first. With ``both=True`` every text is read in the picture as it is, too, and the
+    reading with more confidence counts, so that nothing is lost on average.
     """
 
     def __init__(

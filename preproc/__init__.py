@@ -1,7 +1,20 @@
-"""See better before you read or detect.
+"""See better before you read or detect: restores and enlarges compressed, shrunk pictures.
 
-``Enhancer(model="cajnn")(img)`` removes compression artifacts and upscales in one pass. Names are
-resolved on first use, so that ``import preproc`` costs nothing.
+::
+
+    from preproc import Enhancer
+
+    better = Enhancer()("photo.jpg")  # a PIL image, four times larger
+    better.save("better.png")
+
+- `Enhancer`: the stage, a picture of any kind in and the same kind out.
+- `EnhanceTransform` and `EnhanceBatch`: the stage in torchvision pipelines, where boxes, masks and
+  keypoints move with the pixels (they need the extra ``transforms``).
+- `EnhancerModule`: the stage as a layer, with gradients.
+- `list_models` and `register`: the networks there are, and networks of your own.
+
+Adapters for EasyOCR, RapidOCR and MTCNN are in the package ``integrations``. Names are resolved on
+first use, so that ``import preproc`` costs nothing.
 """
 
 from __future__ import annotations

@@ -48,22 +48,30 @@ Kind = TypeVar("Kind")
 class Enhancer:
     """Removes compression artifacts and enlarges, in one pass of a network.
 
-    ``Enhancer()(img)`` takes and gives a PIL image of any mode, an array (H, W) or (H, W, C), a
-    tensor (C, H, W) or (N, C, H, W), the bytes of a file, or a list of these of any sizes; a path
-    gives a PIL image. Out comes the same kind, mode, dtype and device; grey stays grey, 16 bits
-    stay 16 bits, alpha is resized apart, ICC profile, DPI and EXIF are kept, and a picture that
-    EXIF says is rotated comes out upright. `preproc.pictures.images.decode` has the details.
+    ::
 
-    Pictures are cut into tiles on the host and never on the device as a whole, and with
+        enhance = Enhancer()  # cajnn-light, x4; on CUDA if available
+        better = enhance(Image.open("photo.jpg"))
+        crops = enhance([word, another_word])
+
+    Pictures: PIL images of any mode, paths, the bytes of a file, arrays (H, W) or (H, W, C),
+    tensors (C, H, W) or (N, C, H, W), and lists of these, of any sizes. Out comes the same kind,
+    mode, dtype and device, for a path a PIL image. Grey stays grey, 16 bits stay 16 bits, alpha is
+    resized apart, and ICC profile, DPI and EXIF are kept; a picture that EXIF says is rotated comes
+    out upright. `preproc.pictures.images.decode` has the details.
+
+    Large pictures: they are cut into tiles on the host and never lie on the device as a whole; with
     ``to_input_size`` the enlarged picture is never held as a whole, either. Networks that pool over
     the whole picture (CISRNet) get it whole, or layer by layer where it is large, unless ``tile``
-    is given. When memory runs out, tiles are halved; when a reduced-precision dtype gives NaN or
-    infinity, that and all that follows is computed in float32, with a
-    `preproc.execution.runtime.PrecisionWarning`. May be called from several threads.
+    is given.
 
-    In a list, pictures of one size go through the network together, and so do small ones (up to
-    128 px a side, 512 on a GPU) of nearly the same size where the network is `maskable`. Either way
-    each gets the answer it gets alone, because nothing outside it is seen.
+    Lists: pictures of one size go through the network together, and with CAJNN so do small ones (up
+    to 128 px a side, 512 on a GPU) of nearly the same size. Each gets the answer it gets alone,
+    because nothing outside it is seen.
+
+    When memory runs out, tiles are halved. When a reduced-precision dtype gives NaN or infinity,
+    that and all that follows is computed in float32, with a
+    `preproc.execution.runtime.PrecisionWarning`. May be called from several threads.
 
     Attributes:
         descriptor: what is known about the network.
@@ -112,9 +120,9 @@ class Enhancer:
             overlap: LR px of real neighbours a tile gets on its inner sides; by default the
                 model's. With the shipped weights tiles of 96 px differ from the whole picture by at
                 most 0.00005/255 at the default of 32 px, 0.03/255 at 16 and 2.8/255 at 8.
-            strength: how much of the network's answer results take, above 0 and at most 1; the rest
-                is the picture itself, enlarged by plain bicubic (`preproc.blend`). Less than 1
-                keeps more of what the network would smooth away, artifacts too.
+            strength: the network's share in the result, above 0 and at most 1; the rest is the
+                picture itself, enlarged by plain bicubic (`preproc.blend`). Less than 1 keeps more
+                of what the network would smooth away, artifacts too; 0.5 suits EasyOCR and MTCNN.
             self_ensemble: whether to average over the eight flips and transposes; eight times the
                 cost.
             batch_size: most small pictures or tiles at a time; by default 8, 64 on a GPU. Together

@@ -40,12 +40,17 @@ Target = Mapping[str, Any]
 class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is not typed
     """Enhances the pictures of a sample, and enlarges boxes, masks and keypoints with them.
 
-    Used like any other of ``torchvision.transforms.v2``, best as the first one, since a cache helps
-    only where the same picture comes again. Takes what they take: PIL images, tensors
-    and ``tv_tensors`` (``Image``, ``Video``, ``BoundingBoxes`` of all formats, ``Mask``,
-    ``KeyPoints``), in any nesting; everything else passes through, except for plain tensors, arrays
-    and numbers called ``boxes``, ``masks`` or ``keypoints``: they would stay behind, and are
-    refused. A PIL image is taken as stored: an EXIF orientation is neither applied nor dropped,
+    ::
+
+        transform = v2.Compose([EnhanceTransform("cajnn-light", cache="cache/"), v2.ToImage()])
+        image, target = transform(image, target)
+
+    Stands where other ``torchvision.transforms.v2`` transforms stand, best as the first, since a
+    cache helps only where the same picture comes again. Takes what they take, in any nesting: PIL
+    images, tensors and ``tv_tensors`` (``Image``, ``Video``, ``BoundingBoxes`` of all formats,
+    ``Mask``, ``KeyPoints``). Everything else passes through, except for plain tensors, arrays and
+    lists called ``boxes``, ``masks`` or ``keypoints``, which are refused, because they would stay
+    behind. A PIL image is taken as stored: an EXIF orientation is neither applied nor dropped,
     since boxes are counted that way.
 
     Can be sent to DataLoader workers by fork or spawn, and loads the network where it is first

@@ -72,7 +72,7 @@ def enhance(
             "--scale",
             "-s",
             min=1,
-            help="How many times larger; by default the model's largest.",
+            help="How many times larger; by default the most that the model can.",
             rich_help_panel=_WHAT,
         ),
     ] = None,
@@ -94,8 +94,8 @@ def enhance(
     strength: Annotated[
         float,
         typer.Option(
-            help="How much of the network's answer to take, up to 1; the rest is plain bicubic. "
-            "EasyOCR reads more of whole pages at 0.5.",
+            help="The network's share in the result, above 0 and up to 1; the rest is plain "
+            "bicubic. In front of EasyOCR or MTCNN, take 0.5.",
             rich_help_panel=_WHAT,
         ),
     ] = 1.0,
@@ -109,12 +109,15 @@ def enhance(
     ] = False,
     device: Annotated[
         str | None,
-        typer.Option(help="cpu, cuda or cuda:1; by default CUDA when there.", rich_help_panel=_HOW),
+        typer.Option(
+            help="cpu, cuda or cuda:1; by default CUDA if available.", rich_help_panel=_HOW
+        ),
     ] = None,
     dtype: Annotated[
         DType | None,
         typer.Option(
-            help="Precision; by default the fastest that is safe there.", rich_help_panel=_HOW
+            help="Precision; by default the fastest that is safe on the device.",
+            rich_help_panel=_HOW,
         ),
     ] = None,
     tile: Annotated[
@@ -137,7 +140,7 @@ def enhance(
         bool,
         typer.Option(
             "--compile",
-            help="Compile the network first, in half a minute; for GPUs before Hopper.",
+            help="Compile the network first, in half a minute; it pays on GPUs before Hopper.",
             rich_help_panel=_HOW,
         ),
     ] = False,
@@ -147,7 +150,7 @@ def enhance(
             "--workers",
             "-j",
             min=1,
-            help="Pictures read, and pictures written, at the same time as one is enhanced.",
+            help="Pictures read, and pictures written, while one is enhanced.",
             rich_help_panel=_HOW,
         ),
     ] = 2,
@@ -196,13 +199,15 @@ def enhance(
 ) -> None:
     """Enhance pictures: single files, whole folders, or everything a pattern matches.
 
+    Every result is written whole or not at all. A bad picture never stops the others: it is
+    reported at the end, and the exit code is then 1. Files that Pillow cannot open, such as raw
+    data, and .heic where pillow-heif is not installed, are left out of folders and counted at the
+    end.
+
     Results keep format, transparency, EXIF, XMP, ICC profile and DPI, as far as the format written
-    has a place for them; texts go from PNG to PNG, and IPTC, comments and thumbnails are left
-    out. 16-bit grey stays 16-bit; 16-bit colour does so from PNG to PNG only, and is otherwise
-    reduced to 8 bits, with a note. Every
-    result is written whole or not at all. A bad picture is reported at the end and never stops the
-    others; the exit code is then 1. Files that Pillow cannot open, such as raw data, and
-    .heic where pillow-heif is not installed, are left out of folders and counted at the end.
+    has a place for them; texts go from PNG to PNG; IPTC, comments and thumbnails are left out.
+    16-bit grey stays 16-bit; 16-bit colour does so from PNG to PNG only, and is otherwise reduced
+    to 8 bits, with a note.
 
     **Examples**
 

@@ -18,7 +18,7 @@ def evaluate(
         list[str] | None, typer.Argument(metavar="[OPTIONS]...", help="Options of the task.")
     ] = None,
 ) -> None:
-    """Measure on a public data set, as the papers do.
+    """Measure on public data sets, as the papers do, or on pictures of your own.
 
     **Tasks**
 

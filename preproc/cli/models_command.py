@@ -27,6 +27,9 @@ def models(
 ) -> None:
     """List the models; with a name, show what is known of one and the card of its weights.
 
+    MAC/px is what a model costs: multiply-accumulates for each pixel of the input. Large pictures
+    are cut into tiles, or go through whole.
+
     **Examples**
 
         preproc models

@@ -38,7 +38,7 @@ def train(
             help="Start from a .safetensors file, a checkpoint or a model's name.",
         ),
     ] = None,
-    devices: Annotated[str, typer.Option(help="How many devices, or auto.")] = "auto",
+    devices: Annotated[str, typer.Option(help="How many on each machine, or auto.")] = "auto",
     nodes: Annotated[int, typer.Option(min=1, help="How many machines.")] = 1,
     precision: Annotated[
         str | None,
@@ -53,10 +53,16 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.")] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a value of the recipe; give it again for more.",
+        ),
     ] = None,
 ) -> None:
     """Train a network by a recipe; stop at any time and go on with --resume.
+
+    Included recipes are the files of preproc/training/recipes.
 
     **Examples**
 
