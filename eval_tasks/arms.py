@@ -55,7 +55,11 @@ class Arm:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Give a script's parser the options that `arms_from` reads."""
     add = parser.add_argument_group("arms").add_argument
-    add("--enhance", action="store_true", help="measure the model too: enlarged, and returned")
+    add(
+        "--enhance",
+        action="store_true",
+        help="measure a model, too: enlarged, and returned to the input's size",
+    )
     add(
         "--model",
         nargs="+",
@@ -71,8 +75,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[1.0],
         metavar="S",
-        help="how much of each model's answer to take, the rest being plain bicubic; several are "
-        "arms of their own (default: 1)",
+        help="each model's share in the result, the rest being plain bicubic; each of several is "
+        "an arm of its own (default: 1)",
     )
     add(
         "--enlarged-only",

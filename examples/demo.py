@@ -214,15 +214,15 @@ def _is_report(path: Path) -> bool:
 
 
 def main(
-    image: Annotated[Path | None, typer.Option(help="A picture of yours, taken as it is.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Your own picture, taken as it is.")] = None,
     model: Annotated[
         str, typer.Option(help="Name of the model, see `preproc models`.")
     ] = "cajnn-ocr",
-    weights: Annotated[Path | None, typer.Option(help="Weights of yours, safetensors.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Your own weights, safetensors.")] = None,
     strength: Annotated[
-        float, typer.Option(help="How much of the network's answer to take: above 0, at most 1.")
+        float, typer.Option(help="The network's share in the result, above 0 and up to 1.")
     ] = 0.5,
-    out: Annotated[Path, typer.Option(help="The picture to leave.")] = Path("out/demo.png"),
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("out/demo.png"),
 ) -> None:
     """Show what OCR and face detection make of a poor picture before and after enhancement."""
     try:

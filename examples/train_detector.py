@@ -264,17 +264,21 @@ def detect(detector: Any, image: Tensor, arm: Arm, device: torch.device) -> Floa
 def main(
     data: Annotated[Path, typer.Option(help="Folder of WIDER_val/images and eval_gt.")],
     steps: Annotated[int, typer.Option(min=2, help="Optimizer steps of each arm.")] = 2000,
-    limit: Annotated[int | None, typer.Option(min=2, help="Pictures to use, all parts.")] = None,
-    arm: Annotated[list[ArmName], typer.Option(help="May be given again.")] = list(ArmName),  # noqa: B006
-    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of a JPEG.")] = None,
-    model: Annotated[str, typer.Option(help="See `preproc models`.")] = "cajnn-light",
-    weights: Annotated[Path | None, typer.Option(help="Weights of yours, safetensors.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures a step.")] = 4,
+    limit: Annotated[int | None, typer.Option(min=2, help="Pictures to use, in all.")] = None,
+    arm: Annotated[
+        list[ArmName], typer.Option(help="What to train on; give it again for more.")
+    ] = list(ArmName),  # noqa: B006
+    quality: Annotated[
+        int | None, typer.Option(min=1, max=100, help="JPEG quality of the reduced.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Name, see `preproc models`.")] = "cajnn-light",
+    weights: Annotated[Path | None, typer.Option(help="Your own, safetensors.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures in each step.")] = 4,
     side: Annotated[
-        int, typer.Option(min=64, help="Of training crops, px the detector sees.")
+        int, typer.Option(min=64, help="Side of training crops, as the detector sees them.")
     ] = 320,
     workers: Annotated[int, typer.Option(min=1, help="Processes that load pictures.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of weights, order and crops.")] = 0,
+    seed: Annotated[int, typer.Option(help="For weights, order and crops.")] = 0,
     cache: Annotated[Path, typer.Option(help="Keeps enhanced pictures.")] = Path("out/cache"),
     json: Annotated[Path | None, typer.Option(help="Write the report here, too.")] = None,
 ) -> None:
