@@ -113,12 +113,12 @@ def make_plan(
     if not overwrite:
         # An output of an earlier run in the same folder is no input of this one. When replacing
         # is allowed it stays one, and so is refused below: it might be the user's own picture.
-        targets = {job.target.resolve(): job.source for job in jobs}
+        targets = {_real(job.target): job.source for job in jobs}
         named = {f.path for f in found if f.named}
         jobs = [
             job
             for job in jobs
-            if job.source in named or targets.get(job.source.resolve(), job.source) == job.source
+            if job.source in named or targets.get(_real(job.source), job.source) == job.source
         ]
     _refuse_conflicts(jobs, suffix)
     existing = [job for job in jobs if job.target.exists()]
@@ -161,12 +161,10 @@ def _walk(folder: Path, out: Path, complain: Callable[[Path, str], None]) -> Ite
     def unreadable(error: OSError) -> None:
         complain(Path(error.filename), f"The folder cannot be read: {error.strerror}.")
 
-    extensions, own = picture_extensions() | _FOREIGN, out.resolve()
+    extensions, own = picture_extensions() | _FOREIGN, _real(out)
     for root, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and (Path(root) / name).resolve() != own
+            name for name in folders if not name.startswith(".") and _real(Path(root) / name) != own
         )
         for name in sorted(files):
             path = Path(root) / name
@@ -176,10 +174,10 @@ def _walk(folder: Path, out: Path, complain: Callable[[Path, str], None]) -> Ite
 
 def _glob(pattern: str, out: Path) -> Iterator[_Found]:
     fixed = Path(*_before_magic(Path(pattern).parts))
-    extensions, own = picture_extensions() | _FOREIGN, out.resolve()
+    extensions, own = picture_extensions() | _FOREIGN, _real(out)
     # Path.glob leaves nothing hidden out, and takes no absolute pattern.
     for path in map(Path, sorted(glob.glob(pattern, recursive=True))):  # noqa: PTH207
-        inside = own in path.resolve().parents and own != fixed.resolve()
+        inside = own in _real(path).parents and own != _real(fixed)
         if path.is_file() and path.suffix.lower() in extensions and not inside:
             yield _Found(path, path.relative_to(fixed), named=False)
 
@@ -204,7 +202,7 @@ def _distinct(found: Iterable[_Found]) -> list[_Found]:
     """Each file once, however many paths led to it."""
     first: dict[Path, _Found] = {}
     for item in found:
-        first.setdefault(item.path.resolve(), item)
+        first.setdefault(_real(item.path), item)
     return list(first.values())
 
 
@@ -255,7 +253,7 @@ def _refuse_conflicts(jobs: Sequence[Job], suffix: str) -> None:
                 f"Writing {job.target} would replace the input {spoilt}; choose another output "
                 f"folder, {way_out}."
             )
-        other = makers.setdefault(job.target.resolve(), job.source)
+        other = makers.setdefault(_real(job.target), job.source)
         if other != job.source:
             raise OutputError(
                 f"{other} and {job.source} would both be written to {job.target}; enhance them "
@@ -268,5 +266,10 @@ def _identity(path: Path) -> tuple[int, int] | Path:
     try:
         status = path.stat()
     except OSError:
-        return path.resolve()
+        return _real(path)
     return status.st_dev, status.st_ino
+
+
+def _real(path: Path) -> Path:
+    """The path without links; unlike ``Path.resolve``, also where they lead nowhere but round."""
+    return Path(os.path.realpath(path))

@@ -106,6 +106,14 @@ class TestPlan:
         source = picture(tmp_path / "in/a.png")
         assert len(make_plan([str(source), str(tmp_path / "in")], tmp_path / "out").jobs) == 1
 
+    def test_links_that_lead_nowhere_fail_alone(self, tmp_path: Path) -> None:
+        picture(tmp_path / "in/a.png")
+        for name, target in (("lost.png", "gone.png"), ("round.png", "round.png")):
+            (tmp_path / "in" / name).symlink_to(target)
+        summary = run(make_plan([str(tmp_path / "in")], tmp_path / "out"))
+        assert [path.name for path in summary.done] == ["a.png"]
+        assert [failure.source.name for failure in summary.failures] == ["lost.png", "round.png"]
+
     def test_a_single_file_may_get_an_output_file_name(self, tmp_path: Path) -> None:
         source = picture(tmp_path / "a.jpg")
         (job,) = make_plan([str(source)], tmp_path / "better.png").jobs
