@@ -85,8 +85,9 @@ def make_plan(
 ) -> Plan:
     """Find the inputs and name the outputs, without touching any file.
 
-    Folders are searched recursively for pictures, hidden files left out, and keep their structure
-    below ``out``. A single file may be given an output file name instead of a folder.
+    Folders are searched recursively for pictures, hidden files and links to folders left out, and
+    keep their structure below ``out``. A link to a file has a result of its own. A single file may
+    be given an output file name instead of a folder.
 
     Args:
         paths: files, folders and globs (``**`` matches any folders).
@@ -176,7 +177,9 @@ def _glob(pattern: str, out: Path) -> Iterator[_Found]:
     fixed = Path(*_before_magic(Path(pattern).parts))
     extensions, own = picture_extensions() | _FOREIGN, _real(out)
     # Path.glob leaves nothing hidden out, and takes no absolute pattern.
-    for path in map(Path, sorted(glob.glob(pattern, recursive=True))):  # noqa: PTH207
+    hits = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
+    # The shortest first, since a link may lead round to what was found already.
+    for path in sorted(hits, key=lambda hit: (len(hit.parts), hit)):
         inside = own in _real(path).parents and own != _real(fixed)
         if path.is_file() and path.suffix.lower() in extensions and not inside:
             yield _Found(path, path.relative_to(fixed), named=False)
@@ -199,10 +202,10 @@ def _is_foreign(path: Path) -> bool:
 
 
 def _distinct(found: Iterable[_Found]) -> list[_Found]:
-    """Each file once, however many paths led to it."""
+    """Each file once, however many paths led to it; a link to a file is another file."""
     first: dict[Path, _Found] = {}
     for item in found:
-        first.setdefault(_real(item.path), item)
+        first.setdefault(_real(item.path.parent) / item.path.name, item)
     return list(first.values())
 
 

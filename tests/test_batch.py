@@ -106,6 +106,15 @@ class TestPlan:
         source = picture(tmp_path / "in/a.png")
         assert len(make_plan([str(source), str(tmp_path / "in")], tmp_path / "out").jobs) == 1
 
+    def test_a_link_has_a_result_of_its_own(self, tmp_path: Path) -> None:
+        source = picture(tmp_path / "in/b.png")
+        for name in ("a.png", "signs/b.png"):
+            (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+            (tmp_path / "in" / name).symlink_to(source)
+        jobs = make_plan([str(tmp_path / "in")], tmp_path / "out").jobs
+        names = [job.target.relative_to(tmp_path / "out").as_posix() for job in jobs]
+        assert names == ["a.png", "b.png", "signs/b.png"]
+
     def test_links_that_lead_nowhere_fail_alone(self, tmp_path: Path) -> None:
         picture(tmp_path / "in/a.png")
         for name, target in (("lost.png", "gone.png"), ("round.png", "round.png")):
@@ -113,6 +122,12 @@ class TestPlan:
         summary = run(make_plan([str(tmp_path / "in")], tmp_path / "out"))
         assert [path.name for path in summary.done] == ["a.png"]
         assert [failure.source.name for failure in summary.failures] == ["lost.png", "round.png"]
+
+    def test_a_link_that_leads_round_names_no_result(self, tmp_path: Path) -> None:
+        source = picture(tmp_path / "in/z.png")
+        (tmp_path / "in/again").symlink_to(source.parent)
+        (job,) = make_plan([str(tmp_path / "in/**/*.png")], tmp_path / "out").jobs
+        assert job == Job(source, tmp_path / "out/z.png")
 
     def test_a_single_file_may_get_an_output_file_name(self, tmp_path: Path) -> None:
         source = picture(tmp_path / "a.jpg")

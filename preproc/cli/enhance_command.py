@@ -50,7 +50,8 @@ def enhance(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="Pictures, folders (searched with all their sub-folders) and quoted globs.",
+            help="Pictures, folders (searched with all their sub-folders, but not through links) "
+            "and quoted globs.",
         ),
     ],
     output: Annotated[
