@@ -35,7 +35,7 @@ def require_options(descriptor: ModelDescriptor, options: Mapping[str, Any]) -> 
         raise ModelError(f"batch_size must be 1 or more, but is {batch_size}.")
     if not isinstance(strength, Real) or not 0 < float(strength) <= 1:
         raise ModelError(
-            f"strength must be above 0 and at most 1, but is {strength}; plain bicubic alone is "
+            f"strength must be above 0 and at most 1, but is {strength!r}; plain bicubic alone is "
             "`preproc.resize.imresize`."
         )
     choose_dtype(torch.device("cpu"), options.get("dtype"), descriptor.dtypes)

@@ -486,6 +486,9 @@ def test_a_bad_picture_in_a_list_is_named(make):
         ({"dtype": "int8"}, "dtype must be"),
         ({"device": "abacus"}, "Device 'abacus'"),
         ({"scale": 3}, "no scale 3"),
+        # As configuration files have them: 0.5 and 4 themselves would do.
+        ({"strength": "0.5"}, "but is '0.5'"),
+        ({"scale": "4"}, "no scale '4'"),
     ],
 )
 def test_wrong_options_are_one_sentence(make, options, sentence):

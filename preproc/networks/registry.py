@@ -161,7 +161,8 @@ def find(name: str, scale: int | None = None) -> ModelDescriptor:
         return scales[max(scales)]
     if scale not in scales:
         raise ModelError(
-            f"{name} has no scale {scale}; it is registered for {_joined(f'x{s}' for s in scales)}."
+            f"{name} has no scale {scale!r}; it is registered for "
+            f"{_joined(f'x{s}' for s in scales)}."
         )
     return scales[scale]
 
