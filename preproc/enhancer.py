@@ -65,13 +65,17 @@ class Enhancer:
     the whole picture (CISRNet) get it whole, or layer by layer where it is large, unless ``tile``
     is given.
 
-    Lists: pictures of one size go through the network together, and with CAJNN so do small ones (up
-    to 128 px a side, 512 on a GPU) of nearly the same size. Each gets the answer it gets alone,
-    because nothing outside it is seen.
+    Lists: pictures of one size go through the network together, and so do small ones (up to 128 px
+    a side, 512 on a GPU) of nearly the same size where the network is `maskable`, as CAJNN is. Each
+    gets the answer it gets alone, because nothing outside it is seen.
 
     When memory runs out, tiles are halved. When a reduced-precision dtype gives NaN or infinity,
     that and all that follows is computed in float32, with a
-    `preproc.execution.runtime.PrecisionWarning`. May be called from several threads.
+    `preproc.execution.runtime.PrecisionWarning`.
+
+    May be called from several threads, and sent to other processes. In one that is forked after a
+    first call torch waits for ever for threads that stayed behind, unless
+    ``torch.set_num_threads(1)`` comes first; in spawned ones it does not.
 
     Attributes:
         descriptor: what is known about the network.
