@@ -23,20 +23,21 @@ from typing import TypeAlias
 
 from rich.markup import escape
 
-from eval_tasks import arguments, word_tables
-from eval_tasks import arms as arm_options
-from eval_tasks.arms import Arm
-from eval_tasks.console import facts, table_console
-from eval_tasks.degradations import Degradation
+from eval_tasks.command import arguments
+from eval_tasks.command.console import facts, table_console
+from eval_tasks.command.exit_codes import exit_code
+from eval_tasks.command.progress import progress_bar
+from eval_tasks.engines.readings import Key, Reading, Readings
+from eval_tasks.engines.recognisers import RECOGNISERS, NamedRecogniser, make_recogniser
 from eval_tasks.evaluators import icdar2013 as judge
 from eval_tasks.evaluators.word_rows import BICUBIC, INPUT, Run, make_height_rows, make_rows
-from eval_tasks.exit_codes import exit_code
-from eval_tasks.picture_files import pixels
-from eval_tasks.progress import progress_bar
-from eval_tasks.readings import Key, Reading, Readings
-from eval_tasks.recognisers import RECOGNISERS, NamedRecogniser, make_recogniser
-from eval_tasks.word_crops import CROPS, GROUND_TRUTH, Crop, find_crops
-from eval_tasks.word_sheet import Sample, draw
+from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.pictures.picture_files import pixels
+from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH, Crop, find_crops
+from eval_tasks.tables import word_tables
+from eval_tasks.tables.word_sheet import Sample, draw
+from eval_tasks.treatments import arms as arm_options
+from eval_tasks.treatments.arms import Arm
 from preproc import __version__
 from preproc.degrade import Pixels
 from preproc.execution.devices import choose_device

@@ -20,15 +20,17 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from eval_tasks import arguments, arms, own_pictures
-from eval_tasks.console import facts, table_console
-from eval_tasks.degradations import Degradation
+from eval_tasks.command import arguments
+from eval_tasks.command.console import facts, table_console
+from eval_tasks.command.exit_codes import exit_code
+from eval_tasks.engines.wider_runs import ENGINE, make_run, search
 from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.wider import SUBSETS, Floats, Truth
 from eval_tasks.evaluators.wider_files import read_detections
 from eval_tasks.evaluators.wider_scores import Score, gain, height_names, score
-from eval_tasks.exit_codes import exit_code
-from eval_tasks.wider_runs import ENGINE, make_run, search
+from eval_tasks.pictures import own_pictures
+from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.treatments import arms
 from preproc import __version__
 from preproc.errors import ImageError
 from preproc.files import require_writable

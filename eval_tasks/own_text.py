@@ -22,17 +22,19 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from eval_tasks import arguments, arms, own_pictures
-from eval_tasks.console import facts, table_console
-from eval_tasks.degradations import Degradation
+from eval_tasks.command import arguments
+from eval_tasks.command.console import facts, table_console
+from eval_tasks.command.exit_codes import exit_code
+from eval_tasks.command.progress import progress_bar
+from eval_tasks.engines.readings import Key, Reading, Readings
+from eval_tasks.engines.recognisers import easyocr_with_detector
 from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.words import Score, gain, score, words
-from eval_tasks.exit_codes import exit_code
-from eval_tasks.picture_files import pixels
-from eval_tasks.progress import progress_bar
-from eval_tasks.readings import Key, Reading, Readings
-from eval_tasks.recognisers import easyocr_with_detector
-from eval_tasks.stage import Stage
+from eval_tasks.pictures import own_pictures
+from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.pictures.picture_files import pixels
+from eval_tasks.treatments import arms
+from eval_tasks.treatments.stage import Stage
 from integrations.easyocr import Reader
 from integrations.view import Regions
 from preproc import __version__

@@ -21,10 +21,10 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from rich.console import Console
 
-from eval_tasks import arguments
-from eval_tasks.exit_codes import exit_code
-from eval_tasks.own_pictures import find_pictures
-from eval_tasks.picture_files import pixels
+from eval_tasks.command import arguments
+from eval_tasks.command.exit_codes import exit_code
+from eval_tasks.pictures.own_pictures import find_pictures
+from eval_tasks.pictures.picture_files import pixels
 from preproc.degrade import Pixels
 from preproc.errors import OutputError
 from preproc.files import require_writable

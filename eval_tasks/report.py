@@ -16,14 +16,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval_tasks import arguments, crop_sheet
-from eval_tasks.console import facts
+from eval_tasks.command import arguments
+from eval_tasks.command.console import facts
+from eval_tasks.command.exit_codes import exit_code
+from eval_tasks.command.progress import progress_bar
 from eval_tasks.evaluators.crops import SIDE, Gains, gains
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.restoration import HERE, Row, evaluate
-from eval_tasks.exit_codes import exit_code
-from eval_tasks.progress import progress_bar
 from eval_tasks.restoration import images_in, make_methods, pairs
+from eval_tasks.tables import crop_sheet
 from preproc import __version__
 from preproc.degrade import Pixels, bicubic_up
 from preproc.files import require_writable

@@ -20,14 +20,14 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from eval_tasks import arguments
-from eval_tasks.arms import device_name
-from eval_tasks.console import facts, table_console
+from eval_tasks.command import arguments
+from eval_tasks.command.console import facts, table_console
+from eval_tasks.command.exit_codes import exit_code
+from eval_tasks.command.progress import progress_bar
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.restoration import Method, Pair, Row, evaluate
-from eval_tasks.exit_codes import exit_code
-from eval_tasks.picture_files import pixels
-from eval_tasks.progress import progress_bar
+from eval_tasks.pictures.picture_files import pixels
+from eval_tasks.treatments.arms import device_name
 from preproc import __version__
 from preproc.degrade import Pixels, bicubic_down, bicubic_up, jpeg
 from preproc.enhancer import Enhancer

@@ -39,11 +39,11 @@ from torchvision import tv_tensors
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_fpn
 from torchvision.transforms import v2
 
-from eval_tasks.degradations import Degradation
+from eval_tasks.command.progress import progress_bar
 from eval_tasks.evaluators.coco import CocoScores, coco_scores
 from eval_tasks.evaluators.wider import Floats, Truth
 from eval_tasks.evaluators.wider_files import read_truth
-from eval_tasks.progress import progress_bar
+from eval_tasks.pictures.degradations import Degradation
 from preproc import EnhanceTransform
 from preproc.degrade import mod_crop
 from preproc.errors import ImageError, PreprocError

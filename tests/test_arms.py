@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from eval_tasks import arms, realesrgan
-from eval_tasks.arms import add_options, arms_from, make_arms
+from eval_tasks.treatments import arms, realesrgan
+from eval_tasks.treatments.arms import add_options, arms_from, make_arms
 from preproc import Enhancer
 from preproc.errors import ModelError, PreprocError, WeightsError
 
@@ -155,7 +155,7 @@ class TestPeers:
 
     def test_without_spandrel_it_says_what_to_install(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "spandrel", None)
-        monkeypatch.delitem(sys.modules, "eval_tasks.peers", raising=False)
+        monkeypatch.delitem(sys.modules, "eval_tasks.treatments.peers", raising=False)
         with pytest.raises(PreprocError, match=r"spandrel: pip install '.\[eval\]' in"):
             make_arms(peers=["any.pth"])
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from eval_tasks import icdar2013, recognisers
-from eval_tasks.degradations import Degradation
+from eval_tasks import icdar2013
+from eval_tasks.engines import recognisers
+from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.evaluators.icdar2013 import (
     SUBSETS,
     by_height,
@@ -24,9 +25,9 @@ from eval_tasks.evaluators.icdar2013 import (
     read_right,
 )
 from eval_tasks.evaluators.word_rows import Run, make_height_rows, make_rows
-from eval_tasks.readings import Key, Reading, Readings
-from eval_tasks.word_crops import CROPS, GROUND_TRUTH
-from eval_tasks.word_sheet import Sample, draw
+from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH
+from eval_tasks.tables.word_sheet import Sample, draw
 from integrations import rapidocr
 from integrations.protocols import Word
 from preproc.degrade import jpeg

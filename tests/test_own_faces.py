@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from eval_tasks import own_faces
-from eval_tasks.arms import Arm
+from eval_tasks.treatments.arms import Arm
 
 pytest.importorskip("facenet_pytorch")
 
@@ -98,7 +98,7 @@ def test_pictures_that_tell_nothing_are_one_sentence(files, words, tmp_path, cap
 def test_a_peer_never_takes_the_place_of_the_original(portrait, tmp_path, capsys, monkeypatch):
     portrait.save(tmp_path / "a.png")
     peer = Arm("original", 1, lambda img: img)
-    monkeypatch.setattr("eval_tasks.arms._peer_arm", lambda *_: peer)
+    monkeypatch.setattr("eval_tasks.treatments.arms._peer_arm", lambda *_: peer)
     command = ["--images", tmp_path, "--output", tmp_path / "out", "--device", "cpu"]
     code, _, err = run_script(capsys, *command, "--arm", "original.pth")
     assert code == 1

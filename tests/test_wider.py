@@ -14,13 +14,13 @@ import pytest
 from PIL import Image
 
 from eval_tasks import wider
-from eval_tasks.arms import Arm
+from eval_tasks.engines.wider_runs import Run, Settings
 from eval_tasks.evaluators.coco import coco_scores
 from eval_tasks.evaluators.wider import SUBSETS, Matches, Truth, average_precision
 from eval_tasks.evaluators.wider_files import read_detections, read_file, read_truth, write_file
 from eval_tasks.evaluators.wider_scores import gain, gap_closed, score
-from eval_tasks.wider_runs import Run, Settings
-from eval_tasks.wider_tables import verdicts
+from eval_tasks.tables.wider_tables import verdicts
+from eval_tasks.treatments.arms import Arm
 from preproc.errors import ImageError, OutputError
 
 FAR = 500.0
@@ -600,7 +600,7 @@ def test_the_script_finds_the_astronaut_and_goes_on_where_it_was(
         searched.append(image.shape)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("eval_tasks.wider_runs.MTCNN.detect", detect)
+    monkeypatch.setattr("eval_tasks.engines.wider_runs.MTCNN.detect", detect)
     code, _, err = run_script(capsys, *command)
     assert code == 130
     assert f"Interrupted. What was done is kept in {tmp_path}; the same command goes on." in err
@@ -659,7 +659,7 @@ def test_ground_truth_that_is_not_one_benchmark_s_is_refused(data, tmp_path):
 @pytest.mark.parametrize("name", ["original", "reduced x4", "input"])
 def test_a_peer_never_takes_the_place_of_a_plain_run(name, data, tmp_path, capsys, monkeypatch):
     peer = Arm(name, 1, lambda img: img)
-    monkeypatch.setattr("eval_tasks.arms._peer_arm", lambda *_: peer)
+    monkeypatch.setattr("eval_tasks.treatments.arms._peer_arm", lambda *_: peer)
     code, _, err = run_script(
         capsys, "--data", data, "--output", tmp_path, "--device", "cpu", "--arm", f"{name}.pth"
     )

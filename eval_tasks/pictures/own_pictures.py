@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eval_tasks import arguments
-from eval_tasks.console import error_console
-from eval_tasks.picture_files import pixels
-from eval_tasks.progress import progress_bar
+from eval_tasks.command import arguments
+from eval_tasks.command.console import error_console
+from eval_tasks.command.progress import progress_bar
+from eval_tasks.pictures.picture_files import pixels
 from preproc.errors import ImageError
 from preproc.manifest import sha256_of
 from preproc.plan import picture_extensions

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from rich.markup import escape
 from rich.table import Table
 
-from eval_tasks.console import facts, table_console
+from eval_tasks.command.console import facts, table_console
 from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.wider import SUBSETS
 from eval_tasks.evaluators.wider_scores import (

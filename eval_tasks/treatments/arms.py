@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from eval_tasks import arguments, realesrgan
+from eval_tasks.command import arguments
+from eval_tasks.treatments import realesrgan
 from preproc.degrade import Pixels
 from preproc.enhancer import Enhancer
 from preproc.errors import ModelError, PreprocError, WeightsError
@@ -208,7 +209,7 @@ def _in_a_row(first: Arm, second: Arm) -> Arm:
 
 def _peer(name: str, device: str | None) -> Arm:
     try:
-        from eval_tasks.peers import load_peer  # noqa: PLC0415 - spandrel is an extra
+        from eval_tasks.treatments.peers import load_peer  # noqa: PLC0415 - spandrel is an extra
     except ImportError as error:
         raise PreprocError(
             f"--arm needs {error.name or error}: pip install '.[eval]' in the checkout."

@@ -24,13 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.markup import escape
 
-from eval_tasks.arms import Arm, device_name
-from eval_tasks.degradations import Degradation
+from eval_tasks.command.progress import progress_bar
 from eval_tasks.evaluators.wider import Floats
 from eval_tasks.evaluators.wider_files import detections_path, write_file
-from eval_tasks.picture_files import pixels
-from eval_tasks.progress import progress_bar
-from eval_tasks.stage import Stage
+from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.pictures.picture_files import pixels
+from eval_tasks.treatments.arms import Arm, device_name
+from eval_tasks.treatments.stage import Stage
 from integrations.mtcnn import MTCNN, WINDOW, Engine
 from preproc.errors import OutputError
 from preproc.execution.devices import choose_device

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import overload
 
-from eval_tasks.arms import Arm
+from eval_tasks.treatments.arms import Arm
 from integrations.protocols import RgbArray
 from preproc.errors import PreprocError
 

@@ -1,0 +1,1 @@
+"""What the scripts share as commands: options, messages, progress and exit codes."""

@@ -1,0 +1,1 @@
+"""OCR engines and face detectors, and what they found, kept on disk."""

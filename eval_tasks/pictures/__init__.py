@@ -1,0 +1,1 @@
+"""Pictures that experiments start from, and how they are degraded."""

@@ -1,0 +1,1 @@
+"""How results are shown: tables on the console, and sheets of pictures."""

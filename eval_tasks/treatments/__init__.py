@@ -1,0 +1,1 @@
+"""What is done to a picture before an engine sees it: the arms of an experiment."""
