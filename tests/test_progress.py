@@ -26,6 +26,10 @@ def test_a_part_that_fails_leaves_the_scale_around_it():
     assert told == [40]
 
 
-def test_without_a_listener_nothing_is_counted():
+def test_what_is_done_outside_a_pass_is_not_counted_in_the_next():
     with scaled(1 / 8):
         advance(1)
+    told = []
+    with Tally(lambda done, _: told.append(done), 80).during(80):
+        advance(0.5)
+    assert told == [40]
