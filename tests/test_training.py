@@ -38,7 +38,7 @@ from preproc.networks.cisrnet import CISRNet
 from preproc.training import export, train
 from preproc.training.averaging import warm_average
 from preproc.training.curve import Point, read_curve
-from preproc.training.data import Folder, Patches, PictureWarning, Text, ValidationSet, cut_patch
+from preproc.training.data import Patches, ValidationSet, cut_patch
 from preproc.training.degradation import Degradation
 from preproc.training.grow_cajnn import grow_cajnn
 from preproc.training.grow_cisrnet import grow_cisrnet
@@ -48,6 +48,7 @@ from preproc.training.module import Restoration
 from preproc.training.optimizer import KernelMuon
 from preproc.training.recipe import Loss, Schedule, Stage, load_recipe
 from preproc.training.schedule import learning_rate
+from preproc.training.sources import Folder, PictureWarning, Text
 from preproc.training.start_nearest import start_nearest
 from preproc.training.text import text_picture
 from preproc.training.together import ASKED_EVERY, agree

@@ -1,0 +1,229 @@
+"""Pictures that training patches are cut from, with their reduced versions.
+
+Each picture is decoded and reduced once, into a cache on disk that every worker maps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image
+
+from preproc.degrade import bicubic_down, mod_crop
+from preproc.errors import ImageError, RecipeError
+from preproc.files import replacing
+from preproc.pictures.images import upright
+from preproc.pictures.pil_modes import to_rgb
+from preproc.training.recipe import Stage
+from preproc.training.text import text_picture
+
+Pixels = NDArray[np.uint8]
+Pair = tuple[Pixels, Pixels]
+
+# What Pillow raises on files that are no pictures, cut short, damaged or suspiciously large.
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+_TEXT_SIDE = 384  # HR px; several lines of text, and cheap to render
+
+
+class PictureWarning(UserWarning):
+    """Files of a training set cannot be read and were left out."""
+
+
+class PairSource(Protocol):
+    """Yields whole pictures: uint8 HR (scale*h, scale*w, 3) and its bicubic reduction (h, w, 3)."""
+
+    def draw(self, rng: Generator) -> Pair:
+        """One random picture."""
+
+
+class Folder:
+    """Every picture below a folder, upright, decoded and reduced once, then read from the cache.
+
+    Files that cannot be read are left out with a `PictureWarning`: those whose headers show it at
+    once, those cut short or damaged further on when they are first drawn.
+
+    Args:
+        folder: searched recursively for files Pillow can open.
+        scale: HR px per LR px.
+        shrink: the pictures are reduced by this first.
+        smallest: pictures whose LR side is shorter, in px, are left out.
+        cache: folder for the decoded pictures.
+
+    Raises:
+        RecipeError: the folder is missing or holds no picture.
+    """
+
+    def __init__(self, folder: Path, scale: int, shrink: int, smallest: int, cache: Path) -> None:
+        suffixes = {e for e, f in Image.registered_extensions().items() if f in Image.OPEN}
+        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes)
+        self._scale, self._shrink, self._cache = scale, shrink, cache
+        sides = {p: _shorter_side(p) for p in paths}
+        _warn_of([p for p, side in sides.items() if side is None])
+        self._paths = [
+            p for p, side in sides.items() if (side or 0) // (scale * shrink) >= smallest
+        ]
+        if not self._paths:
+            raise RecipeError(
+                f"There is no picture of at least {smallest * scale * shrink} px below {folder}; "
+                "check the source's path and --data."
+            )
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def draw(self, rng: Generator) -> Pair:
+        """One random picture; the arrays are mapped from disk, so cut before you compute.
+
+        Raises:
+            RecipeError: none can be read.
+        """
+        while True:
+            index = int(rng.integers(len(self._paths)))
+            try:
+                return self.pair(index)
+            except RecipeError:
+                if len(self._paths) == 1:
+                    raise
+                _warn_of([self._paths.pop(index)])
+
+    def readable(self) -> Iterator[int]:
+        """Indices of pictures that can be read, decoded by then; others are left out, as in `draw`.
+
+        Raises:
+            RecipeError: none can.
+        """
+        found = False
+        for index, path in enumerate(self._paths):
+            try:
+                self.pair(index)
+            except RecipeError:
+                _warn_of([path])
+            else:
+                found = True
+                yield index
+        if not found:
+            raise RecipeError(f"No picture of {self._paths[0].parent} can be read; replace them.")
+
+    def pair(self, index: int) -> Pair:
+        """The picture at an index and its reduction.
+
+        Raises:
+            RecipeError: it cannot be read.
+        """
+        path = self._paths[index]
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        key = f"{path.resolve()} {stat.st_mtime_ns} {stat.st_size} {self._scale} {self._shrink}"
+        stem = self._cache / hashlib.sha256(key.encode()).hexdigest()[:24]
+        hr_file, lr_file = stem.with_suffix(".hr.npy"), stem.with_suffix(".lr.npy")
+        if not (hr_file.exists() and lr_file.exists()):
+            hr = self._decode(path)
+            _save(hr_file, hr)
+            _save(lr_file, bicubic_down(hr, self._scale))
+        return np.load(hr_file, mmap_mode="r"), np.load(lr_file, mmap_mode="r")
+
+    def _decode(self, path: Path) -> Pixels:
+        try:
+            with Image.open(path) as file:
+                file.load()  # first, so that damage is not taken for damaged EXIF
+                picture = to_rgb(upright(file))
+        except (*_UNREADABLE, ImageError) as error:
+            raise _unreadable(path, error) from error
+        if self._shrink > 1:
+            picture = bicubic_down(mod_crop(picture, self._shrink), self._shrink)
+        return mod_crop(picture, self._scale)
+
+
+class Text:
+    """Rendered text, each picture used ``reuse`` times before the next is drawn.
+
+    Args:
+        scale: HR px per LR px.
+        reuse: draws from one picture.
+        ground: photographs to write on, or None for plain grounds.
+    """
+
+    def __init__(self, scale: int, reuse: int, ground: Folder | None) -> None:
+        self._scale, self._reuse, self._photos = scale, reuse, ground
+        self._left = 0
+        self._pair: Pair | None = None
+
+    def draw(self, rng: Generator) -> Pair:
+        """The current picture, or a new one when it has been used up."""
+        if self._pair is None or self._left == 0:
+            ground = self._photo if self._photos else None
+            hr = mod_crop(text_picture(rng, _TEXT_SIDE, ground), self._scale)
+            self._pair, self._left = (hr, bicubic_down(hr, self._scale)), self._reuse
+        self._left -= 1
+        return self._pair
+
+    def _photo(self, rng: Generator, size: int) -> Pixels:
+        assert self._photos is not None
+        hr, _ = self._photos.draw(rng)
+        picture = hr
+        while min(picture.shape[:2]) < size:
+            picture = np.concatenate((picture, picture[::-1]))
+            picture = np.concatenate((picture, picture[:, ::-1]), axis=1)
+        y, x = (int(rng.integers(side - size + 1)) for side in picture.shape[:2])
+        return np.array(picture[y : y + size, x : x + size])
+
+
+def make_sources(stage: Stage, data: Path, cache: Path) -> list[PairSource]:
+    """The sources of a recipe.
+
+    Raises:
+        RecipeError: there is none, or one has no picture.
+    """
+    if not stage.data.source or not any(s.weight for s in stage.data.source):
+        raise RecipeError(f"{stage.name}: a recipe needs at least one [[data.source]].")
+    cache.mkdir(parents=True, exist_ok=True)
+
+    def folder(path: str, shrink: int) -> Folder:
+        return Folder(data / path, stage.scale, shrink, stage.data.patch, cache)
+
+    return [
+        folder(s.path, s.shrink)
+        if s.kind == "folder"
+        else Text(stage.scale, stage.data.reuse, folder(s.path, s.shrink) if s.path else None)
+        for s in stage.data.source
+    ]
+
+
+def _unreadable(path: Path, error: Exception) -> RecipeError:
+    return RecipeError(f"The picture {path} cannot be read ({error}); replace or delete it.")
+
+
+def _shorter_side(path: Path) -> int | None:
+    """In px, as the header has it; None for a file that cannot be opened."""
+    try:
+        with Image.open(path) as file:
+            return min(file.size)
+    except _UNREADABLE:
+        return None
+
+
+def _warn_of(paths: Sequence[Path], named: int = 3) -> None:
+    """Name the first few files that are left out; the same files are told once a process."""
+    if paths:
+        more = f" and {len(paths) - named} more" if len(paths) > named else ""
+        warnings.warn(
+            f"{len(paths)} picture(s) cannot be read and are left out: "
+            f"{', '.join(map(str, paths[:named]))}{more}; replace or delete them.",
+            PictureWarning,
+            stacklevel=1,  # always this line: all sources of one folder warn of the same
+        )
+
+
+def _save(path: Path, array: Pixels) -> None:
+    """Write whole or not at all: other workers map the file as soon as it has its name."""
+    with replacing(path) as file:
+        np.save(file, array)
