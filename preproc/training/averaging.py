@@ -58,7 +58,10 @@ def warm_average(decay: float) -> _Update:
         # Computed where the weights are: asking for the number would make a GPU wait.
         done = torch.as_tensor(count, device=weights[0].device)
         share = 1 - ((1 + done) / (10 + done)).clamp(max=decay)
-        for average, weight in zip(averages, weights, strict=True):
-            average.lerp_(weight, share.to(average.dtype))
+        # All tensors in each call, because a GPU waits for its host to launch one after another.
+        old = list(averages)
+        change = torch._foreach_sub(list(weights), old)
+        torch._foreach_mul_(change, share)
+        torch._foreach_add_(old, change)
 
     return update

@@ -80,9 +80,9 @@ class KernelMuon(torch.optim.Optimizer):
             momentum.lerp_(gradients, 1 - _MOMENTUM)
             steps = orthogonal(gradients.lerp_(momentum, _MOMENTUM))  # Nesterov's
             size = 0.2 * max(momentum.shape[1:]) ** 0.5  # root mean square of Adam's steps
-            for kernel, step in zip(kernels, steps, strict=True):
-                rows = _rows(kernel, kernel)
-                rows.add_(step.view(rows.shape), alpha=-rate * size)
+            rows = [_rows(kernel, kernel) for kernel in kernels]
+            apart = steps.to(rows[0].dtype).view(-1, *rows[0].shape).unbind()
+            torch._foreach_add_(rows, apart, alpha=-rate * size)
         if self._adam is not None:
             self._adam.param_groups[0]["lr"] = rate
             self._adam.step()
