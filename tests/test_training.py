@@ -728,6 +728,8 @@ def test_a_run_goes_on_by_the_recipe_it_began_with(data, tmp_path):
 class Interrupts(pl.Callback):
     """Presses Ctrl-C in a hook."""
 
+    number = signal.SIGINT
+
     def __init__(self, hook):
         setattr(self, hook, self.press)
 
@@ -738,25 +740,29 @@ class Interrupts(pl.Callback):
 class Terminates(Interrupts):
     """Asks to terminate, as schedulers do before they kill."""
 
+    number = signal.SIGTERM
+
     def press(self, *_, **__):
         signal.raise_signal(signal.SIGTERM)
 
 
-def interrupted(hook, data, tmp_path, monkeypatch, kind=Interrupts, **options):
+def interrupted(hook, data, tmp_path, monkeypatch, caplog, kind=Interrupts, **options):
     made = train._callbacks
+    caplog.clear()
     monkeypatch.setattr(train, "_callbacks", lambda *a: [*made(*a), kind(hook)])
     with pytest.raises((KeyboardInterrupt, SystemExit)) as stop:
         run(recipe_file(tmp_path), output=tmp_path / "run", data=data, precision="32", **options)
     monkeypatch.setattr(train, "_callbacks", made)
-    assert getattr(stop.value, "code", 1), "whoever waits would take it for a finished run"
+    assert getattr(stop.value, "code", 130) == 128 + kind.number  # as shells have it
+    assert "--resume" in caplog.text
     return torch.load(tmp_path / "run" / "train" / CHECKPOINT, weights_only=True)
 
 
 def test_an_interrupt_in_a_measurement_saves_the_trained_weights_as_trained(
-    data, tmp_path, monkeypatch
+    data, tmp_path, monkeypatch, caplog
 ):
     options = {"overrides": ["schedule.length = 100000"], "devices": 1}
-    saved = interrupted("on_validation_batch_start", data, tmp_path, monkeypatch, **options)
+    saved = interrupted("on_validation_batch_start", data, tmp_path, monkeypatch, caplog, **options)
     steps = saved["global_step"]
     run(
         recipe_file(tmp_path),
@@ -773,14 +779,16 @@ def test_an_interrupt_in_a_measurement_saves_the_trained_weights_as_trained(
 
 @pytest.mark.parametrize("hook", ["on_train_batch_end", "on_validation_batch_start"])
 def test_a_run_asked_to_terminate_saves_its_steps_and_is_no_success(
-    hook, data, tmp_path, monkeypatch
+    hook, data, tmp_path, monkeypatch, caplog
 ):
     options = {"overrides": ["schedule.length = 100000"], "devices": 1, "kind": Terminates}
     options["overrides"].append("validation.quality = [10, 40]")
-    assert interrupted(hook, data, tmp_path, monkeypatch, **options)["global_step"] > 0
+    assert interrupted(hook, data, tmp_path, monkeypatch, caplog, **options)["global_step"] > 0
 
 
-def test_an_interrupt_before_a_run_goes_on_leaves_its_checkpoint(data, tmp_path, monkeypatch):
+def test_an_interrupt_before_a_run_goes_on_leaves_its_checkpoint(
+    data, tmp_path, monkeypatch, caplog
+):
     options = {"overrides": ["schedule.length = 100000"], "devices": 1}
     run(
         recipe_file(tmp_path),
@@ -792,7 +800,7 @@ def test_an_interrupt_before_a_run_goes_on_leaves_its_checkpoint(data, tmp_path,
     )
     file = tmp_path / "run" / "train" / CHECKPOINT
     before = file.read_bytes()
-    interrupted("setup", data, tmp_path, monkeypatch, resume=True, **options)
+    interrupted("setup", data, tmp_path, monkeypatch, caplog, resume=True, **options)
     assert file.read_bytes() == before
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -74,7 +75,9 @@ def train(
     """
     changes = [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
     with needs_extra("train", "preproc train"):
-        weights = import_module("preproc.training.train").run(
+        run = import_module("preproc.training.train").run
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it advertises otherwise
+        weights = run(
             recipe,
             output=output,
             data=data,

@@ -1,4 +1,4 @@
-"""What happens around training: measurements, a checkpoint at the end, pictures to look at."""
+"""What happens around training: progress, measurements, a checkpoint at the end, pictures."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
-from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.callbacks import Timer, TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from PIL import Image
 from torch import Tensor
 
 from preproc.degrade import bicubic_up
 from preproc.training.averaging import Average
+from preproc.training.module import Restoration
+from preproc.training.recipe import Stage
 from preproc.training.together import agree
 
 _PICTURES = 4
@@ -27,6 +30,40 @@ class Deadline(Timer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Ignore the time that earlier runs took."""
+
+
+class StageBar(TQDMProgressBar):
+    """Tells which stage is trained, and how far in its schedule it is.
+
+    Args:
+        stage: the recipe.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(refresh_rate=20)
+        self._stage = stage
+
+    def init_train_tqdm(self) -> Tqdm:
+        """A line without a bar, because all of a stage is one epoch without end."""
+        line = super().init_train_tqdm()
+        line.bar_format = "{desc}[{elapsed}, {rate_noinv_fmt}{postfix}]"
+        return line
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *args: object) -> None:
+        """Name the stage and the device, not the epoch."""
+        super().on_train_epoch_start(trainer, *args)
+        device = trainer.strategy.root_device
+        self.train_progress_bar.set_description(f"{self._stage.name} on {device}")
+
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """The schedule's steps or minutes, then the loss and the last PSNR."""
+        assert isinstance(pl_module, Restoration)
+        schedule = self._stage.schedule
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)  # the log's
+        return {schedule.unit: f"{pl_module.progress():.4g}/{schedule.length:.4g}", **metrics}
 
 
 class MeasureEvery(pl.Callback):

@@ -22,7 +22,7 @@ import numpy as np
 import PIL
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from safetensors import SafetensorError
@@ -37,7 +37,13 @@ from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.reports import write_json
 from preproc.training.averaging import Average
-from preproc.training.callbacks import Deadline, MeasureEvery, SamplePictures, SaveAtEnd
+from preproc.training.callbacks import (
+    Deadline,
+    MeasureEvery,
+    SamplePictures,
+    SaveAtEnd,
+    StageBar,
+)
 from preproc.training.curve import read_curve, write_curve
 from preproc.training.data import Patches, ValidationSet, make_loader
 from preproc.training.initial import cajnn_shape, load_into
@@ -187,11 +193,12 @@ def _run_stage(
     module.to(trainer.strategy.root_device)
     patches = make_loader(Patches(stage, data, cache, start, trainer.global_rank), stage.data)
     held = DataLoader(ValidationSet(stage, data, cache), batch_size=1) if validated else None
-    with warnings.catch_warnings(), _terminated_as_failure():
+    with warnings.catch_warnings(), _interruptible():
         # Our stream is endless and seeded by its start, so a resume inside an epoch is sound; and
         # how many workers there are is the recipe's business.
         warnings.filterwarnings(
-            "ignore", ".*resum.*|.*many workers.*|.*exists and is not empty.*|.*ckpt_path.*"
+            "ignore",
+            ".*resum.*|.*many workers.*|.*exists and is not empty.*|.*ckpt_path.*|.*LeafSpec.*",
         )
         trainer.fit(
             module,
@@ -242,15 +249,23 @@ def _trainer(
 
 
 @contextmanager
-def _terminated_as_failure() -> Iterator[None]:
-    """Let a request to terminate end the process with the code that shells have for it.
+def _interruptible() -> Iterator[None]:
+    """End an interrupted run with a sentence, and with the exit code that shells have for it.
 
-    Lightning's exception is a `SystemExit` without a code, which whoever waits takes for success.
+    Lightning ends with 1 after Ctrl-C, and with 0 when it is asked to terminate, because its
+    exception for that is a `SystemExit` without a code.
     """
     try:
         yield
-    except SIGTERMException as error:
-        raise SystemExit(128 + signal.SIGTERM) from error
+    except SystemExit as stop:
+        if isinstance(stop, SIGTERMException):
+            number = signal.SIGTERM
+        elif isinstance(stop.__context__, KeyboardInterrupt):
+            number = signal.SIGINT
+        else:
+            raise
+        _log.warning("Training was stopped; the same command with --resume goes on with it.")
+        raise SystemExit(128 + number) from stop
 
 
 def _callbacks(stage: Stage, folder: Path, deadline: float | None) -> list[pl.Callback]:
@@ -265,7 +280,7 @@ def _callbacks(stage: Stage, folder: Path, deadline: float | None) -> list[pl.Ca
             train_time_interval=timedelta(minutes=10),
             enable_version_counter=False,
         ),
-        TQDMProgressBar(refresh_rate=20),
+        StageBar(stage),
     ]
     if stage.validation.path:
         callbacks.append(MeasureEvery(stage.validation.every))
