@@ -16,8 +16,9 @@ class Sizes:
         batch: maximum number of pictures or tiles in a pass.
         bucket: pictures whose sides round up to the same multiples of it share a pass.
         mixed: longest side in LR px of pictures that may do so.
-        strip: LR px in a strip of the HR tail, not counting its neighbours: on a GPU about what the
-            trunk's memory holds, on a CPU what its caches hold and allocators reuse.
+        strip: LR px in a strip of the HR tail, not counting its neighbours: on a GPU as many as take
+            no more memory than the trunk of a tile, on a CPU what its caches hold and allocators
+            reuse.
         window: what a region's window takes beside its own px, in px: launches and copies.
     """
 
@@ -30,7 +31,7 @@ class Sizes:
 
 
 CPU = Sizes(tile=512, batch=8, bucket=16, mixed=128, strip=2**12, window=0)
-GPU = Sizes(tile=1024, batch=64, bucket=32, mixed=512, strip=2**16, window=2**14)
+GPU = Sizes(tile=1024, batch=64, bucket=32, mixed=512, strip=2**17, window=2**14)
 
 
 def sizes_for(device: torch.device) -> Sizes:
