@@ -16,9 +16,9 @@ class Sizes:
         batch: maximum number of pictures or tiles in a pass.
         bucket: pictures whose sides round up to the same multiples of it share a pass.
         mixed: longest side in LR px of pictures that may do so.
-        strip: LR px in a strip of the HR tail, not counting its neighbours: on a GPU as many as take
-            no more memory than the trunk of a tile, on a CPU what its caches hold and allocators
-            reuse.
+        strip: LR px in a strip of the HR tail, not counting its neighbours: on a GPU as many as
+            take no more memory than the trunk of a tile, on a CPU what its caches hold and
+            allocators reuse.
         window: what a region's window takes beside its own px, in px: launches and copies.
     """
 
