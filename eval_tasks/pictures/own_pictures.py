@@ -8,9 +8,8 @@ from pathlib import Path
 from eval_tasks.command import arguments
 from eval_tasks.command.console import error_console
 from eval_tasks.command.progress import progress_bar
-from eval_tasks.pictures.picture_files import pixels
+from eval_tasks.pictures.picture_files import digest, pixels
 from preproc.errors import ImageError
-from preproc.manifest import sha256_of
 from preproc.plan import picture_extensions
 
 
@@ -61,15 +60,3 @@ def find_pictures(folder: Path, every: int = 1, reduction: int = 1) -> dict[str,
     if not found:
         raise ImageError(f"None of the {len(paths)} pictures in {folder} can be used; see above.")
     return found
-
-
-def digest(path: Path) -> str:
-    """Ten digits that tell a file's content from any other.
-
-    Raises:
-        ImageError: it cannot be read.
-    """
-    try:
-        return sha256_of(path)[:10]
-    except OSError as error:
-        raise ImageError(f"Cannot read {path}: {error.strerror}.") from error

@@ -1,4 +1,4 @@
-"""Picture files as arrays."""
+"""Picture files: as arrays, and told apart by their content."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from PIL.ImageOps import exif_transpose
 
 from preproc.degrade import Pixels, mod_crop
 from preproc.errors import ImageError
+from preproc.manifest import sha256_of
 from preproc.pictures.opening import open_picture
 from preproc.pictures.pil_modes import to_rgb
 
@@ -33,3 +34,15 @@ def pixels(path: Path, *, upright: bool = True, multiple: int = 1) -> Pixels:
         return mod_crop(to_rgb(exif_transpose(picture) if upright else picture), multiple)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
+
+
+def digest(path: Path) -> str:
+    """Ten digits that tell a file's content from any other.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    try:
+        return sha256_of(path)[:10]
+    except OSError as error:
+        raise ImageError(f"Cannot read {path}: {error.strerror}.") from error

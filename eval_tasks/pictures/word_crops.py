@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval_tasks.evaluators.icdar2013 import read_ground_truth
-from eval_tasks.pictures.own_pictures import digest
-from eval_tasks.pictures.picture_files import pixels
+from eval_tasks.pictures.picture_files import digest, pixels
 
 GROUND_TRUTH = "Challenge2_Test_Task3_GT.txt"
 CROPS = "Challenge2_Test_Task3_Images"
