@@ -21,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # works in a checkout that i
 import torch
 from torch.utils.data import DataLoader
 
+from eval_tasks.command import arguments
+from eval_tasks.command.exit_codes import exit_code
 from preproc.metrics import CAJNN_PROTOCOL, psnr
 from preproc.training.data import ValidationSet
 from preproc.training.recipe import load_recipe
@@ -99,16 +101,46 @@ ABLATIONS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train what is missing, and print one row an ablation."""
+    """Train what is missing, and print one row an ablation.
+
+    Returns:
+        The exit code: 0, or 1 after an error message on stderr, or 130 after Ctrl-C.
+    """
     parser = argparse.ArgumentParser(description="Ablations on small networks.")
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="DIR", help="holds train/open and sr_val")
     add("--output", type=Path, required=True, metavar="DIR", help="the runs are kept here")
-    add("--seeds", type=int, default=3, metavar="N", help="trainings of each arm (default: 3)")
-    add("--steps", type=int, default=400, metavar="N", help="steps of each (default: 400)")
-    add("--limit", type=int, default=8, metavar="N", help="pictures of Kodak24 (default: 8)")
+    add(
+        "--seeds",
+        type=arguments.count,
+        default=3,
+        metavar="N",
+        help="trainings of each arm (default: 3)",
+    )
+    add(
+        "--steps",
+        type=arguments.count,
+        default=400,
+        metavar="N",
+        help="steps of each (default: 400)",
+    )
+    add(
+        "--limit",
+        type=arguments.count,
+        default=8,
+        metavar="N",
+        help="pictures of Kodak24 (default: 8)",
+    )
     add("--only", default="", metavar="TEXT", help="ablations whose names hold this")
     options = parser.parse_args(argv)
+    chosen = [ablation for ablation in ABLATIONS if options.only in ablation.name]
+    if not chosen:
+        names = "; ".join(ablation.name for ablation in ABLATIONS)
+        parser.error(f"no ablation's name holds {options.only!r}: {names}")
+    return exit_code(lambda: _run(chosen, options), kept_in=options.output)
+
+
+def _run(ablations: Sequence[Ablation], options: argparse.Namespace) -> None:
     budget = (f"schedule.length={options.steps}", f"validation.limit={options.limit}")
     lines = [
         f"torch {torch.__version__}, {options.steps} steps, {options.seeds} seeds, the first "
@@ -116,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "| ablation | arms | PSNR | gain of the first | printed |",
         "|---|---|---|---|---|",
     ]
-    for ablation in (a for a in ABLATIONS if options.only in a.name):
+    for ablation in ablations:
         scores = {
             arm: [
                 _score(ablation.recipe, (*changes, *budget, f"seed={seed}"), options)
@@ -126,7 +158,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
         lines.append(_row(ablation, scores))
     sys.stdout.write("\n".join(lines) + "\n")
-    return 0
 
 
 def _score(recipe: str, changes: tuple[str, ...], options: argparse.Namespace) -> float:

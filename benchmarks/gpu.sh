@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 out=${1:-out}
 python=${PYTHON:-python3}
 mkdir -p "$out"
-"$python" -c 'import torch; assert torch.cuda.is_available(), "no CUDA device"'
+"$python" -c 'import sys, torch; torch.cuda.is_available() or sys.exit("There is no CUDA device.")'
 "$python" -m pytest tests/test_cuda.py tests/test_enhancer.py tests/test_images.py \
   tests/test_transforms.py tests/test_bench.py
 preproc() { "$python" -c 'from preproc.cli import main; main()' "$@"; }

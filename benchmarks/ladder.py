@@ -22,7 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
+from eval_tasks.command import arguments
+from eval_tasks.command.exit_codes import exit_code
 from preproc.bench import Timing, parse_size
+from preproc.errors import ModelError
 from preproc.execution.devices import choose_device, choose_dtype
 from preproc.execution.memory import keep_heap
 from preproc.execution.sizes import GPU, sizes_for
@@ -104,15 +107,17 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", default="128x128", help="WxH or a name (default: 128x128)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--weights", type=Path, help="safetensors (default: the shipped ones)")
-    parser.add_argument("--runs", type=int, default=5, help="warm runs of each step (default: 5)")
+    parser.add_argument(
+        "--runs", type=arguments.count, default=5, help="warm runs of each step (default: 5)"
+    )
     parser.add_argument("--profile", action="store_true", help="list kernels and operators, too")
     options = parser.parse_args(args)
+    height, width = parse_size(options.size)
     device = choose_device(options.device)
     descriptor = find(options.model)
     dtype = choose_dtype(device, None, descriptor.dtypes)
     network = _network(options.model, options.weights).to(device)
     network = network.requires_grad_(False).to(memory_format=torch.channels_last)
-    height, width = parse_size(options.size)
     timing = Timing(device, clock="cpu" if device.type == "cpu" else "wall")
     if device.type == "cpu":
         torch.set_num_threads(1)
@@ -175,7 +180,7 @@ def _network(model: str, weights: Path | None) -> CAJNN:
     torch.manual_seed(0)
     network = load_network(descriptor, weights) if weights or shipped else descriptor.build()
     if not isinstance(network, CAJNN):
-        raise SystemExit(f"The ladder is that of CAJNN, and {model} is none.")
+        raise ModelError(f"The ladder is that of CAJNN, and {model} is none.")
     return network.eval()
 
 
@@ -187,4 +192,4 @@ def _run(network: nn.Module, x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -21,8 +21,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from eval_tasks.command import arguments
+from eval_tasks.command.exit_codes import exit_code
 from preproc import Enhancer
 from preproc.bench import parse_size
+from preproc.errors import PreprocError
 from preproc.peak_memory import resident_memory
 
 
@@ -53,7 +56,10 @@ def main() -> None:
         help="what goes in and comes out (default: uint8)",
     )
     parser.add_argument(
-        "--every", type=int, default=60, help="tiles of which one goes through the network"
+        "--every",
+        type=arguments.count,
+        default=60,
+        help="tiles of which one goes through the network",
     )
     args = parser.parse_args()
 
@@ -79,10 +85,11 @@ def main() -> None:
     # Pillow keeps RGB in four bytes a px.
     size = picture.nbytes if isinstance(picture, np.ndarray) else 4 * height * width
     before = resident_memory()
+    if before is None:
+        raise PreprocError("Resident memory is known on Linux only.")
     result = enhancer(picture)
     peak = resident_memory("VmHWM")
     assert type(result) is type(picture)
-    assert before is not None, "resident memory is known on Linux only"
     assert peak is not None
     above = peak - before - size
     sys.stdout.write(
@@ -92,4 +99,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

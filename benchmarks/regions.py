@@ -25,7 +25,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from eval_tasks.command import arguments
+from eval_tasks.command.exit_codes import exit_code
 from preproc import Enhancer
+from preproc.errors import ImageError
 
 Boxes = list[tuple[int, int, int, int]]
 
@@ -33,7 +36,12 @@ Boxes = list[tuple[int, int, int, int]]
 def faces(data: Path) -> Iterator[tuple[tuple[int, int], Boxes]]:
     """Sizes (height, width) and faces of the pictures of WIDER FACE val that are there."""
     files = {path.name: path for path in (data / "WIDER_val").rglob("*.jpg")}
-    split = next((data / "wider_face_split").rglob("*val*gt*.txt"))
+    split = next((data / "wider_face_split").rglob("*val*gt*.txt"), None)
+    if split is None:
+        raise ImageError(
+            f"There is no ground truth {data / 'wider_face_split'}/*val*gt*.txt; --data holds "
+            "wider_face_split and WIDER_val."
+        )
     lines = iter(split.read_text().splitlines())
     for name in lines:
         number = int(next(lines))
@@ -49,6 +57,8 @@ def faces(data: Path) -> Iterator[tuple[tuple[int, int], Boxes]]:
 def saved(enhancer: Enhancer, data: Path) -> Iterator[str]:
     """A line for each margin."""
     pictures = [(size, boxes) for size, boxes in faces(data) if boxes]
+    if not pictures:
+        raise ImageError(f"There is no picture of WIDER FACE val with a face in {data}/WIDER_val.")
     number = sum(len(boxes) for _, boxes in pictures)
     for margin in (32, 16, 8):
         plans = [enhancer.plan_regions(size, boxes, margin=margin) for size, boxes in pictures]
@@ -65,7 +75,10 @@ def saved(enhancer: Enhancer, data: Path) -> Iterator[str]:
 def error(enhancer: Enhancer, folder: Path, number: int) -> Iterator[str]:
     """A line for each picture and margin."""
     rng = np.random.default_rng(0)
-    for path in sorted(folder.glob("*.png"))[:number]:
+    pictures = sorted(folder.glob("*.png"))[:number]
+    if not pictures:
+        raise ImageError(f"There is no PNG picture in {folder}; --pictures names their folder.")
+    for path in pictures:
         with Image.open(path) as image:
             halved = image.convert("RGB").reduce(2)
         buffer = io.BytesIO()
@@ -132,9 +145,9 @@ def main() -> None:
         choices=["saved", "error", "speed"],
         help="px not computed for faces, difference from the whole picture, or time",
     )
-    parser.add_argument("--data", type=Path, help="for saved: the folder of WIDER FACE")
+    parser.add_argument("--data", type=Path, help="for saved: holds WIDER_val, wider_face_split")
     parser.add_argument("--pictures", type=Path, help="for error: a folder of photographs")
-    parser.add_argument("--number", type=int, default=2, help="of these (default: 2)")
+    parser.add_argument("--number", type=arguments.count, default=2, help="of these (default: 2)")
     parser.add_argument("--model", default="cajnn-light")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--device", default="cpu")
@@ -157,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

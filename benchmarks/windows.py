@@ -20,8 +20,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from eval_tasks.command import arguments
+from eval_tasks.command.exit_codes import exit_code
 from preproc import Enhancer
 from preproc.degrade import bicubic_down, jpeg, mod_crop
+from preproc.errors import ImageError
 from preproc.metrics import CISRNET_PROTOCOL, psnr
 
 
@@ -29,15 +32,21 @@ def main() -> None:
     """Print a line for each way to enhance."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="holds sr_val/Kodak24")
-    parser.add_argument("--number", type=int, default=24, help="pictures (default: 24)")
+    parser.add_argument("--number", type=arguments.count, default=24, help="pictures (default: 24)")
     parser.add_argument("--model", default="cisrnet-light-coarse", help="one that pools")
     parser.add_argument("--scale", type=int, default=2)
-    parser.add_argument("--quality", type=int, default=10, help="JPEG quality (default: 10)")
+    parser.add_argument(
+        "--quality", type=arguments.quality, default=10, help="JPEG quality (default: 10)"
+    )
     parser.add_argument("--dtype", default="float32")
     parser.add_argument(
         "--tile", type=int, nargs="+", default=[256, 192, 128, 96], help="sides in px"
     )
     args = parser.parse_args()
+    folder = args.data / "sr_val" / "Kodak24"
+    pictures = sorted(folder.glob("*.png"))[: args.number]
+    if not pictures:
+        raise ImageError(f"There is no PNG picture in {folder}; --data holds sr_val/Kodak24.")
     torch.set_num_threads(1)
 
     def enhancer(*, layerwise: bool = False, tile: int = 0) -> Enhancer:
@@ -58,8 +67,6 @@ def main() -> None:
     seconds, quality = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0)
     off: dict[str, list[float]] = {way: [] for way in ways}
     worst, jump = dict.fromkeys(ways, 0), dict.fromkeys(ways, 0)
-    folder = args.data / "sr_val" / "Kodak24"
-    pictures = sorted(path for path in folder.iterdir() if path.suffix == ".png")[: args.number]
     for path in pictures:
         with Image.open(path) as image:
             hr = mod_crop(np.asarray(image.convert("RGB")), args.scale)
@@ -87,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -1,0 +1,80 @@
+"""The benchmarks' scripts: what they cannot use is a sentence, and an exit code that says so."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def run_script(monkeypatch, name, *argv):
+    """Run a script as ``python benchmarks/NAME.py`` does; its exit code."""
+    monkeypatch.setattr(sys, "argv", [name, *map(str, argv)])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
+    return end.value.code
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["ladder", "--size", "foo"], "WIDTHxHEIGHT"),
+        (["ladder", "--model", "cisrnet-light", "--device", "cpu"], "that of CAJNN"),
+        (["memory", "--size", "foo"], "WIDTHxHEIGHT"),
+        (["regions", "error", "--pictures", "none"], "no PNG picture in none"),
+        (["regions", "saved", "--data", "none"], "no ground truth none/wider_face_split"),
+        (["windows", "--data", "none"], "no PNG picture in none/sr_val/Kodak24"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(argv, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_script(monkeypatch, *argv) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Error: ")
+    assert words in err
+
+
+def test_ground_truth_without_its_pictures_is_one_sentence(tmp_path, monkeypatch, capsys):
+    split = tmp_path / "wider_face_split" / "wider_face_val_bbx_gt.txt"
+    split.parent.mkdir()
+    split.write_text("0--Parade/a.jpg\n1\n1 2 3 4 0 0 0 0 0 0\n")
+    assert run_script(monkeypatch, "regions", "saved", "--data", tmp_path) == 1
+    assert "no picture of WIDER FACE val" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["ladder", "--runs", "0"],
+        ["memory", "--every", "0"],
+        ["regions", "error", "--number", "0"],
+        ["windows", "--data", "none", "--quality", "101"],
+    ],
+)
+def test_numbers_out_of_range_are_refused(argv, monkeypatch, capsys):
+    assert run_script(monkeypatch, *argv) == 2
+    assert f"argument {argv[-2]}:" in capsys.readouterr().err
+
+
+class TestAblation:
+    def test_missing_data_is_one_sentence(self, tmp_path, monkeypatch, capsys):
+        pytest.importorskip("lightning", reason='training needs the extra "train"')
+        folders = ["--data", tmp_path / "none", "--output", tmp_path / "out"]
+        assert run_script(monkeypatch, "ablation", *folders, "--only", "optimizer") == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        told = err.splitlines()[-1]  # after Lightning's
+        assert told.startswith("Error: ")
+        assert str(tmp_path / "none") in told
+
+    def test_a_name_that_no_ablation_has_is_refused(self, tmp_path, monkeypatch, capsys):
+        pytest.importorskip("lightning", reason='training needs the extra "train"')
+        folders = ["--data", tmp_path, "--output", tmp_path]
+        assert run_script(monkeypatch, "ablation", *folders, "--only", "foo") == 2
+        assert "no ablation's name holds 'foo'" in capsys.readouterr().err
