@@ -13,6 +13,7 @@ import argparse
 import copy
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -28,7 +29,7 @@ from preproc.bench import Timing, parse_size
 from preproc.errors import ModelError
 from preproc.execution.devices import choose_device, choose_dtype
 from preproc.execution.memory import keep_heap
-from preproc.execution.sizes import GPU, sizes_for
+from preproc.execution.sizes import sizes_for
 from preproc.execution.strips import Strips
 from preproc.manifest import entries
 from preproc.networks import find
@@ -36,6 +37,9 @@ from preproc.networks.blocks import SubPixel
 from preproc.networks.cajnn import CAJNN, DenseBlock
 from preproc.networks.convolution import Conv2d, ResidualConv2d
 from preproc.weights import load_network
+
+LARGE_STRIP = 2**15
+"""LR px of strips that do not fit a CPU's caches, to show what those that do are worth."""
 
 
 def steps(network: CAJNN, dtype: torch.dtype) -> dict[str, Callable[[CAJNN], nn.Module]]:
@@ -75,9 +79,10 @@ def steps(network: CAJNN, dtype: torch.dtype) -> dict[str, Callable[[CAJNN], nn.
 
     def compile_blocks(n: CAJNN) -> nn.Module:
         n.compile_blocks()
-        return Strips(n, pixels=sizes_for(device).strip)
+        return Strips(n, pixels=strip)
 
     device = next(network.parameters()).device
+    strip = sizes_for(device).strip
     # The kernels take parameters as they were trained.
     kernels = {"+ dense blocks in kernels of their own": fuse} if device.type == "cuda" else {}
     return {
@@ -88,10 +93,10 @@ def steps(network: CAJNN, dtype: torch.dtype) -> dict[str, Callable[[CAJNN], nn.
         "+ whole rows placed": place,
         "+ weights packed, activations and sums fused": pack,
         "+ last convolution in two parts": split,
-        f"+ tail in strips of {GPU.strip} px": lambda n: Strips(n, pixels=GPU.strip),
-        f"+ tail in strips of {sizes_for(device).strip} px": lambda n: Strips(
-            n, pixels=sizes_for(device).strip
-        ),
+        **{
+            f"+ tail in strips of {pixels} px": partial(Strips, pixels=pixels)
+            for pixels in ((LARGE_STRIP, strip) if device.type == "cpu" else (strip,))
+        },
         "+ blocks compiled": compile_blocks,
     }
 

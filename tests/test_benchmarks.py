@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from preproc.execution.sizes import CPU
+from preproc.networks import find
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -78,3 +82,14 @@ class TestAblation:
         folders = ["--data", tmp_path, "--output", tmp_path]
         assert run_script(monkeypatch, "ablation", *folders, "--only", "foo") == 2
         assert "no ablation's name holds 'foo'" in capsys.readouterr().err
+
+
+def test_on_a_cpu_the_ladder_has_the_strips_of_the_table_in_the_docs(monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    ladder = runpy.run_path(str(BENCHMARKS / "ladder.py"))
+    steps = ladder["steps"](find("cajnn-light").build(), torch.float32)
+    table = (BENCHMARKS.parent / "docs" / "performance.md").read_text("utf-8")
+    strips = [name for name in steps if "strips" in name]
+    assert strips == ["+ tail in strips of 32768 px", f"+ tail in strips of {CPU.strip} px"]
+    for name in strips:
+        assert f"| {name} |" in table
