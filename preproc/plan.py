@@ -175,12 +175,13 @@ def _walk(folder: Path, out: Path, complain: Callable[[Path, str], None]) -> Ite
 
 def _glob(pattern: str, out: Path) -> Iterator[_Found]:
     fixed = Path(*_before_magic(Path(pattern).parts))
-    extensions, own = picture_extensions() | _FOREIGN, _real(out)
+    extensions, own, start = picture_extensions() | _FOREIGN, _real(out), _real(fixed)
+    around = own in (start, *start.parents)  # then inputs lie in it, too
     # Path.glob leaves nothing hidden out, and takes no absolute pattern.
     hits = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
     # The shortest first, since a link may lead round to what was found already.
     for path in sorted(hits, key=lambda hit: (len(hit.parts), hit)):
-        inside = own in _real(path).parents and own != _real(fixed)
+        inside = not around and own in _real(path).parents
         if path.is_file() and path.suffix.lower() in extensions and not inside:
             yield _Found(path, path.relative_to(fixed), named=False)
 

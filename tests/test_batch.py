@@ -129,6 +129,11 @@ class TestPlan:
         (job,) = make_plan([str(tmp_path / "in/**/*.png")], tmp_path / "out").jobs
         assert job == Job(source, tmp_path / "out/z.png")
 
+    def test_a_glob_finds_pictures_below_the_output_folder(self, tmp_path: Path) -> None:
+        source = picture(tmp_path / "in/a.png")
+        (job,) = make_plan([str(tmp_path / "in/*.png")], tmp_path, suffix="_x4").jobs
+        assert job == Job(source, tmp_path / "a_x4.png")
+
     def test_a_single_file_may_get_an_output_file_name(self, tmp_path: Path) -> None:
         source = picture(tmp_path / "a.jpg")
         (job,) = make_plan([str(source)], tmp_path / "better.png").jobs
