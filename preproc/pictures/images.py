@@ -302,7 +302,7 @@ def _require_size(file: IO[bytes], size: tuple[int, int]) -> None:
     """Check the size of an icon: Pillow resizes those of sizes that the format lacks.
 
     Raises:
-        ValueError: it was.
+        ValueError: it was resized.
     """
     with Image.open(file) as written:  # nothing is decoded
         if written.size != size:
