@@ -173,8 +173,9 @@ def test_missing_recipe_lists_those_there_are():
         load_recipe("nothing")
 
 
-def test_a_stage_in_single_brackets_is_a_sentence(tmp_path):
-    recipe = recipe_file(tmp_path, SMALL + '[stage]\nname = "only"\n')
+@pytest.mark.parametrize("stages", ['[stage]\nname = "only"', "stage = []", "stage = [1]"])
+def test_stages_that_are_no_tables_in_double_brackets_are_a_sentence(stages, tmp_path):
+    recipe = recipe_file(tmp_path, f"{stages}\n{SMALL}" if "= [" in stages else SMALL + stages)
     with pytest.raises(RecipeError, match=r"recipe\.toml.*\[\[stage\]\]"):
         load_recipe(recipe)
 

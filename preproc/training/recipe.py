@@ -243,7 +243,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{file.name} or an override is not valid TOML: {error}.") from error
     stages = table.pop("stage", [{}])
-    if not isinstance(stages, list):
+    if not isinstance(stages, list) or not stages or not all(isinstance(s, dict) for s in stages):
         raise RecipeError(f"{file.name}: every stage begins with [[stage]], in double brackets.")
     made = []
     for stage in stages:
