@@ -706,6 +706,18 @@ def test_a_run_ends_resumes_and_records(optimizer, data, tmp_path):
     assert any((before[k] != v).any() for k, v in load_file(weights).items())
 
 
+def test_a_stage_that_the_next_has_begun_from_is_not_trained_on(data, tmp_path):
+    stages = '[[stage]]\nname = "first"\n[[stage]]\nname = "second"\n'
+    recipe, out = recipe_file(tmp_path, SMALL + stages), tmp_path / "run"
+    options = {"data": data, "precision": "32", "devices": 1}
+    run(recipe, output=out, overrides=["schedule.length = 2"], **options)
+    before = (out / "first" / WEIGHTS).read_bytes()
+    run(recipe, output=out, resume=True, overrides=["schedule.length = 3"], **options)
+    steps = [json.loads((out / name / RECORD).read_text())["steps"] for name in ("first", "second")]
+    assert steps == [2, 3]
+    assert (out / "first" / WEIGHTS).read_bytes() == before
+
+
 def test_a_coarse_network_has_no_fine_half_to_train(data, tmp_path):
     [stage] = load_recipe(
         recipe_file(tmp_path, 'model = "cisrnet-light-coarse"\nscale = 2\n[loss]\npart = "fine"\n')

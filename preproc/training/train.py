@@ -91,8 +91,9 @@ def run(
         minutes: wall time after which the run stops cleanly; ``resume`` goes on from there.
         init_from: weights for the first stage (safetensors, checkpoint, or a shipped model's name)
             in place of the recipe's.
-        resume: whether to go on with what ``output`` holds; otherwise it must hold no run. Stages
-            that have ended are trained on if the recipe is longer now.
+        resume: whether to go on with what ``output`` holds; otherwise it must hold no run. A stage
+            that has ended is trained on if the recipe is longer now, unless the next has begun from
+            its weights.
         devices: how many, as Lightning takes it.
         nodes: machines.
         precision: as Lightning takes it; by default the mixed one that the device is fast in, or
@@ -115,9 +116,12 @@ def run(
     start = init_from
     for stage in stages:  # now, and not after the hours of the stages before
         Restoration(stage, make_network(stage))
-    for stage in stages:
+    begun = [(output / stage.name / CHECKPOINT).exists() for stage in stages]
+    for stage, next_has_begun in zip(stages, [*begun[1:], False], strict=True):
         folder = output / stage.name
-        finished = (folder / RECORD).exists() and _has_ended(_record(folder), stage)
+        finished = (folder / RECORD).exists() and _has_ended(
+            _record(folder), 0 if next_has_begun else stage.schedule.length
+        )
         if not resume and any(folder.glob("log-*")):
             raise RecipeError(
                 f"{folder} holds a run already; resume it, or choose another output folder."
@@ -360,10 +364,9 @@ def _record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _has_ended(record: Mapping[str, Any], stage: Stage) -> bool:
-    """Whether a run came to the end that its recipe has now, which may be later than it was."""
-    ended_at = record["stage"]["schedule"]["length"]
-    return bool(record["finished"] and ended_at >= stage.schedule.length)
+def _has_ended(record: Mapping[str, Any], length: float) -> bool:
+    """Whether a stage came to its end, and that is no earlier than the one that is wanted now."""
+    return bool(record["finished"] and record["stage"]["schedule"]["length"] >= length)
 
 
 def _tell_waiting(module: Restoration, stage: Stage) -> None:
