@@ -799,6 +799,14 @@ def test_a_run_asked_to_terminate_saves_its_steps_and_is_no_success(
     assert interrupted(hook, data, tmp_path, monkeypatch, caplog, **options)["global_step"] > 0
 
 
+def test_an_interrupt_at_the_end_leaves_the_checkpoint_of_the_trained_weights(
+    data, tmp_path, monkeypatch, caplog
+):
+    saved = interrupted("on_train_end", data, tmp_path, monkeypatch, caplog, devices=1)
+    trained, average = saved["current_model_state"], saved["state_dict"]
+    assert any((trained[name] != average[name]).any() for name in trained)
+
+
 def test_an_interrupt_before_a_run_goes_on_leaves_its_checkpoint(
     data, tmp_path, monkeypatch, caplog
 ):

@@ -119,8 +119,9 @@ class SaveAtEnd(pl.Callback):
         self._began = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save after a clean stop."""
+        """Save after a clean stop; an interrupt from here on finds the average in the network."""
         trainer.save_checkpoint(self._file)
+        self._began = False
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
