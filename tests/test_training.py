@@ -759,6 +759,14 @@ class Terminates(Interrupts):
         signal.raise_signal(signal.SIGTERM)
 
 
+class TerminatesAll(Terminates):
+    """Asks the loading workers, too, which torch notices first."""
+
+    def press(self, *_, **__):
+        super().press()
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated.")
+
+
 def interrupted(hook, data, tmp_path, monkeypatch, caplog, kind=Interrupts, **options):
     made = train._callbacks
     caplog.clear()
@@ -790,11 +798,12 @@ def test_an_interrupt_in_a_measurement_saves_the_trained_weights_as_trained(
         torch.testing.assert_close(saved["state_dict"][f"network.{name}"], value)
 
 
+@pytest.mark.parametrize("kind", [Terminates, TerminatesAll])
 @pytest.mark.parametrize("hook", ["on_train_batch_end", "on_validation_batch_start"])
 def test_a_run_asked_to_terminate_saves_its_steps_and_is_no_success(
-    hook, data, tmp_path, monkeypatch, caplog
+    hook, kind, data, tmp_path, monkeypatch, caplog
 ):
-    options = {"overrides": ["schedule.length = 100000"], "devices": 1, "kind": Terminates}
+    options = {"overrides": ["schedule.length = 100000"], "devices": 1, "kind": kind}
     options["overrides"].append("validation.quality = [10, 40]")
     assert interrupted(hook, data, tmp_path, monkeypatch, caplog, **options)["global_step"] > 0
 

@@ -127,12 +127,23 @@ class SaveAtEnd(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Save before Ctrl-C or SIGTERM goes on; after an error the last good checkpoint stays."""
-        if not self._began or not isinstance(exception, KeyboardInterrupt | SIGTERMException):
+        stopped = isinstance(exception, KeyboardInterrupt) or was_terminated(trainer, exception)
+        if not self._began or not stopped:
             return
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Average):
                 callback.put_back(trainer, pl_module)
         trainer.save_checkpoint(self._file)
+
+
+def was_terminated(trainer: pl.Trainer, exception: BaseException) -> bool:
+    """Whether an exception comes of a request to terminate.
+
+    Schedulers ask all processes of a job. Torch then raises an error as soon as a loading worker
+    has ended, before Lightning has come to the end of the step.
+    """
+    asked = bool(trainer.received_sigterm)
+    return isinstance(exception, SIGTERMException) or (asked and type(exception) is RuntimeError)
 
 
 class SamplePictures(pl.Callback):

@@ -24,7 +24,6 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -43,6 +42,7 @@ from preproc.training.callbacks import (
     SamplePictures,
     SaveAtEnd,
     StageBar,
+    was_terminated,
 )
 from preproc.training.curve import read_curve, write_curve
 from preproc.training.data import Patches, ValidationSet, make_loader
@@ -197,7 +197,7 @@ def _run_stage(
     module.to(trainer.strategy.root_device)
     patches = make_loader(Patches(stage, data, cache, start, trainer.global_rank), stage.data)
     held = DataLoader(ValidationSet(stage, data, cache), batch_size=1) if validated else None
-    with warnings.catch_warnings(), _interruptible():
+    with warnings.catch_warnings(), _interruptible(trainer):
         # Our stream is endless and seeded by its start, so a resume inside an epoch is sound; and
         # how many workers there are is the recipe's business.
         warnings.filterwarnings(
@@ -253,18 +253,19 @@ def _trainer(
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
     """End an interrupted run with a sentence, and with the exit code that shells have for it.
 
     Lightning ends with 1 after Ctrl-C, and with 0 when it is asked to terminate, because its
-    exception for that is a `SystemExit` without a code.
+    exception for that is a `SystemExit` without a code. Where the loading workers were asked, too,
+    torch's error that they are gone comes before it.
     """
     try:
         yield
-    except SystemExit as stop:
-        if isinstance(stop, SIGTERMException):
+    except (SystemExit, RuntimeError) as stop:
+        if was_terminated(trainer, stop):
             number = signal.SIGTERM
-        elif isinstance(stop.__context__, KeyboardInterrupt):
+        elif isinstance(stop, SystemExit) and isinstance(stop.__context__, KeyboardInterrupt):
             number = signal.SIGINT
         else:
             raise
