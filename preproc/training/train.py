@@ -105,7 +105,7 @@ def run(
         The weights of the last stage reached: averaged, float32, safetensors.
 
     Raises:
-        ModelError: the recipe names no model that there is, or options it does not take.
+        ModelError: the recipe names no model that there is, or values that its options do not take.
         RecipeError: the recipe, its data or its initial weights do not hold together, or Lightning
             knows no such devices or precision.
     """
@@ -139,7 +139,7 @@ def make_network(stage: Stage, init_from: str = "") -> nn.Module:
     """The network of a recipe, with its own initial weights or with those given.
 
     Raises:
-        ModelError: there is no such model, scale or option.
+        ModelError: there is no such model or scale, or an option does not take its value.
         RecipeError: the network has no such option, or the weights do not fit it.
         WeightsError: the weights cannot be read.
     """
