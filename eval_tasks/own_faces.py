@@ -157,10 +157,7 @@ def _show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None
     for name, faces in zip(height_names(), scores[0].height_faces, strict=True):
         table.add_column(f"{name} ({faces:,})", justify="right")
     for one in scores:
-        gains = [
-            f"{g.value:+.3f} ({g.low:+.3f} to {g.high:+.3f})" if g else ""
-            for g in _gains(scores, one)
-        ]
+        gains = [f"{gain:+.3f}" if gain else "" for gain in _gains(scores, one)]
         table.add_row(escape(one.name), _ap(one.ap(_EVERY)), *gains, *map(_ap, one.heights))
     console = table_console()
     console.print(escape(title), style="bold")

@@ -243,16 +243,13 @@ def _show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None
         "words right",
         "% of known",
         "% of read",
-        *(f"% of known over\n{base.name} (95 %)" for base in scores[:2]),
+        *(f"of known over\n{base.name} (95 %)" for base in scores[:2]),
         "arm\ns/picture",
         "reading\ns/picture",
     ):
         table.add_column(heading, justify="right")
     for one in scores:
-        gains = [
-            f"{100 * g.value:+.1f} ({100 * g.low:+.1f} to {100 * g.high:+.1f})" if g else ""
-            for g in _gains(scores, one)
-        ]
+        gains = [f"{gain:+.1%}" if gain else "" for gain in _gains(scores, one)]
         table.add_row(
             escape(one.name),
             f"{one.right.sum()}",

@@ -65,6 +65,7 @@ def test_a_gain_on_the_one_page_with_text_is_not_sure_however_large():
     found = gain(arm, base)
     assert (found.value, found.low, found.high) == (1, -np.inf, np.inf)
     assert not found.sure
+    assert f"{found:+.0%}" == "+100% (too few images)"
 
 
 def test_what_is_known_comes_from_text_files_or_from_the_originals(tmp_path, capsys):

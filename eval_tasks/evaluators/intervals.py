@@ -6,6 +6,7 @@ Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,11 @@ DRAWS = 1000
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % bootstrap interval."""
+    """A figure with its 95 % bootstrap interval.
+
+    Formatted, each of the three has the format given: ``f"{gain:+.2f}"`` is ``+0.30 (+0.10 to
+    +0.50)``, or ``+0.30 (too few images)`` where the interval is unbounded.
+    """
 
     value: float
     low: float
@@ -26,6 +31,11 @@ class Interval:
     def sure(self) -> bool:
         """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
+
+    def __format__(self, spec: str) -> str:
+        """See the class."""
+        value, low, high = (format(x, spec) for x in (self.value, self.low, self.high))
+        return f"{value} ({low} to {high})" if isfinite(self.low) else f"{value} (too few images)"
 
 
 def draw(images: int) -> NDArray[np.int64]:

@@ -115,9 +115,8 @@ def verdicts(scores: Sequence[Score]) -> list[str]:
         gap = _gap(scores, one)
         if gap:
             sentences.append(
-                f"{one.name} closes {gap.value:.0%} (95 %: {gap.low:.0%} to {gap.high:.0%}) of the "
-                f"gap from {REDUCED} to {ORIGINAL} on hard; CAJNN's paper {GAP_GOAL:.0%}, by "
-                "another detector."
+                f"{one.name} closes {gap:.0%} of the gap from {REDUCED} to {ORIGINAL} on hard, "
+                f"with its 95 % interval; CAJNN's paper {GAP_GOAL:.0%}, by another detector."
             )
     if any(" returned" in one.name for one in scores):
         sentences.append(
@@ -168,10 +167,7 @@ def _gain_table(scores: Sequence[Score]) -> Table:
         table.add_column(subset, justify="right")
     for one in scores:
         for base, gains in _gains(scores, one).items():
-            cells = (
-                f"{g.value:+.3f} ({g.low:+.3f} to {g.high:+.3f})" if g else "-"
-                for g in gains.values()
-            )
+            cells = (f"{gain:+.3f}" if gain else "-" for gain in gains.values())
             table.add_row(escape(one.name), base, *cells)
     return table
 
