@@ -393,7 +393,7 @@ def test_a_gain_in_the_one_image_with_faces_is_not_sure_however_large():
     assert not gap_closed(all_found, none, all_found).sure
 
 
-def test_the_bars_are_said_to_be_passed_or_missed():
+def test_gains_losses_and_what_may_be_chance_are_said():
     labelled = {str(n): truth([face()]) for n in range(40)}
 
     def run(name, hits):
