@@ -46,7 +46,7 @@ def load_state(
         WeightsError: none is shipped, or the file is missing, truncated, altered, not safetensors,
             for another network, or holds values that are not finite.
     """
-    return _state_for(_skeleton(descriptor), descriptor, weights, folder)
+    return _state_for(skeleton(descriptor), descriptor, weights, folder)
 
 
 def load_network(
@@ -69,7 +69,7 @@ def load_network(
         WeightsError: as for `load_state`.
         ModelError: the network has a buffer that no state dict holds.
     """
-    network = _skeleton(descriptor)
+    network = skeleton(descriptor)
     # assign: the tensors read become the parameters, so that nothing is copied or initialised.
     network.load_state_dict(_state_for(network, descriptor, weights, folder), assign=True)
     lost = [name for name, buffer in network.named_buffers() if buffer.is_meta]
@@ -117,8 +117,8 @@ def save_state(
         file.write(safetensors.torch.save(stored, dict(metadata or {})))
 
 
-def _skeleton(descriptor: ModelDescriptor) -> nn.Module:
-    """The network without values: built on the meta device, so that nothing is initialised."""
+def skeleton(descriptor: ModelDescriptor) -> nn.Module:
+    """The network on the meta device: shapes without values, so that nothing is initialised."""
     with torch.device("meta"), _Unfilled():
         return descriptor.build()
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL.ImageOps import exif_transpose
-
 from preproc.degrade import Pixels, mod_crop
 from preproc.errors import ImageError
 from preproc.manifest import sha256_of
+from preproc.pictures import images
 from preproc.pictures.opening import open_picture
 from preproc.pictures.pil_modes import to_rgb
 
@@ -31,7 +30,7 @@ def pixels(path: Path, *, upright: bool = True, multiple: int = 1) -> Pixels:
     except OSError as error:
         raise ImageError(f"Cannot read {path}: {error.strerror}.") from error
     try:
-        return mod_crop(to_rgb(exif_transpose(picture) if upright else picture), multiple)
+        return mod_crop(to_rgb(images.upright(picture) if upright else picture), multiple)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
 

@@ -18,10 +18,10 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
-from preproc.degrade import MCU, jpeg
+from preproc.degrade import MCU, Pixels, jpeg
 from preproc.training.degradation import Degradation
 from preproc.training.recipe import Data, Stage
-from preproc.training.sources import Folder, Pixels, make_sources
+from preproc.training.sources import Folder, make_sources
 
 
 def cut_patch(

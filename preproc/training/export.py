@@ -30,7 +30,7 @@ from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL, Protocol
 from preproc.networks import ModelDescriptor, find, list_models
 from preproc.training.curve import Point, read_curve, write_curve
 from preproc.training.train import RECORD, WEIGHTS
-from preproc.weights import save_state
+from preproc.weights import save_state, skeleton
 
 CHOOSING_SET = "Kodak24"
 MARGIN = 0.05  # dB that new weights must gain on the choosing set
@@ -187,7 +187,7 @@ def _require_shape(
     descriptor: ModelDescriptor, state: dict[str, Tensor], network: dict[str, Any]
 ) -> None:
     """Make sure that the name that weights are exported under builds the network they are of."""
-    own = descriptor.build().state_dict()
+    own = skeleton(descriptor).state_dict()
     if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in own.items()}:
         raise RecipeError(
             f"The run's network, with {network}, is no {descriptor}, and could not be loaded by "

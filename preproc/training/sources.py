@@ -13,10 +13,9 @@ from typing import Protocol
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 from PIL import Image
 
-from preproc.degrade import bicubic_down, mod_crop
+from preproc.degrade import Pixels, bicubic_down, mod_crop
 from preproc.errors import ImageError, RecipeError
 from preproc.files import replacing
 from preproc.pictures.images import upright
@@ -24,7 +23,6 @@ from preproc.pictures.pil_modes import to_rgb
 from preproc.training.recipe import Stage
 from preproc.training.text import text_picture
 
-Pixels = NDArray[np.uint8]
 Pair = tuple[Pixels, Pixels]
 
 # What Pillow raises on files that are no pictures, cut short, damaged or suspiciously large.

@@ -114,7 +114,7 @@ def run(
     hardware = {"devices": devices, "num_nodes": nodes, "precision": precision or _precision()}
     weights = output / stages[0].name / WEIGHTS
     start = init_from
-    for stage in stages:  # now, and not after the hours of the stages before
+    for stage in stages[1:]:  # now, and not after the hours of the stages before
         Restoration(stage, make_network(stage))
     begun = [(output / stage.name / CHECKPOINT).exists() for stage in stages]
     for stage, next_has_begun in zip(stages, [*begun[1:], False], strict=True):
