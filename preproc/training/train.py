@@ -50,6 +50,7 @@ from preproc.training.initial import cajnn_shape, load_into
 from preproc.training.module import Restoration
 from preproc.training.recipe import Stage, load_recipe
 from preproc.training.start_nearest import start_nearest
+from preproc.training.together import leave
 from preproc.weights import load_state, save_state
 
 CHECKPOINT = "last.ckpt"
@@ -114,7 +115,7 @@ def run(
     hardware = {"devices": devices, "num_nodes": nodes, "precision": precision or _precision()}
     weights = output / stages[0].name / WEIGHTS
     start = init_from
-    for stage in stages[1:]:  # now, and not after the hours of the stages before
+    for stage in stages:  # now, and not after the hours of the stages before
         Restoration(stage, make_network(stage))
     begun = [(output / stage.name / CHECKPOINT).exists() for stage in stages]
     for stage, next_has_begun in zip(stages, [*begun[1:], False], strict=True):
@@ -132,6 +133,7 @@ def run(
         ):
             break
         start = str(weights)
+    leave()
     return weights
 
 
