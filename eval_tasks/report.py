@@ -19,12 +19,13 @@ from pathlib import Path
 from eval_tasks.command import arguments
 from eval_tasks.command.console import facts
 from eval_tasks.command.exit_codes import exit_code
-from eval_tasks.command.progress import progress_bar
 from eval_tasks.evaluators.crops import SIDE, Gains, gains
-from eval_tasks.evaluators.paper_rows import paper_rows
-from eval_tasks.evaluators.restoration import HERE, Row, evaluate
-from eval_tasks.restoration import images_in, make_methods, pairs
+from eval_tasks.evaluators.paper_rows import printed_beside
+from eval_tasks.evaluators.restoration import HERE, Row
+from eval_tasks.pictures.restoration_sets import CHOOSING_SET, pairs, shipping_sets
+from eval_tasks.restoration import measure
 from eval_tasks.tables import crop_sheet
+from eval_tasks.treatments.restorers import make_methods
 from preproc import __version__
 from preproc.degrade import Pixels, bicubic_up
 from preproc.files import require_writable
@@ -33,8 +34,6 @@ from preproc.metrics import PROTOCOLS
 from preproc.networks import find, list_models
 from preproc.reports import versions, write_text
 
-_CHOOSING = "Kodak24"
-_SETS = {_CHOOSING: "sr_val", "Set5": "sr_test", "Set14": "sr_test", "BSD100": "sr_test"}
 _CROPPED_AT = (10, 40)
 _INTRODUCTION = """# Weights
 
@@ -103,25 +102,18 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     folder = options.output or shipped_folder()
     require_writable(folder)  # rather now than after the work
-    sets = {name: images_in(options.data / home / name) for name, home in _SETS.items()}
+    sets = shipping_sets(options.data)
     about = {"preproc": __version__, **versions("torch", "numpy", "pillow")}
     shipped = entries()
     lines = [_INTRODUCTION, *_files(shipped), ""]
-    with progress_bar() as progress:
-        task = progress.add_task("", total=None)
-
-        def tell(what: str) -> None:
-            progress.update(task, description=what)
-
-        for group in _groups(shipped):
-            lines += [f"## x{group.scale}, {group.protocol} protocol", ""]
-            for quality in group.qualities:
-                tell(f"x{group.scale}, JPEG {quality}: tables")
-                rows = _rows(group, quality, sets, options.measure, options.device)
-                lines += [*_table(rows, group, quality), ""]
-            tell(f"x{group.scale}: crops")
-            paths = sets[_CHOOSING][: options.limit]
-            lines += [*_crops(group, paths, folder, options.device), ""]
+    for group in _groups(shipped):
+        lines += [f"## x{group.scale}, {group.protocol} protocol", ""]
+        rows = _rows(group, sets, options.measure, options.device)
+        for quality in group.qualities:
+            its = [row for row in rows if row.quality == quality]
+            lines += [*_table(its, group, quality), ""]
+        paths = sets[CHOOSING_SET][: options.limit]
+        lines += [*_crops(group, paths, folder, options.device), ""]
     lines += ["## Training curves", ""]
     for entry in shipped:
         curve = folder / f"{Path(entry.file).stem}.curve.png"
@@ -159,42 +151,32 @@ def _files(shipped: Sequence[WeightsEntry]) -> list[str]:
 
 
 def _rows(
-    group: Group, quality: int, sets: dict[str, list[Path]], measure: bool, device: str | None
+    group: Group, sets: dict[str, list[Path]], measure_all: bool, device: str | None
 ) -> list[Row]:
     """The papers' rows, bicubic's, and the networks'."""
     scale, protocol = group.scale, PROTOCOLS[group.protocol]
-    models = [entry.model for entry in group.entries] if measure else []
+    models = [entry.model for entry in group.entries] if measure_all else []
     methods = make_methods(models, scale, device=device)
-    rows = [
-        row
-        for row in paper_rows()[group.protocol]
-        if (row.scale, row.quality) == (scale, quality) and row.dataset in sets and not row.note
-    ]
+    measured = measure(methods, sets, group.qualities, scale, protocol)
+    printed = [row for row in printed_beside(measured, protocol) if not row.note]
+    shipped = [] if measure_all else [row for e in group.entries for row in _shipped(e, sets)]
+    return [*printed, *measured, *shipped]
+
+
+def _shipped(entry: WeightsEntry, sets: dict[str, list[Path]]) -> Iterator[Row]:
+    """What the manifest says of weights."""
     for name, paths in sets.items():
-        rows += evaluate(
-            methods,
-            pairs(paths, scale, quality),
-            dataset=name,
-            quality=quality,
-            scale=scale,
-            protocol=protocol,
-        )
-        if not measure:
-            rows += [
-                Row(
-                    HERE,
-                    entry.model,
-                    name,
-                    scale,
-                    quality,
-                    len(paths),
-                    known["psnr"],
-                    known["ssim"],
-                )
-                for entry in group.entries
-                if (known := entry.results.get(name, {}).get(str(quality)))
-            ]
-    return rows
+        for quality, known in entry.results.get(name, {}).items():
+            yield Row(
+                HERE,
+                entry.model,
+                name,
+                entry.scale,
+                int(quality),
+                images=len(paths),
+                psnr=known["psnr"],
+                ssim=known["ssim"],
+            )
 
 
 def _table(rows: Sequence[Row], group: Group, quality: int) -> list[str]:
@@ -256,9 +238,9 @@ def _told(found: Gains, judge: str, quality: int, pictures: int) -> str:
     worst = found.crops[-1]
     return (
         f"At JPEG {quality}, {judge} is nearer to the original than bicubic in {found.better} of "
-        f"the {len(found.crops)} squares, {SIDE} px a side, of {pictures} pictures of {_CHOOSING}; "
-        f"the median gain is {found.median:+.2f} dB. The worst square is in picture "
-        f"{worst.picture} ({worst.gain:+.2f} dB, shown above)."
+        f"the {len(found.crops)} squares, {SIDE} px a side, of {pictures} pictures of "
+        f"{CHOOSING_SET}; the median gain is {found.median:+.2f} dB. The worst square is in "
+        f"picture {worst.picture} ({worst.gain:+.2f} dB, shown above)."
     )
 
 

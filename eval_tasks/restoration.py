@@ -12,30 +12,27 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 from rich.markup import escape
-from rich.table import Table
 
 from eval_tasks.command import arguments
 from eval_tasks.command.console import facts, table_console
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.command.progress import progress_bar
-from eval_tasks.evaluators.paper_rows import paper_rows
-from eval_tasks.evaluators.restoration import Method, Pair, Row, evaluate
-from eval_tasks.pictures.picture_files import pixels
+from eval_tasks.evaluators.paper_rows import printed_beside
+from eval_tasks.evaluators.restoration import Method, Row, evaluate
+from eval_tasks.pictures.restoration_sets import images_in, pairs
+from eval_tasks.tables.restoration_tables import show
 from eval_tasks.treatments.arms import device_name
+from eval_tasks.treatments.restorers import make_methods
 from preproc import __version__
-from preproc.degrade import Pixels, bicubic_down, bicubic_up, jpeg
-from preproc.enhancer import Enhancer
-from preproc.errors import ImageError, ModelError
+from preproc.errors import ModelError
 from preproc.execution.devices import choose_device
 from preproc.metrics import PROTOCOLS, Protocol
 from preproc.networks import find
-from preproc.plan import picture_extensions
 from preproc.reports import Value, require_report_files, versions, write_csv, write_json
 
 
@@ -125,43 +122,6 @@ def _run(options: argparse.Namespace) -> None:
         write_csv(options.csv, [{**row, **about} for row in rows])
 
 
-def make_methods(
-    models: Sequence[str],
-    scale: int,
-    *,
-    weights: str | Path | None = None,
-    device: str | None = None,
-    self_ensemble: bool = False,
-) -> list[Method]:
-    """Bicubic, and models by name, each followed by its self-ensemble where that is asked for.
-
-    Args:
-        models: registry names.
-        scale: HR px per LR px.
-        weights: safetensors for all of them, in place of the shipped ones.
-        device: where the models run; by default CUDA where it is there.
-        self_ensemble: whether to make the x8 self-ensembles, too.
-
-    Raises:
-        ModelError: no such model, scale or device.
-        WeightsError: weights are missing, damaged, or for another network.
-    """
-    methods = [Method("bicubic", lambda lr: bicubic_up(lr, scale))]
-    for model in models:
-        for ensemble in (False, True) if self_ensemble else (False,):
-            enhancer = Enhancer(
-                model, scale=scale, weights=weights, device=device, self_ensemble=ensemble
-            )
-            name = f"{model} self-ensemble" if ensemble else model
-            millions = enhancer.descriptor.parameters / 1e6
-            methods.append(Method(name, _restore(enhancer), millions))
-    return methods
-
-
-def _restore(enhancer: Enhancer) -> Callable[[Pixels], Pixels]:
-    return lambda lr: np.asarray(enhancer(lr))
-
-
 def measure(
     methods: Sequence[Method],
     sets: Mapping[str, Sequence[Path]],
@@ -201,91 +161,6 @@ def measure(
                     advance=lambda: progress.advance(task),
                 )
     return rows
-
-
-def printed_beside(measured: Sequence[Row], protocol: Protocol) -> list[Row]:
-    """The rows that the protocol's paper prints for the sets, qualities and scales measured."""
-    cases = {(row.dataset, row.quality, row.scale) for row in measured}
-    return [
-        row for row in paper_rows()[protocol.name] if (row.dataset, row.quality, row.scale) in cases
-    ]
-
-
-def images_in(folder: Path) -> list[Path]:
-    """The images right below a folder, by name.
-
-    Raises:
-        ImageError: there is no such folder, or no image in it.
-    """
-    if not folder.is_dir():
-        raise ImageError(f"There is no folder {folder}; --data names the folder above the sets.")
-    known = picture_extensions()
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in known and p.is_file())
-    if not paths:
-        raise ImageError(f"There are no images in {folder}.")
-    return paths
-
-
-def pairs(paths: Sequence[Path], scale: int, quality: int) -> Iterator[Pair]:
-    """Degraded image and reference of each file, uint8 RGB, by the file's path.
-
-    Raises:
-        ImageError: a file cannot be read, or is too small to be reduced.
-    """
-    for path in paths:
-        reference = pixels(path, multiple=scale)
-        yield Pair(str(path), jpeg(bicubic_down(reference, scale), quality), reference)
-
-
-def show(measured: Sequence[Row], printed: Sequence[Row], protocol: Protocol) -> None:
-    """Print one table a quality: what was measured here, then what the paper prints."""
-    console = table_console()
-    for quality in dict.fromkeys(row.quality for row in measured):
-        here, papers = ([r for r in rows if r.quality == quality] for rows in (measured, printed))
-        console.print(
-            f"Y PSNR (dB) / SSIM by the {protocol.name} protocol, input reduced x{here[0].scale} "
-            f"and saved as JPEG {quality}",
-            style="bold",
-        )
-        console.print(_table(here, papers, protocol))
-        doubts = {f"({r.dataset}) {r.method}: {r.note}" for r in papers if r.note and r.psnr}
-        for doubt in sorted(doubts):
-            console.print(f"not to be trusted {escape(doubt)}", style="dim")
-
-
-def _table(here: list[Row], papers: list[Row], protocol: Protocol) -> Table:
-    table = Table()
-    sizes = {row.dataset: row.images for row in here}
-    for heading in ("source", "method"):
-        table.add_column(heading)
-    table.add_column("M params", justify="right")
-    for dataset, images in sizes.items():
-        table.add_column(f"{dataset} (N={images})", justify="right")
-    table.add_column("s here", justify="right")
-    for rows, digits in ((here, (3, 4)), (papers, protocol.digits)):
-        for method in dict.fromkeys(row.method for row in rows):
-            its = {row.dataset: row for row in rows if row.method == method}
-            first = next(iter(its.values()))
-            table.add_row(
-                escape(first.source),
-                escape(method),
-                "" if first.parameters is None else f"{first.parameters:.4g}",
-                *(_cell(its.get(dataset), digits) for dataset in sizes),
-                f"{sum(r.seconds or 0 for r in its.values()):.2f}" if rows is here else "",
-                style="" if rows is here else "dim",
-            )
-        table.add_section()
-    return table
-
-
-def _cell(row: Row | None, digits: tuple[int, int]) -> str:
-    """``PSNR/SSIM``, in brackets if not to be trusted; the reason if one is missing."""
-    if row is None:
-        return ""
-    if row.psnr is None or row.ssim is None:
-        return escape(row.note) + ("" if row.ssim is None else f", SSIM {row.ssim:.{digits[1]}f}")
-    figures = f"{row.psnr:.{digits[0]}f}/{row.ssim:.{digits[1]}f}"
-    return f"({figures})" if row.note else figures
 
 
 if __name__ == "__main__":

@@ -522,12 +522,12 @@ class TestPassThrough:
             seen.append((stages, options))
             return Path("weights/x.safetensors")
 
-        self.fake(monkeypatch, "preproc.training.export", export=export)
+        self.fake(monkeypatch, "eval_tasks.export", export=export)
         options = "r/a r/b --data d --recipe light --licence CC0-1.0 --quality 10 --quality 30"
         assert call("export", *options.split()) == 0
         ((stages, given),) = seen
         assert stages == [Path("r/a"), Path("r/b")]
-        assert set(given) == keyword_only("preproc/training/export.py", "export")
+        assert set(given) == keyword_only("eval_tasks/export.py", "export")
         assert (given["data"], given["quality"], given["folder"]) == (Path("d"), [10, 30], None)
 
     def test_a_missing_library_is_named_with_its_extra(

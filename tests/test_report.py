@@ -8,6 +8,7 @@ from PIL import Image
 
 from eval_tasks import report
 from eval_tasks.evaluators.crops import SIDE, gains
+from eval_tasks.pictures import restoration_sets
 from preproc.manifest import entries
 
 data = pytest.importorskip("skimage.data", reason="the photograph comes with scikit-image")
@@ -37,7 +38,7 @@ def test_squares_without_error_are_left_out():
 
 @pytest.fixture
 def folder(tmp_path):
-    for name, home in report._SETS.items():
+    for name, home in restoration_sets._HOMES.items():
         (tmp_path / home / name).mkdir(parents=True)
         Image.fromarray(data.astronaut()[:192, 96:288]).save(tmp_path / home / name / "face.png")
     return tmp_path

@@ -14,6 +14,7 @@ from PIL import Image
 from eval_tasks import restoration
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.restoration import Method, Pair, evaluate
+from eval_tasks.treatments import restorers
 from preproc.errors import ImageError
 from preproc.metrics import CAJNN_PROTOCOL
 
@@ -111,7 +112,7 @@ def test_a_model_and_its_ensemble_stand_beside_bicubic_and_the_paper(data, capsy
             assert img.dtype == np.uint8
             return img.repeat(self.scale, 0).repeat(self.scale, 1)
 
-    monkeypatch.setattr(restoration, "Enhancer", Fake)
+    monkeypatch.setattr(restorers, "Enhancer", Fake)
     report, flat = data / "out" / "r.json", data / "out" / "r.csv"
     command = ["--data", data, "--set", "Set5", "mine", "--quality", 10, 40, "--model", "cajnn"]
     code, out, _ = run(

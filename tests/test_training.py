@@ -2,13 +2,10 @@ from __future__ import annotations
 
 import copy
 import csv
-import dataclasses
-import errno
 import json
 import logging
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,25 +16,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import photograph
 from PIL import Image
 
 pytest.importorskip("lightning", reason='training needs the extra "train"')
 
 import lightning.pytorch as pl
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.optim.swa_utils import AveragedModel
 
-from eval_tasks.evaluators.restoration import Row
 from preproc.degrade import bicubic_down, jpeg
-from preproc.errors import OutputError, PreprocError, RecipeError, WeightsError
-from preproc.manifest import MANIFEST, entries, entry_for, read_card
+from preproc.errors import PreprocError, RecipeError, WeightsError
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
-from preproc.training import export, train
+from preproc.training import train
 from preproc.training.averaging import warm_average
-from preproc.training.curve import Point, read_curve
+from preproc.training.curve import read_curve
 from preproc.training.data import Patches, ValidationSet, cut_patch
 from preproc.training.degradation import Degradation
 from preproc.training.grow_cajnn import grow_cajnn
@@ -105,7 +99,7 @@ def recipe_file(tmp_path, text=SMALL):
 # Recipes
 
 
-RECIPES = Path(export.__file__).parent / "recipes"
+RECIPES = Path(train.__file__).parent / "recipes"
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
@@ -963,172 +957,3 @@ def test_missing_validation_set_is_a_sentence(data, tmp_path):
             data=data,
             overrides=['validation.path = "absent"'],
         )
-
-
-# Export
-
-
-@pytest.fixture
-def finished(tmp_path):
-    """A finished run's stage folder, as far as export reads it."""
-    folder = tmp_path / "run" / "train"
-    folder.mkdir(parents=True)
-    save_file(find("cajnn-light", 4).build().state_dict(), folder / WEIGHTS)
-    (stage,) = load_recipe(recipe_file(tmp_path))
-    facts = {"steps": 4, "minutes": 1.0, "init_from": "", "device": "cpu", "threads": 1}
-    facts |= {"finished": True, "versions": {"torch": "2"}, "stage": dataclasses.asdict(stage)}
-    (folder / RECORD).write_text(json.dumps(facts))
-    return folder
-
-
-@pytest.fixture
-def shipping(tmp_path, finished, monkeypatch):
-    """Export the run into a folder of its own: ``ship(psnr, ...)`` measures that many dB."""
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    (folder / MANIFEST).write_text('{"format": 1, "entries": []}')
-
-    def ship(psnr, quality=(10, 20), note="", **options):
-        def measure(*_):
-            return [
-                Row("here", "cajnn-light", "Kodak24", 4, q, 24, psnr, 0.5, note=note)
-                for q in quality
-            ]
-
-        monkeypatch.setattr(export, "_measure", measure)
-        facts = {"data": tmp_path, "recipe": "r.toml", "licence": "MIT", "folder": folder}
-        return export.export([finished], quality=quality, **facts, **options)
-
-    return folder, ship
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def test_export_ships_weights_card_and_entry(shipping):
-    folder, ship = shipping
-    file = ship(25.0)
-    entry = entry_for("cajnn-light", 4, folder=folder)
-    assert file == folder / entry.file
-    assert entry.results["Kodak24"]["20"]["psnr"] == 25
-    load_state(find("cajnn-light", 4), folder=folder)
-    card = read_card(entry, folder=folder)
-    assert "25.00" in card
-    assert "in 1 minute on cpu (1 thread)" in card
-    assert contents(folder).keys() == {MANIFEST, entry.file, entry.card}, "no drafts are left"
-    with pytest.raises(WeightsError, match=r"gain \+0.010 dB on Kodak24"):
-        ship(25.01)
-    ship(25.01, force=True)
-    assert entry_for("cajnn-light", 4, folder=folder).results["Kodak24"]["10"]["psnr"] == 25.01
-
-
-def test_export_measures_bicubic_and_the_weights_on_every_set(shipping, finished, tmp_path, capsys):
-    folder, _ = shipping
-    facts = {"data": tmp_path / "sets", "recipe": "r.toml", "licence": "MIT", "folder": folder}
-    with pytest.raises(RecipeError, match=r"cannot be measured: There is no folder .*Kodak24"):
-        export.export([finished], quality=(10,), **facts)
-    assert not entries(folder=folder)
-    homes = {"Kodak24": "sr_val", "Set5": "sr_test", "Set14": "sr_test", "BSD100": "sr_test"}
-    for name, home in homes.items():
-        target = tmp_path / "sets" / home / name
-        target.mkdir(parents=True)
-        Image.fromarray(photograph(48, 52)).save(target / "a.png")
-    export.export([finished], quality=(10,), **facts)
-    (entry,) = entries(folder=folder)
-    assert entry.results.keys() == homes.keys()
-    assert all(5 < measured["10"]["psnr"] < 50 for measured in entry.results.values())
-    card, printed = read_card(entry, folder=folder), capsys.readouterr().out
-    for method in ("bicubic", "cajnn-light"):
-        assert f"| 10 | {method} |" in card
-        assert method in printed
-
-
-def test_export_refuses_sets_without_a_mean_psnr(shipping):
-    folder, ship = shipping
-    before = contents(folder)
-    with pytest.raises(RecipeError, match=r"no mean PSNR on Kodak24 at quality 10 \(PSNR infinite"):
-        ship(None, note="PSNR infinite in 1 of 24")
-    assert contents(folder) == before
-
-
-def test_export_begins_a_folder_of_ones_own(shipping):
-    folder, ship = shipping
-    shutil.rmtree(folder)
-    assert ship(25.0).is_file()
-    assert [str(e.model) for e in entries(folder=folder)] == ["cajnn-light"]
-
-
-def test_qualities_that_cannot_be_compared_are_refused_before_measuring(shipping, monkeypatch):
-    folder, ship = shipping
-    ship(25.0)
-    before = contents(folder)
-    with pytest.raises(RecipeError, match="at quality 10, 20, and not at 30"):
-        ship(26.0, quality=(30,))
-    assert contents(folder) == before
-    ship(26.0, quality=(20, 30))
-    ship(20.0, quality=(40,), force=True)
-
-
-@pytest.mark.parametrize("first", [True, False])
-@pytest.mark.parametrize("step", ["_card", "add_entry", "write_curve"])
-def test_a_failure_leaves_the_shipped_folder_as_it_was(
-    shipping, finished, monkeypatch, step, first
-):
-    folder, ship = shipping
-    if not first:
-        ship(25.0)
-    state = {k: v + 1 for k, v in load_file(finished / WEIGHTS).items()}
-    save_file(state, finished / WEIGHTS)
-
-    def full(*_, **__):
-        raise OutputError("The disk is full.")
-
-    before = contents(folder)
-    monkeypatch.setattr(export, "read_curve", lambda _: [Point(1.0, 4, {"psnr_q10": 20.0})])
-    monkeypatch.setattr(export, step, full)
-    with pytest.raises(OutputError, match="disk is full"):
-        ship(26.0)
-    assert contents(folder) == before
-
-
-def test_a_folder_that_cannot_take_weights_is_told_before_measuring(shipping, monkeypatch):
-    folder, ship = shipping
-
-    def full(**_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as context:
-        context.setattr(export.tempfile, "TemporaryDirectory", full)
-        with pytest.raises(OutputError, match=r"Cannot write to .*: No space left"):
-            ship(25.0)
-    ship(25.0)
-    (folder / MANIFEST).unlink()
-    with pytest.raises(WeightsError, match=r"manifest .* is missing"):
-        ship(25.0, force=True)
-
-
-def test_a_part_of_a_network_is_not_exported(shipping, finished):
-    _, ship = shipping
-    record = json.loads((finished / RECORD).read_text())
-    record["stage"]["model"] = "cisrnet-coarse"
-    (finished / RECORD).write_text(json.dumps(record))
-    with pytest.raises(RecipeError, match="takes its weights from cisrnet; export a run of that"):
-        ship(25.0)
-
-
-def test_weights_of_a_shape_that_no_name_stands_for_are_refused_before_measuring(
-    shipping, finished
-):
-    folder, ship = shipping
-    before = contents(folder)
-    save_file(CAJNN(4, 8, 4, 1).state_dict(), finished / WEIGHTS)
-    with pytest.raises(RecipeError, match=r"'blocks': 1}, is no cajnn-light x4.*register"):
-        ship(25.0)
-    assert contents(folder) == before
-
-
-def test_a_whole_run_in_place_of_its_stages_is_told_them(shipping, finished, tmp_path):
-    facts = {"data": tmp_path, "recipe": "r.toml", "licence": "MIT"}
-    with pytest.raises(RecipeError, match=r"is a run; give the folders of its stages.*run/train"):
-        export.export([finished.parent], **facts)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from eval_tasks.evaluators.restoration import Row
+from preproc.metrics import Protocol
+
+
+def printed_beside(measured: Sequence[Row], protocol: Protocol) -> list[Row]:
+    """The rows that the protocol's paper prints for the sets, qualities and scales measured."""
+    cases = {(row.dataset, row.quality, row.scale) for row in measured}
+    return [
+        row for row in paper_rows()[protocol.name] if (row.dataset, row.quality, row.scale) in cases
+    ]
 
 
 @cache

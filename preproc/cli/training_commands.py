@@ -131,7 +131,7 @@ def export(
         preproc export runs/light/train -o mine/ --data data/ --recipe cajnn-light --licence CC0
     """
     with needs_extra("train", "preproc export"):
-        weights = import_module("preproc.training.export").export(
+        weights = import_module("eval_tasks.export").export(
             stages,
             data=data,
             recipe=recipe,

@@ -14,8 +14,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from eval_tasks.evaluators.paper_rows import printed_beside
 from eval_tasks.evaluators.restoration import Row
-from eval_tasks.restoration import images_in, make_methods, measure, printed_beside, show
+from eval_tasks.pictures.restoration_sets import CHOOSING_SET, shipping_sets
+from eval_tasks.restoration import measure
+from eval_tasks.tables.restoration_tables import show
+from eval_tasks.tables.weights_card import card_text
+from eval_tasks.treatments.restorers import make_methods
 from preproc.errors import ImageError, OutputError, RecipeError, WeightsError
 from preproc.manifest import (
     MANIFEST,
@@ -28,14 +33,11 @@ from preproc.manifest import (
 )
 from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL, Protocol
 from preproc.networks import ModelDescriptor, find, list_models
-from preproc.training.curve import Point, read_curve, write_curve
+from preproc.training.curve import read_curve, write_curve
 from preproc.training.train import RECORD, WEIGHTS
 from preproc.weights import save_state, skeleton
 
-CHOOSING_SET = "Kodak24"
 MARGIN = 0.05  # dB that new weights must gain on the choosing set
-_SETS = {CHOOSING_SET: "sr_val", "Set5": "sr_test", "Set14": "sr_test", "BSD100": "sr_test"}
-"""The folder below the data folder that holds each set."""
 
 # CISRNet's paper measures at one quality, by a protocol of its own.
 _QUALITIES = {CAJNN_PROTOCOL: (10, 20, 40), CISRNET_PROTOCOL: (10,)}
@@ -124,7 +126,8 @@ def export(
             protocol=protocol.name,
         )
         card = scratch / entry.card
-        card.write_text(_card(entry, records, rows, notes, curve, picture), "utf-8")
+        text = card_text(entry, records, rows, notes, picture if curve else None)
+        card.write_text(text, "utf-8")
         # The weights last, for the manifest has to follow them at once.
         _ship([*([picture] if curve else []), card, draft], entry, folder)
     return folder / entry.file
@@ -213,8 +216,7 @@ def _measure(
     parts = [d.name for d in list_models() if (d.part_of, d.scale) == (descriptor.name, scale)]
     methods = make_methods([*parts, descriptor.name], scale, weights=weights)
     try:
-        sets = {name: images_in(data / home / name) for name, home in _SETS.items()}
-        rows = measure(methods, sets, quality, scale, protocol)
+        rows = measure(methods, shipping_sets(data), quality, scale, protocol)
     except ImageError as error:
         raise RecipeError(f"The weights cannot be measured: {error}") from error
     show(rows, printed_beside(rows, protocol), protocol)
@@ -288,89 +290,3 @@ def _data(records: list[dict[str, Any]]) -> tuple[DataSource, ...]:
 def _perceptual(loss: dict[str, Any]) -> str | None:
     used = loss["perceptual"] != "none" and loss["perceptual_weight"]
     return loss["perceptual"] if used else None
-
-
-def _card(
-    entry: WeightsEntry,
-    records: list[dict[str, Any]],
-    rows: Sequence[Row],
-    notes: str,
-    curve: list[Point],
-    picture: Path,
-) -> str:
-    versions = ", ".join(f"{k} {v}" for k, v in records[-1]["versions"].items())
-    lines = [
-        f"# {entry}",
-        "",
-        f"{entry.parameters:,} parameters, half precision, {entry.bytes / 1e6:.1f} MB. "
-        f"Licence of the weights: {entry.licence}.",
-        "",
-        *([notes.strip(), ""] if notes.strip() else []),
-        "## Results",
-        "",
-        f"Mean PSNR in dB / SSIM on Y by the {entry.protocol} protocol. QF is the JPEG quality; "
-        "the input is reduced by MATLAB's bicubic and saved as JPEG 4:2:0. Kodak24 is for choosing "
-        "between runs; the other sets were only measured.",
-        "",
-        *_table(rows),
-        "",
-        "## Training",
-        "",
-        f"Recipe `{entry.recipe}`, {entry.steps:,} steps in {_minutes(entry.train_time / 60)}; "
-        f"{versions}.",
-        "",
-        *(_stage_line(record) for record in records),
-        "",
-        "Data: " + "; ".join(f"{s.name} ({s.licence})" for s in entry.data) + ".",
-        "",
-        f"Perceptual loss: {entry.perceptual_loss or 'none'}.",
-        "",
-    ]
-    if curve:
-        lines += [f"![PSNR against minutes]({picture.name})", ""]
-    return "\n".join(lines)
-
-
-def _table(rows: Sequence[Row]) -> list[str]:
-    sizes = {row.dataset: row.images for row in rows}
-    qualities = sorted({row.quality for row in rows})
-    lines = [
-        "| QF | method | " + " | ".join(f"{s} (N={n})" for s, n in sizes.items()) + " |",
-        "|---|---|" + "---|" * len(sizes),
-    ]
-    for quality in qualities:
-        for method in dict.fromkeys(row.method for row in rows):
-            cells = {
-                row.dataset: f"{row.psnr:.2f} / {row.ssim:.4f}"
-                for row in rows
-                if row.quality == quality and row.method == method
-            }
-            lines.append(f"| {quality} | {method} | " + " | ".join(cells[s] for s in sizes) + " |")
-    return lines
-
-
-def _stage_line(record: dict[str, Any]) -> str:
-    stage = record["stage"]
-    origin = Path(record["init_from"])
-    # A run's weights are named by their stage, a shipped or foreign file by itself.
-    name = origin.parent.name if origin.name == WEIGHTS else origin.stem
-    started = f", starting from {name}" if record["init_from"] else ""
-    # Runs from before there was a choice used Adam.
-    optimizer = stage["optimizer"].get("kind", "adam").capitalize()
-    return (
-        f"- {stage['name']}: {record['steps']:,} steps of {stage['data']['batch']} patches of "
-        f"{stage['data']['patch']} LR px in {_minutes(record['minutes'])} on {record['device']} "
-        f"({_count(record['threads'], 'thread')}), {optimizer} from "
-        f"{stage['optimizer']['lr']:g}{started}."
-    )
-
-
-def _minutes(minutes: float) -> str:
-    """A time, to a tenth where it is short, so that the stages' add up to the run's."""
-    return _count(
-        f"{minutes:.0f}" if minutes >= 10 else f"{minutes:.1f}".removesuffix(".0"), "minute"
-    )
-
-
-def _count(number: object, noun: str) -> str:
-    return f"{number} {noun}" if str(number) == "1" else f"{number} {noun}s"

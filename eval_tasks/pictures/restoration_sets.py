@@ -1,0 +1,55 @@
+"""The sets that restoration is measured on: where they are, and their pictures degraded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from eval_tasks.evaluators.restoration import Pair
+from eval_tasks.pictures.picture_files import pixels
+from preproc.degrade import bicubic_down, jpeg
+from preproc.errors import ImageError
+from preproc.plan import picture_extensions
+
+CHOOSING_SET = "Kodak24"
+"""The set that chooses between weights; the others are only measured."""
+
+_HOMES = {CHOOSING_SET: "sr_val", "Set5": "sr_test", "Set14": "sr_test", "BSD100": "sr_test"}
+
+
+def shipping_sets(data: Path) -> dict[str, list[Path]]:
+    """The images of the sets that shipped weights are measured on, by the set's name.
+
+    Args:
+        data: holds ``sr_val/Kodak24`` and ``sr_test/Set5``, ``Set14`` and ``BSD100``.
+
+    Raises:
+        ImageError: a set is missing or empty.
+    """
+    return {name: images_in(data / home / name) for name, home in _HOMES.items()}
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The images right below a folder, by name.
+
+    Raises:
+        ImageError: there is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise ImageError(f"There is no folder {folder}; --data names the folder above the sets.")
+    known = picture_extensions()
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in known and p.is_file())
+    if not paths:
+        raise ImageError(f"There are no images in {folder}.")
+    return paths
+
+
+def pairs(paths: Sequence[Path], scale: int, quality: int) -> Iterator[Pair]:
+    """Degraded image and reference of each file, uint8 RGB, by the file's path.
+
+    Raises:
+        ImageError: a file cannot be read, or is too small to be reduced.
+    """
+    for path in paths:
+        reference = pixels(path, multiple=scale)
+        yield Pair(str(path), jpeg(bicubic_down(reference, scale), quality), reference)

@@ -1,0 +1,49 @@
+"""Methods of restoration: bicubic, and models by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from eval_tasks.evaluators.restoration import Method
+from preproc.degrade import Pixels, bicubic_up
+from preproc.enhancer import Enhancer
+
+
+def make_methods(
+    models: Sequence[str],
+    scale: int,
+    *,
+    weights: str | Path | None = None,
+    device: str | None = None,
+    self_ensemble: bool = False,
+) -> list[Method]:
+    """Bicubic, and models by name, each followed by its self-ensemble where that is asked for.
+
+    Args:
+        models: registry names.
+        scale: HR px per LR px.
+        weights: safetensors for all of them, in place of the shipped ones.
+        device: where the models run; by default CUDA where it is there.
+        self_ensemble: whether to make the x8 self-ensembles, too.
+
+    Raises:
+        ModelError: no such model, scale or device.
+        WeightsError: weights are missing, damaged, or for another network.
+    """
+    methods = [Method("bicubic", lambda lr: bicubic_up(lr, scale))]
+    for model in models:
+        for ensemble in (False, True) if self_ensemble else (False,):
+            enhancer = Enhancer(
+                model, scale=scale, weights=weights, device=device, self_ensemble=ensemble
+            )
+            name = f"{model} self-ensemble" if ensemble else model
+            millions = enhancer.descriptor.parameters / 1e6
+            methods.append(Method(name, _restore(enhancer), millions))
+    return methods
+
+
+def _restore(enhancer: Enhancer) -> Callable[[Pixels], Pixels]:
+    return lambda lr: np.asarray(enhancer(lr))
