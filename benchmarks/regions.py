@@ -12,7 +12,6 @@ in lines, 20 boxes of words anywhere, and the whole picture of 800x600 px.
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,10 @@ from PIL import Image
 
 from eval_tasks.command import arguments
 from eval_tasks.command.exit_codes import exit_code
+from eval_tasks.pictures.picture_files import pixels
+from eval_tasks.pictures.restoration_sets import images_in
 from preproc import Enhancer
+from preproc.degrade import jpeg
 from preproc.errors import ImageError
 
 Boxes = list[tuple[int, int, int, int]]
@@ -75,15 +77,8 @@ def saved(enhancer: Enhancer, data: Path) -> Iterator[str]:
 def error(enhancer: Enhancer, folder: Path, number: int) -> Iterator[str]:
     """A line for each picture and margin."""
     rng = np.random.default_rng(0)
-    pictures = sorted(folder.glob("*.png"))[:number]
-    if not pictures:
-        raise ImageError(f"There is no PNG picture in {folder}; --pictures names their folder.")
-    for path in pictures:
-        with Image.open(path) as image:
-            halved = image.convert("RGB").reduce(2)
-        buffer = io.BytesIO()
-        halved.save(buffer, "JPEG", quality=40)
-        img = np.array(Image.open(buffer))
+    for path in images_in(folder)[:number]:
+        img = jpeg(np.asarray(Image.fromarray(pixels(path)).reduce(2)), 40)
         height, width = img.shape[:2]
         boxes = []
         for w, h in zip(rng.integers(20, 70, 10), rng.integers(10, 24, 10), strict=True):

@@ -18,13 +18,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # works in a checkout that i
 
 import numpy as np
 import torch
-from PIL import Image
 
 from eval_tasks.command import arguments
 from eval_tasks.command.exit_codes import exit_code
+from eval_tasks.pictures.picture_files import pixels
+from eval_tasks.pictures.restoration_sets import images_in
 from preproc import Enhancer
-from preproc.degrade import bicubic_down, jpeg, mod_crop
-from preproc.errors import ImageError
+from preproc.degrade import bicubic_down, jpeg
 from preproc.metrics import CISRNET_PROTOCOL, psnr
 
 
@@ -43,10 +43,7 @@ def main() -> None:
         "--tile", type=int, nargs="+", default=[256, 192, 128, 96], help="sides in px"
     )
     args = parser.parse_args()
-    folder = args.data / "sr_val" / "Kodak24"
-    pictures = sorted(folder.glob("*.png"))[: args.number]
-    if not pictures:
-        raise ImageError(f"There is no PNG picture in {folder}; --data holds sr_val/Kodak24.")
+    pictures = images_in(args.data / "sr_val" / "Kodak24")[: args.number]
     torch.set_num_threads(1)
 
     def enhancer(*, layerwise: bool = False, tile: int = 0) -> Enhancer:
@@ -68,8 +65,7 @@ def main() -> None:
     off: dict[str, list[float]] = {way: [] for way in ways}
     worst, jump = dict.fromkeys(ways, 0), dict.fromkeys(ways, 0)
     for path in pictures:
-        with Image.open(path) as image:
-            hr = mod_crop(np.asarray(image.convert("RGB")), args.scale)
+        hr = pixels(path, multiple=args.scale)
         lr = jpeg(bicubic_down(hr, args.scale), args.quality)
         whole = np.zeros(0)
         for way, enhance in ways.items():

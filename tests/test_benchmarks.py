@@ -30,9 +30,9 @@ def run_script(monkeypatch, name, *argv):
         (["ladder", "--size", "foo"], "WIDTHxHEIGHT"),
         (["ladder", "--model", "cisrnet-light", "--device", "cpu"], "that of CAJNN"),
         (["memory", "--size", "foo"], "WIDTHxHEIGHT"),
-        (["regions", "error", "--pictures", "none"], "no PNG picture in none"),
+        (["regions", "error", "--pictures", "none"], "no folder none, which"),
         (["regions", "saved", "--data", "none"], "no ground truth none/wider_face_split"),
-        (["windows", "--data", "none"], "no PNG picture in none/sr_val/Kodak24"),
+        (["windows", "--data", "none"], "no folder none/sr_val/Kodak24"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(argv, words, tmp_path, monkeypatch, capsys):

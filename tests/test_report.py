@@ -9,6 +9,7 @@ from PIL import Image
 from eval_tasks import report
 from eval_tasks.evaluators.crops import SIDE, gains
 from eval_tasks.pictures import restoration_sets
+from preproc.errors import ImageError
 from preproc.manifest import entries
 
 data = pytest.importorskip("skimage.data", reason="the photograph comes with scikit-image")
@@ -33,7 +34,11 @@ def test_squares_are_ranked_by_what_they_gain():
 
 
 def test_squares_without_error_are_left_out():
-    assert gains([("a", grey(9), grey(9), grey(9))]).crops == ()
+    flat = ("a", grey(9), grey(9), grey(9))
+    (crop,) = gains([flat, ("b", grey(9), grey(8), grey(8))]).crops[:1]
+    assert crop.picture == "b"
+    with pytest.raises(ImageError, match="no square of 192 px in which bicubic errs"):
+        gains([flat])
 
 
 @pytest.fixture

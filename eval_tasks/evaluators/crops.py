@@ -8,6 +8,7 @@ from statistics import median
 
 import numpy as np
 
+from preproc.errors import ImageError
 from preproc.metrics import Pixels, y_channel
 
 SIDE = 192
@@ -66,6 +67,9 @@ def gains(pictures: Iterable[tuple[str, Pixels, Pixels, Pixels]]) -> Gains:
     Args:
         pictures: name, reference, bicubic and restoration, uint8 RGB of one shape (H, W, 3).
             Squares in which bicubic is exact, as in flat skies, say nothing and are left out.
+
+    Raises:
+        ImageError: no square is left.
     """
     crops = []
     for name, *versions in pictures:
@@ -79,4 +83,9 @@ def gains(pictures: Iterable[tuple[str, Pixels, Pixels, Pixels]]) -> Gains:
                 )
                 if before and after:
                     crops.append(Crop(name, left, top, 10 * float(np.log10(before / after))))
+    if not crops:
+        raise ImageError(
+            f"The pictures have no square of {SIDE} px in which bicubic errs; take photographs, "
+            "and none smaller than that."
+        )
     return Gains(tuple(sorted(crops, key=lambda crop: -crop.gain)))

@@ -36,7 +36,7 @@ def images_in(folder: Path) -> list[Path]:
         ImageError: there is no such folder, or no image in it.
     """
     if not folder.is_dir():
-        raise ImageError(f"There is no folder {folder}; --data names the folder above the sets.")
+        raise ImageError(f"There is no folder {folder}, which is to hold pictures.")
     known = picture_extensions()
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in known and p.is_file())
     if not paths:
