@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import math
+import pickle
 from functools import partial
 
 import numpy as np
@@ -9,6 +11,8 @@ import torch
 from live_memory import LiveMemory
 
 from preproc import Enhancer
+from preproc.errors import ModelError, OutputError
+from preproc.execution import maps
 from preproc.execution.layerwise import BAND, LENGTH, Layerwise, large_layerwise
 from preproc.execution.runtime import Runtime
 from preproc.networks import ModelDescriptor, Tiling, find, register
@@ -214,6 +218,56 @@ def test_the_host_holds_two_maps():
     one_map = 16 * height * width * 8 * 4
     assert 2 * one_map < layers.peak < 4 * one_map
     assert whole.peak > 5 * one_map
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_maps_in_files_give_the_same_answer_and_leave_nothing(make_small, rng, tmp_path, dtype):
+    img = rng.random((21, 34, 3), np.float32)
+    folder = tmp_path / "new" / "maps"
+    options = {"layerwise": True, "dtype": dtype}
+    in_files = pickle.loads(pickle.dumps(make_small(map_folder=folder, **options)))
+    np.testing.assert_array_equal(in_files(img), make_small(**options)(img))
+    assert not list(folder.iterdir())
+
+
+@torch.inference_mode()
+def test_the_host_s_memory_holds_no_map_of_those_in_files(tmp_path):
+    height, width = 120, 32
+    with LiveMemory() as memory:
+        layers = Layerwise(network(), band=8, length=24, room=maps.InFiles(tmp_path))
+        layers(torch.rand(1, 3, height, width))
+    assert memory.peak < 16 * height * width * 8 * 4, "one map"
+
+
+def test_a_full_disk_is_a_sentence(make_small, rng, tmp_path, monkeypatch):
+    enhance = make_small(layerwise=True, map_folder=tmp_path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(maps, "_fill", full)
+    with pytest.raises(OutputError, match=r"no room for .* GB .*No space left.*another folder"):
+        enhance(rng.random((5, 6, 3), np.float32))
+
+
+@pytest.mark.parametrize("call", ["posix_fallocate", "write"])
+def test_a_file_has_its_place_on_the_disk_before_it_is_used(tmp_path, monkeypatch, call):
+    if call == "write":
+        monkeypatch.delattr(maps.os, "posix_fallocate", raising=False)
+    with (tmp_path / "file").open("wb") as file:
+        maps._fill(file.fileno(), 2**20 + 5)
+    found = (tmp_path / "file").stat()
+    assert found.st_size == 2**20 + 5
+    assert 512 * found.st_blocks >= found.st_size
+
+
+@pytest.mark.parametrize(
+    "options", [{"model": "cajnn-light"}, {"model": "cisrnet-light", "layerwise": False}]
+)
+def test_a_folder_for_maps_that_there_are_not_is_refused(tmp_path, options):
+    with pytest.raises(ModelError, match="map_folder is for pictures that go layer by layer"):
+        Enhancer(device="cpu", map_folder=tmp_path / "maps", **options)
+    assert not (tmp_path / "maps").exists()
 
 
 @torch.inference_mode()

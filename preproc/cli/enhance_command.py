@@ -137,6 +137,15 @@ def enhance(
             rich_help_panel=_HOW,
         ),
     ] = None,
+    map_folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="For cisrnet on pictures that need more memory than there is: a folder on a disk "
+            "for its feature maps.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     compiled: Annotated[
         bool,
         typer.Option(
@@ -262,6 +271,7 @@ def enhance(
             overlap=overlap,
             strength=strength,
             self_ensemble=self_ensemble,
+            map_folder=map_folder,
             compiled=compiled,
         )
         write = partial(

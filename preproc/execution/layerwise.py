@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from preproc.execution.maps import Room, in_memory
 from preproc.execution.tiles import Apply
 from preproc.execution.tiling import Span
 from preproc.networks.steps import Keep, Local, Pooled, Step, Stepwise
@@ -41,19 +42,29 @@ class Layerwise(nn.Module):
         network: a module that is `Stepwise`.
         band: rows of a tile, in px of the map it becomes.
         length: columns of a tile, likewise.
+        room: makes the maps.
     """
 
-    def __init__(self, network: Stepwise, *, band: int = BAND, length: int = LENGTH) -> None:
+    def __init__(
+        self,
+        network: Stepwise,
+        *,
+        band: int = BAND,
+        length: int = LENGTH,
+        room: Room = in_memory,
+    ) -> None:
         super().__init__()
         self.network = network
         self.band, self.length = band, length
+        self.room = room
 
     def forward(self, x: Tensor) -> Tensor:
         """Enhance a batch, picture by picture."""
         steps = list(self.network.steps())
         px = len(x) * _swept(steps, x.shape[-2] * x.shape[-1])
         with scaled(1 / px):
-            return torch.cat([self._picture(steps, x[n : n + 1].cpu()) for n in range(len(x))])
+            pictures = [self._picture(steps, x[n : n + 1].cpu()) for n in range(len(x))]
+        return pictures[0] if len(x) == 1 else torch.cat(pictures)
 
     def _picture(self, steps: Sequence[Step], x: Tensor) -> Tensor:
         current = x.clone(memory_format=torch.channels_last)
@@ -66,7 +77,7 @@ class Layerwise(nn.Module):
         """The map after a step; may be the map before it, overwritten."""
         match step:
             case Keep():
-                stack.append(current.clone())
+                stack.append(self._copy(current))
                 return current
             case Local(apply, radius, scale, skip):
                 beside = stack.pop() if skip else None
@@ -112,11 +123,23 @@ class Layerwise(nn.Module):
                 tiles = [self._tile(b, columns) for b in (band, beside) if b is not None]
                 core = _core(apply(*tiles), rows, columns, scale)
                 if out is None:
-                    out = _room(x, core, scale)
+                    out = self._result_of(x, core, scale)
                 out[..., rows.place(scale), columns.place(scale)].copy_(core)
                 advance(core[0, 0].numel())
         assert out is not None
         return out
+
+    def _copy(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        return self.room((batch, channels, height, width), x.dtype).copy_(x)
+
+    def _result_of(self, x: Tensor, core: Tensor, scale: int) -> Tensor:
+        """Where a sweep over ``x`` writes: ``x`` itself if its results are of the same kind."""
+        channels = core.shape[1]
+        if scale == 1 and channels == x.shape[1] and core.dtype == x.dtype:
+            return x
+        height, width = x.shape[-2:]
+        return self.room((1, channels, scale * height, scale * width), core.dtype)
 
     def _spans(self, extent: int, size: int, radius: int) -> list[Span]:
         return Span(0, extent, 0, extent).split(size + 2 * radius, radius)
@@ -199,16 +222,3 @@ def _bands(x: Tensor, spans: list[Span]) -> Iterator[tuple[Span, Tensor]]:
 def _core(tile: Tensor, rows: Span, columns: Span, scale: int = 1) -> Tensor:
     """What is kept of a tile at ``scale`` px a px of its spans."""
     return tile[..., rows.core(scale), columns.core(scale)]
-
-
-def _room(x: Tensor, core: Tensor, scale: int) -> Tensor:
-    """Where a sweep over ``x`` writes: ``x`` itself if its results are of the same kind."""
-    if scale == 1 and core.shape[1] == x.shape[1] and core.dtype == x.dtype:
-        return x
-    height, width = x.shape[-2:]
-    return torch.empty(
-        (1, core.shape[1], scale * height, scale * width),
-        dtype=core.dtype,
-        memory_format=torch.channels_last,
-        device=x.device,
-    )

@@ -98,9 +98,12 @@ class Runtime:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         height, width = batch.shape[-2:]
+        way_out = "choose a smaller tile=, or device='cpu'"
+        if self._in_pieces:
+            way_out = "choose a map_folder= on a disk, or a tile= for an approximation"
         raise DeviceMemoryError(
             f"{self.name} ran out of memory on {self.device} with {len(batch)} picture(s) of "
-            f"{height}x{width} px at once; choose a smaller tile=, or device='cpu'."
+            f"{height}x{width} px at once; {way_out}."
         )
 
     def _finite(self, batch: Tensor, graphs: Graphs | None) -> Tensor:
