@@ -26,7 +26,8 @@ from eval_tasks.command.exit_codes import exit_code
 from preproc.metrics import CAJNN_PROTOCOL, psnr
 from preproc.training.data import ValidationSet
 from preproc.training.recipe import load_recipe
-from preproc.training.train import make_network, run
+from preproc.training.starting_network import make_network
+from preproc.training.train import run
 
 _RECIPES = Path(__file__).parent / "ablations"
 

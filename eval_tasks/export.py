@@ -34,7 +34,7 @@ from preproc.manifest import (
 from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL, Protocol
 from preproc.networks import ModelDescriptor, find, list_models
 from preproc.training.curve import read_curve, write_curve
-from preproc.training.train import RECORD, WEIGHTS
+from preproc.training.stage_folder import RECORD, WEIGHTS
 from preproc.weights import save_state, skeleton
 
 MARGIN = 0.05  # dB that new weights must gain on the choosing set

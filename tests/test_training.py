@@ -43,10 +43,12 @@ from preproc.training.optimizer import KernelMuon
 from preproc.training.recipe import Loss, Schedule, Stage, load_recipe
 from preproc.training.schedule import learning_rate
 from preproc.training.sources import Folder, PictureWarning, Text
+from preproc.training.stage_folder import CHECKPOINT, CURVE, RECORD, WEIGHTS
 from preproc.training.start_nearest import start_nearest
+from preproc.training.starting_network import make_network
 from preproc.training.text import text_picture
 from preproc.training.together import ASKED_EVERY, agree
-from preproc.training.train import CHECKPOINT, CURVE, RECORD, WEIGHTS, make_network, run
+from preproc.training.train import run
 from preproc.weights import load_state
 
 SMALL = """
@@ -623,7 +625,7 @@ def train_with_two_processes(recipe, data, out):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
 

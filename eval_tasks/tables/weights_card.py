@@ -8,7 +8,7 @@ from typing import Any
 
 from eval_tasks.evaluators.restoration import Row
 from preproc.manifest import WeightsEntry
-from preproc.training.train import WEIGHTS
+from preproc.training.stage_folder import WEIGHTS
 
 
 def card_text(

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import platform
 import signal
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from importlib.metadata import version
-from inspect import signature
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
-import PIL
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from preproc.errors import RecipeError, WeightsError
+from preproc.errors import RecipeError
 from preproc.execution.devices import choose_device, choose_dtype
-from preproc.networks import find
-from preproc.networks.cajnn import CAJNN
-from preproc.networks.cisrnet import CISRNet
-from preproc.reports import write_json
 from preproc.training.averaging import Average
 from preproc.training.callbacks import (
     Deadline,
@@ -46,18 +32,21 @@ from preproc.training.callbacks import (
 )
 from preproc.training.curve import read_curve, write_curve
 from preproc.training.data import Patches, ValidationSet, make_loader
-from preproc.training.initial import cajnn_shape, load_into
 from preproc.training.module import Restoration
 from preproc.training.recipe import Stage, load_recipe
-from preproc.training.start_nearest import start_nearest
+from preproc.training.stage_folder import (
+    CHECKPOINT,
+    CURVE,
+    RECORD,
+    WEIGHTS,
+    has_ended,
+    read_record,
+    steps_in,
+    write_record,
+)
+from preproc.training.starting_network import make_network
 from preproc.training.together import leave
-from preproc.weights import load_state, save_state
-
-CHECKPOINT = "last.ckpt"
-WEIGHTS = "ema.safetensors"
-RECORD = "run.json"
-CURVE = "curve.png"
-NEAREST = "nearest"
+from preproc.weights import save_state
 
 _MAX_WAITING = 0.1  # share of the time that loading may hold training up unremarked
 
@@ -120,9 +109,7 @@ def run(
     begun = [(output / stage.name / CHECKPOINT).exists() for stage in stages]
     for stage, next_has_begun in zip(stages, [*begun[1:], False], strict=True):
         folder = output / stage.name
-        finished = (folder / RECORD).exists() and _has_ended(
-            _record(folder), 0 if next_has_begun else stage.schedule.length
-        )
+        finished = has_ended(folder, 0 if next_has_begun else stage.schedule.length)
         if not resume and any(folder.glob("log-*")):
             raise RecipeError(
                 f"{folder} holds a run already; resume it, or choose another output folder."
@@ -135,37 +122,6 @@ def run(
         start = str(weights)
     leave()
     return weights
-
-
-def make_network(stage: Stage, init_from: str = "") -> nn.Module:
-    """The network of a recipe, with its own initial weights or with those given.
-
-    Raises:
-        ModelError: there is no such model or scale, or an option does not take its value.
-        RecipeError: the network has no such option, or the weights do not fit it.
-        WeightsError: the weights cannot be read.
-    """
-    descriptor = find(stage.model, stage.scale)
-    torch.manual_seed(stage.seed)
-    network = descriptor.build()
-    if stage.network:
-        known = signature(type(network)).parameters.keys() - {"scale"}  # the stage's own
-        unknown = sorted(stage.network.keys() - known)
-        if unknown:
-            raise RecipeError(
-                f"{stage.name}: network: there is no key {unknown[0]!r}; known are "
-                f"{', '.join(sorted(known))}."
-            )
-        base = cajnn_shape(network.state_dict()) if isinstance(network, CAJNN) else {}
-        network = type(network)(**{"scale": stage.scale, **base, **stage.network})
-    if init_from == NEAREST:
-        if not isinstance(network, CISRNet):
-            raise RecipeError(f'init_from = "{NEAREST}" is for CISRNet, not for {stage.model}.')
-        start_nearest(network)
-    elif init_from:
-        state = _initial_state(init_from, stage.scale)
-        load_into(network, state, stage.network)
-    return network.to(memory_format=torch.channels_last)
 
 
 def _run_stage(
@@ -181,11 +137,11 @@ def _run_stage(
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT
     if checkpoint.exists() and (folder / RECORD).exists():
-        init_from = _record(folder)["init_from"]
+        init_from = read_record(folder)["init_from"]
     module = Restoration(
         stage, make_network(stage, "" if checkpoint.exists() else init_from), compiled=compiled
     )
-    start = _steps_in(checkpoint, stage) if checkpoint.exists() else 0
+    start = steps_in(checkpoint, stage) if checkpoint.exists() else 0
     pl.seed_everything(stage.seed + start, verbose=False)
     validated = bool(stage.validation.path)
     if validated and not (data / stage.validation.path).is_dir():
@@ -217,7 +173,8 @@ def _run_stage(
     if trainer.is_global_zero:
         _tell_waiting(module, stage)
         save_state(folder / WEIGHTS, module.network.state_dict(), dtype=torch.float32)
-        _write_record(folder / RECORD, stage, module, done, init_from)
+        write_record(folder, stage, module, finished=done, init_from=init_from)
+        _log.info("%s: %d steps, %.1f minutes", stage.name, module.global_step, module.clock)
         if validated:
             write_curve(read_curve([folder]), folder / CURVE, f"{stage.model}, {stage.name}")
     # The first process decides, and not before it has written what the next stage starts from.
@@ -303,75 +260,6 @@ def _precision() -> str:
     return _PRECISIONS[choose_dtype(choose_device(), safe=(torch.bfloat16, torch.float16))]
 
 
-def _initial_state(source: str, scale: int) -> dict[str, Tensor]:
-    path = Path(source)
-    try:
-        if path.suffix == ".ckpt":
-            # Our own checkpoint; weights_only keeps a foreign one from running code.
-            saved = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-            prefix = "network."
-            return {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
-        if path.suffix == ".safetensors":
-            return {k: v.float() for k, v in load_file(path).items()}
-    except (
-        *(OSError, EOFError, KeyError, TypeError, UnpicklingError, RuntimeError),
-        SafetensorError,
-    ) as error:
-        raise WeightsError(
-            f"The initial weights {path} cannot be read ({error}); give a safetensors file, a "
-            "checkpoint of `preproc train`, or the name of a shipped model."
-        ) from error
-    return load_state(find(source, scale))
-
-
-def _steps_in(checkpoint: Path, stage: Stage) -> int:
-    """Steps done so far.
-
-    Raises:
-        RecipeError: the checkpoint is damaged, or of a run by another recipe.
-    """
-    try:
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        steps, before = int(saved["global_step"]), saved["stage"]
-    except (OSError, EOFError, KeyError, TypeError, UnpicklingError, RuntimeError) as error:
-        raise RecipeError(
-            f"{checkpoint} is damaged ({error}); delete its folder to begin the stage anew."
-        ) from error
-    changed = sorted(_differences(_lasting(before), _lasting(stage.as_table())))
-    if changed:
-        raise RecipeError(
-            f"{checkpoint.parent} was begun with another {', '.join(changed)}; a run goes on as it "
-            "began. Give the same recipe, or another output folder and --init-from."
-        )
-    return steps
-
-
-def _lasting(stage: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that all runs of a stage share, since its record names them once; as in JSON."""
-    table = json.loads(json.dumps(stage))
-    del table["validation"], table["data"]["workers"], table["schedule"]["length"]
-    return dict(table)
-
-
-def _differences(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    for key in one.keys() | other.keys():
-        a, b = one.get(key), other.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            yield from _differences(a, b, f"{path}{key}.")
-        elif a != b:
-            yield f"{path}{key}"
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((folder / RECORD).read_text("utf-8"))
-    return record
-
-
-def _has_ended(record: Mapping[str, Any], length: float) -> bool:
-    """Whether a stage came to its end, and that is no earlier than the one that is wanted now."""
-    return bool(record["finished"] and record["stage"]["schedule"]["length"] >= length)
-
-
 def _tell_waiting(module: Restoration, stage: Stage) -> None:
     """Say so when loading did not keep up."""
     share = module.waited / max(module.clock + module.waited, 1e-9)
@@ -381,28 +269,3 @@ def _tell_waiting(module: Restoration, stage: Stage) -> None:
             100 * share,
             stage.data.workers,
         )
-
-
-def _write_record(
-    file: Path, stage: Stage, module: Restoration, finished: bool, init_from: str
-) -> None:
-    """Everything needed to tell, and to repeat, what made the weights beside it."""
-    record = {
-        "finished": finished,
-        "steps": module.global_step,
-        "minutes": round(module.clock, 2),
-        "minutes_waited_for_data": round(module.waited, 2),
-        "init_from": init_from,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "lightning": version("lightning"),
-            "numpy": np.__version__,
-            "pillow": PIL.__version__,
-        },
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "threads": torch.get_num_threads(),
-        "stage": stage.as_table(),
-    }
-    write_json(file, record)
-    _log.info("%s: %d steps, %.1f minutes", stage.name, module.global_step, module.clock)

@@ -1,0 +1,101 @@
+"""What a stage of training leaves in its folder, and whether a run may go on from there."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import PIL
+import torch
+
+from preproc.errors import RecipeError
+from preproc.reports import write_json
+from preproc.training.module import Restoration
+from preproc.training.recipe import Stage
+
+CHECKPOINT = "last.ckpt"
+WEIGHTS = "ema.safetensors"
+RECORD = "run.json"
+CURVE = "curve.png"
+
+
+def write_record(
+    folder: Path, stage: Stage, module: Restoration, *, finished: bool, init_from: str
+) -> None:
+    """Write everything needed to tell, and to repeat, what made the weights beside it."""
+    record = {
+        "finished": finished,
+        "steps": module.global_step,
+        "minutes": round(module.clock, 2),
+        "minutes_waited_for_data": round(module.waited, 2),
+        "init_from": init_from,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "lightning": version("lightning"),
+            "numpy": np.__version__,
+            "pillow": PIL.__version__,
+        },
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "threads": torch.get_num_threads(),
+        "stage": stage.as_table(),
+    }
+    write_json(folder / RECORD, record)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What `write_record` wrote."""
+    record: dict[str, Any] = json.loads((folder / RECORD).read_text("utf-8"))
+    return record
+
+
+def has_ended(folder: Path, length: float) -> bool:
+    """Whether a stage came to its end, and that is no earlier than the one that is wanted now."""
+    if not (folder / RECORD).exists():
+        return False
+    record = read_record(folder)
+    return bool(record["finished"] and record["stage"]["schedule"]["length"] >= length)
+
+
+def steps_in(checkpoint: Path, stage: Stage) -> int:
+    """The steps that a checkpoint of the stage has behind it.
+
+    Raises:
+        RecipeError: the checkpoint is damaged, or of a run by another recipe.
+    """
+    try:
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        steps, before = int(saved["global_step"]), saved["stage"]
+    except (OSError, EOFError, KeyError, TypeError, UnpicklingError, RuntimeError) as error:
+        raise RecipeError(
+            f"{checkpoint} is damaged ({error}); delete its folder to begin the stage anew."
+        ) from error
+    changed = sorted(_differences(_lasting(before), _lasting(stage.as_table())))
+    if changed:
+        raise RecipeError(
+            f"{checkpoint.parent} was begun with another {', '.join(changed)}; a run goes on as it "
+            "began. Give the same recipe, or another output folder and --init-from."
+        )
+    return steps
+
+
+def _lasting(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that all runs of a stage share, since its record names them once; as in JSON."""
+    table = json.loads(json.dumps(stage))
+    del table["validation"], table["data"]["workers"], table["schedule"]["length"]
+    return dict(table)
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for key in one.keys() | other.keys():
+        a, b = one.get(key), other.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            yield from _differences(a, b, f"{path}{key}.")
+        elif a != b:
+            yield f"{path}{key}"

@@ -1,0 +1,75 @@
+"""The network that a stage of training starts with."""
+
+from __future__ import annotations
+
+from inspect import signature
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from preproc.errors import RecipeError, WeightsError
+from preproc.networks import find
+from preproc.networks.cajnn import CAJNN
+from preproc.networks.cisrnet import CISRNet
+from preproc.training.initial import cajnn_shape, load_into
+from preproc.training.recipe import Stage
+from preproc.training.start_nearest import start_nearest
+from preproc.weights import load_state
+
+NEAREST = "nearest"
+
+
+def make_network(stage: Stage, init_from: str = "") -> nn.Module:
+    """The network of a recipe, with its own initial weights or with those given.
+
+    Raises:
+        ModelError: there is no such model or scale, or an option does not take its value.
+        RecipeError: the network has no such option, or the weights do not fit it.
+        WeightsError: the weights cannot be read.
+    """
+    descriptor = find(stage.model, stage.scale)
+    torch.manual_seed(stage.seed)
+    network = descriptor.build()
+    if stage.network:
+        known = signature(type(network)).parameters.keys() - {"scale"}  # the stage's own
+        unknown = sorted(stage.network.keys() - known)
+        if unknown:
+            raise RecipeError(
+                f"{stage.name}: network: there is no key {unknown[0]!r}; known are "
+                f"{', '.join(sorted(known))}."
+            )
+        base = cajnn_shape(network.state_dict()) if isinstance(network, CAJNN) else {}
+        network = type(network)(**{"scale": stage.scale, **base, **stage.network})
+    if init_from == NEAREST:
+        if not isinstance(network, CISRNet):
+            raise RecipeError(f'init_from = "{NEAREST}" is for CISRNet, not for {stage.model}.')
+        start_nearest(network)
+    elif init_from:
+        state = _initial_state(init_from, stage.scale)
+        load_into(network, state, stage.network)
+    return network.to(memory_format=torch.channels_last)
+
+
+def _initial_state(source: str, scale: int) -> dict[str, Tensor]:
+    path = Path(source)
+    try:
+        if path.suffix == ".ckpt":
+            # Our own checkpoint; weights_only keeps a foreign one from running code.
+            saved = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+            prefix = "network."
+            return {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
+        if path.suffix == ".safetensors":
+            return {k: v.float() for k, v in load_file(path).items()}
+    except (
+        *(OSError, EOFError, KeyError, TypeError, UnpicklingError, RuntimeError),
+        SafetensorError,
+    ) as error:
+        raise WeightsError(
+            f"The initial weights {path} cannot be read ({error}); give a safetensors file, a "
+            "checkpoint of `preproc train`, or the name of a shipped model."
+        ) from error
+    return load_state(find(source, scale))
