@@ -139,7 +139,7 @@ def _gain_sentence(name: str, base: str, gains: Mapping[str, Interval | None]) -
 
 def _ap_table(scores: Sequence[Score]) -> Table:
     """Table III: easy, medium, hard, what was measured here and then what the paper prints."""
-    table = _table("source", "arm")
+    table = Table("source", "arm")
     for subset in SUBSETS:
         table.add_column(f"{subset} ({scores[0].curves[subset].faces:,} faces)", justify="right")
     for heading in ("gap closed, hard", "s/image: arm", "detector"):
@@ -162,7 +162,7 @@ def _ap_table(scores: Sequence[Score]) -> Table:
 
 
 def _gain_table(scores: Sequence[Score]) -> Table:
-    table = _table("arm", "over")
+    table = Table("arm", "over")
     for subset in SUBSETS:
         table.add_column(subset, justify="right")
     for one in scores:
@@ -173,7 +173,7 @@ def _gain_table(scores: Sequence[Score]) -> Table:
 
 
 def _height_table(scores: Sequence[Score]) -> Table:
-    table = _table("arm")
+    table = Table("arm")
     for name, faces in zip(height_names(), scores[0].height_faces, strict=True):
         table.add_column(f"{name} ({faces:,})", justify="right")
     for one in scores:
@@ -182,19 +182,12 @@ def _height_table(scores: Sequence[Score]) -> Table:
 
 
 def _coco_table(scores: Sequence[Score]) -> Table:
-    table = _table("arm")
+    table = Table("arm")
     for heading in ("AP", "AP50", "AP75"):
         table.add_column(heading, justify="right")
     for one in scores:
         if one.coco:
             table.add_row(escape(one.name), *map(_ap, (one.coco.ap, one.coco.ap50, one.coco.ap75)))
-    return table
-
-
-def _table(*headings: str) -> Table:
-    table = Table()
-    for heading in headings:
-        table.add_column(heading)
     return table
 
 

@@ -25,9 +25,8 @@ def results(rows: Sequence[Row]) -> Table:
     others = _distinct((row.subset, row.rule) for row in rows)
     others.remove(_MAIN)
     cells = {(row.degradation, row.arm, row.subset, row.rule): row for row in rows}
-    table = Table(title=f"Words read right, {main[0].recogniser}" if main else None)
-    for heading in ("degradation", "arm"):
-        table.add_column(heading)
+    title = f"Words read right, {main[0].recogniser}" if main else None
+    table = Table("degradation", "arm", title=title)
     for columns in (_MAIN, *others):
         n = next(row.n for row in rows if (row.subset, row.rule) == columns)
         table.add_column(f"{columns[0]}\n{columns[1]}\nN={n}", justify="right")
@@ -73,9 +72,10 @@ def heights(rows: Sequence[HeightRow]) -> Table:
 
 def papers(rows: Sequence[PaperRow]) -> Table:
     """What the paper prints, with another recogniser and words that were not degraded."""
-    table = Table(title=f"{rows[0].source} ({rows[0].subset} N={rows[0].n}, not degraded)")
-    for heading in ("method", "correct", "%", "s"):
-        table.add_column(heading, justify="left" if heading == "method" else "right")
+    title = f"{rows[0].source} ({rows[0].subset} N={rows[0].n}, not degraded)"
+    table = Table("method", title=title)
+    for heading in ("correct", "%", "s"):
+        table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(row.method, f"{row.correct}", f"{row.accuracy:.2f}", f"{row.seconds:.2f}")
     return table
