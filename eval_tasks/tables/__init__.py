@@ -1,1 +1,1 @@
-"""How results are shown: tables on the console, and sheets of pictures."""
+"""How results are shown: tables on the console, curves, and sheets of pictures."""
