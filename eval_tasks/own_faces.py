@@ -90,9 +90,10 @@ def _run(options: argparse.Namespace) -> None:
     require_writable(options.output)  # rather now than after the work
     plain, *others = arms.arms_from(options, taken=(_TRUTH,))
     degradation = Degradation(options.reduce, options.jpeg)
+    shared = (options.output, options.min_face_size, options.device)
     whole = arms.Arm(_TRUTH, 1, plain.apply)
-    original = make_run(whole, Degradation(), options, upright=True)
-    runs = {arm.name: make_run(arm, degradation, options, upright=True) for arm in (plain, *others)}
+    original = make_run(whole, Degradation(), *shared, upright=True)
+    runs = {arm.name: make_run(arm, degradation, *shared, upright=True) for arm in (plain, *others)}
     search({_TRUTH: original, **runs}, images, options.device)
     truth = _truth(read_detections(original.folder, images), options.sure)
     faces = sum(int(labelled.counts[_EVERY].sum()) for labelled in truth.values())

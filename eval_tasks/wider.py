@@ -244,11 +244,12 @@ def _runs(options: argparse.Namespace) -> dict[str, Run]:
     """What is compared, by the name it has in tables."""
     plain, *others = arms.arms_from(options, taken=(ORIGINAL, REDUCED))
     degradation = Degradation(REDUCTION, options.jpeg)
+    shared = (options.output, options.min_face_size, options.device)
     original = arms.Arm(ORIGINAL, 1, plain.apply)
     return {
-        ORIGINAL: make_run(original, Degradation(), options),
-        REDUCED: make_run(plain, degradation, options),
-        **{arm.name: make_run(arm, degradation, options) for arm in others},
+        ORIGINAL: make_run(original, Degradation(), *shared),
+        REDUCED: make_run(plain, degradation, *shared),
+        **{arm.name: make_run(arm, degradation, *shared) for arm in others},
     }
 
 

@@ -7,7 +7,6 @@ other settings get another folder.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
@@ -163,15 +162,22 @@ class Run:
 
 
 def make_run(
-    arm: Arm, degradation: Degradation, options: argparse.Namespace, *, upright: bool = False
+    arm: Arm,
+    degradation: Degradation,
+    output: Path,
+    smallest: float,
+    device: str | None,
+    *,
+    upright: bool = False,
 ) -> Run:
-    """A run with a script's options.
+    """A run with a folder of its own.
 
     Args:
         arm: how pictures are treated.
         degradation: what is done to them before.
-        options: ``output``, the folder of all results; ``min_face_size`` in px of the original; and
-            ``device``, None for CUDA where it is there.
+        output: the folder of all results.
+        smallest: side of the smallest face looked for, in px of the original.
+        device: of the detector; by default CUDA where it is there.
         upright: as for `Run`.
     """
     settings = Settings(
@@ -179,10 +185,10 @@ def make_run(
         weights=arm.weights,
         reduction=degradation.reduction,
         quality=degradation.quality,
-        smallest=options.min_face_size,
-        device=device_name(choose_device(options.device)),
+        smallest=smallest,
+        device=device_name(choose_device(device)),
     )
-    return Run(arm, settings, options.output / "detections" / settings.folder, upright)
+    return Run(arm, settings, output / "detections" / settings.folder, upright)
 
 
 def search(runs: Mapping[str, Run], images: Mapping[str, Path], device: str | None) -> None:
