@@ -134,16 +134,13 @@ def _run(options: argparse.Namespace) -> None:
         ways.insert(0, clean)  # always read, since it says what there is to win back
     with Readings(options.out / "readings.jsonl") as readings:
         _read_all(words, ways, recogniser, readings)
-        read = {
-            way: {w.file: readings[_key(recogniser, str(way[0]), way[1], w)] for w in words}
-            for way in ways
-        }
+        read = {way: {w.file: readings[_key(recogniser, *way, w)] for w in words} for way in ways}
     plain = arms[0]
-    runs = [_run_of(recogniser, str(way[0]), way[1], read[way]) for way in ways]
+    runs = [_run_of(recogniser, *way, read[way]) for way in ways]
     runs += [
         _run_of(
             recogniser,
-            str(degradation),
+            degradation,
             replace(arm, name=arm.name + BOTH),
             _surer(read[degradation, arm], read[degradation, plain]),
         )
@@ -157,10 +154,10 @@ def _run(options: argparse.Namespace) -> None:
                 _leave_sheet(options.out, words, degradation, arm, runs)
 
 
-def _key(recogniser: NamedRecogniser, degradation: str, arm: Arm, word: Crop) -> Key:
+def _key(recogniser: NamedRecogniser, degradation: Degradation, arm: Arm, word: Crop) -> Key:
     # Crops of other data sets, or of one that was mended, have the same names.
     crop = f"{word.file} {word.digest}"
-    return Key(recogniser.title, degradation, arm.name, arm.weights, arm.device, crop)
+    return Key(recogniser.title, str(degradation), arm.name, arm.weights, arm.device, crop)
 
 
 def _read_all(
@@ -174,14 +171,14 @@ def _read_all(
         (degradation, arm, word)
         for degradation, arm in ways
         for word in words
-        if _key(recogniser, str(degradation), arm, word) not in readings
+        if _key(recogniser, degradation, arm, word) not in readings
     ]
     with progress_bar() as progress:
         task = progress.add_task("", total=len(missing))
         for degradation, arm, word in missing:
             progress.update(task, description=escape(f"{degradation}: {arm.name}"))
             reading = _read(degradation.apply(pixels(word.path)), arm, recogniser)
-            readings.add(_key(recogniser, str(degradation), arm, word), reading)
+            readings.add(_key(recogniser, degradation, arm, word), reading)
             progress.advance(task)
 
 
@@ -194,10 +191,10 @@ def _read(crop: Pixels, arm: Arm, recogniser: NamedRecogniser) -> Reading:
     return Reading(read.text, read.confidence, between - start, end - between)
 
 
-def _run_of(recogniser: NamedRecogniser, degradation: str, arm: Arm, read: _Read) -> Run:
+def _run_of(recogniser: NamedRecogniser, degradation: Degradation, arm: Arm, read: _Read) -> Run:
     return Run(
         recogniser.title,
-        degradation,
+        str(degradation),
         arm.name,
         arm.weights,
         arm.device,
