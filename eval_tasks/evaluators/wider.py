@@ -9,7 +9,7 @@ matches of faces that do not count are ignored. Precision and recall are read at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -180,15 +180,15 @@ class Matches:
         """Count by the rules of one of `SUBSETS`."""
         return self.tally(lambda truth: truth.counts[name])
 
-    def heights(self, edges: Sequence[float] = HEIGHTS, name: str = "hard") -> list[Tally]:
-        """Count by classes of face height, low <= height < high, within a subset.
+    def heights(self) -> list[Tally]:
+        """Count the hard faces by classes of height (`HEIGHTS`), low <= height < high.
 
         Faces of other heights are ignored, and so are unmatched detections of other heights: else
         false positives of all sizes would count in each class.
         """
-        classes = [_between(low, high) for low, high in pairwise(edges)]
+        classes = [_between(low, high) for low, high in pairwise(HEIGHTS)]
         return [
-            self.tally(lambda t, c=c: t.counts[name] & c(t.boxes[:, 3]), c)  # type: ignore[misc]
+            self.tally(lambda t, c=c: t.counts["hard"] & c(t.boxes[:, 3]), c)  # type: ignore[misc]
             for c in classes
         ]
 
