@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import easyocr_en_models
 import numpy as np
 import typer
 
+from eval_tasks.engines.recognisers import easyocr_with_detector
+from eval_tasks.evaluators.icdar2013 import alphanumeric
 from examples import scene, sheet
 from integrations import easyocr, mtcnn
 from integrations.protocols import Faces, RgbArray, Word
@@ -92,14 +93,7 @@ def arms_of(
 
 def examine(source: RgbArray, pictures: Mapping[str, Enlarged]) -> list[Arm]:
     """Run both engines on every arm, on the CPU, with their default settings."""
-    reader = easyocr.Reader(
-        ["en"],
-        gpu=False,
-        model_storage_directory=easyocr_en_models.model_dir(),
-        download_enabled=False,
-        quantize=False,
-        verbose=False,
-    ).engine
+    _, reader = easyocr_with_detector()
     detector = mtcnn.MTCNN().engine
     return [
         Arm(
@@ -113,9 +107,9 @@ def examine(source: RgbArray, pictures: Mapping[str, Enlarged]) -> list[Arm]:
 
 
 def words_right(read: Iterable[Word], known: Iterable[str]) -> int:
-    """How many known words were read, each as often as it is there, letter case aside."""
-    known_words = Counter(_plain(word) for word in known)
-    return (known_words & Counter(_plain(t) for w in read for t in w.text.split())).total()
+    """How many known words were read, each as often as it is there, by the 36-character rule."""
+    known_words = Counter(map(alphanumeric, known))
+    return (known_words & Counter(alphanumeric(t) for w in read for t in w.text.split())).total()
 
 
 def summary(arm: Arm, known: Sequence[str]) -> str:
@@ -171,12 +165,12 @@ def run(
         )
         for arm in arms
     ]
-    right = {_plain(word) for word in known}
+    right = set(map(alphanumeric, known))
     drawn = sheet.draw(
         panels,
         source.shape[1::-1],
         caption,
-        lambda text: {_plain(t) for t in text.split()} <= right if right else None,
+        lambda text: set(map(alphanumeric, text.split())) <= right if right else None,
     )
     save(drawn, out, overwrite=True)
     text = report(arms, known)
@@ -261,11 +255,6 @@ def _small(image: object) -> RgbArray:
             "it looks at all of them enlarged; cut out a part, or use `preproc enhance`."
         )
     return rgb
-
-
-def _plain(word: str) -> str:
-    """A word as it is compared: lower case, letters and digits only."""
-    return re.sub(r"[^0-9a-z]", "", word.lower())
 
 
 def _span(word: Word) -> str:
