@@ -224,7 +224,7 @@ def main(
         original = None if image else scene.original()
         source = _small(image) if original is None else scene.degraded(original)
         enhancer = Enhancer(model, weights=weights, strength=strength)
-        enhanced = np.asarray(enhancer(source))
+        enhanced = enhancer(source)
         caption = (
             f"Model: {model} x{enhancer.scale} at strength {strength:g}. Every arm has the same "
             "settings and boxes in px of the input."

@@ -184,11 +184,7 @@ def _model_arm(
     digest = _digest(Path(weights)) if weights else entry_for(family, scale).sha256
     name = f"{model} returned" if returned else f"{model} x{scale}"
     name += "" if strength == 1 else f" at {strength:g}"
-    return Arm(name, enhancer.scale, _enhancing(enhancer), digest, device_name(enhancer.device))
-
-
-def _enhancing(enhancer: Enhancer) -> Callable[[Pixels], Pixels]:
-    return lambda img: np.asarray(enhancer(img))
+    return Arm(name, enhancer.scale, enhancer, digest, device_name(enhancer.device))
 
 
 def _peer_arm(peer: str, device: str | None) -> Arm:
