@@ -30,7 +30,6 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 import torch
 import typer
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -44,12 +43,11 @@ from eval_tasks.evaluators.coco import CocoScores, coco_scores
 from eval_tasks.evaluators.wider import Floats, Truth
 from eval_tasks.evaluators.wider_files import read_truth
 from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.pictures.picture_files import pixels
 from preproc import EnhanceTransform
-from preproc.degrade import mod_crop
 from preproc.errors import ImageError, PreprocError
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
-from preproc.pictures.pil_modes import to_rgb
 from preproc.reports import versions, write_json
 
 REDUCTION = 4
@@ -144,8 +142,7 @@ class Pictures(Dataset[tuple[Tensor, Target]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
         """A float picture (3, H, W) in [0, 1], and its faces in ``boxes`` and ``labels``."""
         sample, reduction = self._samples[index], self._arm.degradation.reduction
-        with Image.open(sample.path) as image:
-            original = mod_crop(to_rgb(image), REDUCTION)
+        original = pixels(sample.path, upright=False, multiple=REDUCTION)
         picture = self._arm.degradation.apply(original)
         faces = sample.truth.boxes[sample.truth.counts[SUBSET]] / reduction
         boxes = tv_tensors.BoundingBoxes(
