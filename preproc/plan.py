@@ -107,10 +107,7 @@ def make_plan(
     every = _distinct(_find(paths, out, lambda path, why: failures.append(Failure(path, why))))
     found = [f for f in every if f.named or not _is_foreign(f.path)]
     target = _single_target(paths, out, file_format, suffix)
-    if target:
-        jobs = [Job(f.path, target) for f in found]
-    else:
-        jobs = [Job(f.path, _target(f, out, file_format, suffix)) for f in found]
+    jobs = [Job(f.path, target or _target(f, out, file_format, suffix)) for f in found]
     if not overwrite:
         # An output of an earlier run in the same folder is no input of this one. When replacing
         # is allowed it stays one, and so is refused below: it might be the user's own picture.
