@@ -18,7 +18,7 @@ import numpy as np
 from integrations.easyocr_output import paragraphs, require_format, shaped
 from integrations.engines import importing, refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
-from integrations.text_lines import GreyArray, grey_line, is_upright, sheet_of, shrink
+from integrations.text_lines import GreyArray, corners_of, grey_line, is_upright, sheet_of, shrink
 from integrations.view import Points, Regions, View, enlarge, look, require_usable
 from preproc.errors import PreprocError
 from preproc.pictures.images import ChannelOrder
@@ -314,7 +314,7 @@ class Reader:
         """
         source = look(image, None, self.channel_order)
         height, width, _ = source.rgb.shape
-        quad = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
+        quad = np.array(corners_of(0, 0, width, height), np.float64)
         if isinstance(self.enhancer, Regions):
             views = self.enhancer.look(source.rgb, [quad])
         else:
@@ -374,8 +374,8 @@ class Reader:
             reformat=False,
             **options,
         )
-        corners = [[[x1, y1], [x2, y1], [x2, y2], [x1, y2]] for x1, x2, y1, y2 in upright[0]]
-        quads = [_inside(np.asarray(quad, np.float64) / ratio, rgb) for quad in corners]
+        boxes = [np.array(corners_of(x1, y1, x2, y2), np.float64) for x1, x2, y1, y2 in upright[0]]
+        quads = [_inside(box / ratio, rgb) for box in boxes]
         quads.extend(np.asarray(quad, np.float64) / ratio for quad in free[0])
         return [quad for quad in quads if np.ptp(quad, axis=0).min() > 0]
 
@@ -431,7 +431,6 @@ def _inside(quad: Points, rgb: RgbArray) -> Points:
 def _reported(quad: Points) -> list[list[float]]:
     """Corners as EasyOCR gives them: whole px, that hold all of the text, where it is upright."""
     if is_upright(quad):
-        left, top, right, bottom = *map(floor, quad[0]), *map(ceil, quad[2])
-        return [[left, top], [right, top], [right, bottom], [left, bottom]]
-    corners: list[list[float]] = quad.tolist()
-    return corners
+        return corners_of(*map(floor, quad[0]), *map(ceil, quad[2]))
+    tilted: list[list[float]] = quad.tolist()
+    return tilted

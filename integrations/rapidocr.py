@@ -10,7 +10,7 @@ import numpy as np
 
 from integrations.engines import importing, refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
-from integrations.text_lines import level, shrink
+from integrations.text_lines import corners_of, level, shrink
 from integrations.view import Points, enlarge, look, require_usable
 from preproc.pictures.images import ChannelOrder
 
@@ -107,11 +107,10 @@ class Reader:
         """Read a picture of any kind that is one line of text, the right way up."""
         source = look(image, None, self.channel_order)
         height, width = source.rgb.shape[:2]
-        corners = [[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]]
         word = self._read(enlarge(source.rgb, self.enhancer).rgb)
         if self._reads_both:
             word = surer(word, self._read(source.rgb))
-        return word._replace(box=corners)
+        return word._replace(box=corners_of(0.0, 0.0, width, height))
 
     @property
     def _reads_both(self) -> bool:

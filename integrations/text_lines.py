@@ -22,6 +22,11 @@ def shrink(img: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(img).resize((width, height), Image.Resampling.BICUBIC))
 
 
+def corners_of(left: float, top: float, right: float, bottom: float) -> list[list[float]]:
+    """The corners [x, y] of an upright box, clockwise from the top left."""
+    return [[left, top], [right, top], [right, bottom], [left, bottom]]
+
+
 def is_upright(quad: Points) -> bool:
     """Whether four corners, clockwise from the top left, are a box with sides along the axes."""
     (left, top), (right, bottom) = quad[0], quad[2]

@@ -13,6 +13,7 @@ from PIL import Image
 
 from integrations.easyocr import Engine
 from integrations.protocols import LineRecogniser, Word
+from integrations.text_lines import corners_of
 from preproc.errors import PreprocError
 
 
@@ -60,8 +61,7 @@ class _EasyOcr:
             ((_, text, confidence),) = self._engine.recognize(
                 grey, [[0, width, 0, height]], [], batch_size=1, reformat=False
             )
-        corners = [[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]]
-        return Word(corners, text, float(confidence))
+        return Word(corners_of(0.0, 0.0, width, height), text, float(confidence))
 
 
 def _easyocr(cuda: bool) -> NamedRecogniser:
