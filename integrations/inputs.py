@@ -1,4 +1,4 @@
-"""What an adapter takes for one picture, before it is decoded."""
+"""What an adapter takes for one picture, and the 8-bit RGB that its engine sees of it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,47 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from integrations.protocols import RgbArray
 from preproc.errors import ImageError
+from preproc.pictures.images import ChannelOrder, decode
 from preproc.pictures.opening import depth_of, open_picture
+from preproc.samples import from_float, to_float
 
 
-def one_picture(image: object) -> object:
-    """The picture, for `images.decode`; of a batch of one its picture, and files opened.
-
-    Opened here, files with more than 8 bits a colour get no `DepthWarning`: engines see 8 in any
-    case, so that there is nothing to be done about it.
+def rgb_of(image: object, channel_order: ChannelOrder) -> RgbArray:
+    """One picture of any kind as 8-bit RGB (H, W, 3); grey is given three times.
 
     Args:
-        image: path, bytes, PIL image, array or tensor.
+        image: path, bytes, PIL image, array or tensor; also a batch of one.
+        channel_order: of arrays and tensors.
 
     Raises:
         ImageError: it is none of these, or several pictures, or no picture is in the file.
+    """
+    picture = decode(_one(image), channel_order)
+    color = picture.color
+    if picture.alpha is not None:
+        color = _on_ground(to_float(color), to_float(picture.alpha))
+    samples = color if color.dtype == torch.uint8 else from_float(to_float(color), torch.uint8)
+    # Copied, since engines need the usual memory layout, and may write where they read.
+    return np.array(samples[0].expand(3, -1, -1).permute(1, 2, 0).numpy(), order="C")
+
+
+def is_batch(image: object) -> TypeGuard[NDArray[Any] | Tensor]:
+    """Whether it is several pictures, or none, in one array or tensor."""
+    return isinstance(image, np.ndarray | Tensor) and image.ndim == 4 and len(image) != 1
+
+
+def _one(image: object) -> object:
+    """The picture, to be decoded; of a batch of one its picture, and files opened.
+
+    Opened here, files with more than 8 bits a colour get no `DepthWarning`: engines see 8 in any
+    case, so that there is nothing to be done about it.
     """
     match image:
         case list() | tuple():
@@ -53,11 +75,6 @@ def one_picture(image: object) -> object:
     )
 
 
-def is_batch(image: object) -> TypeGuard[NDArray[Any] | Tensor]:
-    """Whether it is several pictures, or none, in one array or tensor."""
-    return isinstance(image, np.ndarray | Tensor) and image.ndim == 4 and len(image) != 1
-
-
 def _opened(path: str | os.PathLike[str]) -> object:
     try:
         data = Path(path).read_bytes()
@@ -70,3 +87,15 @@ def _shown(data: bytes, name: str) -> object:
     """A file's picture; of a PNG that Pillow would cut to 8 bits without rounding, its bytes."""
     picture = open_picture(io.BytesIO(data), name)
     return data if depth_of(io.BytesIO(data)).whole == "png16" else picture
+
+
+def _on_ground(color: Tensor, alpha: Tensor) -> Tensor:
+    """Transparent colours laid on what they stand out from: white, or black where they are light.
+
+    Both float (1, C, H, W) in [0, 1]; text is often drawn on nothing, and would vanish without.
+    """
+    if not alpha.any():
+        return torch.ones_like(color)
+    light = (color * alpha).sum() / (alpha.sum() * color.shape[1])
+    ground = 0.0 if light > 0.5 else 1.0
+    return color * alpha + ground * (1 - alpha)

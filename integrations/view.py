@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from integrations.inputs import one_picture
+from integrations.inputs import rgb_of
 from integrations.protocols import ArrayEnhancer, ListEnhancer, RgbArray
 from preproc.errors import ModelError, PreprocError
-from preproc.pictures.images import ChannelOrder, decode
-from preproc.samples import from_float, to_float
+from preproc.pictures.images import ChannelOrder
 
 Points = NDArray[np.float64]
 """(..., 2), x y of each, in px."""
@@ -58,7 +55,7 @@ def look(
         ImageError: the input is no image, or a batch of several.
         ModelError: as `enlarge`.
     """
-    return enlarge(_rgb(image, channel_order), enhancer)
+    return enlarge(rgb_of(image, channel_order), enhancer)
 
 
 def enlarge(rgb: RgbArray, enhancer: ArrayEnhancer | None) -> View:
@@ -185,26 +182,3 @@ def _require_enhancer(enhancer: object) -> None:
             f"that of {enhancer!r} is {scale!r}."
         )
     _require_rgb(enhancer)
-
-
-def _rgb(image: object, channel_order: ChannelOrder) -> RgbArray:
-    """One picture of any kind as 8-bit RGB; grey is given three times."""
-    picture = decode(one_picture(image), channel_order)
-    color = picture.color
-    if picture.alpha is not None:
-        color = _on_ground(to_float(color), to_float(picture.alpha))
-    samples = color if color.dtype == torch.uint8 else from_float(to_float(color), torch.uint8)
-    # Copied, since engines need the usual memory layout, and may write where they read.
-    return np.array(samples[0].expand(3, -1, -1).permute(1, 2, 0).numpy(), order="C")
-
-
-def _on_ground(color: Tensor, alpha: Tensor) -> Tensor:
-    """Transparent colours laid on what they stand out from: white, or black where they are light.
-
-    Both float (1, C, H, W) in [0, 1]; text is often drawn on nothing, and would vanish without.
-    """
-    if not alpha.any():
-        return torch.ones_like(color)
-    light = (color * alpha).sum() / (alpha.sum() * color.shape[1])
-    ground = 0.0 if light > 0.5 else 1.0
-    return color * alpha + ground * (1 - alpha)
