@@ -15,12 +15,12 @@ enhancement does on average is in the README.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
 from integrations.protocols import RgbArray
 from preproc.degrade import bicubic_down, jpeg
+from preproc.training.text import homography
 
 LINES = (
     ("SPACE MUSEUM", 56),
@@ -91,19 +91,7 @@ def _in_perspective(board: Image.Image, size: tuple[int, int]) -> Image.Image:
     seen = board.transform(
         (large[0], large[1]),
         Image.Transform.PERSPECTIVE,
-        _homography(corners, flat).tolist(),
+        homography(corners, flat).tolist(),
         Image.Resampling.BICUBIC,
     )
     return seen.resize(size, Image.Resampling.BICUBIC)
-
-
-def _homography(source: NDArray[np.int_], target: NDArray[np.int_]) -> NDArray[np.float64]:
-    """The eight coefficients a to h of the perspective map that takes four points to four others.
-
-    x' = (a x + b y + c) / (g x + h y + 1), y' = (d x + e y + f) / (g x + h y + 1).
-    """
-    rows, values = [], []
-    for (x, y), (u, v) in zip(source.tolist(), target.tolist(), strict=True):
-        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
-        values += [u, v]
-    return np.linalg.solve(np.array(rows, np.float64), np.array(values, np.float64))

@@ -1,3 +1,3 @@
-"""Training: recipes in, weights out. Needs the extra ``train``; nothing but the CLI imports it."""
+"""Recipes in, weights out. Needs the extra ``train``; nothing that enhances imports it."""
 
 from __future__ import annotations

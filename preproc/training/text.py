@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -122,18 +123,28 @@ def _tilted(rng: Generator, picture: Image.Image) -> Image.Image:
     size = picture.width
     corners = np.array([(0, 0), (0, size), (size, size), (size, 0)], float)
     seen = corners + rng.uniform(0, size / 8, (4, 2)) * np.sign(size / 2 - corners)
-    # Eight coefficients (a..h) with u = (ax+by+c)/(gx+hy+1), v likewise, from four point pairs.
-    rows, right = [], []
-    for (x, y), (u, v) in zip(corners, seen, strict=True):
-        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
-        right += [u, v]
-    coefficients = np.linalg.solve(np.array(rows), np.array(right))
     return picture.transform(
         picture.size,
         Image.Transform.PERSPECTIVE,
-        coefficients.tolist(),
+        homography(corners, seen).tolist(),
         Image.Resampling.BICUBIC,
     )
+
+
+def homography(source: NDArray[Any], target: NDArray[Any]) -> NDArray[np.float64]:
+    """The eight coefficients a to h of the perspective map that takes four points to four others.
+
+    x' = (a x + b y + c) / (g x + h y + 1), y' = (d x + e y + f) / (g x + h y + 1).
+
+    Args:
+        source: (4, 2), x y of each; Pillow wants those of the result first.
+        target: (4, 2).
+    """
+    rows, values = [], []
+    for (x, y), (u, v) in zip(source.tolist(), target.tolist(), strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+        values += [u, v]
+    return np.linalg.solve(np.array(rows, np.float64), np.array(values, np.float64))
 
 
 def any_colour(rng: Generator) -> tuple[int, int, int]:
