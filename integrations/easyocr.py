@@ -16,11 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from integrations.easyocr_output import paragraphs, require_format, shaped
-from integrations.engines import importing, refuse_options, require_engine
+from integrations.engines import refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.text_lines import GreyArray, corners_of, grey_line, is_upright, sheet_of, shrink
 from integrations.view import Points, Regions, View, enlarge, look, require_usable
 from preproc.errors import PreprocError
+from preproc.extras import importing
 from preproc.pictures.images import ChannelOrder
 
 LINE_HEIGHT = 64

@@ -1,32 +1,14 @@
-"""Checks of the engine an adapter is given: installed, of the right kind, without other options."""
+"""Checks of the engine an adapter is given: of the right kind, without other options."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from reprlib import repr as short
 from typing import TypeVar
 
 from preproc.errors import PreprocError
 
 Engine = TypeVar("Engine")
-
-
-@contextmanager
-def importing(engine: str, install: str) -> Iterator[None]:
-    """While an engine is imported, turn its absence into a sentence.
-
-    Args:
-        engine: its name.
-        install: the command that installs it.
-
-    Raises:
-        PreprocError: it is not installed.
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise PreprocError(f"{engine} is missing: {install}.") from error
 
 
 def refuse_options(kind: str, options: Mapping[str, object]) -> None:

@@ -17,11 +17,12 @@ from typing import Any, Protocol, overload
 import numpy as np
 from torch import Tensor
 
-from integrations.engines import importing, refuse_options, require_engine
+from integrations.engines import refuse_options, require_engine
 from integrations.inputs import is_batch
 from integrations.protocols import ArrayEnhancer, Faces, RgbArray
 from integrations.view import View, look, require_usable
 from preproc.errors import ImageError, PreprocError
+from preproc.extras import importing
 from preproc.pictures.images import ChannelOrder
 
 WINDOW = 12.0

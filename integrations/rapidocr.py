@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from integrations.engines import importing, refuse_options, require_engine
+from integrations.engines import refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.text_lines import corners_of, level, shrink
 from integrations.view import Points, enlarge, look, require_usable
+from preproc.extras import importing
 from preproc.pictures.images import ChannelOrder
 
 

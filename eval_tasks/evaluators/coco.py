@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_tasks.evaluators.wider import Floats, Truth
-from preproc.errors import PreprocError
+from preproc.extras import importing
 
 MAX_DETECTIONS = 1000
 """An image counts this many: crowds have hundreds of faces, COCO's own limit is 100."""
@@ -46,13 +46,9 @@ def coco_scores(
     Raises:
         PreprocError: pycocotools is not installed.
     """
-    try:
+    with importing("pycocotools, for a second opinion,", "pip install '.[eval]' in the checkout"):
         from pycocotools.coco import COCO  # noqa: PLC0415 - an extra
         from pycocotools.cocoeval import COCOeval  # noqa: PLC0415
-    except ImportError as error:
-        raise PreprocError(
-            "pycocotools, for a second opinion, is missing: pip install '.[eval]' in the checkout."
-        ) from error
     numbers = {name: number for number, name in enumerate(truth, 1)}
     rows = [
         np.column_stack([np.full(len(found), numbers[name]), found, np.ones(len(found))])

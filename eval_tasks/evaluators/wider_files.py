@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eval_tasks.evaluators.wider import SUBSETS, Flags, Floats, Truth
-from preproc.errors import ImageError, PreprocError
+from preproc.errors import ImageError
+from preproc.extras import importing
 from preproc.files import replacing
 
 Cells: TypeAlias = NDArray[Any]
@@ -63,10 +64,8 @@ def _truth(
 
 def _lists(path: Path, *names: str) -> list[Cells]:
     """Variables of a .mat file."""
-    try:
+    with importing("scipy", "pip install scipy"):
         from scipy.io import loadmat  # noqa: PLC0415 - only the ground truth needs it
-    except ImportError as error:
-        raise PreprocError("scipy is missing: pip install scipy.") from error
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from eval_tasks.evaluators.wider import SUBSETS, Curve
-from preproc.errors import PreprocError
+from preproc.extras import importing
 from preproc.pictures.saving import save
 
 _STYLES = ("-", "--", "-.", ":")
@@ -25,12 +25,8 @@ def plot_curves(path: Path, curves: Sequence[tuple[str, Mapping[str, Curve]]], t
         PreprocError: Matplotlib is not installed.
         OutputError: the picture cannot be written.
     """
-    try:
+    with importing("matplotlib, for the curves,", "pip install '.[eval]' in the checkout"):
         from matplotlib.figure import Figure  # noqa: PLC0415 - only the picture needs it
-    except ImportError as error:
-        raise PreprocError(
-            "matplotlib, for the curves, is missing: pip install '.[eval]' in the checkout."
-        ) from error
     figure = Figure(figsize=(15, 5.2), layout="constrained")
     figure.suptitle(title)
     for axes, subset in zip(figure.subplots(1, len(SUBSETS)), SUBSETS, strict=True):
