@@ -1,17 +1,9 @@
-"""The stage in torchvision pipelines: a v2 transform, and a step for batches after collation.
-
-Boxes, masks and keypoints move with the pixels. The stage enlarges both sides by one whole number
-and moves nothing else, so coordinates are multiplied and masks repeated, which is exact;
-torchvision's own resizing would round rotated boxes through their corners and clamp them.
-"""
+"""The stage in torchvision pipelines: a v2 transform, and a step for batches after collation."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from numbers import Number
 from pathlib import Path
 from typing import Any, Unpack, overload
 
@@ -19,20 +11,18 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils._pytree import tree_leaves  # by which torchvision's v2 goes through samples
 
 from preproc.cache import PictureCache
 from preproc.deferred import DeferredEnhancer, EnhancerOptions, InWorker
-from preproc.errors import ImageError, PreprocError
+from preproc.errors import ImageError
+from preproc.extras import importing
 from preproc.pictures.images import Picture, decode
 
-try:
+with importing("torchvision", "pip install '.[transforms]' in the checkout"):
     from torchvision import tv_tensors
     from torchvision.transforms import v2
-except ImportError as error:
-    raise PreprocError(
-        "torchvision is missing: pip install '.[transforms]' in the checkout."
-    ) from error
+
+    from preproc.targets import enlarged, enlarged_by_name, named_leaves, require_movable
 
 Target = Mapping[str, Any]
 
@@ -99,9 +89,9 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
             ImageError: the only pictures are numpy arrays, which torchvision's transforms ignore.
             PreprocError: an annotation that would have to move is no ``tv_tensor``.
         """
-        leaves = list(_leaves(inputs))
+        leaves = list(named_leaves(inputs))
         if self.scale != 1:
-            _require_movable(leaves)
+            require_movable(leaves)
         _require_picture([leaf for _, leaf in leaves])
         return super().forward(*inputs)
 
@@ -114,9 +104,9 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
             WeightsError: the weights are missing, damaged, or for another network.
         """
         # Of plain tensors torchvision gives only the one that it takes for a picture.
-        if _is_picture(inpt) or not _is_tv(inpt):
+        if _is_picture(inpt) or not isinstance(inpt, tv_tensors.TVTensor):
             return _enhanced(self._stage, [inpt])[0]
-        return _moved(inpt, self.scale)
+        return enlarged(inpt, self.scale)
 
 
 class EnhanceBatch:
@@ -203,36 +193,9 @@ class EnhanceBatch:
         if targets is None:
             return enhanced
         return enhanced, [
-            {key: _moved_target(key, value, self.scale) for key, value in target.items()}
+            {key: enlarged_by_name(key, value, self.scale) for key, value in target.items()}
             for target in targets
         ]
-
-
-def _leaves(sample: object, key: object = None) -> Iterator[tuple[object, object]]:
-    """What a sample holds, in any nesting, each with the name it is found under, if any."""
-    if isinstance(sample, Mapping):
-        named: Iterable[tuple[object, object]] = sample.items()
-    elif isinstance(sample, tuple) and hasattr(sample, "_fields"):
-        named = zip(sample._fields, sample, strict=True)
-    elif isinstance(sample, list | tuple | deque):
-        named = ((key, item) for item in sample)
-    else:
-        yield from ((key, leaf) for leaf in tree_leaves(sample))
-        return
-    for name, item in named:
-        yield from _leaves(item, name)
-
-
-def _require_movable(leaves: Iterable[tuple[object, object]]) -> None:
-    for key, leaf in leaves:
-        if key in _TYPES and isinstance(leaf, _NUMBERS) and not _is_tv(leaf):
-            kind = "a plain" if isinstance(leaf, Tensor) else "no"
-            raise PreprocError(
-                f"The target's {key!r} is {kind} tensor, which would stay as it is while the "
-                f"picture grows; make it a tv_tensors.{_TYPES[key]} (or use "
-                "torchvision.datasets.wrap_dataset_for_transforms_v2), or take EnhanceBatch, "
-                "which takes plain tensors."
-            )
 
 
 def _require_picture(leaves: Sequence[object]) -> None:
@@ -269,89 +232,8 @@ def _read(image: Image.Image | Tensor) -> Picture:
     def pack(result: Tensor) -> Tensor:
         packed: Tensor = picture.pack(result)
         packed = packed.reshape(*plain.shape[:-2], *packed.shape[-2:])
-        return tv_tensors.wrap(packed, like=image) if _is_tv(image) else packed
+        if isinstance(image, tv_tensors.TVTensor):
+            packed = tv_tensors.wrap(packed, like=image)
+        return packed
 
     return replace(picture, pack=pack)
-
-
-def _is_tv(value: object) -> bool:
-    return isinstance(value, tv_tensors.TVTensor)
-
-
-def _moved(inpt: Tensor, scale: int) -> Any:  # noqa: ANN401 - a tv_tensor
-    """A tv_tensor that is no picture, enlarged with the picture it belongs to."""
-    plain = inpt.as_subclass(Tensor)
-    if isinstance(inpt, tv_tensors.Mask):
-        return tv_tensors.wrap(_repeated(plain, scale), like=inpt)
-    if isinstance(inpt, tv_tensors.BoundingBoxes):
-        # Formats of five numbers end in an angle; all other numbers of all formats are px.
-        moved = _multiplied(plain, scale, count=4 if plain.shape[-1] == 5 else plain.shape[-1])
-    elif isinstance(inpt, tv_tensors.KeyPoints):
-        moved = _multiplied(plain, scale, count=2)
-    else:
-        return inpt
-    height, width = inpt.canvas_size
-    return tv_tensors.wrap(moved, like=inpt, canvas_size=(scale * height, scale * width))
-
-
-def _moved_target(key: str, value: object, scale: int) -> object:
-    """One annotation of a detection target, by its type or else by its usual name."""
-    if not isinstance(value, Tensor):
-        if scale != 1 and key in _TYPES and any(isinstance(v, _NUMBERS) for _, v in _leaves(value)):
-            raise PreprocError(
-                f"The target's {key!r} is no tensor, and would stay as it is while the picture "
-                "grows; make it one."
-            )
-        return value
-    if _is_tv(value):
-        return _moved(value, scale)
-    return _MOVES[key](value, scale) if key in _MOVES else value
-
-
-def _multiplied(coordinates: Tensor, scale: int, *, count: int) -> Tensor:
-    """The first ``count`` numbers of the last axis times ``scale``; the dtype stays.
-
-    Raises:
-        PreprocError: an integer dtype is too short for them.
-    """
-    moved = coordinates.clone()
-    moved[..., :count] = _times(coordinates[..., :count], scale)
-    return moved
-
-
-def _times(numbers: Tensor, factor: int) -> Tensor:
-    """Numbers of px times a factor, of the same dtype.
-
-    Raises:
-        PreprocError: it is an integer dtype that is too short for them.
-    """
-    if numbers.is_floating_point():
-        return numbers * factor
-    wide = numbers.to(torch.int64) * factor
-    limits = torch.iinfo(numbers.dtype)
-    if wide.numel() and (wide.min() < limits.min or wide.max() > limits.max):
-        raise PreprocError(
-            f"Annotations of {numbers.dtype} cannot hold {int(wide.abs().max())}, which they "
-            "become in the enlarged picture; make them float32 or int64."
-        )
-    return wide.to(numbers.dtype)
-
-
-def _repeated(mask: Tensor, scale: int) -> Tensor:
-    """Every px of (..., H, W) as ``scale`` times ``scale`` px."""
-    return mask.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
-
-
-_NUMBERS = (Tensor, np.ndarray, Number)
-"""What coordinates and masks may be."""
-
-_TYPES: dict[object, str] = {"boxes": "BoundingBoxes", "masks": "Mask", "keypoints": "KeyPoints"}
-"""What annotations of the usual names are in ``tv_tensors``."""
-
-_MOVES: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "boxes": partial(_multiplied, count=4),
-    "keypoints": partial(_multiplied, count=2),
-    "masks": _repeated,
-    "area": lambda area, scale: _times(area, scale**2),
-}
-"""What becomes of plain tensors in the targets of torchvision's detection references."""

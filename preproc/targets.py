@@ -1,0 +1,152 @@
+"""Annotations of pictures that grow: boxes, masks and keypoints move with the pixels.
+
+The stage enlarges both sides by one whole number and moves nothing else, so coordinates are
+multiplied and masks repeated, which is exact; torchvision's own resizing would round rotated boxes
+through their corners and clamp them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from numbers import Number
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves  # by which torchvision's v2 goes through samples
+from torchvision import tv_tensors
+
+from preproc.errors import PreprocError
+
+_NUMBERS = (Tensor, np.ndarray, Number)
+"""What coordinates and masks may be."""
+
+_TYPES: dict[object, str] = {"boxes": "BoundingBoxes", "masks": "Mask", "keypoints": "KeyPoints"}
+"""What annotations of the usual names are in ``tv_tensors``."""
+
+
+def named_leaves(sample: object, key: object = None) -> Iterator[tuple[object, object]]:
+    """What a sample holds, in any nesting, each with the name it is found under, if any."""
+    if isinstance(sample, Mapping):
+        named: Iterable[tuple[object, object]] = sample.items()
+    elif isinstance(sample, tuple) and hasattr(sample, "_fields"):
+        named = zip(sample._fields, sample, strict=True)
+    elif isinstance(sample, list | tuple | deque):
+        named = ((key, item) for item in sample)
+    else:
+        yield from ((key, leaf) for leaf in tree_leaves(sample))
+        return
+    for name, item in named:
+        yield from named_leaves(item, name)
+
+
+def require_movable(leaves: Iterable[tuple[object, object]]) -> None:
+    """Refuse annotations that a transform would leave where they are, as it knows them by type.
+
+    Args:
+        leaves: each with its name, as `named_leaves` gives them.
+
+    Raises:
+        PreprocError: boxes, masks or keypoints, by their name, are no ``tv_tensor``.
+    """
+    for key, leaf in leaves:
+        if (
+            key in _TYPES
+            and isinstance(leaf, _NUMBERS)
+            and not isinstance(leaf, tv_tensors.TVTensor)
+        ):
+            kind = "a plain" if isinstance(leaf, Tensor) else "no"
+            raise PreprocError(
+                f"The target's {key!r} is {kind} tensor, which would stay as it is while the "
+                f"picture grows; make it a tv_tensors.{_TYPES[key]} (or use "
+                "torchvision.datasets.wrap_dataset_for_transforms_v2), or take EnhanceBatch, "
+                "which takes plain tensors."
+            )
+
+
+def enlarged(annotation: Tensor, scale: int) -> Any:  # noqa: ANN401 - a tv_tensor
+    """A tv_tensor that is no picture, enlarged with the picture it belongs to.
+
+    Raises:
+        PreprocError: an integer dtype is too short for what its numbers become.
+    """
+    plain = annotation.as_subclass(Tensor)
+    if isinstance(annotation, tv_tensors.Mask):
+        return tv_tensors.wrap(_repeated(plain, scale), like=annotation)
+    if isinstance(annotation, tv_tensors.BoundingBoxes):
+        # Formats of five numbers end in an angle; all other numbers of all formats are px.
+        moved = _multiplied(plain, scale, count=4 if plain.shape[-1] == 5 else plain.shape[-1])
+    elif isinstance(annotation, tv_tensors.KeyPoints):
+        moved = _multiplied(plain, scale, count=2)
+    else:
+        return annotation
+    height, width = annotation.canvas_size
+    return tv_tensors.wrap(moved, like=annotation, canvas_size=(scale * height, scale * width))
+
+
+def enlarged_by_name(key: str, value: object, scale: int) -> object:
+    """One annotation of a detection target, enlarged by its type or else by its usual name.
+
+    Raises:
+        PreprocError: as `enlarged`; or boxes, masks or keypoints are no tensor.
+    """
+    if not isinstance(value, Tensor):
+        if (
+            scale != 1
+            and key in _TYPES
+            and any(isinstance(v, _NUMBERS) for _, v in named_leaves(value))
+        ):
+            raise PreprocError(
+                f"The target's {key!r} is no tensor, and would stay as it is while the picture "
+                "grows; make it one."
+            )
+        return value
+    if isinstance(value, tv_tensors.TVTensor):
+        return enlarged(value, scale)
+    return _MOVES[key](value, scale) if key in _MOVES else value
+
+
+def _multiplied(coordinates: Tensor, scale: int, *, count: int) -> Tensor:
+    """The first ``count`` numbers of the last axis times ``scale``; the dtype stays.
+
+    Raises:
+        PreprocError: an integer dtype is too short for them.
+    """
+    moved = coordinates.clone()
+    moved[..., :count] = _times(coordinates[..., :count], scale)
+    return moved
+
+
+def _times(numbers: Tensor, factor: int) -> Tensor:
+    """Numbers of px times a factor, of the same dtype.
+
+    Raises:
+        PreprocError: it is an integer dtype that is too short for them.
+    """
+    if numbers.is_floating_point():
+        return numbers * factor
+    wide = numbers.to(torch.int64) * factor
+    limits = torch.iinfo(numbers.dtype)
+    if wide.numel() and (wide.min() < limits.min or wide.max() > limits.max):
+        raise PreprocError(
+            f"Annotations of {numbers.dtype} cannot hold {int(wide.abs().max())}, which they "
+            "become in the enlarged picture; make them float32 or int64."
+        )
+    return wide.to(numbers.dtype)
+
+
+def _repeated(mask: Tensor, scale: int) -> Tensor:
+    """Every px of (..., H, W) as ``scale`` times ``scale`` px."""
+    return mask.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
+
+
+_MOVES: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "boxes": partial(_multiplied, count=4),
+    "keypoints": partial(_multiplied, count=2),
+    "masks": _repeated,
+    "area": lambda area, scale: _times(area, scale**2),
+}
+"""What becomes of plain tensors in the targets of torchvision's detection references."""
