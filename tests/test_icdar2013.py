@@ -18,12 +18,11 @@ from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.evaluators.icdar2013 import (
     SUBSETS,
     by_height,
-    compare,
-    mcnemar,
     paper_rows,
     read_ground_truth,
     read_right,
 )
+from eval_tasks.evaluators.paired import compare, mcnemar
 from eval_tasks.evaluators.word_rows import Run, make_height_rows, make_rows
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH

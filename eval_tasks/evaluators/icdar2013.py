@@ -1,4 +1,4 @@
-"""Word accuracy on ICDAR2013 Focused Scene Text, task 2.3: ground truth, rules and significance.
+"""Word accuracy on ICDAR2013 Focused Scene Text, task 2.3: ground truth and rules.
 
 Strings in, numbers out. Papers count different words by different rules, so every figure goes with
 its subset's N and its rule.
@@ -11,7 +11,6 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from math import comb
 from pathlib import Path
 
 from preproc.errors import ImageError
@@ -87,21 +86,6 @@ MAIN_RULE, MAIN_SUBSET = next(iter(RULES)), next(iter(SUBSETS))
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The same words read in two ways.
-
-    Attributes:
-        fixed: read right only the second way.
-        broken: read right only the first way.
-        p: of McNemar's exact test (`mcnemar`).
-    """
-
-    fixed: int
-    broken: int
-    p: float
-
-
-@dataclass(frozen=True)
 class PaperRow:
     """A printed result."""
 
@@ -124,28 +108,6 @@ def read_right(labels: Words, read: Words, rule: str) -> dict[str, bool]:
     """
     same = RULES[rule]
     return {file: same(label, read[file]) for file, label in labels.items()}
-
-
-def compare(before: Mapping[str, bool], after: Mapping[str, bool]) -> Comparison:
-    """Pair two ways to read the same words; both say of each word whether it was read right."""
-    fixed = sum(right and not before[file] for file, right in after.items())
-    broken = sum(before[file] and not right for file, right in after.items())
-    return Comparison(fixed, broken, mcnemar(fixed, broken))
-
-
-def mcnemar(fixed: int, broken: int) -> float:
-    """The exact two-sided test of McNemar (1947) for paired outcomes.
-
-    Only words that exactly one of the ways reads right count. Under the null hypothesis, that
-    neither is better, each of these is fixed or broken with a probability of 1/2.
-
-    Returns:
-        The p-value, the probability of a split at least as uneven; 1 where the ways never differ.
-    """
-    differing = fixed + broken
-    tail = sum(comb(differing, k) for k in range(min(fixed, broken) + 1))
-    doubled: float = 2 * tail / 2**differing
-    return min(1.0, doubled)
 
 
 def by_height(right: Mapping[str, bool], heights: Mapping[str, int]) -> dict[str, tuple[int, int]]:

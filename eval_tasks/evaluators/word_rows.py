@@ -11,9 +11,9 @@ from eval_tasks.evaluators.icdar2013 import (
     SUBSETS,
     Words,
     by_height,
-    compare,
     read_right,
 )
+from eval_tasks.evaluators.paired import compare
 
 INPUT, BICUBIC, CLEAN = "input", "bicubic x4", "none"
 """Names of the two arms that the others are paired with, and of no degradation."""
