@@ -30,7 +30,6 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 import torch
 import typer
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
@@ -38,6 +37,7 @@ from torchvision import tv_tensors
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_fpn
 from torchvision.transforms import v2
 
+from eval_tasks.command.console import table_console
 from eval_tasks.command.progress import progress_bar
 from eval_tasks.evaluators.coco import CocoScores, coco_scores
 from eval_tasks.evaluators.wider import Floats, Truth
@@ -280,9 +280,7 @@ def main(
     json: Annotated[Path | None, typer.Option(help="Write the report here, too.")] = None,
 ) -> None:
     """Train a small detector on WIDER pictures with and without enhancement, and report COCO AP."""
-    console = Console(soft_wrap=True, highlight=False)
-    if not console.is_terminal:
-        console.width = 120  # piped into a file, no column should be cut
+    console = table_console()
     device = choose_device()
     try:
         if json:
@@ -307,8 +305,10 @@ def main(
         if json:
             write_json(json, {**about, "arms": {n: asdict(r) for n, r in results.items()}})
         console.print(_table(results))
-        console.print("\n".join(f"{name}: {value}" for name, value in about.items()))
-        console.print(_warning(parts, steps))
+        console.print(
+            "\n".join(f"{name}: {value}" for name, value in about.items()), soft_wrap=True
+        )
+        console.print(_warning(parts, steps), soft_wrap=True)
     except PreprocError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
