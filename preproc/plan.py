@@ -1,26 +1,15 @@
-"""Which files become which files: inputs found, outputs named, conflicts refused before work."""
+"""Which files become which files: outputs named, and conflicts refused before work."""
 
 from __future__ import annotations
 
 import glob
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from preproc.errors import OutputError
-from preproc.pictures import heif
+from preproc.inputs import Found, find, real
 from preproc.pictures.formats import FileFormat, format_named, format_names, writable_format
-
-_NOT_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
-"""Formats Pillow recognises but cannot draw without another program or a plug-in."""
-
-_FOREIGN = heif.EXTENSIONS | frozenset(
-    {".jxl"} | {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"}
-)
-"""Extensions of pictures, the last row cameras' raw data, that Pillow by itself cannot open."""
 
 
 @dataclass(frozen=True)
@@ -56,24 +45,6 @@ class Plan:
     unopened: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Found:
-    """An input; ``relative`` is its path below the folder or glob that it was found through."""
-
-    path: Path
-    relative: Path
-    named: bool
-
-
-def picture_extensions() -> frozenset[str]:
-    """File name extensions, in lower case with their dot, taken for pictures in folders."""
-    heif.plug_in()
-    extensions = Image.registered_extensions().items()
-    # Pillow opens several JPEGs in one file as JPEG, and finds out then.
-    drawn = (Image.OPEN.keys() | {"MPO"}) - _NOT_PICTURES
-    return frozenset(e for e, name in extensions if name in drawn)
-
-
 def make_plan(
     paths: Sequence[str],
     out: Path,
@@ -104,19 +75,19 @@ def make_plan(
             no format that can be written.
     """
     failures: list[Failure] = []
-    every = _distinct(_find(paths, out, lambda path, why: failures.append(Failure(path, why))))
-    found = [f for f in every if f.named or not _is_foreign(f.path)]
+    every = find(paths, out, lambda path, why: failures.append(Failure(path, why)))
+    found = [f for f in every if f.named or not f.foreign]
     target = _single_target(paths, out, file_format, suffix)
     jobs = [Job(f.path, target or _target(f, out, file_format, suffix)) for f in found]
     if not overwrite:
         # An output of an earlier run in the same folder is no input of this one. When replacing
         # is allowed it stays one, and so is refused below: it might be the user's own picture.
-        targets = {_real(job.target): job.source for job in jobs}
+        targets = {real(job.target): job.source for job in jobs}
         named = {f.path for f in found if f.named}
         jobs = [
             job
             for job in jobs
-            if job.source in named or targets.get(_real(job.source), job.source) == job.source
+            if job.source in named or targets.get(real(job.source), job.source) == job.source
         ]
     _refuse_conflicts(jobs, suffix)
     existing = [job for job in jobs if job.target.exists()]
@@ -129,82 +100,8 @@ def make_plan(
     skipped = existing if skip_existing else []
     done = set(skipped)
     todo = [job for job in jobs if job not in done]
-    unopened = tuple(f.path for f in every if not f.named and _is_foreign(f.path))
+    unopened = tuple(f.path for f in every if not f.named and f.foreign)
     return Plan(tuple(todo), tuple(skipped), tuple(failures), unopened)
-
-
-def _find(
-    paths: Iterable[str], out: Path, complain: Callable[[Path, str], None]
-) -> Iterator[_Found]:
-    for name in paths:
-        path = Path(name)
-        if path.is_dir():
-            hits = list(_walk(path, out, complain))
-            if all(_is_foreign(hit.path) for hit in hits):
-                complain(path, "The folder holds no picture files (hidden ones are not counted).")
-            yield from hits
-        elif path.exists():
-            yield _Found(path, Path(path.name), named=True)
-        elif glob.has_magic(name):
-            hits = list(_glob(name, out))
-            if all(_is_foreign(hit.path) for hit in hits):
-                complain(path, "No picture file matches this pattern.")
-            yield from hits
-        else:
-            web = "; download it first" if name.startswith(("http://", "https://")) else ""
-            complain(path, f"There is no such file or folder{web}.")
-
-
-def _walk(folder: Path, out: Path, complain: Callable[[Path, str], None]) -> Iterator[_Found]:
-    def unreadable(error: OSError) -> None:
-        complain(Path(error.filename), f"The folder cannot be read: {error.strerror}.")
-
-    extensions, own = picture_extensions() | _FOREIGN, _real(out)
-    for root, folders, files in os.walk(folder, onerror=unreadable):
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and _real(Path(root) / name) != own
-        )
-        for name in sorted(files):
-            path = Path(root) / name
-            if not name.startswith(".") and path.suffix.lower() in extensions:
-                yield _Found(path, path.relative_to(folder), named=False)
-
-
-def _glob(pattern: str, out: Path) -> Iterator[_Found]:
-    fixed = Path(*_before_magic(Path(pattern).parts))
-    extensions, own, start = picture_extensions() | _FOREIGN, _real(out), _real(fixed)
-    around = own in (start, *start.parents)  # then inputs lie in it, too
-    # Path.glob leaves nothing hidden out, and takes no absolute pattern.
-    hits = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
-    # The shortest first, since a link may lead round to what was found already.
-    for path in sorted(hits, key=lambda hit: (len(hit.parts), hit)):
-        inside = not around and own in _real(path).parents
-        if path.is_file() and path.suffix.lower() in extensions and not inside:
-            yield _Found(path, path.relative_to(fixed), named=False)
-
-
-def _before_magic(parts: Sequence[str]) -> list[str]:
-    """The folders a glob starts from, those that hold no wildcard."""
-    fixed: list[str] = []
-    for part in parts[:-1]:
-        if glob.has_magic(part):
-            break
-        fixed.append(part)
-    return fixed
-
-
-def _is_foreign(path: Path) -> bool:
-    """Whether a picture's name says that Pillow cannot open it, as no plug-in is there to help."""
-    extension = path.suffix.lower()
-    return extension in _FOREIGN and extension not in picture_extensions()
-
-
-def _distinct(found: Iterable[_Found]) -> list[_Found]:
-    """Each file once, however many paths led to it; a link to a file is another file."""
-    first: dict[Path, _Found] = {}
-    for item in found:
-        first.setdefault(_real(item.path.parent) / item.path.name, item)
-    return list(first.values())
 
 
 def _single_target(
@@ -233,7 +130,7 @@ def _single_target(
     return out.with_stem(out.stem + suffix)
 
 
-def _target(found: _Found, out: Path, file_format: FileFormat | None, suffix: str) -> Path:
+def _target(found: Found, out: Path, file_format: FileFormat | None, suffix: str) -> Path:
     relative = found.relative
     extension = relative.suffix
     if file_format is not None and writable_format(relative) != file_format:
@@ -254,7 +151,7 @@ def _refuse_conflicts(jobs: Sequence[Job], suffix: str) -> None:
                 f"Writing {job.target} would replace the input {spoilt}; choose another output "
                 f"folder, {way_out}."
             )
-        other = makers.setdefault(_real(job.target), job.source)
+        other = makers.setdefault(real(job.target), job.source)
         if other != job.source:
             raise OutputError(
                 f"{other} and {job.source} would both be written to {job.target}; enhance them "
@@ -267,10 +164,5 @@ def _identity(path: Path) -> tuple[int, int] | Path:
     try:
         status = path.stat()
     except OSError:
-        return _real(path)
+        return real(path)
     return status.st_dev, status.st_ino
-
-
-def _real(path: Path) -> Path:
-    """The path without links; unlike ``Path.resolve``, also where they lead nowhere but round."""
-    return Path(os.path.realpath(path))

@@ -11,9 +11,10 @@ from PIL import Image
 
 from preproc import batch
 from preproc.errors import ImageError
+from preproc.inputs import picture_extensions
 from preproc.pictures import heif
 from preproc.pictures.images import DepthWarning, Picture, decode
-from preproc.plan import Job, make_plan, picture_extensions
+from preproc.plan import Job, make_plan
 
 pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
 ORIENTATION, MAKER = 0x0112, 0x010F

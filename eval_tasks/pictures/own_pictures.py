@@ -10,7 +10,7 @@ from eval_tasks.command.console import error_console
 from eval_tasks.command.progress import progress_bar
 from eval_tasks.pictures.picture_files import digest, pixels
 from preproc.errors import ImageError
-from preproc.plan import picture_extensions
+from preproc.inputs import picture_extensions
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from eval_tasks.evaluators.restoration import Pair
 from eval_tasks.pictures.picture_files import pixels
 from preproc.degrade import bicubic_down, jpeg
 from preproc.errors import ImageError
-from preproc.plan import picture_extensions
+from preproc.inputs import picture_extensions
 
 CHOOSING_SET = "Kodak24"
 """The set that chooses between weights; the others are only measured."""

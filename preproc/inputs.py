@@ -1,0 +1,129 @@
+"""Which pictures are meant by files, folders and globs, told by the names of the files."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from preproc.pictures import heif
+
+_NOT_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
+"""Formats Pillow recognises but cannot draw without another program or a plug-in."""
+
+_FOREIGN = heif.EXTENSIONS | frozenset(
+    {".jxl"} | {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"}
+)
+"""Extensions of pictures, the last row cameras' raw data, that Pillow by itself cannot open."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """An input.
+
+    Attributes:
+        path: where it is.
+        relative: its path below the folder or glob that it was found through.
+        named: whether it was named itself.
+    """
+
+    path: Path
+    relative: Path
+    named: bool
+
+    @property
+    def foreign(self) -> bool:
+        """Whether its name says that Pillow cannot open it, as no plug-in is there to help."""
+        extension = self.path.suffix.lower()
+        return extension in _FOREIGN and extension not in picture_extensions()
+
+
+def picture_extensions() -> frozenset[str]:
+    """File name extensions, in lower case with their dot, taken for pictures in folders."""
+    heif.plug_in()
+    extensions = Image.registered_extensions().items()
+    # Pillow opens several JPEGs in one file as JPEG, and finds out then.
+    drawn = (Image.OPEN.keys() | {"MPO"}) - _NOT_PICTURES
+    return frozenset(e for e, name in extensions if name in drawn)
+
+
+def find(paths: Iterable[str], out: Path, complain: Callable[[Path, str], None]) -> list[Found]:
+    """The files that are meant, each once, however many paths lead to it.
+
+    Args:
+        paths: files, folders and globs.
+        out: the output folder, which is left out of folders and globs that hold it.
+        complain: called with a path that leads to no picture, and a sentence that says why.
+    """
+    # A link to a file is another file.
+    first: dict[Path, Found] = {}
+    for item in _all(paths, out, complain):
+        first.setdefault(real(item.path.parent) / item.path.name, item)
+    return list(first.values())
+
+
+def _all(paths: Iterable[str], out: Path, complain: Callable[[Path, str], None]) -> Iterator[Found]:
+    for name in paths:
+        path = Path(name)
+        if path.is_dir():
+            hits = list(_walk(path, out, complain))
+            if all(hit.foreign for hit in hits):
+                complain(path, "The folder holds no picture files (hidden ones are not counted).")
+            yield from hits
+        elif path.exists():
+            yield Found(path, Path(path.name), named=True)
+        elif glob.has_magic(name):
+            hits = list(_glob(name, out))
+            if all(hit.foreign for hit in hits):
+                complain(path, "No picture file matches this pattern.")
+            yield from hits
+        else:
+            web = "; download it first" if name.startswith(("http://", "https://")) else ""
+            complain(path, f"There is no such file or folder{web}.")
+
+
+def _walk(folder: Path, out: Path, complain: Callable[[Path, str], None]) -> Iterator[Found]:
+    def unreadable(error: OSError) -> None:
+        complain(Path(error.filename), f"The folder cannot be read: {error.strerror}.")
+
+    extensions, own = picture_extensions() | _FOREIGN, real(out)
+    for root, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and real(Path(root) / name) != own
+        )
+        for name in sorted(files):
+            path = Path(root) / name
+            if not name.startswith(".") and path.suffix.lower() in extensions:
+                yield Found(path, path.relative_to(folder), named=False)
+
+
+def _glob(pattern: str, out: Path) -> Iterator[Found]:
+    fixed = Path(*_before_magic(Path(pattern).parts))
+    extensions, own, start = picture_extensions() | _FOREIGN, real(out), real(fixed)
+    around = own in (start, *start.parents)  # then inputs lie in it, too
+    # Path.glob leaves nothing hidden out, and takes no absolute pattern.
+    hits = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
+    # The shortest first, since a link may lead round to what was found already.
+    for path in sorted(hits, key=lambda hit: (len(hit.parts), hit)):
+        inside = not around and own in real(path).parents
+        if path.is_file() and path.suffix.lower() in extensions and not inside:
+            yield Found(path, path.relative_to(fixed), named=False)
+
+
+def _before_magic(parts: Sequence[str]) -> list[str]:
+    """The folders a glob starts from, those that hold no wildcard."""
+    fixed: list[str] = []
+    for part in parts[:-1]:
+        if glob.has_magic(part):
+            break
+        fixed.append(part)
+    return fixed
+
+
+def real(path: Path) -> Path:
+    """The path without links; unlike ``Path.resolve``, also where they lead nowhere but round."""
+    return Path(os.path.realpath(path))
