@@ -26,10 +26,11 @@ from eval_tasks.engines.wider_runs import Run, make_run, search
 from eval_tasks.evaluators.coco import coco_scores
 from eval_tasks.evaluators.wider import Floats, Truth
 from eval_tasks.evaluators.wider_files import FACES_FILE, read_detections, read_truth
+from eval_tasks.evaluators.wider_rows import ORIGINAL, REDUCED, REDUCTION, flat, report
 from eval_tasks.evaluators.wider_scores import Score, score
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.tables.wider_plot import plot_curves
-from eval_tasks.tables.wider_tables import ORIGINAL, REDUCED, REDUCTION, flat, report, show
+from eval_tasks.tables.wider_tables import show
 from eval_tasks.treatments import arms
 from preproc import __version__
 from preproc.errors import ImageError, PreprocError

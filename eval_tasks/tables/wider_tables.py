@@ -1,9 +1,8 @@
-"""What the WIDER FACE script shows and keeps: tables, sentences on gains, and a report."""
+"""What the WIDER FACE script shows: tables, and sentences on gains."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 from rich.markup import escape
 from rich.table import Table
@@ -11,75 +10,22 @@ from rich.table import Table
 from eval_tasks.command.console import facts, table_console
 from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.wider import SUBSETS
+from eval_tasks.evaluators.wider_rows import (
+    BICUBIC,
+    ORIGINAL,
+    REDUCED,
+    REDUCTION,
+    gains_of,
+    gap_of,
+)
 from eval_tasks.evaluators.wider_scores import (
     GAP_GOAL,
     PAPER,
     PAPER_ROWS,
     Score,
-    gain,
-    gap_closed,
     height_names,
 )
 from integrations.mtcnn import WINDOW
-from preproc.reports import Value
-
-REDUCTION = 4
-"""Px of the original per px of the reduced picture, as in CAJNN's Table III."""
-
-ORIGINAL, REDUCED, BICUBIC = "original", f"reduced x{REDUCTION}", "bicubic x4"
-"""Names of the plain runs."""
-
-
-def _gains(scores: Sequence[Score], one: Score) -> dict[str, dict[str, Interval | None]]:
-    """What a run gains over the plain ones, where they were measured, by subset."""
-    plain = {ORIGINAL: (), REDUCED: (), BICUBIC: (REDUCED,)}.get(one.name, (REDUCED, BICUBIC))
-    return {
-        base.name: {subset: gain(one, base, subset) for subset in SUBSETS}
-        for base in scores
-        if base.name in plain
-    }
-
-
-def _gap(scores: Sequence[Score], one: Score) -> Interval | None:
-    named = {s.name: s for s in scores}
-    if one.name in (ORIGINAL, REDUCED) or not {ORIGINAL, REDUCED} <= named.keys():
-        return None
-    return gap_closed(one, named[REDUCED], named[ORIGINAL])
-
-
-def report(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> dict[str, object]:
-    """All there is to know, for a JSON file."""
-    return {
-        "title": title,
-        **about,
-        "faces": {subset: scores[0].curves[subset].faces for subset in SUBSETS},
-        "rows": [
-            {
-                "name": one.name,
-                "ap": {subset: one.ap(subset) for subset in SUBSETS},
-                "gain_over": {
-                    base: {s: asdict(g) if g else None for s, g in gains.items()}
-                    for base, gains in _gains(scores, one).items()
-                },
-                "gap_closed_on_hard": asdict(gap) if (gap := _gap(scores, one)) else None,
-                "ap_by_height": dict(zip(height_names(), one.heights, strict=True)),
-                "coco": asdict(one.coco) if one.coco else None,
-                "detections": one.detections,
-                "seconds_an_image": one.seconds,
-            }
-            for one in scores
-        ],
-        "papers": {PAPER: [{"name": row.name, "ap": dict(row.ap)} for row in PAPER_ROWS]},
-    }
-
-
-def flat(scores: Sequence[Score]) -> list[dict[str, Value]]:
-    """AP by subset, measured here and printed in the paper, for a CSV file."""
-    here: list[dict[str, Value]] = [
-        {"source": "here", "name": s.name, **{subset: s.ap(subset) for subset in SUBSETS}}
-        for s in scores
-    ]
-    return here + [{"source": PAPER, "name": row.name, **row.ap} for row in PAPER_ROWS]
 
 
 def show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
@@ -87,7 +33,7 @@ def show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
     console = table_console()
     console.print(escape(title), style="bold")
     console.print(_ap_table(scores))
-    if any(_gains(scores, one) for one in scores):
+    if any(gains_of(scores, one) for one in scores):
         console.print("Gain in AP, with the range of 95 % of samples of the images", style="bold")
         console.print(_gain_table(scores))
     console.print("AP by height of the face, hard", style="bold")
@@ -109,10 +55,10 @@ def verdicts(scores: Sequence[Score]) -> list[str]:
     """Sentences on what each run gains over the plain ones, and on the gap it closes."""
     sentences = []
     for one in scores:
-        for base, gains in _gains(scores, one).items():
+        for base, gains in gains_of(scores, one).items():
             if one.name != BICUBIC and any(gains.values()):
                 sentences.append(_gain_sentence(one.name, base, gains))
-        gap = _gap(scores, one)
+        gap = gap_of(scores, one)
         if gap:
             sentences.append(
                 f"{one.name} closes {gap:.0%} of the gap from {REDUCED} to {ORIGINAL} on hard, "
@@ -145,7 +91,7 @@ def _ap_table(scores: Sequence[Score]) -> Table:
     for heading in ("gap closed, hard", "s/image: arm", "detector"):
         table.add_column(heading, justify="right")
     for one in scores:
-        gap = _gap(scores, one)
+        gap = gap_of(scores, one)
         table.add_row(
             "here",
             escape(one.name),
@@ -166,7 +112,7 @@ def _gain_table(scores: Sequence[Score]) -> Table:
     for subset in SUBSETS:
         table.add_column(subset, justify="right")
     for one in scores:
-        for base, gains in _gains(scores, one).items():
+        for base, gains in gains_of(scores, one).items():
             cells = (f"{gain:+.3f}" if gain else "-" for gain in gains.values())
             table.add_row(escape(one.name), base, *cells)
     return table

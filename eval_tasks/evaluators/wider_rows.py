@@ -1,0 +1,77 @@
+"""Rows of the report on WIDER FACE: every run, with what it gains over the plain ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from eval_tasks.evaluators.intervals import Interval
+from eval_tasks.evaluators.wider import SUBSETS
+from eval_tasks.evaluators.wider_scores import (
+    PAPER,
+    PAPER_ROWS,
+    Score,
+    gain,
+    gap_closed,
+    height_names,
+)
+from preproc.reports import Value
+
+REDUCTION = 4
+"""Px of the original per px of the reduced picture, as in CAJNN's Table III."""
+
+ORIGINAL, REDUCED, BICUBIC = "original", f"reduced x{REDUCTION}", "bicubic x4"
+"""Names of the plain runs."""
+
+
+def gains_of(scores: Sequence[Score], one: Score) -> dict[str, dict[str, Interval | None]]:
+    """What a run gains over the plain ones, where they were measured, by subset."""
+    plain = {ORIGINAL: (), REDUCED: (), BICUBIC: (REDUCED,)}.get(one.name, (REDUCED, BICUBIC))
+    return {
+        base.name: {subset: gain(one, base, subset) for subset in SUBSETS}
+        for base in scores
+        if base.name in plain
+    }
+
+
+def gap_of(scores: Sequence[Score], one: Score) -> Interval | None:
+    """What a run closes of the gap (`gap_closed`); None for a plain one, or if one is missing."""
+    named = {s.name: s for s in scores}
+    if one.name in (ORIGINAL, REDUCED) or not {ORIGINAL, REDUCED} <= named.keys():
+        return None
+    return gap_closed(one, named[REDUCED], named[ORIGINAL])
+
+
+def report(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> dict[str, object]:
+    """All there is to know, for a JSON file."""
+    return {
+        "title": title,
+        **about,
+        "faces": {subset: scores[0].curves[subset].faces for subset in SUBSETS},
+        "rows": [
+            {
+                "name": one.name,
+                "ap": {subset: one.ap(subset) for subset in SUBSETS},
+                "gain_over": {
+                    base: {s: asdict(g) if g else None for s, g in gains.items()}
+                    for base, gains in gains_of(scores, one).items()
+                },
+                "gap_closed_on_hard": asdict(gap) if (gap := gap_of(scores, one)) else None,
+                "ap_by_height": dict(zip(height_names(), one.heights, strict=True)),
+                "coco": asdict(one.coco) if one.coco else None,
+                "detections": one.detections,
+                "seconds_an_image": one.seconds,
+            }
+            for one in scores
+        ],
+        "papers": {PAPER: [{"name": row.name, "ap": dict(row.ap)} for row in PAPER_ROWS]},
+    }
+
+
+def flat(scores: Sequence[Score]) -> list[dict[str, Value]]:
+    """AP by subset, measured here and printed in the paper, for a CSV file."""
+    here: list[dict[str, Value]] = [
+        {"source": "here", "name": s.name, **{subset: s.ap(subset) for subset in SUBSETS}}
+        for s in scores
+    ]
+    return here + [{"source": PAPER, "name": row.name, **row.ap} for row in PAPER_ROWS]
