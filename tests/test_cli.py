@@ -110,7 +110,7 @@ class TestEnhance:
         source = pictures(tmp_path, "a.png") / "a.png"
         options = "--model cajnn-light --scale 4 --to-input-size --weights w.safetensors "
         options += "--device cpu --dtype float32 --tile 96 --overlap 8 --strength 0.5 "
-        options += "--self-ensemble --compile"
+        options += "--self-ensemble --map-folder maps --compile"
         assert call("enhance", source, "-o", tmp_path / "out", *options.split()) == 0
         assert made == [
             {
@@ -124,6 +124,7 @@ class TestEnhance:
                 "overlap": 8,
                 "strength": 0.5,
                 "self_ensemble": True,
+                "map_folder": Path("maps"),
                 "compiled": True,
             }
         ]
