@@ -431,10 +431,11 @@ class TestModels:
         from preproc.networks import list_models
 
         assert call("models") == 0
-        out = capfd.readouterr().out
+        lines = [" ".join(line.split()) for line in capfd.readouterr().out.splitlines()]
         for descriptor in list_models():
-            assert descriptor.name in out
-            assert f"{descriptor.parameters:,}" in out
+            (line,) = (x for x in lines if x.startswith(f"{descriptor.name} x{descriptor.scale} "))
+            assert f" {descriptor.tiling.value} " in line
+        assert "cajnn x4 14.8 M 15.9 M tiles CC BY-SA 4.0" in lines
 
     def test_shows_one_model_and_its_card(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from preproc.manifest import WeightsEntry
     from preproc.networks import ModelDescriptor
 
-_MODEL_COLUMNS = ("Scale", "Parameters", "MAC/px", "Large pictures", "Weights")
 _Shipped = Mapping[tuple[str, int], "WeightsEntry"]
 
 
@@ -28,7 +28,8 @@ def models(
     """List the models; with a name, show what is known of one and the card of its weights.
 
     MAC/px is what a model costs: multiply-accumulates for each pixel of the input. Large pictures
-    are cut into tiles, or go through whole.
+    are cut into tiles, or go through whole. Weights are shipped under the licence shown, or have to
+    be your own.
 
     **Examples**
 
@@ -51,17 +52,26 @@ def models(
 
 
 def _model_table(known: Iterable[ModelDescriptor], shipped: _Shipped) -> Table:
-    # The licence may fold on a narrow terminal, the name to be typed may not.
-    table = Table(Column("Model", no_wrap=True), *_MODEL_COLUMNS)
+    # Without lines between columns a model takes one line of an 80-column terminal. On a narrower
+    # one the licence may fold, the name to be typed may not.
+    table = Table(
+        Column("Model", no_wrap=True),
+        "Scale",
+        Column("Parameters", justify="right"),
+        Column("MAC/px", justify="right"),
+        Column("Large pictures", max_width=8),
+        "Weights",
+        box=SIMPLE_HEAD,
+    )
     for descriptor in known:
         entry = shipped.get((descriptor.family, descriptor.scale))
         table.add_row(
             descriptor.name,
             f"x{descriptor.scale}",
-            f"{descriptor.parameters:,}",
+            with_prefix(descriptor.parameters),
             with_prefix(descriptor.macs_per_pixel),
             descriptor.tiling.value,
-            f"shipped, {entry.licence}" if entry else "your own",
+            entry.licence if entry else "your own",
         )
     return table
 
