@@ -68,22 +68,29 @@ def find(paths: Iterable[str], out: Path, complain: Callable[[Path, str], None])
 
 def _all(paths: Iterable[str], out: Path, complain: Callable[[Path, str], None]) -> Iterator[Found]:
     for name in paths:
-        path = Path(name)
-        if path.is_dir():
-            hits = list(_walk(path, out, complain))
-            if all(hit.foreign for hit in hits):
-                complain(path, "The folder holds no picture files (hidden ones are not counted).")
-            yield from hits
-        elif path.exists():
-            yield Found(path, Path(path.name), named=True)
-        elif glob.has_magic(name):
-            hits = list(_glob(name, out))
-            if all(hit.foreign for hit in hits):
-                complain(path, "No picture file matches this pattern.")
-            yield from hits
-        else:
-            web = "; download it first" if name.startswith(("http://", "https://")) else ""
-            complain(path, f"There is no such file or folder{web}.")
+        try:
+            yield from _found_at(name, out, complain)
+        except OSError as error:  # its folder is closed to us, or the name is too long
+            complain(Path(name), f"It cannot be read: {error.strerror}.")
+
+
+def _found_at(name: str, out: Path, complain: Callable[[Path, str], None]) -> Iterator[Found]:
+    path = Path(name)
+    if path.is_dir():
+        hits = list(_walk(path, out, complain))
+        if all(hit.foreign for hit in hits):
+            complain(path, "The folder holds no picture files (hidden ones are not counted).")
+        yield from hits
+    elif path.exists():
+        yield Found(path, Path(path.name), named=True)
+    elif glob.has_magic(name):
+        hits = list(_glob(name, out))
+        if all(hit.foreign for hit in hits):
+            complain(path, "No picture file matches this pattern.")
+        yield from hits
+    else:
+        web = "; download it first" if name.startswith(("http://", "https://")) else ""
+        complain(path, f"There is no such file or folder{web}.")
 
 
 def _walk(folder: Path, out: Path, complain: Callable[[Path, str], None]) -> Iterator[Found]:

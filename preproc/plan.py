@@ -90,7 +90,7 @@ def make_plan(
             if job.source in named or targets.get(real(job.source), job.source) == job.source
         ]
     _refuse_conflicts(jobs, suffix)
-    existing = [job for job in jobs if job.target.exists()]
+    existing = [job for job in jobs if _is_there(job.target)]
     if existing and not (overwrite or skip_existing):
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
         raise OutputError(
@@ -110,7 +110,7 @@ def _single_target(
     """``out`` itself if it is meant as the name of a picture, else None for a folder."""
     if out.is_dir():
         return None
-    if len(paths) == 1 and not Path(paths[0]).exists() and not glob.has_magic(paths[0]):
+    if len(paths) == 1 and not _is_there(Path(paths[0])) and not glob.has_magic(paths[0]):
         return None  # there is nothing to write, and a failure to report
     named, from_one = writable_format(out), len(paths) == 1 and Path(paths[0]).is_file()
     if named is None:
@@ -144,7 +144,7 @@ def _refuse_conflicts(jobs: Sequence[Job], suffix: str) -> None:
     inputs = {_identity(job.source): job.source for job in jobs}
     makers: dict[Path, Path] = {}
     for job in jobs:
-        spoilt = inputs.get(_identity(job.target)) if job.target.exists() else None
+        spoilt = inputs.get(_identity(job.target)) if _is_there(job.target) else None
         if spoilt is not None:
             way_out = "or leave out what an earlier run made" if suffix else "or add a --suffix"
             raise OutputError(
@@ -157,6 +157,14 @@ def _refuse_conflicts(jobs: Sequence[Job], suffix: str) -> None:
                 f"{other} and {job.source} would both be written to {job.target}; enhance them "
                 "into different folders, or rename one."
             )
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a path exists; one that the system cannot look at counts as absent."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _identity(path: Path) -> tuple[int, int] | Path:

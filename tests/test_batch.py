@@ -253,6 +253,25 @@ class TestPlan:
         assert "There is no such file" in failure.reason
         assert ("download it" in failure.reason) == name.startswith("https")
 
+    def test_a_path_that_the_system_cannot_look_at_fails_alone(self, tmp_path: Path) -> None:
+        names = [str(tmp_path / ("n" * 300 + ".png")), str(picture(tmp_path / "a.png"))]
+        plan = make_plan(names, tmp_path / "out")
+        assert [job.source.name for job in plan.jobs] == ["a.png"]
+        (failure,) = plan.failures
+        assert failure.source == Path(names[0])
+        assert "File name too long" in failure.reason
+        assert not make_plan(names[:1], tmp_path / "out").jobs
+
+    def test_a_name_that_gets_too_long_fails_alone(self, tmp_path: Path) -> None:
+        names = ("a.png", "n" * 250 + ".png")
+        for name in names:
+            picture(tmp_path / "in" / name)
+        (tmp_path / "out").mkdir()
+        summary = run(make_plan([str(tmp_path / "in")], tmp_path / "out", suffix="_x4"))
+        assert [path.name for path in summary.done] == ["a_x4.png"]
+        (failure,) = summary.failures
+        assert "File name too long" in failure.reason
+
     def test_what_only_another_program_could_draw_is_no_picture(self) -> None:
         assert {".jpg", ".png", ".webp", ".tif", ".avif", ".mpo"} <= picture_extensions()
         assert not {".eps", ".h5", ".mpg", ".pdf", ".wmf"} & picture_extensions()
