@@ -59,7 +59,12 @@ class PictureCache:
         """
         if limit <= 0:
             raise ModelError(f"A cache's limit must be in bytes and above 0, but is {limit}.")
-        self.folder, self.limit = Path(folder).expanduser().absolute(), limit
+        try:
+            self.folder, self.limit = Path(folder).expanduser().absolute(), limit
+        except RuntimeError as error:
+            raise OutputError(
+                f"The home folder in {folder} is not known; give the cache's whole path."
+            ) from error
         self._full, self._room = False, _Room(self.folder, limit)
         require_writable(self.folder)
 

@@ -14,6 +14,7 @@ from preproc import __version__
 from preproc.cache import PictureCache, key_of
 from preproc.enhancer import Enhancer
 from preproc.errors import ModelError, PreprocError, WeightsError
+from preproc.files import at_home
 from preproc.manifest import entry_for, sha256_of
 from preproc.networks import find
 from preproc.options import require_options
@@ -164,7 +165,7 @@ class DeferredEnhancer:
         weights = self._options.get("weights")
         if weights is None:
             return entry_for(self._descriptor.family, self._descriptor.scale).sha256
-        path = Path(weights).expanduser()
+        path = at_home(weights)
         try:
             return sha256_of(path)
         except OSError as error:

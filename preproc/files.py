@@ -66,6 +66,11 @@ def require_writable(folder: Path) -> None:
         probe.unlink()
 
 
+def at_home(path: str | Path) -> Path:
+    """A path with its home folder for a ``~`` at its start; as it is where none is known."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises there
+
+
 def _draft(folder: Path) -> Path:
     """A name for a hidden file; in the same folder, because renaming is atomic there."""
     return folder / DRAFTS.replace("*", uuid4().hex[:12])

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from preproc.errors import ModelError, WeightsError
-from preproc.files import replacing
+from preproc.files import at_home, replacing
 from preproc.manifest import SUFFIX, entry_for, shipped_folder, verified
 from preproc.networks.registry import ModelDescriptor
 
@@ -149,7 +149,7 @@ def _state_for(
         entry = entry_for(descriptor.family, descriptor.scale, folder=folder)
         path = verified(entry, folder)
     else:
-        path = Path(weights).expanduser()
+        path = at_home(weights)
     state = _read(path)
     wanted = network.state_dict()
     if descriptor.part_of:

@@ -52,6 +52,11 @@ def test_another_process_finds_it_and_a_stranger_does_not(cache):
     assert cache.get("b") is None
 
 
+def test_a_home_folder_that_is_not_known_is_a_sentence():
+    with pytest.raises(OutputError, match="home folder in ~nobody-here/cache is not known"):
+        PictureCache("~nobody-here/cache")
+
+
 def test_a_view_is_kept_as_it_looks(cache):
     view = samples().flip(-1).transpose(-1, -2)
     cache.put("a", view)

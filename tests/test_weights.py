@@ -262,6 +262,8 @@ def test_own_truncated_or_missing_file_is_a_sentence(
         load_state(TINY, tmp_path / "absent.safetensors")
     with pytest.raises(WeightsError, match="There is no weights file"):
         load_state(TINY, _made(tmp_path / "folder.safetensors"))
+    with pytest.raises(WeightsError, match="There is no weights file ~nobody-here/a"):
+        load_state(TINY, "~nobody-here/a.safetensors")
 
 
 def _made(path: Path) -> Path:
