@@ -26,13 +26,13 @@ from preproc.errors import ImageError, ModelError
 from preproc.execution.devices import choose_device, choose_dtype
 from preproc.execution.ensemble import geometric_self_ensemble
 from preproc.execution.layerwise import Layerwise, large_layerwise
-from preproc.execution.maps import InFiles, in_memory
+from preproc.execution.maps import InFiles, Room, in_memory
 from preproc.execution.memory import explain_out_of_memory
 from preproc.execution.runtime import Runtime
 from preproc.execution.sizes import sizes_for
 from preproc.execution.strips import Splittable, Strips
 from preproc.execution.tiles import Apply, run_tiles
-from preproc.files import require_writable
+from preproc.files import at_home, require_writable
 from preproc.networks import SizeRule, Tiling, find
 from preproc.networks.masking import install_masks
 from preproc.networks.steps import Stepwise
@@ -321,10 +321,12 @@ class Enhancer:
                     f"{self.descriptor} do not; leave it out."
                 )
             return whole
+        room: Room = in_memory
         if map_folder is not None:
-            require_writable(Path(map_folder))
+            room = InFiles(at_home(map_folder))
+            require_writable(room.folder)
         runtime = Runtime(
-            Layerwise(network, room=in_memory if map_folder is None else InFiles(Path(map_folder))),
+            Layerwise(network, room=room),
             self.device,
             self.dtype,
             str(self.descriptor),
