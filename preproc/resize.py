@@ -99,7 +99,7 @@ def _axes(
     scales = scale if isinstance(scale, tuple) else (scale, scale)
     if not all(s > 0 and math.isfinite(s) for s in scales):
         raise ModelError(f"imresize needs a positive scale, but got {scale}.")
-    # The tiny allowance keeps ceil(10 * 1.1) at 11 in spite of binary fractions.
+    # The tiny allowance keeps ceil(100 * 1.1) at 110 in spite of binary fractions.
     rows, columns = (
         _Axis(extent, math.ceil(extent * s - 1e-9), s, antialias)
         for extent, s in zip((height, width), scales, strict=True)

@@ -68,6 +68,12 @@ def test_nothing_of_the_picture_is_overwritten(rng):
     assert torch.equal(color, before)
 
 
+def test_pictures_of_very_long_rows_are_mixed_too(rng):
+    color = torch.from_numpy(rng.random((1, 1, 7, 40_000), np.float32))
+    mixed = blend(torch.ones_like(color), color, 0.25)
+    torch.testing.assert_close(mixed, 0.75 * color + 0.25)
+
+
 @pytest.mark.parametrize("strength", [0, -0.1, 1.01, float("nan")])
 def test_a_strength_out_of_range_is_a_sentence(make, strength):
     with pytest.raises(ModelError, match="strength must be above 0 and at most 1"):

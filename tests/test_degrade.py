@@ -49,6 +49,7 @@ def test_bicubic_clips_overshoot_and_keeps_constants():
     assert up.shape == (32, 32, 3)
     assert (up[:, :8] == 0).all()
     assert (up[:, -8:] == 255).all()
+    assert (np.diff(up[0, :, 0].astype(int)) >= 0).all()  # none is taken round to the other end
     white = np.full((8, 8, 3), 255, np.uint8)
     assert (degrade.bicubic_down(white, 4) == 255).all()
     assert (degrade.bicubic_up(white, 3) == 255).all()
@@ -91,12 +92,42 @@ def test_two_passes_leave_more_traces_than_one(photo):
     assert distance(resaved, photo) > distance(once, photo)
 
 
+@pytest.mark.parametrize("chroma", degrade.SUBSAMPLINGS)
+def test_two_passes_are_one_after_the_other_with_the_same_chroma(photo, chroma):
+    twice = degrade.jpeg(degrade.jpeg(photo, 20, chroma), 80, chroma)
+    assert np.array_equal(degrade.double_jpeg(photo, 20, 80, chroma), twice)
+    assert np.array_equal(degrade.resave(photo, 1, 20, 80, chroma), twice)
+
+
+def test_a_shift_is_a_crop_between_the_passes(photo):
+    posted_again = degrade.jpeg(degrade.jpeg(photo, 20)[3:, 5:], 80)
+    shifted = degrade.double_jpeg(photo[3:, 5:], 20, 80, shift=(3, 5))
+    inside = slice(2 * MCU, None)  # the first MCU lack what the crop took off
+    assert np.array_equal(shifted[inside, inside], posted_again[inside, inside])
+    # What is put before the picture leaves no trace in it.
+    white = np.full((32, 32, 3), 255, np.uint8)
+    assert np.ptp(degrade.double_jpeg(white, 20, 80, shift=(3, 5))) == 0
+
+
+def test_a_long_strip_saved_at_another_size_comes_back_in_its_own(photo):
+    strip = np.tile(photo[:10], (1, 3, 1))
+    assert degrade.resave(strip, 1.05, 20, 80).shape == strip.shape
+
+
 def test_blur_keeps_the_mean_and_lowers_the_contrast(photo):
     blurred = degrade.blur(photo, 1.0)
     assert blurred.mean() == pytest.approx(photo.mean(), abs=1)
     steps = [np.abs(np.diff(img[..., 2].astype(int), axis=1)).max() for img in (photo, blurred)]
     assert steps[0] == 170
     assert steps[1] < 80
+
+
+def test_sigma_is_the_standard_deviation_of_the_blur():
+    line = np.zeros((9, 41, 3), np.uint8)
+    line[:, 20] = 255
+    weights = degrade.blur(line, 2.0)[4, :, 0].astype(float)
+    variance = (weights * (np.arange(41) - 20) ** 2).sum() / weights.sum()
+    assert variance == pytest.approx(4, rel=0.1)
 
 
 def test_inputs_are_left_alone(photo):
@@ -174,6 +205,10 @@ def test_contradictions_are_named(field, words):
     "img", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)]
 )
 def test_only_uint8_rgb_is_taken(img):
-    for change in (lambda: degrade.jpeg(img, 40), lambda: degrade.bicubic_down(img, 4)):
+    for change in (
+        lambda: degrade.jpeg(img, 40),
+        lambda: degrade.bicubic_down(img, 4),
+        lambda: degrade.blur(img, 1.0),
+    ):
         with pytest.raises(ImageError, match="uint8 RGB"):
             change()

@@ -80,6 +80,10 @@ def test_ssim_agrees_with_the_definition_window_by_window(protocol):
     assert ssim(a, b, protocol, scale=2) == pytest.approx(np.mean(values), abs=1e-12)
 
 
+def test_ssim_of_an_image_as_large_as_its_window_is_that_window_s():
+    assert ssim(noise(1)[:11, :11], noise(1)[:11, :11]) == pytest.approx(1, abs=1e-12)
+
+
 def test_only_cisrnet_s_protocol_leaves_out_a_border_of_scale_px():
     framed = grey(100)
     framed[:3] = framed[:, :3] = 0
@@ -92,6 +96,7 @@ def test_only_cisrnet_s_protocol_leaves_out_a_border_of_scale_px():
     ("a", "b", "protocol", "words"),
     [
         (grey(0), grey(0)[:-1], CAJNN_PROTOCOL, "shape"),
+        (grey(0), grey(0)[:, :-1], CAJNN_PROTOCOL, "shape"),
         (grey(0) / 255, grey(0) / 255, CAJNN_PROTOCOL, "uint8 RGB"),
         (grey(0)[..., 0], grey(0)[..., 0], CAJNN_PROTOCOL, "uint8 RGB"),
         (grey(0, 10, 30), grey(1, 10, 30), CAJNN_PROTOCOL, "at least 11 px"),

@@ -89,9 +89,9 @@ def test_both_axes_are_resized_and_leading_axes_kept():
 
 
 def test_output_sizes_round_up_unless_a_size_is_given():
-    x = torch.zeros(10, 9)
-    assert imresize(x, 0.25).shape == (3, 3)
-    assert imresize(x, 1.1).shape == (11, 10)  # 10 * 1.1 is above 11 in binary
+    x = torch.zeros(100, 9)
+    assert imresize(x, 0.25).shape == (25, 3)
+    assert imresize(x, 1.1).shape == (110, 10)  # 100 * 1.1 is above 110 in binary
     assert imresize(x, size=(7, 20)).shape == (7, 20)
     assert torch.allclose(imresize(ramp(8, 8), size=(2, 2)), imresize(ramp(8, 8), 0.25))
 
@@ -134,6 +134,7 @@ def test_gradients_flow_even_after_use_in_inference_mode():
         (torch.zeros(3, 3), {"scale": 2, "size": (6, 6)}, ModelError, "exactly one"),
         (torch.zeros(3, 3), {"scale": 0}, ModelError, "positive scale"),
         (torch.zeros(3, 3), {"scale": float("nan")}, ModelError, "positive scale"),
+        (torch.zeros(3, 3), {"scale": float("inf")}, ModelError, "positive scale"),
         (torch.zeros(3, 3), {"size": (0, 3)}, ModelError, "0x3 px"),
     ],
 )
