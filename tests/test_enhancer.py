@@ -141,6 +141,10 @@ def test_return_to_input_size_is_antialiased_and_rounds_once(make, tiny_weights,
 def test_returning_alpha_to_its_size_leaves_it_as_it_was(make, rng):
     rgba = rng.integers(1, 256, (12, 12, 4), np.uint8)
     assert (make(to_input_size=True)(rgba)[..., 3] == rgba[..., 3]).all()
+    [crop] = make(to_input_size=True).regions(rgba, [(2, 3, 9, 8)])
+    assert (crop[..., 3] == rgba[3:8, 2:9, 3]).all()
+    floats = np.full((4, 6, 2), 1.1, np.float32)
+    assert (make(to_input_size=True)(floats)[..., 1] == 1).all(), "without overshoot"
 
 
 @pytest.mark.parametrize("model", ["tiny", "tiny-even", "tiny-pooled"])

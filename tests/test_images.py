@@ -153,6 +153,21 @@ def test_a_grey_region_of_a_coloured_picture_is_what_the_whole_has_there(make, r
     assert np.ptp(crop.astype(int), axis=2).max() > 0, "its neighbours colour it"
 
 
+def test_32_bit_integers_are_sixteen_bit_grey():
+    image = Image.fromarray(np.array([[0, 300], [40000, 65535]], np.int32))
+    assert decode(image).color.tolist() == [[[[0, 300], [40000, 65535]]]]
+    result = enlarge(image)
+    assert result.mode == "I"
+    np.testing.assert_array_equal(result, np.asarray(image).repeat(2, 0).repeat(2, 1))
+
+
+def test_bilevel_results_are_thresholded_and_not_dithered(photo):
+    picture = decode(photo.convert("1"))
+    for grey, bilevel in ((100, 0), (160, 255)):
+        result = picture.pack(torch.full_like(picture.color, grey))
+        assert result.getcolors() == [(12 * 20, bilevel)]
+
+
 def test_a_palette_of_greys_is_grey():
     image = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).convert("P")
     assert decode(image).color.shape[1] == 1
@@ -512,10 +527,11 @@ def test_constant_alpha_stays_constant(rng, level):
 
 def test_alpha_is_resized_smoothly_and_without_halo():
     array = np.full((8, 8, 4), 255, np.uint8)
-    array[:, :4, 3] = 0
+    array[:, :, 3] = 200
+    array[:, :4, 3] = 60
     row = enlarge(array)[0, :, 3].astype(int)
-    assert (row[:5] == 0).all()
-    assert (row[-5:] == 255).all()
+    assert (row[:5] == 60).all()
+    assert (row[-5:] == 200).all()
     assert (np.diff(row) >= 0).all()
     assert len(set(row)) > 2
 
@@ -602,8 +618,10 @@ def animation():
         (torch.full((3, 5, 5), float("inf")), "NaN or infinite"),
         (np.full((5, 5), 255.0), "reach from 255 to 255; divide by"),
         (np.full((5, 5), -1.0, np.float32), "reach from -1 to -1"),
-        (Image.fromarray(np.full((4, 4), 70000, np.int32)), "from 70000 to 70000"),
+        (Image.fromarray(np.full((4, 4), 65536, np.int32)), "from 65536 to 65536"),
+        (Image.fromarray(np.full((4, 4), -1, np.int32)), "from -1 to -1"),
         (Image.fromarray(np.full((4, 4), 0.5, np.float32)), "F counts from 0 to 255.*0.5 to 0.5"),
+        (Image.fromarray(np.eye(4, dtype=np.float32)), "F counts from 0 to 255.*0 to 1;"),
         (Image.fromarray(np.full((4, 4), 4000.0, np.float32)), "F counts from 0 to 255"),
         (Image.fromarray(np.full((4, 4), -900.0, np.float32)), "F counts from 0 to 255"),
         (Image.fromarray(np.full((4, 4), np.nan, np.float32)), "NaN"),

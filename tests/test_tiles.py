@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from preproc.errors import ModelError
@@ -74,6 +75,16 @@ def test_padding_is_torch_reflection_where_torch_can():
     assert torch.equal(pad(x, 13, 12), F.pad(x, (0, 3, 0, 5), mode="reflect"))
 
 
+def test_what_a_network_tints_of_grey_becomes_pillow_s_grey():
+    tint = (255, 100, 30)
+    colour = torch.tensor(tint).view(3, 1, 1) / 255
+    white = torch.full((1, 5, 6), 255, dtype=torch.uint8)
+    canvas = canvas_of(white, torch.uint8)
+    run_tiles([white], [canvas], lambda x, _: nearest(x * colour), TilePolicy(None, 0))
+    grey = Image.new("RGB", (1, 1), tint).convert("L").getpixel((0, 0))
+    assert canvas.unique().tolist() == [grey]
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_samples_pass_through_unchanged_in_every_dtype(dtype, channels):
@@ -92,6 +103,9 @@ def test_integer_canvases_are_rounded_and_clamped():
         canvas = canvas_of(picture, torch.uint8)
         run_tiles([picture], [canvas], lambda x, _, v=value: nearest(x) + v, TilePolicy(None, 0))
         assert (canvas == expected).all(), value
+    canvas = canvas_of(picture, torch.uint16)
+    run_tiles([picture], [canvas], lambda x, _: nearest(x) + 1.2, TilePolicy(None, 0))
+    assert set(canvas.flatten().tolist()) == {65535}
 
 
 class Recorder:

@@ -847,8 +847,9 @@ def test_a_damaged_picture_of_the_curve_is_left_out_before_training(data, tmp_pa
 
 @pytest.mark.parametrize("mode", ["I;16", "F", "L"])
 def test_pictures_of_any_depth_are_what_they_show(tmp_path, mode):
-    grey = np.tile(np.arange(0, 256, 2, dtype=np.uint8), (64, 1))
-    kinds = {"I;16": grey.astype(np.uint16) * 257, "F": grey.astype(np.float32), "L": grey}
+    grey = np.tile(np.arange(1, 257, 2, dtype=np.uint8), (64, 1))
+    kinds = {"I;16": grey.astype(np.uint16) * 257 - 100, "F": grey - np.float32(0.4), "L": grey}
+    kinds["F"][:, -1] = 260  # resizing overshoots
     Image.fromarray(kinds[mode]).save(tmp_path / "grey.tif")
     hr, _ = Folder(tmp_path, 2, 1, 1, tmp_path).pair(0)
     np.testing.assert_array_equal(hr, np.repeat(grey[..., None], 3, -1))

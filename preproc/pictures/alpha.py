@@ -59,7 +59,7 @@ def fill_hidden(color: Tensor, alpha: Tensor) -> Tensor:
     if visible.amin() > 0 or visible.amax() == 0:
         return color
     samples = to_float(color)
-    filled = _pull(samples * visible, visible)
+    filled = _pull(samples, visible)
     # Chosen in float, which is exact, since torch 2.9 cannot choose among uint16.
     return from_float(samples.where(visible > 0, filled), color.dtype)
 

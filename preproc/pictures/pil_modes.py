@@ -28,8 +28,8 @@ def to_array(image: Image.Image) -> NDArray[Any]:
     """The samples of a picture of any mode.
 
     Modes ``I;16*`` and ``I`` (0 to 65535) give uint16, ``F`` (0 to 255, as Pillow converts to it)
-    float32 in [0, 1], all others uint8. A palette of greys counts as grey. Colours are those of the
-    file, without colour management, since the ICC profile goes along with the result.
+    float32 in [0, 1], all others uint8. Colours are those of the file, without colour management,
+    since the ICC profile goes along with the result.
 
     Returns:
         (H, W, C) with C = 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha).
@@ -58,11 +58,7 @@ def to_array(image: Image.Image) -> NDArray[Any]:
         samples = np.array(image if mode == wanted else image.convert(wanted))
     except ValueError as error:
         raise ImageError(f"A PIL image of mode {mode} is not understood ({error}).") from error
-    if samples.ndim == 2:
-        samples = samples[..., None]
-    if mode in ("P", "PA") and (samples[..., :1] == samples[..., :3]).all():
-        samples = np.delete(samples, (1, 2), axis=-1)
-    return samples
+    return np.atleast_3d(samples)
 
 
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
