@@ -109,6 +109,13 @@ def test_grey_stored_as_rgb_goes_in_as_grey_and_comes_out_as_rgb(photo, kind):
     assert decode(packed).pack(torch.cat([back.color] * 3, 1)) is not None
 
 
+@pytest.mark.parametrize("odd", range(3))
+def test_two_equal_planes_are_no_grey(rng, odd):
+    array = np.repeat(rng.integers(0, 200, (6, 8, 1), np.uint8), 3, 2)
+    array[..., odd] += 50
+    assert decode(array).color.shape[1] == 3
+
+
 def test_a_grey_picture_stays_grey_beside_coloured_ones(rng):
     grey, coloured = rng.random((2, 3, 6, 8)).astype(np.float32)
     grey[:] = grey[0]
@@ -197,6 +204,10 @@ def test_tensors_keep_shape_and_dtype(dtype, shape):
     assert (result.dtype, result.ndim) == (dtype, len(shape))
     wanted = tensor.float().repeat_interleave(2, -2).repeat_interleave(2, -1)
     torch.testing.assert_close(result.float(), wanted)
+
+
+def test_a_tensor_with_a_gradient_gives_one_without():
+    assert not enlarge(torch.rand(3, 5, 7, requires_grad=True)).requires_grad
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -442,6 +453,8 @@ def test_sixteen_bit_png_bytes_are_turned_as_their_path_is(rng, tmp_path, orient
     wanted = turned(values, orientation).repeat(2, 0).repeat(2, 1)
     np.testing.assert_array_equal(png16.read(result), wanted)
     np.testing.assert_array_equal(np.asarray(enlarge(path)), wanted >> 8)
+    chunk = result[result.index(b"eXIf") + 4 :]
+    assert chunk[:2] in (b"II", b"MM"), "a PNG's EXIF begins without the prefix of a JPEG's"
     kept = Image.open(io.BytesIO(result)).getexif()
     assert kept.get(0x0112, 1) == 1, "no viewer may turn it again"
     assert kept[0x010F] == "Maker"
@@ -571,11 +584,27 @@ def test_a_palette_keeps_its_transparency_through_saving(transparency):
     assert saved.getpixel((8, 11)) == (255, 255, 255, 255)
 
 
+def test_one_transparent_entry_of_a_full_palette_hides_its_px_only(rng):
+    image = Image.frombytes("P", (16, 16), bytes(range(256)))
+    image.putpalette(rng.bytes(768))
+    image.info["transparency"] = 0
+    alpha = np.asarray(enlarge(image).convert("RGBA"))[..., 3]
+    assert np.argwhere(alpha < 255).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+
+
 def test_black_ink_stays_black_ink():
     image = Image.new("CMYK", (8, 8), (0, 0, 0, 255))
     assert enlarge(image).getcolors() == [(256, (0, 0, 0, 255))]
     paper = Image.new("CMYK", (8, 8), (0, 0, 0, 0))
     assert enlarge(paper).getcolors() == [(256, (0, 0, 0, 0))]
+
+
+def test_where_a_result_is_lighter_it_has_less_black_ink():
+    picture = decode(Image.merge("CMYK", [Image.new("L", (8, 8), ink) for ink in (9, 0, 0, 255)]))
+    light = torch.tensor([200, 100, 50], dtype=torch.uint8)
+    result = picture.pack(light.view(1, 3, 1, 1).expand(1, 3, 8, 8))
+    assert result.mode == "CMYK"
+    assert np.abs(np.asarray(result.convert("RGB")) - light.numpy().astype(int)).max() <= 2
 
 
 # ------------------------------------------------------------------------------- bad input

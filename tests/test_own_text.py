@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from eval_tasks import own_text, rendered_pages
+from eval_tasks.evaluators.intervals import interval
 from eval_tasks.evaluators.words import gain, score, words
 
 
@@ -57,6 +58,14 @@ def test_a_gain_is_sure_only_if_most_pages_share_it():
     # Pages without text tell nothing, and are no division by zero either.
     empty = {**known, "4": Counter()}
     assert np.isfinite(gain(score("x", empty, empty, [(0, 0)] * 12), nothing).low)
+
+
+def test_an_interval_holds_95_percent_of_the_samples_and_a_loss_may_be_sure():
+    samples = np.append(np.arange(-1000.0, 1.0), np.nan)
+    loss = interval(-500.0, samples, 9)
+    assert (loss.low, loss.high) == (-975, -25)
+    assert loss.sure
+    assert not interval(0.0, samples + 500, 9).sure
 
 
 def test_a_gain_on_the_one_page_with_text_is_not_sure_however_large():

@@ -221,13 +221,20 @@ def test_whole_arrays_give_what_plain_loops_give(rng):
 
 
 def test_a_class_of_height_ignores_all_that_is_of_another_height():
-    labelled = {"a": truth([face(0, 0, 10), face(100, 0, 50)])}
-    boxes = {"a": found((face(FAR, 0, 200), 0.9), (face(0, 0, 10), 0.8), (face(100, 0, 50), 0.7))}
+    small, large, false = (0, 0, 90, 10), (100, 0, 8, 50), (FAR, 0, 60, 200)
+    labelled = {"a": truth([small, large])}
+    boxes = {"a": found((false, 0.9), (small, 0.8), (large, 0.7))}
     under_12, _, _, to_80, _, _ = Matches(labelled, boxes).heights()
     assert (under_12.curve().faces, under_12.curve().ap) == (1, 1)
     assert (to_80.curve().faces, to_80.curve().ap) == (1, 1)
     boxes["a"][0, 2:4] = 60  # a false one of the same class
     assert Matches(labelled, boxes).heights()[3].curve().ap == 0.5
+
+
+def test_a_face_as_high_as_the_edge_of_two_classes_is_in_the_upper_one():
+    labelled = {"a": truth([(0, 0, 9, 12)])}
+    classes = Matches(labelled, {"a": found(((0, 0, 9, 12), 1.0))}).heights()
+    assert [tally.curve().faces for tally in classes] == [0, 1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("bad", [np.zeros((3, 4)), np.array([[0, 0, 5, 5, np.nan]])])

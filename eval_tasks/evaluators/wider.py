@@ -166,7 +166,7 @@ class Matches:
         """
         flags = [choose(t) for t in self._truth]
         chosen = np.concatenate([*flags, np.zeros(1, bool)])  # the last one is for aim -1
-        counted = chosen[self._aim] & (self._aim >= 0)
+        counted = chosen[self._aim]
         stray = self._aim < 0
         if concerns is not None:
             stray &= concerns(self._height)
