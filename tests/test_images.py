@@ -126,6 +126,8 @@ def test_a_grey_picture_stays_grey_beside_coloured_ones(rng):
     result = picture.pack(tinted)
     assert torch.equal(result[0, 0], result[0, 1])
     assert torch.equal(result[0, 1], result[0, 2])
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)  # Pillow's
+    torch.testing.assert_close(result[0, 0], (tinted[0] * weights).sum(0))
     assert torch.equal(result[1], tinted[1])
 
 
@@ -343,6 +345,15 @@ def test_icons_come_back_in_their_size_or_not_at_all(rng, form, side):
         enlarge(data)
 
 
+def test_a_phone_s_jpeg_with_a_second_picture_comes_back_as_the_jpeg_of_the_first(photo):
+    data = encoded(photo, "MPO", save_all=True, append_images=[photo.rotate(180)])
+    assert Image.open(io.BytesIO(data)).format == "MPO"
+    result = Image.open(io.BytesIO(enlarge(data)))
+    assert (result.format, result.size) == ("JPEG", (40, 24))
+    plain = Image.open(io.BytesIO(enlarge(encoded(photo, "JPEG"))))
+    assert result.quantization == plain.quantization
+
+
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM"])
 def test_bytes_come_back_as_bytes_of_the_same_format(photo, profile, form):
     data = encoded(photo, form, icc_profile=profile)
@@ -397,11 +408,15 @@ def test_bytes_of_a_png_keep_texts_and_kind(photo, kind):
     assert b"Orientation" not in opened.info["xmp"]
 
 
-@pytest.mark.parametrize("form", ["JPEG", "WEBP", "PNG", "TIFF", "AVIF"])
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "PNG", "TIFF", "AVIF", "16-bit PNG"])
 def test_exif_of_bytes_says_the_size_of_the_result(photo, form):
     exif = of_orientation(6)
     exif[0x8769] = {0xA002: photo.width, 0xA003: photo.height, 0x9003: "2026:01:02 03:04:05"}
-    kept = Image.open(io.BytesIO(enlarge(encoded(photo, form, exif=exif.tobytes())))).getexif()
+    if form == "16-bit PNG":
+        data = png16.write(np.asarray(photo).astype(np.uint16) * 257, {"exif": exif})
+    else:
+        data = encoded(photo, form, exif=exif.tobytes())
+    kept = Image.open(io.BytesIO(enlarge(data))).getexif()
     details = kept.get_ifd(0x8769)
     assert (details[0xA002], details[0xA003]) == (2 * photo.height, 2 * photo.width)
     assert (kept[0x010F], details[0x9003]) == ("Maker", "2026:01:02 03:04:05")

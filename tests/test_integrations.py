@@ -585,6 +585,12 @@ def test_a_region_knows_the_way_back_to_the_source():
     np.testing.assert_array_equal(view.to_source(view.from_source(corners)), corners)
 
 
+def test_a_region_holds_all_px_that_its_corners_touch():
+    corners = np.array([[30.7, 20.6], [50.3, 20.6], [50.3, 30.2], [30.7, 30.2]])
+    (view,) = Regions(Bicubic(4), margin=0).look(np.zeros((60, 80, 3), np.uint8), [corners])
+    assert (view.origin, view.rgb.shape) == ((30, 20), (44, 84, 3))
+
+
 def test_nothing_is_enhanced_where_nothing_was_found():
     enhancer = Bicubic(4)
     reader = easyocr.Reader(FixedText(), enhancer=Regions(enhancer))

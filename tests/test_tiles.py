@@ -24,14 +24,15 @@ def canvas_of(picture, dtype=torch.float32):
 
 @pytest.mark.parametrize("length", [65, 100, 128, 131, 500, 777])
 @pytest.mark.parametrize("multiple_of", [1, 4])
-def test_spans_cover_evenly_and_keep_real_neighbours(length, multiple_of):
+@pytest.mark.parametrize("size", [64, 67])
+def test_spans_cover_evenly_and_keep_real_neighbours(length, multiple_of, size):
     length = -(-length // multiple_of) * multiple_of
-    spans = Span(0, length, 0, length).split(64, 10, multiple_of)
+    spans = Span(0, length, 0, length).split(size, 10, multiple_of)
 
     assert [s.core_start for s in spans] == [0, *(s.core_stop for s in spans[:-1])]
     assert (spans[0].start, spans[-1].stop, spans[-1].core_stop) == (0, length, length)
     assert len({s.length for s in spans}) == 1, "one shape, so that tiles form batches"
-    assert spans[0].length <= 64
+    assert spans[0].length <= size
     for span in spans:
         assert span.start % multiple_of == span.length % multiple_of == 0
         assert span.start == 0 or span.core_start - span.start >= 10
@@ -50,6 +51,7 @@ def test_a_tile_split_again_keeps_its_core_covered_once():
     for tile in policy.tiles(150, 130):
         for part in policy.split(tile, 32):
             assert max(part.shape) <= 32
+            assert part.kept > 0
             counts[part.y.core_start : part.y.core_stop, part.x.core_start : part.x.core_stop] += 1
     assert (counts == 1).all()
 
@@ -57,8 +59,16 @@ def test_a_tile_split_again_keeps_its_core_covered_once():
 def test_tiles_too_small_for_their_overlap_are_refused():
     with pytest.raises(ModelError, match="64 px leave no room between overlaps of 32 px"):
         TilePolicy(size=64, overlap=32)
+    with pytest.raises(ModelError, match="choose a tile of 48 px or more"):
+        TilePolicy(size=40, overlap=8, minimum=48)
     with pytest.raises(ModelError, match="overlap"):
         TilePolicy(size=None, overlap=-1)
+
+
+def test_a_window_is_as_large_as_a_network_needs_with_its_border_around_the_picture():
+    (tile,) = TilePolicy(None, 0, border=3, minimum=16, multiple_of=4).tiles(5, 21)
+    assert tile.shape == (16, 28)
+    assert (tile.y.start, tile.x.start, tile.x.core_stop) == (-3, -3, 21)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (5, 8)])
@@ -149,6 +159,13 @@ def test_full_memory_halves_the_batch_then_the_tile_and_loses_nothing():
     run_tiles([picture], [canvas], seen, TilePolicy(128, 4), batch_size=8)
     assert torch.equal(canvas, nearest(picture))
     assert max(max(s[2:]) for s in seen.shapes) <= 64
+
+
+def test_where_half_a_tile_were_too_small_the_smallest_is_taken():
+    picture, seen = torch.rand(3, 100, 100), Recorder(limit=48 * 48)
+    canvas = torch.full_like(canvas_of(picture), float("nan"))
+    run_tiles([picture], [canvas], seen, TilePolicy(60, 16))
+    assert torch.equal(canvas, nearest(picture))
 
 
 def test_tiles_finished_before_memory_was_full_are_not_computed_again():
