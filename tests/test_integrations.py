@@ -598,12 +598,12 @@ def test_nothing_is_enhanced_where_nothing_was_found():
     assert enhancer.sizes == []
 
 
-def test_regions_outside_the_picture_do_no_harm():
-    engine = FixedText([], [[[200, 5], [220, 9], [219, 19], [199, 15]]])
-    words = easyocr.Reader(engine, enhancer=Regions(Bicubic(2))).readtext(
-        np.zeros((50, 100, 3), np.uint8)
-    )
-    assert len(words) == 1
+@pytest.mark.parametrize("margin", [0, 8])
+def test_regions_outside_the_picture_do_no_harm(margin):
+    right = np.array([[200, 5], [220, 9], [219, 19], [199, 15]])
+    engine = FixedText([], [right.tolist(), (right - (260, 0)).tolist()])
+    reader = easyocr.Reader(engine, enhancer=Regions(Bicubic(2), margin))
+    assert len(reader.readtext(np.zeros((50, 100, 3), np.uint8))) == 2
 
 
 def test_an_enhancer_that_takes_no_lists_is_refused_for_regions():
@@ -780,9 +780,10 @@ def test_an_enhancer_of_another_scale_than_it_says_is_refused(monkeypatch):
     picture = np.zeros((4, 5, 3), np.uint8)
     view = look(picture, enhancer)
     assert (view.rgb.shape, view.scale) == ((8, 10, 3), 2)
-    monkeypatch.setattr(Bicubic, "__call__", lambda _, img: img)
-    with pytest.raises(ModelError, match="scale 2"):
-        look(picture, enhancer)
+    for answer in (lambda _, img: img, lambda _, img: img.repeat(2, 0).repeat(2, 1) / 255):
+        monkeypatch.setattr(Bicubic, "__call__", answer)
+        with pytest.raises(ModelError, match="scale 2"):
+            look(picture, enhancer)
 
 
 def test_grey_deep_and_transparent_pictures_become_rgb():
@@ -841,6 +842,7 @@ def test_bgr_arrays_are_shown_as_the_same_picture(adapter, rng):
         ({"enhancer": Bicubic}, "but <class .* was given"),
         ({"enhancer": lambda img: img}, "must have an attribute scale, .* is None"),
         ({"enhancer": Bicubic(0.5)}, "must have an attribute scale, .* is 0.5"),
+        ({"enhancer": Bicubic(0)}, "must have an attribute scale, .* is 0"),
         ({"channel_order": "BGR"}, "channel_order must be 'rgb' or 'bgr', but is 'BGR'"),
     ],
 )

@@ -51,7 +51,6 @@ def test_a_tile_split_again_keeps_its_core_covered_once():
     for tile in policy.tiles(150, 130):
         for part in policy.split(tile, 32):
             assert max(part.shape) <= 32
-            assert part.kept > 0
             counts[part.y.core_start : part.y.core_stop, part.x.core_start : part.x.core_stop] += 1
     assert (counts == 1).all()
 
@@ -69,6 +68,12 @@ def test_a_window_is_as_large_as_a_network_needs_with_its_border_around_the_pict
     (tile,) = TilePolicy(None, 0, border=3, minimum=16, multiple_of=4).tiles(5, 21)
     assert tile.shape == (16, 28)
     assert (tile.y.start, tile.x.start, tile.x.core_stop) == (-3, -3, 21)
+
+
+def test_no_tile_is_computed_of_which_nothing_is_kept():
+    tiles = TilePolicy(16, 0, border=20).tiles(10, 30)  # some would lie in the border only
+    assert min(tile.kept for tile in tiles) > 0
+    assert sum(tile.kept for tile in tiles) == 10 * 30
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (5, 8)])

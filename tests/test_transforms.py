@@ -134,7 +134,9 @@ def test_pictures_that_torchvision_passes_by_are_refused(transform):
     with pytest.raises(ImageError, match=r"numpy arrays.*v2\.ToImage\(\) first"):
         transform()({"image": array, "label": 3})
     with pytest.raises(ImageError, match="numpy arrays"):
-        transform()(array, {"labels": torch.ones(2)})
+        transform()(array, {"labels": torch.ones(2), "one hot": torch.eye(2)})
+    with pytest.raises(ImageError, match="numpy arrays"):
+        transform()({"image": array[..., 0], "label": 3})
     assert transform()(torch.zeros(3, 4, 5), array)[1] is array  # beside a picture it is data
 
 
@@ -319,6 +321,8 @@ def test_a_stacked_batch_stays_stacked_and_tv_tensors_stay_what_they_are(batch_s
 def test_a_batch_that_does_not_fit_together_is_refused(batch_stage, picture):
     with pytest.raises(ImageError, match="1 images, but 2 targets"):
         batch_stage()([chw(picture)], [{}, {}])
+    with pytest.raises(ImageError, match="2 images, but 1 targets"):
+        batch_stage()([chw(picture)] * 2, [{}])
     with pytest.raises(ImageError, match="takes tensors, but got Image"):
         batch_stage()([Image.fromarray(picture)])
 

@@ -184,7 +184,7 @@ def _reflected(start: int, stop: int, extent: int) -> Tensor:
     """Which of ``extent`` px stand at [start, stop) when the row goes on as its mirror image."""
     period = max(2 * (extent - 1), 1)
     index = torch.arange(start, stop, device=_HOST).remainder(period)
-    return torch.minimum(index, period - index).clamp(max=extent - 1)
+    return torch.minimum(index, period - index)
 
 
 def _paste(job: Job, result: Tensor, made: int, copies: AsyncHostCopy) -> None:
