@@ -57,6 +57,16 @@ def test_a_home_folder_that_is_not_known_is_a_sentence():
         PictureCache("~nobody-here/cache")
 
 
+def test_a_folder_stays_the_same_wherever_the_program_goes(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert PictureCache("~/kept").folder == tmp_path / "kept"
+    monkeypatch.chdir(tmp_path)
+    cache = PictureCache("here")
+    cache.put("a", samples())
+    monkeypatch.chdir(tmp_path / "kept")
+    assert cache.get("a") is not None
+
+
 def test_a_view_is_kept_as_it_looks(cache):
     view = samples().flip(-1).transpose(-1, -2)
     cache.put("a", view)

@@ -267,6 +267,16 @@ def test_a_network_that_pools_is_never_given_padding(tiny_weights, rng, monkeypa
     assert shapes == [(2, 3, 25, 97), (1, 3, 32, 100)]
 
 
+def test_self_ensemble_is_the_mean_over_all_eight_turns(make, rng):
+    array, plain, answers = 0.3 + 0.4 * photo(rng, 24, 40), make(), []
+    for quarters in range(4):
+        turned = np.rot90(array, quarters)
+        answers.append(np.rot90(plain(np.ascontiguousarray(turned)), -quarters))
+        mirrored = plain(np.ascontiguousarray(turned[:, ::-1]))[:, ::-1]
+        answers.append(np.rot90(mirrored, -quarters))
+    np.testing.assert_allclose(make(self_ensemble=True)(array), np.mean(answers, 0), atol=1e-6)
+
+
 def test_self_ensemble_turns_with_the_picture(make, rng):
     enhancer, array = make(self_ensemble=True), photo(rng, 24, 40)
     turned = enhancer(np.ascontiguousarray(np.rot90(array)))

@@ -786,6 +786,14 @@ def test_an_enhancer_of_another_scale_than_it_says_is_refused(monkeypatch):
             look(picture, enhancer)
 
 
+def test_engines_get_the_usual_layout_and_may_write_to_it():
+    given = torch.zeros(3, 4, 5, dtype=torch.uint8)
+    rgb = look(given, None).rgb
+    assert rgb.flags.c_contiguous
+    rgb[:] = 9
+    assert not given.any()
+
+
 def test_grey_deep_and_transparent_pictures_become_rgb():
     grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
     expected = np.repeat(grey[..., None], 3, axis=2)

@@ -111,6 +111,8 @@ def test_annotations_of_numpy_and_of_lists_would_stay_behind_too(transform, batc
         transform()(Image.new("RGB", (5, 4)), {"boxes": boxes})
     with pytest.raises(PreprocError, match="'boxes' is no tensor"):
         batch_stage()([torch.zeros(3, 4, 5)], [{"boxes": boxes}])
+    _, [same] = batch_stage(to_input_size=True)([torch.zeros(3, 4, 5)], [{"boxes": boxes}])
+    assert same["boxes"] is boxes, "it would not move in any case"
     none = {"boxes": [], "masks": None, "labels": [1, 2]}
     assert transform()(torch.zeros(3, 4, 5), none)[1] == none
     assert batch_stage()([torch.zeros(3, 4, 5)], [none])[1] == [none]
@@ -355,6 +357,11 @@ def test_coordinates_that_their_dtype_cannot_hold_are_refused(batch_stage, pictu
         batch_stage()([image], [{"boxes": (boxes.long() + 1).to(dtype)}])
     with pytest.raises(PreprocError, match="cannot hold"):
         batch_stage()([image], [{"area": boxes[:, 2]}])
+    if dtype.is_signed:
+        with pytest.raises(PreprocError, match="cannot hold"):
+            batch_stage()([image], [{"boxes": -boxes - 5}])
+    _, [none] = batch_stage()([image], [{"boxes": boxes[:0]}])
+    assert none["boxes"].shape == (0, 4)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
