@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import shutil
@@ -179,6 +180,16 @@ def test_what_killed_writers_left_is_swept_away_and_what_is_being_written_is_not
     assert not left.exists()
     assert writing.exists()
     assert theirs.exists(), "files of other programs are none of its business"
+
+
+def test_a_full_disk_says_what_becomes_of_the_cache(cache, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"no room left on the disk for the cache .* delete it"):
+        cache.put("a", samples())
+    assert not used(cache)
 
 
 def test_a_folder_that_cannot_be_and_a_limit_of_nothing_are_refused(tmp_path):

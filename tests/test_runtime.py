@@ -97,6 +97,8 @@ def test_output_that_stays_infinite_is_an_error():
         RuntimeError(
             "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"
         ),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         RuntimeError("GET was unable to find an engine to execute this computation"),
         MemoryError(),
     ],
@@ -173,6 +175,15 @@ def test_a_device_that_is_full_where_results_lie_is_not_the_main_memory():
     full = pytest.raises(DeviceMemoryError, match="The device's memory is full")
     with full, explain_out_of_memory("The main memory is full."):
         raise torch.OutOfMemoryError("CUDA out of memory.")
+
+
+def test_the_first_sentence_about_full_memory_is_the_one_that_is_told():
+    with (
+        pytest.raises(DeviceMemoryError, match="of the part"),
+        explain_out_of_memory("of the whole"),
+        explain_out_of_memory("of the part"),
+    ):
+        raise MemoryError
 
 
 @pytest.mark.parametrize(
