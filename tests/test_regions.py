@@ -181,6 +181,14 @@ def test_crops_are_of_the_pictures_kind(make, rng, make_img):
         np.testing.assert_array_equal(crop, whole[32:88, 160:284])
 
 
+def test_bgr_counts_for_regions_and_in_lists(make, rng):
+    img = picture(rng, 40, 60)
+    rgb, bgr, flipped = make(), make(channel_order="bgr"), img[..., ::-1]
+    box = [(10, 5, 40, 30)]
+    np.testing.assert_array_equal(bgr.regions(flipped, box)[0][..., ::-1], rgb.regions(img, box)[0])
+    np.testing.assert_array_equal(bgr([flipped])[0][..., ::-1], rgb([img])[0])
+
+
 def test_boxes_of_a_rotated_photograph_count_upright(make, rng):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: stored rows are the picture's columns
