@@ -60,6 +60,7 @@ def _describe(name: str, build: type[nn.Module], **facts) -> ModelDescriptor:
 register(
     _describe("tiny", Tiny, maskable=True),
     _describe("tiny-pooled", Pooled, tiling=Tiling.WHOLE),
+    _describe("tiny-bordered", Tiny, border=4),
     _describe("tiny-even", Even, maskable=True, size=SizeRule(minimum=6, multiple_of=2)),
 )
 

@@ -260,6 +260,22 @@ def test_masks_are_installed_once():
     assert max(counts) == 1
 
 
+def test_a_network_gets_the_border_it_wants_and_the_picture_comes_back_without(
+    make, tiny_weights, rng, monkeypatch
+):
+    array, shapes = photo(rng, 9, 12), batches(monkeypatch)
+    enhancer = Enhancer("tiny-bordered", weights=tiny_weights, device="cpu", dtype="float32")
+    bordered = np.pad(array, ((4, 4), (4, 4), (0, 0)), mode="reflect")
+    np.testing.assert_allclose(enhancer(array), make()(bordered)[16:-16, 16:-16], atol=1e-6)
+    assert shapes[0][2:] == (17, 20)
+
+
+def test_no_more_pictures_share_a_batch_than_asked_for(make, rng, monkeypatch):
+    shapes = batches(monkeypatch)
+    make(batch_size=2)([photo(rng, 9, 12) for _ in range(5)])
+    assert [shape[0] for shape in shapes] == [2, 2, 1]
+
+
 def test_a_network_that_pools_is_never_given_padding(tiny_weights, rng, monkeypatch):
     shapes = batches(monkeypatch)
     crops = [photo(rng, h, w) for h, w in ((25, 97), (32, 100), (25, 97))]
