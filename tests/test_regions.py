@@ -220,7 +220,7 @@ def test_boxes_and_margins_that_are_none_are_one_sentence(make, rng):
     for margin in (1.5, float("nan"), float("inf"), "8"):
         with pytest.raises(ModelError, match="margin must be a whole number"):
             make().regions(picture(rng), BOXES, margin=margin)
-    first = ([1, 2], "a", torch.zeros(2), 10**400)
+    first = ([1, 2], "a", torch.zeros(2), torch.tensor(1j), 10**400)
     for boxes in (*([(left, 2, 3, 4)] for left in first), [(1, 2, 3)]):
         with pytest.raises(ImageError, match="Box 0 must be"):
             make().regions(picture(rng), boxes)
