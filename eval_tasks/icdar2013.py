@@ -31,7 +31,7 @@ from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.engines.recognisers import RECOGNISERS, NamedRecogniser, make_recogniser
 from eval_tasks.evaluators import icdar2013 as judge
 from eval_tasks.evaluators.word_rows import BICUBIC, INPUT, Run, make_height_rows, make_rows
-from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.pictures.degradations import KERNELS, USUAL_KERNEL, Degradation
 from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH, Crop, find_crops
 from eval_tasks.tables import word_tables
@@ -94,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
         help="reductions of the source, 1 for none (default: 1 2 4)",
     )
     add(
+        "--kernel",
+        choices=tuple(KERNELS),
+        default=USUAL_KERNEL,
+        help=f"kernel of the reductions (default: {USUAL_KERNEL})",
+    )
+    add(
         "--quality",
         type=_quality,
         nargs="+",
@@ -121,7 +127,7 @@ def _run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     words = find_crops(options.data, options.every, options.limit)
     degradations = [
-        Degradation(reduction, quality)
+        Degradation(reduction, quality, options.kernel if reduction > 1 else USUAL_KERNEL)
         for reduction in dict.fromkeys(options.reduce)
         for quality in dict.fromkeys(options.quality)
     ]

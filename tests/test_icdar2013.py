@@ -178,6 +178,16 @@ class TestDegradation:
         assert np.array_equal(small, np.asarray(expected))
         assert np.array_equal(Degradation(2, 40).apply(img), jpeg(small, 40))
 
+    def test_another_kernel_is_named_and_used(self, rng):
+        img = rng.integers(0, 256, (40, 60, 3), np.uint8)
+        box = Degradation(2, 40, "box")
+        assert (str(box), box.slug) == ("/2 box, JPEG 40", "down2box-jpeg40")
+        assert box.sentence == "reduced x2 by box and saved as JPEG 40"
+        means = img.reshape(20, 2, 30, 2, 3).mean((1, 3))
+        assert np.abs(Degradation(2, None, "box").apply(img) - means).max() <= 1, (
+            "two passes are rounded"
+        )
+
 
 class TestReadings:
     KEY = Key("eyes", "none", "input", "", "cpu", "word_1.png")

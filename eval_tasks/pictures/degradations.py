@@ -1,4 +1,4 @@
-"""How the scripts degrade source pictures: Pillow's bicubic reduction, then JPEG."""
+"""How the scripts degrade source pictures: reduction by Pillow, then JPEG."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ from preproc.degrade import Pixels, jpeg
 MIN_SIDE = 8
 """Smallest side in px that a reduction leaves: one block of JPEG."""
 
+USUAL_KERNEL = "bicubic"
+KERNELS = {
+    USUAL_KERNEL: Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "bilinear": Image.Resampling.BILINEAR,
+    "box": Image.Resampling.BOX,
+}
+"""How px are averaged in a reduction, always antialiased."""
+
 
 @dataclass(frozen=True)
 class Degradation:
@@ -20,13 +29,16 @@ class Degradation:
     Attributes:
         reduction: source px per px, along each side.
         quality: of the JPEG (4:2:0, IJG scale), or None for no compression.
+        kernel: of the reduction, one of `KERNELS`.
     """
 
     reduction: int = 1
     quality: int | None = None
+    kernel: str = USUAL_KERNEL
 
     def __str__(self) -> str:
-        reduced = [] if self.reduction == 1 else [f"/{self.reduction}"]
+        by = "" if self.kernel == USUAL_KERNEL else f" {self.kernel}"
+        reduced = [] if self.reduction == 1 else [f"/{self.reduction}{by}"]
         coded = [] if self.quality is None else [f"JPEG {self.quality}"]
         return ", ".join(reduced + coded) or "none"
 
@@ -38,7 +50,8 @@ class Degradation:
     @property
     def sentence(self) -> str:
         """The same for titles, such as ``reduced x4 and saved as JPEG 40``."""
-        reduced = f"reduced x{self.reduction}" if self.reduction > 1 else "not reduced"
+        by = "" if self.kernel == USUAL_KERNEL else f" by {self.kernel}"
+        reduced = f"reduced x{self.reduction}{by}" if self.reduction > 1 else "not reduced"
         return reduced if self.quality is None else f"{reduced} and saved as JPEG {self.quality}"
 
     def apply(self, img: Pixels) -> Pixels:
@@ -55,6 +68,6 @@ class Degradation:
             height, width = (
                 max(side // self.reduction, min(side, MIN_SIDE)) for side in img.shape[:2]
             )
-            small = Image.fromarray(img).resize((width, height), Image.Resampling.BICUBIC)
+            small = Image.fromarray(img).resize((width, height), KERNELS[self.kernel])
             img = np.array(small)
         return img if self.quality is None else jpeg(img, self.quality)
