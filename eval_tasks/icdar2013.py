@@ -31,7 +31,7 @@ from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.engines.recognisers import RECOGNISERS, NamedRecogniser, make_recogniser
 from eval_tasks.evaluators import icdar2013 as judge
 from eval_tasks.evaluators.word_rows import BICUBIC, INPUT, Run, make_height_rows, make_rows
-from eval_tasks.pictures.degradations import KERNELS, USUAL_KERNEL, Degradation
+from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH, Crop, find_crops
 from eval_tasks.tables import word_tables
@@ -39,7 +39,7 @@ from eval_tasks.tables.word_sheet import Sample, draw
 from eval_tasks.treatments import arms as arm_options
 from eval_tasks.treatments.arms import Arm
 from preproc import __version__
-from preproc.degrade import Pixels
+from preproc.degrade import KERNELS, USUAL_KERNEL, Pixels
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
 from preproc.pictures.saving import save

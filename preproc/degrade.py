@@ -1,12 +1,13 @@
 """Degradations of pictures: bicubic reduction, blur and lossy compression.
 
 Every function takes and returns uint8 arrays (H, W, 3), RGB, and leaves its input alone. Resizing
-is MATLAB's (`preproc.resize`), coding is Pillow's libjpeg-turbo and libwebp.
+is MATLAB's (`preproc.resize`) where it is bicubic, coding is Pillow's libjpeg-turbo and libwebp.
 """
 
 from __future__ import annotations
 
 import io
+import math
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,15 @@ MCU = 16
 
 SUBSAMPLINGS = ("4:2:0", "4:2:2", "4:4:4")
 """Chroma layouts, the usual one first."""
+
+USUAL_KERNEL = "bicubic"
+KERNELS = {
+    USUAL_KERNEL: Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "bilinear": Image.Resampling.BILINEAR,
+    "box": Image.Resampling.BOX,
+}
+"""How px are averaged in a reduction, always antialiased, and what Pillow calls it."""
 
 
 def mod_crop(img: Pixels, multiple: int) -> Pixels:
@@ -45,6 +55,26 @@ def mod_crop(img: Pixels, multiple: int) -> Pixels:
 def bicubic_down(img: Pixels, scale: float) -> Pixels:
     """Reduce both sides by ``scale`` with MATLAB's antialiased bicubic on uint8."""
     return _resized(img, 1 / scale, 1 / scale)
+
+
+def reduce(img: Pixels, scale: int, kernel: str = USUAL_KERNEL) -> Pixels:
+    """Reduce both sides by ``scale`` as training data are: bicubic is MATLAB's, the rest Pillow's.
+
+    Args:
+        img: uint8 (H, W, 3).
+        scale: px per px of the result.
+        kernel: one of `KERNELS`.
+
+    Raises:
+        ImageError: the image is none, or there is no such kernel.
+    """
+    if kernel == USUAL_KERNEL:
+        return bicubic_down(img, scale)
+    if kernel not in KERNELS:
+        raise ImageError(f"A kernel is one of {', '.join(KERNELS)}, but got {kernel!r}.")
+    _check(img)
+    size = (math.ceil(img.shape[1] / scale), math.ceil(img.shape[0] / scale))
+    return np.array(Image.fromarray(img).resize(size, KERNELS[kernel]))
 
 
 def bicubic_up(img: Pixels, scale: float) -> Pixels:

@@ -55,6 +55,16 @@ def test_bicubic_clips_overshoot_and_keeps_constants():
     assert (degrade.bicubic_up(white, 3) == 255).all()
 
 
+def test_kernels_of_a_reduction(photo):
+    assert np.array_equal(degrade.reduce(photo, 2), degrade.bicubic_down(photo, 2))
+    by_box = degrade.reduce(photo, 2, "box")
+    assert by_box.shape == degrade.bicubic_down(photo, 2).shape
+    means = photo[:32, :32].reshape(16, 2, 16, 2, 3).mean((1, 3))
+    assert np.abs(by_box[:16, :16] - means).max() <= 1  # each of two passes is rounded
+    with pytest.raises(ImageError, match="kernel is one of bicubic, lanczos"):
+        degrade.reduce(photo, 2, "sinc")
+
+
 def test_lower_quality_is_further_from_the_picture(photo):
     for code in (degrade.jpeg, degrade.webp):
         far = [distance(code(photo, quality), photo) for quality in (10, 40, 95)]

@@ -40,9 +40,9 @@ from preproc.training.initial import load_into
 from preproc.training.losses import Perceptual, make_perceptual, pixel_loss
 from preproc.training.module import Restoration
 from preproc.training.optimizer import KernelMuon
-from preproc.training.recipe import Loss, Schedule, Stage, load_recipe
+from preproc.training.recipe import Data, Loss, Schedule, Source, Stage, load_recipe
 from preproc.training.schedule import learning_rate
-from preproc.training.sources import Folder, PictureWarning, Text
+from preproc.training.sources import Folder, PictureWarning, Text, make_sources
 from preproc.training.stage_folder import CHECKPOINT, CURVE, RECORD, WEIGHTS
 from preproc.training.start_nearest import start_nearest
 from preproc.training.starting_network import make_network
@@ -220,6 +220,23 @@ def test_folder_decodes_once_and_shrinks(data, tmp_path):
     files = {f: f.stat().st_mtime_ns for f in cache.iterdir()}
     folder.pair(0)
     assert {f: f.stat().st_mtime_ns for f in cache.iterdir()} == files
+
+
+@pytest.mark.parametrize("kind", ["folder", "text"])
+def test_a_source_is_reduced_by_its_kernel(data, tmp_path, kind):
+    def pair(kernel):
+        one = Source("photos", kind, kernel=kernel)
+        stage = Stage("cajnn-light", data=Data(patch=8, source=(one,)))
+        (source,) = make_sources(stage, data, tmp_path / "cache")
+        return source.draw(np.random.default_rng(0))
+
+    (hr, usual), (same, lanczos) = pair("bicubic"), pair("lanczos")
+    np.testing.assert_array_equal(hr, same)
+    np.testing.assert_array_equal(usual, bicubic_down(hr, 4))
+    expected = Image.fromarray(hr).resize(usual.shape[1::-1], Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(lanczos, np.asarray(expected))
+    with pytest.raises(RecipeError, match=r"kernel is one of bicubic, lanczos.*but is 'sinc'"):
+        pair("sinc")
 
 
 def test_folder_without_pictures_is_a_sentence(tmp_path):

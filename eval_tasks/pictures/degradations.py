@@ -7,19 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from preproc.degrade import Pixels, jpeg
+from preproc.degrade import KERNELS, USUAL_KERNEL, Pixels, jpeg
 
 MIN_SIDE = 8
 """Smallest side in px that a reduction leaves: one block of JPEG."""
-
-USUAL_KERNEL = "bicubic"
-KERNELS = {
-    USUAL_KERNEL: Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-    "bilinear": Image.Resampling.BILINEAR,
-    "box": Image.Resampling.BOX,
-}
-"""How px are averaged in a reduction, always antialiased."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from preproc.degrade import KERNELS, USUAL_KERNEL
 from preproc.errors import RecipeError
 from preproc.training.degradation import Degradation
 
@@ -33,6 +34,7 @@ class Source:
         weight: how often it is drawn, relative to the other sources.
         shrink: pictures are reduced by this factor first; photographs straight from a camera are
             soft px for px.
+        kernel: by which LR pictures are made, one of `preproc.degrade.KERNELS`; web apps use any.
         licence: what the weights' card says of it.
     """
 
@@ -40,6 +42,7 @@ class Source:
     kind: Literal["folder", "text"] = "folder"
     weight: float = 1.0
     shrink: int = 1
+    kernel: str = USUAL_KERNEL
     licence: str = ""
 
 
@@ -206,6 +209,12 @@ class Stage:
             raise RecipeError(f"{self.name}: workers and seed must be at least 0.")
         if any(s.weight < 0 or s.shrink < 1 for s in self.data.source):
             raise RecipeError(f"{self.name}: a source's weight is at least 0, its shrink 1.")
+        for source in self.data.source:
+            if source.kernel not in KERNELS:
+                raise RecipeError(
+                    f"{self.name}: a source's kernel is one of {', '.join(KERNELS)}, but is "
+                    f"{source.kernel!r}."
+                )
         held = self.validation
         if not held.quality or not all(1 <= quality <= 100 for quality in held.quality):
             raise RecipeError(

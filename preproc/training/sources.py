@@ -15,12 +15,12 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
-from preproc.degrade import Pixels, bicubic_down, mod_crop
+from preproc.degrade import USUAL_KERNEL, Pixels, bicubic_down, mod_crop, reduce
 from preproc.errors import ImageError, RecipeError
 from preproc.files import replacing
 from preproc.pictures.images import upright
 from preproc.pictures.pil_modes import to_rgb
-from preproc.training.recipe import Stage
+from preproc.training.recipe import Source, Stage
 from preproc.training.text import text_picture
 
 Pair = tuple[Pixels, Pixels]
@@ -35,7 +35,7 @@ class PictureWarning(UserWarning):
 
 
 class PairSource(Protocol):
-    """Yields whole pictures: uint8 HR (scale*h, scale*w, 3) and its bicubic reduction (h, w, 3)."""
+    """Yields whole pictures: uint8 HR (scale*h, scale*w, 3) and its reduction (h, w, 3)."""
 
     def draw(self, rng: Generator) -> Pair:
         """One random picture."""
@@ -53,15 +53,24 @@ class Folder:
         shrink: the pictures are reduced by this first.
         smallest: pictures whose LR side is shorter, in px, are left out.
         cache: folder for the decoded pictures.
+        kernel: of the reduction.
 
     Raises:
         RecipeError: the folder is missing or holds no picture.
     """
 
-    def __init__(self, folder: Path, scale: int, shrink: int, smallest: int, cache: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        scale: int,
+        shrink: int,
+        smallest: int,
+        cache: Path,
+        kernel: str = USUAL_KERNEL,
+    ) -> None:
         suffixes = {e for e, f in Image.registered_extensions().items() if f in Image.OPEN}
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes)
-        self._scale, self._shrink, self._cache = scale, shrink, cache
+        self._scale, self._shrink, self._cache, self._kernel = scale, shrink, cache, kernel
         sides = {p: _shorter_side(p) for p in paths}
         _warn_of([p for p, side in sides.items() if side is None])
         self._paths = [
@@ -121,12 +130,13 @@ class Folder:
         except OSError as error:
             raise _unreadable(path, error) from error
         key = f"{path.resolve()} {stat.st_mtime_ns} {stat.st_size} {self._scale} {self._shrink}"
+        key += "" if self._kernel == USUAL_KERNEL else f" {self._kernel}"
         stem = self._cache / hashlib.sha256(key.encode()).hexdigest()[:24]
         hr_file, lr_file = stem.with_suffix(".hr.npy"), stem.with_suffix(".lr.npy")
         if not (hr_file.exists() and lr_file.exists()):
             hr = self._decode(path)
             _save(hr_file, hr)
-            _save(lr_file, bicubic_down(hr, self._scale))
+            _save(lr_file, reduce(hr, self._scale, self._kernel))
         return np.load(hr_file, mmap_mode="r"), np.load(lr_file, mmap_mode="r")
 
     def _decode(self, path: Path) -> Pixels:
@@ -148,10 +158,13 @@ class Text:
         scale: HR px per LR px.
         reuse: draws from one picture.
         ground: photographs to write on, or None for plain grounds.
+        kernel: of the reduction.
     """
 
-    def __init__(self, scale: int, reuse: int, ground: Folder | None) -> None:
-        self._scale, self._reuse, self._photos = scale, reuse, ground
+    def __init__(
+        self, scale: int, reuse: int, ground: Folder | None, kernel: str = USUAL_KERNEL
+    ) -> None:
+        self._scale, self._reuse, self._photos, self._kernel = scale, reuse, ground, kernel
         self._left = 0
         self._pair: Pair | None = None
 
@@ -160,7 +173,7 @@ class Text:
         if self._pair is None or self._left == 0:
             ground = self._photo if self._photos else None
             hr = mod_crop(text_picture(rng, _TEXT_SIDE, ground), self._scale)
-            self._pair, self._left = (hr, bicubic_down(hr, self._scale)), self._reuse
+            self._pair, self._left = (hr, reduce(hr, self._scale, self._kernel)), self._reuse
         self._left -= 1
         return self._pair
 
@@ -185,13 +198,13 @@ def make_sources(stage: Stage, data: Path, cache: Path) -> list[PairSource]:
         raise RecipeError(f"{stage.name}: a recipe needs at least one [[data.source]].")
     cache.mkdir(parents=True, exist_ok=True)
 
-    def folder(path: str, shrink: int) -> Folder:
-        return Folder(data / path, stage.scale, shrink, stage.data.patch, cache)
+    def folder(s: Source, kernel: str = USUAL_KERNEL) -> Folder:
+        return Folder(data / s.path, stage.scale, s.shrink, stage.data.patch, cache, kernel)
 
     return [
-        folder(s.path, s.shrink)
+        folder(s, s.kernel)
         if s.kind == "folder"
-        else Text(stage.scale, stage.data.reuse, folder(s.path, s.shrink) if s.path else None)
+        else Text(stage.scale, stage.data.reuse, folder(s) if s.path else None, s.kernel)
         for s in stage.data.source
     ]
 
