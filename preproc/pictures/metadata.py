@@ -27,8 +27,9 @@ _NESTED = {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop}
 """EXIF tags whose values are tags."""
 
 _XMP_ORIENTATION = re.compile(
-    rb"""\s+tiff:Orientation\s*=\s*(["'])[^"']*\1|<tiff:Orientation>[^<]*</tiff:Orientation>"""
+    rb"""(?<!\s)\s+tiff:Orientation\s*=\s*(["'])[^"']*\1|<tiff:Orientation>[^<]*</tiff:Orientation>"""
 )
+"""White space is matched from its start only: from each of its signs, padding took seconds."""
 _LONGEST_JPEG_XMP = 65533 - len(b"http://ns.adobe.com/xap/1.0/\0")
 _PNG_XMP = "XML:com.adobe.xmp"
 _NO_TEXTS = (_PNG_XMP, "Raw profile type ", "compression")
