@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -194,9 +196,44 @@ def test_each_fate_comes_as_often_as_said(photo, monkeypatch):
     assert share == pytest.approx(expected, abs=0.03)
 
 
+def test_what_is_drawn_has_all_the_range_that_was_asked_for(photo, monkeypatch):
+    passes: list[tuple] = []
+    for name in ("jpeg", "double_jpeg", "resave"):
+        monkeypatch.setattr(
+            degradation, name, lambda img, *args, name=name: passes.append((name, *args)) or img
+        )
+    asked = Degradation(
+        quality=(30, 32), double_jpeg=0.4, resave=0.4, chroma=0.5, resave_factor=(0.5, 2.0)
+    )
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        asked.apply(photo, rng)
+    once, twice, again = (
+        [p[1:] for p in passes if p[0] == n] for n in ("jpeg", "double_jpeg", "resave")
+    )
+    assert {quality for quality, _ in once} == {30, 31, 32}
+    assert {chroma for _, chroma in once} == set(degrade.SUBSAMPLINGS)
+    assert {q[:2] for q in twice} == {q[1:3] for q in again} == set(product((30, 31, 32), repeat=2))
+    for axis in (0, 1):
+        assert {shift[axis] for *_, shift in twice} == set(range(MCU))
+    factors = [factor for factor, *_ in again]
+    assert (min(factors), max(factors)) == pytest.approx((0.5, 2.0), abs=0.02)
+
+
+def test_a_skew_of_two_puts_a_third_of_the_qualities_below_20(photo, monkeypatch):
+    drawn: list[int] = []
+    monkeypatch.setattr(degradation, "jpeg", lambda img, quality, _: drawn.append(quality) or img)
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        Degradation(quality_skew=2).apply(photo, rng)
+    assert np.mean(np.array(drawn) < 20) == pytest.approx(1 / 3, abs=0.03)
+    assert max(drawn) > 95
+
+
 @pytest.mark.parametrize(
     ("field", "words"),
     [
+        ({"quality_skew": 0}, "quality_skew must be above 0"),
         ({"quality": (0, 50)}, "quality runs from low to high above 0"),
         ({"quality": (60, 50)}, "quality runs from low to high"),
         ({"quality": (10, 101)}, "up to 100"),

@@ -39,8 +39,8 @@ from preproc.training.grow_cisrnet import grow_cisrnet
 from preproc.training.initial import load_into
 from preproc.training.losses import Perceptual, make_perceptual, pixel_loss
 from preproc.training.module import Restoration
-from preproc.training.optimizer import KernelMuon
-from preproc.training.recipe import Data, Loss, Schedule, Source, Stage, load_recipe
+from preproc.training.optimizer import KernelMuon, make_optimizer
+from preproc.training.recipe import Data, Loss, Optimizer, Schedule, Source, Stage, load_recipe
 from preproc.training.schedule import learning_rate
 from preproc.training.sources import Folder, PictureWarning, Text, make_sources
 from preproc.training.stage_folder import CHECKPOINT, CURVE, RECORD, WEIGHTS
@@ -150,10 +150,24 @@ def test_cisrnet_paper_recipe_has_both_stages():
         ('schedule.kind = "linear"', "cosine, step, constant"),
         ('data.batch = "many"', "wrong type"),
         ("data.patch = 0", "patch"),
+        ("data.reuse = 0", "reuse"),
+        ("data.workers = -1", "workers"),
+        ("data.batch = true", "wrong type"),
+        ("data.source = [{ weight = -1 }]", "weight"),
+        ("data.source = [{ shrink = 0 }]", "shrink"),
+        ("seed = -1", "seed"),
+        ("optimizer.lr = 0", "lr"),
+        ("optimizer.lr = inf", "lr"),
+        ("optimizer.lr = true", "wrong type"),
+        ("optimizer.betas = [0.9]", "wrong type"),
+        ("optimizer.betas = [0.9, 1]", "betas"),
+        ("schedule.length = 0", "length"),
+        ("degrade.scale = 2", "scale"),
         ("degrade.quality = [0, 10]", "quality"),
         ("ema = 1.0", "ema"),
         ("not toml", "TOML"),
         ("validation.quality = [10, 200]", "validation.*quality.*200"),
+        ("validation.quality = [0]", "validation.*quality"),
         ("validation.quality = []", "validation.*quality"),
         ("validation.limit = -1", "validation.*limit"),
         ("validation.every = 0", "validation.*every"),
@@ -162,6 +176,22 @@ def test_cisrnet_paper_recipe_has_both_stages():
 def test_recipe_errors_name_the_culprit(change, word):
     with pytest.raises(RecipeError, match=word):
         load_recipe("cajnn-light", [change])
+
+
+def test_a_recipe_names_its_model_and_each_stage_by_another_name(tmp_path):
+    with pytest.raises(RecipeError, match="model"):
+        load_recipe(recipe_file(tmp_path, "scale = 4"))
+    with pytest.raises(RecipeError, match="a name of its own"):
+        load_recipe(recipe_file(tmp_path, SMALL + "[[stage]]\n[[stage]]\n"))
+    (tmp_path / "latin.toml").write_bytes('name = "\xe9"'.encode("latin-1"))
+    with pytest.raises(RecipeError, match="TOML"):
+        load_recipe(tmp_path / "latin.toml")
+
+
+def test_an_override_goes_before_the_stage_which_goes_before_what_all_share(tmp_path):
+    stages = '[[stage]]\nname = "a"\n[stage.data]\npatch = 9\nbatch = 3\n'
+    (stage,) = load_recipe(recipe_file(tmp_path, SMALL + stages), ["data.batch = 4"])
+    assert (stage.data.patch, stage.data.batch, len(stage.data.source)) == (9, 4, 2)
 
 
 def test_missing_recipe_lists_those_there_are():
@@ -181,6 +211,22 @@ def test_warmup_rises_from_zero():
     assert learning_rate(schedule, 1.0, 0) == 0
     assert learning_rate(schedule, 1.0, 5) < learning_rate(schedule, 1.0, 10)
     assert learning_rate(schedule, 1.0, 100) == pytest.approx(1e-7)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "step", "constant"])
+def test_every_schedule_warms_up_to_its_peak_and_no_further(kind):
+    schedule = Schedule(kind=kind, length=1e9, warmup=10, milestones=(50,))
+    rates = [learning_rate(schedule, 2.0, at) for at in (0, 5, 10, 20)]
+    assert rates == pytest.approx([0, 1, 2, 2])
+
+
+def test_rates_step_and_start_anew_when_they_are_told_to():
+    steps = Schedule(kind="step", length=100, milestones=(50, 20), gamma=0.5)
+    rates = [learning_rate(steps, 1.0, at) for at in (19, 20, 49, 50)]
+    assert rates == [1, 0.5, 0.5, 0.25]
+    anew = Schedule(kind="cosine", length=100, restarts=(60, 20))
+    rates = [learning_rate(anew, 1.0, at) for at in (10, 20, 40, 60, 80)]
+    assert rates == pytest.approx([0.5, 1, 0.5, 1, 0.5], rel=1e-6)
 
 
 # Data
@@ -237,6 +283,40 @@ def test_a_source_is_reduced_by_its_kernel(data, tmp_path, kind):
     np.testing.assert_array_equal(lanczos, np.asarray(expected))
     with pytest.raises(RecipeError, match=r"kernel is one of bicubic, lanczos.*but is 'sinc'"):
         pair("sinc")
+
+
+def test_folder_takes_pictures_below_it_that_are_large_enough_once_shrunk(data, tmp_path):
+    (data / "photos/below").mkdir()
+    (data / "photos/0.png").rename(data / "photos/below/0.png")
+    for shrink, smallest in ((1, 40), (2, 20)):  # of 200x160 px, for x4
+        assert len(Folder(data / "photos", 4, shrink, smallest, tmp_path)) == 2
+        with pytest.raises(RecipeError, match=f"at least {160 + 4 * shrink} px"):
+            Folder(data / "photos", 4, shrink, smallest + 1, tmp_path)
+
+
+def test_folder_never_takes_what_it_decoded_for_another_picture_or_size(data, tmp_path):
+    photos = data / "photos"
+    for scale, shrink, shape in ((4, 1, (40, 50, 3)), (2, 1, (80, 100, 3)), (4, 2, (20, 25, 3))):
+        assert Folder(photos, scale, shrink, 8, tmp_path).pair(0)[1].shape == shape
+    Image.new("RGB", (200, 160), "red").save(photos / "0.png")
+    assert (Folder(photos, 4, 1, 8, tmp_path).pair(0)[0] == (255, 0, 0)).all()
+
+
+def test_text_is_written_on_photographs_where_there_are_some(tmp_path):
+    photo = np.tile(np.array([[[0, 255, 0], [0, 0, 255]]], np.uint8), (64, 40, 1))
+    Image.fromarray(photo).save(tmp_path / "stripes.png")
+    text = Text(4, reuse=1, ground=Folder(tmp_path, 4, 1, 8, tmp_path))
+    rng = np.random.default_rng(0)
+    shown = [(text.draw(rng)[0] == (0, 255, 0)).all(2).mean() for _ in range(8)]
+    assert max(shown) > 0.25
+
+
+def test_a_recipe_without_a_source_that_counts_is_a_sentence(data, tmp_path):
+    (stage,) = load_recipe(
+        recipe_file(tmp_path), ['data.source = [{ path = "photos", weight = 0 }]']
+    )
+    with pytest.raises(RecipeError, match=r"at least one \[\[data\.source\]\]"):
+        make_sources(stage, data, tmp_path / "cache")
 
 
 def test_folder_without_pictures_is_a_sentence(tmp_path):
@@ -331,6 +411,7 @@ def test_stream_depends_on_seed_start_and_rank(data, tmp_path):
 def test_pixel_losses_by_hand():
     one, other = torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.3)
     assert pixel_loss("l1", one, other) == pytest.approx(0.3)
+    assert pixel_loss("l2", one, other) == pytest.approx(0.09)
     assert pixel_loss("charbonnier", one, other) == pytest.approx((0.09 + 1e-6) ** 0.5)
 
 
@@ -361,6 +442,13 @@ def test_reader_sees_what_easyocr_shows_it():
     seen = make_perceptual(Loss(perceptual="reader", perceptual_weight=1.0)).trunk[:2]
     ours = seen(torch.from_numpy(picture).permute(2, 0, 1)[None] / 255)
     assert (ours[0] - shown).abs().max() <= 1.5 / 255  # Pillow rounds luma to whole levels
+
+
+def test_a_perceptual_loss_compares_features_as_trained_and_none_where_it_weighs_nothing():
+    dropping = Perceptual(torch.nn.Dropout(0.5))
+    picture = torch.rand(1, 3, 8, 8)
+    assert dropping(picture, picture) == 0
+    assert make_perceptual(Loss(perceptual="vgg19")) is None
 
 
 def test_vgg19_without_weights_is_a_sentence():
@@ -422,6 +510,31 @@ def stepped(network, steps=1):
 def small_convolutions():
     torch.manual_seed(1)
     return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Conv2d(8, 6, 3))
+
+
+@pytest.mark.parametrize("kind", ["adam", "muon"])
+def test_a_recipes_betas_and_epsilon_reach_adam(kind):
+    """Biases are Adam's in either."""
+    ours, theirs = (torch.nn.Parameter(torch.ones(4)) for _ in range(2))
+    settings = Optimizer(kind=kind, lr=0.1, betas=(0.5, 0.6), eps=0.1)
+    pairs = [
+        (make_optimizer(settings, [ours]), ours),
+        (torch.optim.Adam([theirs], lr=0.1, betas=(0.5, 0.6), eps=0.1), theirs),
+    ]
+    for step in range(3):
+        for optimizer, parameter in pairs:
+            parameter.grad = torch.arange(4.0) - step
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_muon_leaves_kernels_without_a_gradient_as_they_are():
+    frozen, trained = (torch.nn.Parameter(torch.randn(8, 8, 3, 3)) for _ in range(2))
+    before = [frozen.detach().clone(), trained.detach().clone()]
+    trained.grad = torch.randn(trained.shape)
+    KernelMuon([frozen, trained], lr=0.01).step()
+    assert torch.equal(frozen, before[0])
+    assert not torch.equal(trained, before[1])
 
 
 def test_muon_steps_are_orthogonal_and_of_adams_size():
