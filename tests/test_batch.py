@@ -69,6 +69,15 @@ def run(plan: Plan, enhance: Callable[[Image.Image], Image.Image] = double) -> b
     return batch.run(plan.jobs, enhance, save)
 
 
+def fails_with(code: int) -> Callable[..., None]:
+    """Stands in for a function of the system's that fails."""
+
+    def fail(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
 def failing(error: BaseException, at: int) -> Callable[[Image.Image], Image.Image]:
     """An enhancer that raises on its ``at``-th picture."""
     calls = iter(range(1, 1000))
@@ -140,6 +149,13 @@ class TestPlan:
         (job,) = make_plan([str(source)], tmp_path / "better.png").jobs
         assert job.target == tmp_path / "better.png"
 
+    def test_the_file_name_gets_the_suffix_and_keeps_to_the_format(self, tmp_path: Path) -> None:
+        plan = partial(make_plan, [str(picture(tmp_path / "a.jpg"))], tmp_path / "better.png")
+        (job,) = plan(suffix="_x4", file_format=format_named("png")).jobs
+        assert job.target == tmp_path / "better_x4.png"
+        with pytest.raises(OutputError, match=r"better\.png does not fit the format asked for"):
+            plan(file_format=format_named("jpg"))
+
     def test_several_files_into_one_file_name_are_refused(self, tmp_path: Path) -> None:
         sources = [str(picture(tmp_path / name)) for name in ("a.jpg", "b.jpg")]
         with pytest.raises(OutputError, match="give a folder"):
@@ -189,6 +205,25 @@ class TestPlan:
         (tmp_path / "out/a.png").symlink_to(source)
         with pytest.raises(OutputError, match="would replace the input"):
             make_plan([str(source)], tmp_path / "out", overwrite=True)
+
+    def test_an_input_is_never_replaced_under_another_of_its_names(self, tmp_path: Path) -> None:
+        source = picture(tmp_path / "in/a.png")
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out/a.png").hardlink_to(source)
+        with pytest.raises(OutputError, match="would replace the input"):
+            make_plan([str(source)], tmp_path / "out", overwrite=True)
+
+    def test_an_input_that_was_named_is_no_result_of_an_earlier_run(self, tmp_path: Path) -> None:
+        names = [str(picture(tmp_path / name)) for name in ("a.png", "a_x4.png")]
+        with pytest.raises(OutputError, match=r"would replace the input .*a_x4\.png"):
+            make_plan(names, tmp_path, suffix="_x4", skip_existing=True)
+
+    def test_how_many_outputs_exist_is_said(self, tmp_path: Path) -> None:
+        for name in ("a.png", "b.png"):
+            picture(tmp_path / "in" / name)
+            picture(tmp_path / "out" / name)
+        with pytest.raises(OutputError, match=r"a\.png exists already \(and 1 more\); pass"):
+            make_plan([str(tmp_path / "in")], tmp_path / "out")
 
     def test_an_existing_output_is_refused_skipped_or_replaced_as_asked(
         self, tmp_path: Path
@@ -566,6 +601,48 @@ class TestSave:
         with pytest.warns(MetadataWarning, match="JPEG holds at most 65504; write it as PNG"):
             save(image, tmp_path / "a.jpg")
         assert "xmp" not in Image.open(tmp_path / "a.jpg").info
+
+    def test_xmp_as_long_as_jpeg_holds_is_kept(self, tmp_path: Path) -> None:
+        image = Image.new("RGB", (4, 4))
+        image.info["xmp"] = XMP.replace(b' tiff:Orientation="6"', b"").ljust(65504)
+        save(image, tmp_path / "a.jpg")
+        assert Image.open(tmp_path / "a.jpg").info["xmp"] == image.info["xmp"]
+
+    def test_an_orientation_that_is_an_element_of_xmp_goes_too(self, tmp_path: Path) -> None:
+        image = Image.new("RGB", (4, 4))
+        before, after = b"<rdf:Description><dc:title>A sign</dc:title>", b"</rdf:Description>"
+        image.info["xmp"] = before + b"<tiff:Orientation>6</tiff:Orientation>" + after
+        save(image, tmp_path / "a.jpg")
+        assert Image.open(tmp_path / "a.jpg").info["xmp"] == before + after
+
+    @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
+    def test_a_dpi_that_is_no_resolution_is_left_out(self, tmp_path: Path, name: str) -> None:
+        for dpi in ((0, 0), (72, 0), (float("inf"), 72), (float("nan"), 72)):
+            image = Image.new("RGB", (4, 4))
+            image.info["dpi"] = dpi
+            save(image, tmp_path / name, overwrite=True)
+            plain = Image.new("RGB", (4, 4))
+            save(plain, tmp_path / "plain" / name, overwrite=True)
+            assert (tmp_path / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+
+    def test_the_compression_of_a_tiff_is_no_text_of_a_png(self, tmp_path: Path) -> None:
+        source = picture(tmp_path / "a.tif", compression="tiff_lzw")
+        job = Job(source, tmp_path / "a.png")
+        save(batch.load(job), job.target)
+        assert Image.open(job.target).text == {}
+
+    @pytest.mark.parametrize("result", [Image.new("RGB", (2, 2)), b"a whole file"])
+    def test_whatever_is_saved_replaces_nothing_unasked_and_says_how_to_go_on(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: Image.Image | bytes
+    ) -> None:
+        target = tmp_path / "a.png"
+        target.write_text("old")
+        with pytest.raises(OutputError, match="exists already"):
+            save(result, target)
+        monkeypatch.setattr(os, "fsync", fails_with(errno.ENOSPC))
+        with pytest.raises(DiskFullError, match="free some space, then start anew"):
+            save(result, target, overwrite=True, again="start anew")
+        assert target.read_text() == "old"
 
     def test_texts_go_from_png_to_png(self, tmp_path: Path) -> None:
         chunks = PngInfo()

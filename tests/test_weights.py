@@ -195,7 +195,8 @@ def test_a_malformed_manifest_is_a_sentence(folder: Path, content: str) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("file", "../tiny.safetensors"), ("file", "tiny.pth"), ("sha256", "AB"), ("card", "/etc/x")],
+    [("file", "../tiny.safetensors"), ("file", "tiny.pth"), ("sha256", "AB"), ("sha256", "A" * 64)]
+    + [("card", name) for name in ("/etc/x", "")],
 )
 def test_an_entry_cannot_point_elsewhere(folder: Path, field: str, value: str) -> None:
     content = json.loads((folder / "manifest.json").read_text())
@@ -214,6 +215,26 @@ def test_own_file_of_any_precision_loads_as_float32(
     assert loaded["conv.weight"].dtype == torch.float32
     stored = state["conv.weight"].to(dtype).float()
     torch.testing.assert_close(loaded["conv.weight"], stored, rtol=0, atol=0)
+
+
+def test_own_file_may_lie_in_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: dict[str, torch.Tensor]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    save_state(tmp_path / "mine.safetensors", state)
+    torch.testing.assert_close(load_state(TINY, "~/mine.safetensors"), state, rtol=0, atol=0)
+
+
+def test_what_was_loaded_stays_when_the_file_changes(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_state(path, state, torch.float32)
+    loaded = load_state(TINY, path)
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    torch.testing.assert_close(loaded, state, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", ["mine.pth", "mine.pt", "mine.ckpt", "mine.bin", "mine"])
