@@ -688,6 +688,43 @@ class TestSave:
         result = Image.open(tmp_path / "a.webp")
         assert np.allclose(result.getpixel((1, 1)), 188, atol=2)
 
-    def test_a_side_too_long_for_the_format(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("size", [(16384, 1), (1, 16384)])
+    def test_a_side_too_long_for_the_format(self, tmp_path: Path, size: tuple[int, int]) -> None:
         with pytest.raises(OutputError, match=r"at most 16383 px a side.*write it as png"):
-            save(Image.new("L", (16384, 1)), tmp_path / "a.webp")
+            save(Image.new("L", size), tmp_path / "a.webp")
+        held = tuple(min(side, 16383) for side in size)
+        save(Image.new("L", held), tmp_path / "a.webp")
+        assert Image.open(tmp_path / "a.webp").size == held
+
+    def test_integers_that_fit_into_16_bits_go_into_a_png(self, tmp_path: Path) -> None:
+        for values in ([[0, 65535]], [[-1, 0]], [[0, 65536]]):
+            image = Image.fromarray(np.array(values, np.int32))
+            if values == [[0, 65535]]:
+                save(image, tmp_path / "a.png")
+                assert np.asarray(Image.open(tmp_path / "a.png")).tolist() == values
+                continue
+            with pytest.raises(OutputError, match=r"PNG cannot hold .* depth .*write it as tif"):
+                save(image, tmp_path / "b.png")
+
+    def test_transparency_of_a_palette_is_never_lost(self, tmp_path: Path) -> None:
+        image = Image.new("P", (4, 4))
+        image.info["transparency"] = 0
+        with pytest.raises(OutputError, match="JPEG cannot hold the picture's transparency"):
+            save(image, tmp_path / "a.jpg")
+
+    def test_lab_becomes_rgb_where_there_is_no_lab(self, tmp_path: Path) -> None:
+        save(Image.new("LAB", (4, 4)), tmp_path / "a.png")
+        assert Image.open(tmp_path / "a.png").mode == "RGB"
+
+    def test_a_tiff_is_compressed_without_loss(self, tmp_path: Path) -> None:
+        image = Image.open(picture(tmp_path / "a.png")).resize((256, 256), Image.Resampling.NEAREST)
+        save(image, tmp_path / "a.tif")
+        assert (tmp_path / "a.tif").stat().st_size < 256 * 256
+        assert Image.open(tmp_path / "a.tif").tobytes() == image.tobytes()
+
+    def test_avif_keeps_colour_at_full_resolution(self, tmp_path: Path) -> None:
+        stripes = np.zeros((32, 32, 3), np.uint8)
+        stripes[:, ::2], stripes[:, 1::2] = (255, 0, 0), (0, 0, 255)
+        save(Image.fromarray(stripes), tmp_path / "a.avif", quality=100)
+        result = np.asarray(Image.open(tmp_path / "a.avif"))
+        assert np.abs(result - stripes.astype(int)).max() < 20

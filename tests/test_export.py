@@ -70,7 +70,8 @@ def shipping(tmp_path, finished, monkeypatch):
 
         monkeypatch.setattr(export, "_measure", measure)
         facts = {"data": tmp_path, "recipe": "r.toml", "licence": "MIT", "folder": folder}
-        return export.export([finished], quality=quality, **facts, **options)
+        stages = options.pop("stages", [finished])
+        return export.export(stages, quality=quality, **facts, **options)
 
     return folder, ship
 
@@ -94,6 +95,38 @@ def test_export_ships_weights_card_and_entry(shipping):
         ship(25.01)
     ship(25.01, force=True)
     assert entry_for("cajnn-light", 4, folder=folder).results["Kodak24"]["10"]["psnr"] == 25.01
+
+
+def test_an_entry_tells_of_all_stages_and_of_what_counted_in_them(shipping, finished):
+    folder, ship = shipping
+    second = finished.with_name("second")
+    shutil.copytree(finished, second)
+    record = json.loads((second / RECORD).read_text())
+    record["steps"], record["minutes"] = 6, 0.5
+    text = {"path": "", "kind": "text", "weight": 1.0, "shrink": 1, "licence": "CC0"}
+    unused = text | {"path": "unused", "kind": "folder", "weight": 0.0}
+    record["stage"]["data"]["source"] = [text, unused]
+    record["stage"]["loss"] |= {"perceptual": "craft", "perceptual_weight": 0.1}
+    (second / RECORD).write_text(json.dumps(record))
+    ship(25.0, stages=[finished, second])
+    entry = entry_for("cajnn-light", 4, folder=folder)
+    assert (entry.steps, entry.train_time, entry.perceptual_loss) == (10, 90, "craft")
+    assert [(s.name, s.licence) for s in entry.data] == [("photos", ""), ("rendered text", "CC0")]
+    record["stage"]["loss"]["perceptual_weight"] = 0.0
+    (second / RECORD).write_text(json.dumps(record))
+    ship(26.0, stages=[finished, second])
+    assert entry_for("cajnn-light", 4, folder=folder).perceptual_loss is None
+
+
+def test_a_run_that_stopped_early_is_not_exported(shipping, finished):
+    _, ship = shipping
+    record = json.loads((finished / RECORD).read_text())
+    (finished / RECORD).write_text(json.dumps(record | {"finished": False}))
+    with pytest.raises(RecipeError, match=r"stopped before its schedule ended.*resume it"):
+        ship(25.0)
+    (finished / RECORD).unlink()
+    with pytest.raises(RecipeError, match=r"holds no run\.json; train to the end"):
+        ship(25.0)
 
 
 def test_export_measures_bicubic_and_the_weights_on_every_set(shipping, finished, tmp_path, capsys):

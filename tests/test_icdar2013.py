@@ -131,7 +131,12 @@ class TestRows:
         runs = [
             run,
             replace(run, degradation="/2", read=bad),
-            replace(run, degradation="/2", arm="bicubic x4", read=bad | {"b": "bcd", "a": "x"}),
+            replace(
+                run,
+                degradation="/2",
+                arm="bicubic x4",
+                read=bad | {"b": "bcd", "a": "x", "d": "d!"},
+            ),
             replace(run, degradation="/2", arm="ours", read=bad | {"b": "BCD", "c": "cde"}),
         ]
         rows = make_rows(labels, runs)
@@ -144,13 +149,23 @@ class TestRows:
         assert (clean.n, clean.correct, clean.accuracy, clean.p) == (4, 4, 100, None)
         assert (worse.correct, worse.recovered, worse.fixed) == (1, None, None)
         assert (ours.fixed, ours.broken, ours.p) == (2, 0, 0.5)
-        assert (ours.fixed_over_bicubic, ours.broken_over_bicubic) == (2, 0)
+        assert (ours.fixed_over_bicubic, ours.broken_over_bicubic) == (2, 1)
+        assert ours.p_over_bicubic == 1
         assert ours.recovered == pytest.approx(2 / 3)
         exact = next(r for r in rows if r.arm == "ours" and r.rule == "exact" and r.n == 3)
         assert exact.correct == 2
 
         (tall,) = (r for r in make_height_rows(labels, dict.fromkeys(labels, 50), runs[3:]) if r.n)
         assert (tall.height, tall.n, tall.correct) == ("48-63 px", 4, 3)
+
+    def test_where_nothing_counts_or_nothing_was_lost_there_is_nothing_to_win_back(self):
+        labels = {"a": "!?"}
+        misread = Run("eyes", "none", "input", "", "cpu", {"a": "8"}, 0, 1)
+        runs = [misread, replace(misread, degradation="/2", read=labels)]
+        runs.append(replace(runs[1], arm="ours"))
+        rows = make_rows(labels, runs)
+        assert {(r.n, r.accuracy) for r in rows if r.subset == "alphanumeric"} == {(0, 0)}
+        assert {r.recovered for r in rows} == {None}
 
     def test_the_evaluator_runs_without_torch(self):
         check = (
@@ -438,14 +453,17 @@ class TestRecognisers:
         def engine(img, use_det, **_):
             if use_det:
                 return Found(("one", "two"), (0.9, 0.4))
-            lines.append(img.shape)
+            lines.append(img)
             return Found(("plain",), (0.6,))
 
         picture = np.zeros((6, 12, 3), np.uint8)
+        picture[0] = 255
         words = rapidocr.Reader(engine, enhancer=make_skip(), both=True).readtext(picture)
         assert [(word.text, word.confidence) for word in words] == [("one", 0.9), ("plain", 0.6)]
         assert words[1].box == [[0, 0], [2, 0], [2, 6], [0, 6]]
-        assert lines == [(3, 9, 3), (2, 6, 3)], "in source px, and what stands is laid down"
+        shapes = [line.shape for line in lines]
+        assert shapes == [(3, 9, 3), (2, 6, 3)], "in source px, and what stands is laid down"
+        assert (lines[1][:, 0] == 255).all(), "to the left, as RapidOCR does"
 
     def test_rapidocr_gets_large_pictures_antialiased_at_its_own_limit(self, make_skip):
         seen = []

@@ -19,7 +19,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from integrations import easyocr, mtcnn, rapidocr
+from integrations.easyocr_output import paragraphs, shaped
 from integrations.mtcnn import FaceSizeWarning
+from integrations.protocols import Word, surer
 from integrations.view import Regions, look
 from preproc.errors import ImageError, ModelError, PreprocError
 from preproc.pictures import png16
@@ -508,6 +510,29 @@ def test_tilted_words_are_merged_in_reading_order():
     assert [w.box for w in words] == [tilted]
 
 
+def test_json_has_boxes_on_the_nearest_px_and_letters_as_they_are():
+    (answer,) = shaped([Word([[0.6, 1.4]], "Étage", 0.5)], detail=1, output_format="json")
+    assert answer == '{"boxes": [[1, 1]], "text": "Étage", "confident": 0.5}'
+
+
+def test_paragraphs_follow_the_direction_of_the_script():
+    pytest.importorskip("easyocr", reason="it groups the words")
+    pair = [
+        Word([[left, 0], [left + 20, 0], [left + 20, 10], [left, 10]], text, 0.9)
+        for left, text in ((0, "left"), (25, "right"))
+    ]
+    for from_right, text in ((False, "left right"), (True, "right left")):
+        ((_, found),) = paragraphs(pair, x_ths=1.0, y_ths=0.5, right_to_left=from_right)
+        assert found == text
+
+
+def test_the_first_of_two_equal_readings_counts_and_its_place_in_any_case():
+    here, there = ([[x, 0.0]] for x in (1.0, 2.0))
+    first = Word(here, "first", 0.5)
+    assert surer(first, Word(there, "second", 0.5)) == first
+    assert surer(first, Word(there, "second", 0.6)) == Word(here, "second", 0.6)
+
+
 def test_an_unknown_output_format_is_a_sentence():
     with pytest.raises(PreprocError, match="free_merge, but is 'xml'"):
         easyocr.Reader(FixedText()).readtext(np.zeros((9, 9, 3), np.uint8), output_format="xml")
@@ -932,6 +957,24 @@ def test_an_enhancer_of_bgr_arrays_is_refused():
     ):
         with pytest.raises(ModelError, match="give channel_order to the adapter"):
             use()
+
+
+@pytest.mark.parametrize("bands", ["LA", "RGBA"])
+@pytest.mark.parametrize(("ink", "ground"), [(80, 255), (180, 0)])
+def test_what_is_drawn_on_nothing_lies_on_what_it_stands_out_from(bands, ink, ground):
+    image = Image.new(bands, (6, 4))
+    image.paste((*[ink] * (len(bands) - 1), 255), (0, 0, 2, 4))
+    seen = look(image, None).rgb
+    assert (seen[:, :2] == ink).all()
+    assert (seen[:, 2:] == ground).all()
+
+
+def test_bytes_of_every_kind_are_a_file():
+    with io.BytesIO() as file:
+        Image.new("RGB", (5, 4), "red").save(file, "PNG")
+        data = file.getvalue()
+    for given in (data, bytearray(data), memoryview(data)):
+        assert (look(given, None).rgb == (255, 0, 0)).all()
 
 
 def test_nothing_visible_is_a_blank_picture():

@@ -77,6 +77,15 @@ def test_a_gain_on_the_one_page_with_text_is_not_sure_however_large():
     assert f"{found:+.0%}" == "+100% (too few images)"
 
 
+def test_samples_of_pages_without_text_alone_say_nothing_of_a_gain():
+    pages = [f"{k}" for k in range(20)]
+    known = {page: words(["one"] * (page in ("3", "7"))) for page in pages}
+    arm = score("x", known, known, [(0, 0)] * 20)
+    base = score("y", known, {page: Counter() for page in pages}, [(0, 0)] * 20)
+    found = gain(arm, base)
+    assert (found.value, found.low, found.high) == (1, 1, 1)
+
+
 def test_what_is_known_comes_from_text_files_or_from_the_originals(tmp_path, capsys):
     pytest.importorskip("easyocr")
     pytest.importorskip("easyocr_en_models")

@@ -171,6 +171,7 @@ def test_the_papers_rows_are_complete_and_what_is_missing_stays_missing():
     assert sum(r.psnr is None for r in rows["cisrnet"]) == 5  # RCAN x3
     assert all(r.note for protocol in rows.values() for r in protocol if r.psnr is None)
     assert all(r.note for r in rows["cisrnet"] if r.dataset == "Manga109")
+    assert {r.dataset for r in rows["cajnn"] if r.seconds} == {"Set5"}, "where it was timed"
     assert figures["CAJNN self-ensemble", 4, 40, "Urban100"] == (24.31, 0.7011)
     assert figures["DnCNN + RRDB", 4, 20, "Set5"] == (25.55, 0.6946)
     assert figures["CISRNet", 3, 10, "BSD100"] == (24.714, 0.594)
@@ -209,6 +210,22 @@ def test_a_method_of_the_wrong_size_is_an_error():
             scale=4,
             protocol=CAJNN_PROTOCOL,
         )
+
+
+def test_seconds_are_those_of_the_whole_set_and_each_result_is_told(monkeypatch):
+    times, told = iter((10.0, 11.0, 20.0, 22.0)), []
+    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    grey = [np.full((side, side, 3), 90, np.uint8) for side in (8, 32)]
+    (row,) = evaluate(
+        [Method("white", lambda img: np.full((32, 32, 3), 255, img.dtype))],
+        [Pair("a", *grey), Pair("b", *grey)],
+        dataset="d",
+        quality=10,
+        scale=4,
+        protocol=CAJNN_PROTOCOL,
+        advance=lambda: told.append(1),
+    )
+    assert (row.images, row.seconds, len(told)) == (2, 3, 2)
 
 
 @pytest.mark.parametrize(
