@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,7 +44,14 @@ from preproc.training.optimizer import KernelMuon, make_optimizer
 from preproc.training.recipe import Data, Loss, Optimizer, Schedule, Source, Stage, load_recipe
 from preproc.training.schedule import learning_rate
 from preproc.training.sources import Folder, PictureWarning, Text, make_sources
-from preproc.training.stage_folder import CHECKPOINT, CURVE, RECORD, WEIGHTS
+from preproc.training.stage_folder import (
+    CHECKPOINT,
+    CURVE,
+    RECORD,
+    WEIGHTS,
+    has_ended,
+    steps_in,
+)
 from preproc.training.start_nearest import start_nearest
 from preproc.training.starting_network import make_network
 from preproc.training.text import text_picture
@@ -354,6 +362,17 @@ def test_a_file_cut_short_is_left_out_when_it_is_drawn(data, tmp_path):
         folder.draw(rng)
 
 
+def test_pictures_that_can_be_read_are_told_and_none_is_a_sentence(data, tmp_path):
+    photos = data / "photos"
+    whole = (photos / "0.png").read_bytes()
+    (photos / "0.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(PictureWarning, match=r"0\.png"):
+        assert list(Folder(photos, 4, 1, 8, tmp_path).readable()) == [1]
+    (photos / "1.png").unlink()
+    with pytest.warns(PictureWarning), pytest.raises(RecipeError, match="No picture of"):
+        list(Folder(photos, 4, 1, 8, tmp_path).readable())
+
+
 def test_a_picture_taken_away_in_mid_training_is_left_out(data, tmp_path):
     photos, rng = data / "photos", np.random.default_rng(0)
     folder = Folder(photos, 4, 1, 8, tmp_path)
@@ -627,12 +646,20 @@ def test_initial_weights_compute_the_same_whatever_they_are_loaded_into(shape):
     torch.testing.assert_close(network(x), trained(x), rtol=1e-4, atol=1e-4)
 
 
+def test_initial_weights_of_a_variant_grow_into_that_variant():
+    torch.manual_seed(0)
+    trained, network = (CAJNN(4, *shape, context="none") for shape in ((8, 4, 1), (12, 6, 2)))
+    load_into(network, trained.state_dict(), {"context": "none"})
+    x = torch.rand(1, 3, 12, 12)
+    torch.testing.assert_close(network(x), trained(x), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["absent.safetensors", "bad.safetensors", "bad.ckpt"])
 def test_unreadable_initial_weights_are_a_sentence(name, tmp_path):
     for bad in ("bad.safetensors", "bad.ckpt"):
         (tmp_path / bad).write_bytes(b"nothing of the kind")
     (stage,) = load_recipe(recipe_file(tmp_path))
-    with pytest.raises(WeightsError, match=f"{name} cannot be read"):
+    with pytest.raises(WeightsError, match=f"{name} cannot be read .*; give a safetensors file"):
         make_network(stage, str(tmp_path / name))
 
 
@@ -862,6 +889,41 @@ def test_a_run_goes_on_by_the_recipe_it_began_with(data, tmp_path):
     (out / "train" / CHECKPOINT).write_bytes(b"PK cut short")
     with pytest.raises(RecipeError, match="is damaged"):
         run(recipe, output=out, resume=True, overrides=changes[:1], **options)
+
+
+def test_a_stage_may_go_on_longer_and_with_other_workers_and_measurements(tmp_path):
+    stage, checkpoint = Stage("cajnn"), tmp_path / CHECKPOINT
+    torch.save({"global_step": 7, "stage": stage.as_table()}, checkpoint)
+    other = replace(
+        stage,
+        data=replace(stage.data, workers=2),
+        schedule=replace(stage.schedule, length=5.0),
+        validation=replace(stage.validation, path="photos"),
+    )
+    assert steps_in(checkpoint, other) == 7
+    warmer = replace(other, seed=2, schedule=replace(stage.schedule, warmup=1.0))
+    with pytest.raises(RecipeError, match=r"begun with another schedule\.warmup, seed;"):
+        steps_in(checkpoint, warmer)
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing of the kind", {"global_step": 7}, [7]], ids=str)
+def test_a_damaged_checkpoint_is_a_sentence(content, tmp_path):
+    checkpoint = tmp_path / CHECKPOINT
+    if isinstance(content, bytes):
+        checkpoint.write_bytes(content)
+    else:
+        torch.save(content, checkpoint)
+    with pytest.raises(RecipeError, match=r"last\.ckpt is damaged .*delete its folder"):
+        steps_in(checkpoint, Stage("cajnn"))
+
+
+def test_a_stage_has_ended_once_it_came_to_the_end_that_is_wanted_now(tmp_path):
+    assert not has_ended(tmp_path, 4)
+    record = {"finished": True, "stage": {"schedule": {"length": 4}}}
+    (tmp_path / RECORD).write_text(json.dumps(record))
+    assert [has_ended(tmp_path, length) for length in (3, 4, 5)] == [True, True, False]
+    (tmp_path / RECORD).write_text(json.dumps(record | {"finished": False}))
+    assert not has_ended(tmp_path, 4)
 
 
 class Interrupts(pl.Callback):

@@ -68,8 +68,9 @@ def _initial_state(source: str, scale: int) -> dict[str, Tensor]:
         *(OSError, EOFError, KeyError, TypeError, UnpicklingError, RuntimeError),
         SafetensorError,
     ) as error:
+        cause = str(error).partition(". ")[0]  # torch goes on with advice to run what is in there
         raise WeightsError(
-            f"The initial weights {path} cannot be read ({error}); give a safetensors file, a "
+            f"The initial weights {path} cannot be read ({cause}); give a safetensors file, a "
             "checkpoint of `preproc train`, or the name of a shipped model."
         ) from error
     return load_state(find(source, scale))
