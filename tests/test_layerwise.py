@@ -250,6 +250,12 @@ def test_a_full_disk_is_a_sentence(make_small, rng, tmp_path, monkeypatch):
         enhance(rng.random((5, 6, 3), np.float32))
 
 
+def test_a_folder_that_is_not_there_is_named_with_the_room_that_it_was_to_have(tmp_path):
+    room = maps.InFiles(tmp_path / "absent")
+    with pytest.raises(OutputError, match=r"no room for 10\.0 GB of feature maps in .*absent"):
+        room((1, 1, 50_000, 50_000), torch.float32)
+
+
 @pytest.mark.parametrize("call", ["posix_fallocate", "write"])
 def test_a_file_has_its_place_on_the_disk_before_it_is_used(tmp_path, monkeypatch, call):
     if call == "write":

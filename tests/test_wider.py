@@ -387,6 +387,7 @@ def test_gains_and_the_closed_gap_are_paired_over_the_images():
     assert gap.value == pytest.approx(15 / 20)
     assert 0.4 < gap.low < gap.value < gap.high <= 1
     assert gap_closed(ours, original, reduced) is None
+    assert gap_closed(ours, reduced, reduced) is None
 
 
 def test_a_gain_in_the_one_image_with_faces_is_not_sure_however_large():
