@@ -132,6 +132,8 @@ class TestPlan:
         summary = run(make_plan([str(tmp_path / "in")], tmp_path / "out"))
         assert [path.name for path in summary.done] == ["a.png"]
         assert [failure.source.name for failure in summary.failures] == ["lost.png", "round.png"]
+        assert summary.failures[0].reason == "The file cannot be read: No such file or directory."
+        assert summary.left == 0
 
     def test_a_link_that_leads_round_names_no_result(self, tmp_path: Path) -> None:
         source = picture(tmp_path / "in/z.png")
@@ -421,6 +423,19 @@ class TestRun:
         (tmp_path / "a.ppm").write_bytes(b"P6\n2 1\n1023\n" + bytes(12))
         with pytest.warns(DepthWarning, match=r"a\.ppm has 10 bits a colour, but its result has 8"):
             batch.load(Job(tmp_path / "a.ppm", tmp_path / "out.png"))
+
+    @pytest.mark.parametrize(
+        ("colours", "mode"), [((9, 9, 9, 200, 200, 200), "L"), ((9, 9, 200, 200, 200, 9), "RGB")]
+    )
+    def test_a_palette_is_grey_only_if_all_its_colours_are(
+        self, tmp_path: Path, colours: tuple[int, ...], mode: str
+    ) -> None:
+        image = Image.new("P", (4, 4))
+        image.putpalette(colours)
+        image.save(tmp_path / "a.png")
+        loaded = batch.load(Job(tmp_path / "a.png", tmp_path / "b.png"))
+        assert loaded.mode == mode
+        assert loaded.convert("RGB").getpixel((0, 0)) == colours[:3]
 
     def test_a_palette_does_not_bound_the_result(self, tmp_path: Path) -> None:
         for colour, mode in (("gray", "L"), ("red", "RGB")):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
+import json
+import math
 import os
 from pathlib import Path
 
 import pytest
 
 from preproc.errors import OutputError
-from preproc.files import DiskFullError, replacing
-from preproc.reports import write_text
+from preproc.files import DiskFullError, replacing, require_writable
+from preproc.reports import write_json, write_text
 
 
 @pytest.fixture
@@ -32,6 +34,17 @@ def test_missing_folders_are_made(tmp_path: Path) -> None:
     with replacing(tmp_path / "a/b/c.txt") as file:
         file.write(b"new")
     assert (tmp_path / "a/b/c.txt").read_bytes() == b"new"
+
+
+def test_a_folder_that_can_be_written_to_is_made_and_stays_empty(tmp_path: Path) -> None:
+    require_writable(tmp_path / "a/b")
+    assert not list((tmp_path / "a/b").iterdir())
+
+
+def test_infinities_in_reports_are_words_wherever_they_are(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": [1.5, {"b": (math.inf, None)}], "c": -math.inf})
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found == {"a": [1.5, {"b": ["inf", None]}], "c": "-inf"}
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, RuntimeError])

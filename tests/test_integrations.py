@@ -959,11 +959,18 @@ def test_an_enhancer_of_bgr_arrays_is_refused():
             use()
 
 
-@pytest.mark.parametrize("bands", ["LA", "RGBA"])
-@pytest.mark.parametrize(("ink", "ground"), [(80, 255), (180, 0)])
-def test_what_is_drawn_on_nothing_lies_on_what_it_stands_out_from(bands, ink, ground):
-    image = Image.new(bands, (6, 4))
-    image.paste((*[ink] * (len(bands) - 1), 255), (0, 0, 2, 4))
+@pytest.mark.parametrize(
+    ("mode", "ink", "ground"),
+    [
+        ("LA", (80,), 255),
+        ("LA", (180,), 0),
+        ("RGBA", (80, 120, 60), 255),
+        ("RGBA", (180, 90, 255), 0),
+    ],
+)
+def test_what_is_drawn_on_nothing_lies_on_what_it_stands_out_from(mode, ink, ground):
+    image = Image.new(mode, (6, 4))
+    image.paste((*ink, 255), (0, 0, 2, 4))
     seen = look(image, None).rgb
     assert (seen[:, :2] == ink).all()
     assert (seen[:, 2:] == ground).all()
