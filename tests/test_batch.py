@@ -146,6 +146,13 @@ class TestPlan:
         (job,) = make_plan([str(tmp_path / "in/*.png")], tmp_path, suffix="_x4").jobs
         assert job == Job(source, tmp_path / "a_x4.png")
 
+    def test_what_lies_in_the_output_folder_is_no_input(self, tmp_path: Path) -> None:
+        source = picture(tmp_path / "in/a.png")
+        picture(tmp_path / "in/out/other.png")
+        for name in ("in", "in/**/*.png"):
+            (job,) = make_plan([str(tmp_path / name)], tmp_path / "in/out").jobs
+            assert job == Job(source, tmp_path / "in/out/a.png")
+
     def test_a_single_file_may_get_an_output_file_name(self, tmp_path: Path) -> None:
         source = picture(tmp_path / "a.jpg")
         (job,) = make_plan([str(source)], tmp_path / "better.png").jobs
@@ -271,6 +278,8 @@ class TestPlan:
         only = make_plan([str(tmp_path / "in/raw/*")], tmp_path / "out")
         assert [path.name for path in only.unopened] == ["b.nef"]
         assert [f.reason for f in only.failures] == ["No picture file matches this pattern."]
+        (empty,) = make_plan([str(tmp_path / "in/raw")], tmp_path / "out").failures
+        assert empty.reason.startswith("The folder holds no picture files")
         named = make_plan([str(tmp_path / "in/c.CR2")], tmp_path / "out")
         assert len(named.jobs) == 1, "what is named is tried, whatever its ending"
 
