@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -34,7 +33,7 @@ from preproc.manifest import (
 from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL, Protocol
 from preproc.networks import ModelDescriptor, find, list_models
 from preproc.training.curve import read_curve, write_curve
-from preproc.training.stage_folder import RECORD, WEIGHTS
+from preproc.training.stage_folder import RECORD, WEIGHTS, read_record
 from preproc.weights import save_state, skeleton
 
 MARGIN = 0.05  # dB that new weights must gain on the choosing set
@@ -168,16 +167,15 @@ def _ship(files: Sequence[Path], entry: WeightsEntry, folder: Path) -> None:
 
 
 def _record(stage: Path) -> dict[str, Any]:
-    file = stage / RECORD
     inside = sorted(found.parent for found in stage.glob(f"*/{RECORD}"))
     if inside:
         raise RecipeError(
             f"{stage} is a run; give the folders of its stages in their order, of which it has "
             f"{', '.join(map(str, inside))}."
         )
-    if not file.is_file():
+    if not (stage / RECORD).is_file():
         raise RecipeError(f"{stage} holds no {RECORD}; train to the end of the stage first.")
-    record: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    record = read_record(stage)
     if not record["finished"]:
         raise RecipeError(
             f"{stage} stopped before its schedule ended, and a point in mid-schedule is no result; "

@@ -19,6 +19,7 @@ from pathlib import Path
 from eval_tasks.command import arguments
 from eval_tasks.command.console import facts
 from eval_tasks.command.exit_codes import exit_code
+from eval_tasks.command.progress import progress_bar
 from eval_tasks.evaluators.crops import SIDE, Gains, gains
 from eval_tasks.evaluators.paper_rows import printed_beside
 from eval_tasks.evaluators.restoration import HERE, Row
@@ -112,8 +113,10 @@ def _run(options: argparse.Namespace) -> None:
         for quality in group.qualities:
             its = [row for row in rows if row.quality == quality]
             lines += [*_table(its, group, quality), ""]
-        paths = sets[CHOOSING_SET][: options.limit]
-        lines += [*_crops(group, paths, folder, options.device), ""]
+        with progress_bar() as progress:
+            progress.add_task(f"x{group.scale}: crops", total=None)
+            paths = sets[CHOOSING_SET][: options.limit]
+            lines += [*_crops(group, paths, folder, options.device), ""]
     lines += ["## Training curves", ""]
     for entry in shipped:
         curve = folder / f"{Path(entry.file).stem}.curve.png"

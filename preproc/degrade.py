@@ -65,6 +65,9 @@ def reduce(img: Pixels, scale: int, kernel: str = USUAL_KERNEL) -> Pixels:
         scale: px per px of the result.
         kernel: one of `KERNELS`.
 
+    Returns:
+        uint8 (ceil(H / scale), ceil(W / scale), 3).
+
     Raises:
         ImageError: the image is none, or there is no such kernel.
     """

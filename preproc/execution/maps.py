@@ -71,5 +71,5 @@ def _fill(file: int, size: int) -> None:
         os.posix_fallocate(file, 0, size)
     else:
         zeros = bytes(2**20)
-        for start in range(0, size, len(zeros)):
-            os.write(file, zeros[: size - start])
+        while size > 0:
+            size -= os.write(file, zeros[:size])  # of which it may take a part

@@ -73,9 +73,9 @@ def steps_in(checkpoint: Path, stage: Stage) -> int:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         steps, before = int(saved["global_step"]), saved["stage"]
     except (OSError, EOFError, KeyError, TypeError, UnpicklingError, RuntimeError) as error:
-        cause = str(error).partition(". ")[0]  # torch goes on with advice to run what is in there
         raise RecipeError(
-            f"{checkpoint} is damaged ({cause}); delete its folder to begin the stage anew."
+            f"{checkpoint} is damaged ({cause_of(error)}); delete its folder to begin the stage "
+            "anew."
         ) from error
     changed = sorted(_differences(_lasting(before), _lasting(stage.as_table())))
     if changed:
@@ -84,6 +84,11 @@ def steps_in(checkpoint: Path, stage: Stage) -> int:
             "began. Give the same recipe, or another output folder and --init-from."
         )
     return steps
+
+
+def cause_of(error: Exception) -> str:
+    """What torch says of a file it cannot read, without its advice to run what is in there."""
+    return str(error).partition(". ")[0]
 
 
 def _lasting(stage: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.training.initial import cajnn_shape, load_into
 from preproc.training.recipe import Stage
+from preproc.training.stage_folder import cause_of
 from preproc.training.start_nearest import start_nearest
 from preproc.weights import load_state
 
@@ -68,9 +69,8 @@ def _initial_state(source: str, scale: int) -> dict[str, Tensor]:
         *(OSError, EOFError, KeyError, TypeError, UnpicklingError, RuntimeError),
         SafetensorError,
     ) as error:
-        cause = str(error).partition(". ")[0]  # torch goes on with advice to run what is in there
         raise WeightsError(
-            f"The initial weights {path} cannot be read ({cause}); give a safetensors file, a "
-            "checkpoint of `preproc train`, or the name of a shipped model."
+            f"The initial weights {path} cannot be read ({cause_of(error)}); give a safetensors "
+            "file, a checkpoint of `preproc train`, or the name of a shipped model."
         ) from error
     return load_state(find(source, scale))
