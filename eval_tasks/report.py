@@ -29,7 +29,7 @@ from eval_tasks.tables import crop_sheet
 from eval_tasks.treatments.restorers import make_methods
 from preproc import __version__
 from preproc.degrade import Pixels, bicubic_up
-from preproc.files import require_writable
+from preproc.files import replacing, require_writable
 from preproc.manifest import WeightsEntry, entries, shipped_folder
 from preproc.metrics import PROTOCOLS
 from preproc.networks import find, list_models
@@ -231,9 +231,8 @@ def _crops(group: Group, paths: list[Path], folder: Path, device: str | None) ->
             rows.append((caption, {name: crop.cut(px) for name, px in versions_.items()}))
     sheet = crop_sheet.draw(rows, SIDE)
     file = folder / f"crops-{group.protocol}-x{scale}.jpg"
-    part = file.with_suffix(".part")
-    sheet.save(part, "JPEG", quality=88, subsampling=0, optimize=True)
-    part.replace(file)
+    with replacing(file) as content:
+        sheet.save(content, "JPEG", quality=88, subsampling=0, optimize=True)
     return [f"![Input, bicubic, networks and original, side by side]({file.name})", *told]
 
 

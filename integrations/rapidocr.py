@@ -149,7 +149,7 @@ def _bgr(rgb: RgbArray) -> RgbArray:
 
 
 def _make(options: dict[str, object]) -> Engine:
-    with importing("RapidOCR", "pip install rapidocr onnxruntime"):
+    with importing("integrations.rapidocr", "pip install rapidocr onnxruntime"):
         import rapidocr  # noqa: PLC0415 - the engine is imported only when used
     make: Any = rapidocr.RapidOCR
     engine: Engine = make(**options)

@@ -36,9 +36,9 @@ class PictureCache:
     was damaged later is taken for absent. Files are not compressed: an enhanced x4 picture takes 16
     times the bytes of its samples, so 1 MP of RGB takes 48 MB.
 
-    A full cache keeps its entries and takes no new ones: epochs ask for the same pictures in turn,
-    so that the oldest entry is the one needed next. Entries of other models or options stay until
-    the folder is deleted, which is always safe.
+    A full cache keeps its entries and takes only what still fits: epochs ask for the same pictures
+    in turn, so that the oldest entry is the one needed next. Entries of other models or options
+    stay until the folder is deleted, which is always safe.
 
     Attributes:
         folder: where the entries lie.
@@ -65,7 +65,7 @@ class PictureCache:
             raise OutputError(
                 f"The home folder in {folder} is not known; give the cache's whole path."
             ) from error
-        self._full, self._room = False, _Room(self.folder, limit)
+        self._said_full, self._room = False, _Room(self.folder, limit)
         require_writable(self.folder)
 
     def get(self, key: str) -> Tensor | None:
@@ -117,8 +117,6 @@ class PictureCache:
         return self.folder / f"{key}.safetensors"
 
     def _has_room(self, size: int) -> bool:
-        if self._full:
-            return False
         if size > self.limit:
             warnings.warn(
                 f"A result of {size:,} bytes is larger than the whole cache {self.folder} may be "
@@ -127,8 +125,10 @@ class PictureCache:
                 stacklevel=3,
             )
             return False
-        self._full = not self._room.holds(size)
-        if self._full:
+        if self._room.holds(size):
+            return True
+        if not self._said_full:
+            self._said_full = True
             warnings.warn(
                 f"The cache {self.folder} is full ({self.limit - self._room.left:,} of "
                 f"{self.limit:,} bytes): pictures it lacks are enhanced each time. Raise its "
@@ -136,7 +136,7 @@ class PictureCache:
                 CacheWarning,
                 stacklevel=3,
             )
-        return not self._full
+        return False
 
 
 def key_of(samples: Tensor, maker: str) -> str:
@@ -158,7 +158,7 @@ def _checksum(samples: Tensor) -> str:
 class _Room:
     """How much more a folder may hold, which others may fill as well.
 
-    Counting looks at every file, so it is done now and then, and always before room is denied.
+    Counting looks at every file, so it is done now and then, and before room is first denied.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -166,12 +166,15 @@ class _Room:
         self.left = 0  # bytes; negative where there are too many
         self._least = 1  # below that it is counted
         self._until = 0.0  # of the monotonic clock; after that it is counted
+        self._denied = False  # then the last count is near enough, until it is too old
 
     def holds(self, size: int) -> bool:
         """Whether so many bytes may come."""
-        if self.left - size < self._least or time.monotonic() > self._until:
+        near = self.left - size < self._least and not self._denied
+        if near or time.monotonic() > self._until:
             self._count()
-        return size <= self.left
+        self._denied = size > self.left
+        return not self._denied
 
     def _count(self) -> None:
         began = time.monotonic()

@@ -315,11 +315,12 @@ class Enhancer:
     ) -> Apply:
         """The network as it is, or layer by layer where that is wanted and it can."""
         if layerwise is False or not isinstance(network, Stepwise):
-            if map_folder is not None:
-                raise ModelError(
-                    "map_folder is for pictures that go layer by layer, and those of "
-                    f"{self.descriptor} do not; leave it out."
-                )
+            for option, value in (("layerwise", layerwise), ("map_folder", map_folder)):
+                if value not in (None, False):
+                    raise ModelError(
+                        f"{option} is for pictures that go layer by layer, and those of "
+                        f"{self.descriptor} do not; leave it out."
+                    )
             return whole
         room: Room = in_memory
         if map_folder is not None:

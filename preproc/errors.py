@@ -25,3 +25,15 @@ class OutputError(PreprocError, OSError):
 
 class RecipeError(PreprocError, ValueError):
     """A training recipe holds an unknown key or a value out of range."""
+
+
+def system_sentence(error: OSError) -> str:
+    """What the system refused, as a sentence.
+
+    Raises:
+        OSError: the same, where the system has no words for it, so that it is a bug of ours.
+    """
+    if error.strerror is None:
+        raise error
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}."

@@ -1,4 +1,4 @@
-"""Libraries that only some parts need: what is said where one is not installed."""
+"""Libraries that only some parts need: what is said where one is not installed, or is broken."""
 
 from __future__ import annotations
 
@@ -7,19 +7,34 @@ from contextlib import contextmanager
 
 from preproc.errors import PreprocError
 
+_OWN = frozenset({"preproc", "integrations", "eval_tasks", "examples", "benchmarks"})
+"""What no extra brings: where an import from these fails, the code is at fault."""
+
+
+class MissingLibraryError(PreprocError, ImportError):
+    """An optional library is not installed, or cannot be imported."""
+
 
 @contextmanager
-def importing(library: str, install: str) -> Iterator[None]:
-    """While a library is imported, turn its absence into a sentence.
+def importing(part: str, install: str) -> Iterator[None]:
+    """While optional libraries are imported, turn a failure into a sentence.
 
     Args:
-        library: its name.
-        install: the command that installs it.
+        part: what needs them, as the start of the sentence.
+        install: the command that installs them.
 
     Raises:
-        PreprocError: it is not installed.
+        MissingLibraryError: one is not installed, or is but cannot be imported, as where it lacks
+            a library of the system.
     """
     try:
         yield
     except ImportError as error:
-        raise PreprocError(f"{library} is missing: {install}.") from error
+        library = (error.name or "").partition(".")[0]
+        if not library or library in _OWN:
+            raise
+        if isinstance(error, ModuleNotFoundError):
+            reason = f"which is not installed: {install}"
+        else:
+            reason = f"which is installed but cannot be imported ({error}); mend it, or {install}"
+        raise MissingLibraryError(f"{part} needs {library}, {reason}.") from error

@@ -131,15 +131,53 @@ def test_a_full_cache_keeps_what_it_has_takes_no_more_and_says_so_once(tmp_path)
     assert used(cache) <= cache.limit
 
 
-def test_the_folder_is_not_gone_through_for_every_entry(cache, monkeypatch):
+@pytest.mark.filterwarnings("ignore::preproc.cache.CacheWarning")
+def test_where_a_large_picture_finds_no_room_a_small_one_still_may(tmp_path):
+    cache = PictureCache(tmp_path, limit=10_000)
+    cache.put("a", torch.zeros(1, 3, 40, 40, dtype=torch.uint8))
+    cache.put("large", torch.zeros(1, 3, 44, 44, dtype=torch.uint8))
+    cache.put("small", samples())
+    assert cache.get("large") is None
+    assert torch.equal(cache.get("small"), samples())
+
+
+@pytest.mark.filterwarnings("ignore::preproc.cache.CacheWarning")
+def test_a_full_cache_whose_folder_is_deleted_has_room_again(tmp_path, monkeypatch):
+    cache = PictureCache(tmp_path / "cache", limit=size_of_an_entry(tmp_path / "one"))
+    cache.put("a", samples())
+    cache.put("b", samples())
+    assert cache.get("b") is None
+    shutil.rmtree(cache.folder)
+    later = time.monotonic() + 60
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    cache.put("b", samples())
+    assert torch.equal(cache.get("b"), samples())
+
+
+def count_scans(monkeypatch):
     scans = []
     for name in ("scandir", "listdir"):
         plain = getattr(os, name)
         monkeypatch.setattr(os, name, lambda *args, f=plain: scans.append(args) or f(*args))
+    return scans
+
+
+def test_the_folder_is_not_gone_through_for_every_entry(cache, monkeypatch):
+    scans = count_scans(monkeypatch)
     for n in range(100):
         cache.put(str(n), samples())
     assert 1 <= len(scans) <= 20, "once a second on a slow disk"
     assert all(cache.get(str(n)) is not None for n in range(100))
+
+
+@pytest.mark.filterwarnings("ignore::preproc.cache.CacheWarning")
+def test_nor_is_a_full_one_for_every_entry_it_has_no_room_for(tmp_path, monkeypatch):
+    cache = PictureCache(tmp_path / "cache", limit=size_of_an_entry(tmp_path / "one"))
+    cache.put("first", samples())
+    scans = count_scans(monkeypatch)
+    for n in range(100):
+        cache.put(str(n), samples())
+    assert len(scans) <= 20, "once a second on a slow disk"
 
 
 @pytest.mark.filterwarnings("ignore::preproc.cache.CacheWarning")

@@ -541,6 +541,6 @@ class TestPassThrough:
         self.fake(monkeypatch, "preproc.training.train", run=run)
         assert call("train", "r.toml", "-o", "x") == 1
         assert capfd.readouterr().err == (
-            "Error: `preproc train` needs lightning, which is not installed; "
-            "install it with: pip install '.[train]' in the checkout\n"
+            "Error: `preproc train` needs lightning, which is not installed: "
+            "pip install '.[train]' in the checkout.\n"
         )

@@ -54,6 +54,14 @@ def light_weights(tmp_path_factory):
     return path
 
 
+@pytest.mark.parametrize("network", [small_cajnn, small_cisrnet])
+def test_every_layer_of_the_form_for_inference_is_cast_those_made_for_it_too(network):
+    form = inference_form(network(), torch.bfloat16)
+    convs = [module for module in form.modules() if isinstance(module, Conv2d)]
+    assert any(isinstance(module, SubPixel) and module.rows for module in form.modules())
+    assert {conv.weight.dtype for conv in convs} == {torch.bfloat16}
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("returned", [False, True])
 def test_fast_and_plain_pictures_are_the_same(light_weights, dtype, returned):

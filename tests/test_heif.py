@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from preproc.inputs import picture_extensions
 from preproc.pictures import heif
 from preproc.pictures.images import DepthWarning, Picture, decode
 from preproc.plan import Job, make_plan
+from preproc.training.sources import Folder
 
 pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
 ORIENTATION, MAKER = 0x0112, 0x010F
@@ -65,6 +67,29 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_known_by_its_brands(header: bytes, is_one: bool) -> None:
     assert heif.is_heif(header[: heif.HEADER]) is is_one
+
+
+@pytest.fixture
+def not_plugged_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As before anything has asked for such files."""
+    for ending in [e for e, name in Image.registered_extensions().items() if name == "HEIF"]:
+        monkeypatch.delitem(Image.EXTENSION, ending)
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    heif.plug_in.cache_clear()
+    yield
+    heif.plug_in.cache_clear()
+
+
+@pytest.mark.usefixtures("not_plugged_in")
+def test_training_finds_them_whether_or_not_one_was_opened_before(
+    pixels: np.ndarray, tmp_path: Path
+) -> None:
+    (tmp_path / "photo.heic").write_bytes(heic(pixels))
+    folder = Folder(tmp_path, 4, 1, 8, tmp_path / "cache")
+    (tmp_path / "cache").mkdir()
+    hr, lr = folder.pair(0)
+    assert np.abs(hr.astype(int) - pixels).max() <= 4
+    assert lr.shape == (12, 16, 3)
 
 
 def test_pixels_come_as_pillow_heif_has_them(pixels: np.ndarray, tmp_path: Path) -> None:

@@ -787,7 +787,9 @@ def test_options_of_an_engine_that_exists_cannot_be_set(wrap):
 )
 def test_a_missing_engine_is_a_sentence(monkeypatch, engine, make, install):
     monkeypatch.setitem(sys.modules, engine, None)
-    with pytest.raises(PreprocError, match=f"is missing: pip install {install}"):
+    with pytest.raises(
+        PreprocError, match=f"{engine}, which is not installed: pip install {install}"
+    ):
         make()
 
 

@@ -180,7 +180,7 @@ def test_cisrnet_does_so_by_itself_and_others_do_not(make_small, tiny_weights, r
     assert calls == [(1, 3, 363, 363)]
     make_small()(large[:300, :300])
     make_small(layerwise=False)(large[:30, :30])
-    Enhancer("tiny-pooled", weights=tiny_weights, device="cpu", layerwise=True)(large[:9])
+    Enhancer("tiny-pooled", weights=tiny_weights, device="cpu")(large[:9])
     assert len(calls) == 1
     make_small(layerwise=True)(large[:9, :9])
     assert len(calls) == 2
@@ -274,6 +274,12 @@ def test_a_folder_for_maps_that_there_are_not_is_refused(tmp_path, options):
     with pytest.raises(ModelError, match="map_folder is for pictures that go layer by layer"):
         Enhancer(device="cpu", map_folder=tmp_path / "maps", **options)
     assert not (tmp_path / "maps").exists()
+
+
+def test_going_layer_by_layer_is_refused_where_no_network_can():
+    with pytest.raises(ModelError, match=r"layerwise is for pictures .* those of cajnn-light x4"):
+        Enhancer(device="cpu", layerwise=True)
+    assert Enhancer(device="cpu", layerwise=False).scale == 4
 
 
 @torch.inference_mode()

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from eval_tasks.command.console import error_console
-from preproc.errors import PreprocError
+from preproc.errors import PreprocError, system_sentence
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
 def exit_code(run: Callable[[], None], kept_in: Path | None = None) -> int:
-    """Run a script's work and turn the errors it raises on purpose, and Ctrl-C, into a sentence.
+    """Run a script's work and turn its errors, the system's and Ctrl-C into a sentence.
 
     Args:
         run: the work.
@@ -26,6 +26,9 @@ def exit_code(run: Callable[[], None], kept_in: Path | None = None) -> int:
         run()
     except PreprocError as error:
         error_console().print(f"Error: {error}", style="red")
+        return 1
+    except OSError as error:
+        error_console().print(f"Error: {system_sentence(error)}", style="red")
         return 1
     except KeyboardInterrupt:
         kept = f" What was done is kept in {kept_in}; the same command goes on." if kept_in else ""

@@ -14,7 +14,9 @@ from PIL import Image
 from integrations.easyocr import Engine
 from integrations.protocols import LineRecogniser, Word
 from integrations.text_lines import corners_of
-from preproc.errors import PreprocError
+from preproc.extras import importing
+
+_INSTALL = "pip install '.[eval]' in the checkout"
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,10 @@ def make_recogniser(name: str, *, cuda: bool = False) -> NamedRecogniser:
         cuda: whether it runs on CUDA, where it can.
 
     Raises:
-        PreprocError: the optional library behind it is not installed.
+        MissingLibraryError: the optional library behind it is not installed.
     """
-    try:
+    with importing(f"Reading with {name}", _INSTALL):
         return RECOGNISERS[name](cuda)
-    except ImportError as error:
-        raise PreprocError(
-            f"{name} needs {error.name or error}: pip install '.[eval]' in the checkout."
-        ) from error
 
 
 class _EasyOcr:
@@ -72,14 +70,10 @@ def easyocr_with_detector(*, cuda: bool = False) -> tuple[str, Engine]:
     """An ``easyocr.Reader`` that finds text, too, and its name with version and device.
 
     Raises:
-        PreprocError: EasyOCR or its models are not installed.
+        MissingLibraryError: EasyOCR or its models are not installed.
     """
-    try:
+    with importing("Reading pages", _INSTALL):
         return f"CRAFT and {_easyocr_title(cuda)}", _easyocr_engine(cuda, detector=True)
-    except ImportError as error:
-        raise PreprocError(
-            f"Reading pages needs {error.name or error}: pip install '.[eval]' in the checkout."
-        ) from error
 
 
 def _easyocr_engine(cuda: bool, *, detector: bool) -> Any:  # noqa: ANN401 - EasyOCR is not typed

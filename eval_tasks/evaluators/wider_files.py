@@ -64,7 +64,7 @@ def _truth(
 
 def _lists(path: Path, *names: str) -> list[Cells]:
     """Variables of a .mat file."""
-    with importing("scipy", "pip install scipy"):
+    with importing("Reading .mat files", "pip install scipy"):
         from scipy.io import loadmat  # noqa: PLC0415 - only the ground truth needs it
     try:
         content = path.read_bytes()

@@ -23,8 +23,9 @@ from eval_tasks.command import arguments
 from eval_tasks.treatments import realesrgan
 from preproc.degrade import Pixels
 from preproc.enhancer import Enhancer
-from preproc.errors import ModelError, PreprocError, WeightsError
+from preproc.errors import ModelError, WeightsError
 from preproc.execution.devices import choose_device
+from preproc.extras import importing
 from preproc.manifest import entry_for, sha256_of
 
 BICUBIC_SCALE = 4
@@ -146,7 +147,7 @@ def make_arms(
         ModelError: no such model or device, a file that spandrel does not know, two arms of one
             name, or an arm of a name that is taken.
         WeightsError: weights are missing or damaged.
-        PreprocError: an optional library is missing.
+        MissingLibraryError: an optional library is not installed.
     """
     models = list(dict.fromkeys(models))
     if weights and len(models) != 1:
@@ -204,12 +205,8 @@ def _in_a_row(first: Arm, second: Arm) -> Arm:
 
 
 def _peer(name: str, device: str | None) -> Arm:
-    try:
+    with importing("--arm", "pip install '.[eval]' in the checkout"):
         from eval_tasks.treatments.peers import load_peer  # noqa: PLC0415 - spandrel is an extra
-    except ImportError as error:
-        raise PreprocError(
-            f"--arm needs {error.name or error}: pip install '.[eval]' in the checkout."
-        ) from error
     where = choose_device(device)
     path = realesrgan.weights_file() if name == REALESRGAN else Path(name)
     digest = _digest(path)

@@ -17,7 +17,7 @@ from preproc.cli import (
     training_commands,
 )
 from preproc.cli.console import error_console
-from preproc.errors import PreprocError
+from preproc.errors import PreprocError, system_sentence
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,10 +69,7 @@ def main() -> None:
     except PreprocError as error:
         console.print(Text(f"Error: {error}", "red"))
     except OSError as error:
-        if error.strerror is None:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        console.print(Text(f"Error: {where}{error.strerror}.", "red"))
+        console.print(Text(f"Error: {system_sentence(error)}", "red"))
     else:
         return
     sys.exit(1)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from preproc.cli.extras import needs_extra
+from preproc.extras import importing
 
 _TASKS = ("restoration", "icdar2013", "wider", "own_faces", "own_text", "report")
 
@@ -44,6 +44,6 @@ def evaluate(
     """
     if task not in _TASKS:
         raise typer.BadParameter(f"There is no task {task!r}; choose one of {', '.join(_TASKS)}.")
-    with needs_extra("eval", f"preproc eval {task}"):
+    with importing(f"`preproc eval {task}`", "pip install '.[eval]' in the checkout"):
         code = import_module(f"eval_tasks.{task}").main(args or [])
     raise typer.Exit(code or 0)

@@ -55,6 +55,8 @@ def inference_form(network: nn.Module, dtype: torch.dtype, *, compiled: bool = F
         return network
     shared = {id(value): value for value in chain(network.parameters(), network.buffers())}
     form = copy.deepcopy(network, shared)
+    # Parents come first, and then the children they have by then: a block may fuse what its
+    # convolutions still hold, or replace them.
     for module in form.modules():
         if isinstance(module, Preparable):
             module.prepare(dtype)

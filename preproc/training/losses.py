@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from preproc.errors import RecipeError
+from preproc.extras import importing
 from preproc.training.recipe import Loss
 
 _CHARBONNIER_EPS = 1e-3
@@ -50,7 +51,8 @@ def make_perceptual(loss: Loss) -> Perceptual | None:
     """The perceptual loss of a recipe, or None.
 
     Raises:
-        RecipeError: VGG19 without a weights file, or the others without EasyOCR's offline models.
+        RecipeError: VGG19 without a weights file.
+        MissingLibraryError: the others without EasyOCR's offline models.
     """
     if loss.perceptual == "none" or loss.perceptual_weight == 0:
         return None
@@ -101,14 +103,9 @@ def _reader() -> nn.Module:
 
 
 def _easyocr_state(file: str) -> dict[str, Tensor]:
-    try:
+    with importing('A loss of "craft" or "reader"', "pip install '.[demo]' in the checkout"):
         import easyocr  # noqa: F401, PLC0415 - only for these losses
         import easyocr_en_models  # noqa: PLC0415
-    except ImportError as error:
-        raise RecipeError(
-            'The losses "craft" and "reader" take their weights from EasyOCR\'s offline models; '
-            'install preproc with its extra "demo".'
-        ) from error
     # Pinned by hash in the requirements; weights_only keeps the pickle from running code.
     path = Path(easyocr_en_models.model_dir()) / file
     state = torch.load(path, map_location="cpu", weights_only=True)

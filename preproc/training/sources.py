@@ -18,7 +18,9 @@ from PIL import Image
 from preproc.degrade import USUAL_KERNEL, Pixels, bicubic_down, mod_crop, reduce
 from preproc.errors import ImageError, RecipeError
 from preproc.files import replacing
+from preproc.inputs import picture_extensions
 from preproc.pictures.images import upright
+from preproc.pictures.opening import open_picture
 from preproc.pictures.pil_modes import to_rgb
 from preproc.training.recipe import Source, Stage
 from preproc.training.text import text_picture
@@ -48,7 +50,7 @@ class Folder:
     once, those cut short or damaged further on when they are first drawn.
 
     Args:
-        folder: searched recursively for files Pillow can open.
+        folder: searched recursively for files whose names say that they are pictures.
         scale: HR px per LR px.
         shrink: the pictures are reduced by this first.
         smallest: pictures whose LR side is shorter, in px, are left out.
@@ -68,8 +70,8 @@ class Folder:
         cache: Path,
         kernel: str = USUAL_KERNEL,
     ) -> None:
-        suffixes = {e for e, f in Image.registered_extensions().items() if f in Image.OPEN}
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes)
+        extensions = picture_extensions()
+        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in extensions)
         self._scale, self._shrink, self._cache, self._kernel = scale, shrink, cache, kernel
         sides = {p: _shorter_side(p) for p in paths}
         _warn_of([p for p, side in sides.items() if side is None])
@@ -141,10 +143,9 @@ class Folder:
 
     def _decode(self, path: Path) -> Pixels:
         try:
-            with Image.open(path) as file:
-                file.load()  # first, so that damage is not taken for damaged EXIF
-                picture = to_rgb(upright(file))
-        except (*_UNREADABLE, ImageError) as error:
+            with path.open("rb") as file:
+                picture = to_rgb(upright(open_picture(file)))
+        except (OSError, ImageError) as error:
             raise _unreadable(path, error) from error
         if self._shrink > 1:
             picture = bicubic_down(mod_crop(picture, self._shrink), self._shrink)
