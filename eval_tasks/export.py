@@ -32,6 +32,7 @@ from preproc.manifest import (
 )
 from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL, Protocol
 from preproc.networks import ModelDescriptor, find, list_models
+from preproc.networks.counts import cost_of
 from preproc.training.curve import read_curve, write_curve
 from preproc.training.stage_folder import RECORD, WEIGHTS, read_record
 from preproc.weights import save_state, skeleton
@@ -113,7 +114,7 @@ def export(
             file=draft.name,
             sha256=sha256_of(draft),
             bytes=draft.stat().st_size,
-            parameters=descriptor.parameters,
+            parameters=cost_of(descriptor).parameters,
             recipe=recipe,
             data=_data(records),
             steps=sum(r["steps"] for r in records),

@@ -33,6 +33,7 @@ from preproc.files import replacing, require_writable
 from preproc.manifest import WeightsEntry, entries, shipped_folder
 from preproc.metrics import PROTOCOLS
 from preproc.networks import find, list_models
+from preproc.networks.counts import cost_of
 from preproc.reports import versions, write_text
 
 _CROPPED_AT = (10, 40)
@@ -144,7 +145,7 @@ def _files(shipped: Sequence[WeightsEntry]) -> list[str]:
             f"[{entry}]({entry.card})",
             f"{entry.parameters / 1e6:.1f} M",
             f"{entry.bytes / 1e6:.1f}",
-            f"{find(entry.model, entry.scale).macs_per_pixel / 1e6:.1f} M",
+            f"{cost_of(find(entry.model, entry.scale)).macs_per_pixel / 1e6:.1f} M",
             f"{entry.steps:,} steps, {entry.train_time / 60:.0f} min",
             entry.perceptual_loss or "none",
             entry.licence,
@@ -210,7 +211,7 @@ def _crops(group: Group, paths: list[Path], folder: Path, device: str | None) ->
     families = {entry.model for entry in group.entries}
     models = sorted(
         (d for d in list_models() if d.family in families and d.scale == scale),
-        key=lambda d: d.macs_per_pixel,
+        key=lambda d: cost_of(d).macs_per_pixel,
     )
     methods = make_methods([d.name for d in models], scale, device=device)
     judge = methods[1]  # the cheapest model, because it goes over the whole set

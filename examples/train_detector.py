@@ -2,7 +2,7 @@
 
     python -m examples.train_detector --data WIDER --steps 2000
 
-from the repository root, with ``pip install '.[transforms,eval]'``. WIDER holds
+from the repository root, with ``pip install ".[transforms,eval]"``. WIDER holds
 ``WIDER_val/images`` and ``eval_gt``, the benchmark's ground truth as .mat files. Only its val part
 has that, so its events are divided: three of four are trained on, the fourth is held out.
 

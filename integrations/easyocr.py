@@ -418,7 +418,7 @@ _INSTEAD = 'to have one made, name its languages, as in Reader(["en"])'
 def _make(languages: list[str], options: dict[str, object]) -> Engine:
     if not languages or not all(isinstance(language, str) for language in languages):
         raise PreprocError(f'Languages must be a list such as ["en"], but are {languages!r}.')
-    with importing("integrations.easyocr", "pip install '.[easyocr]' in the checkout"):
+    with importing("integrations.easyocr", 'pip install ".[easyocr]" in the checkout'):
         import easyocr  # noqa: PLC0415 - the engine is imported only when used
     engine: Engine = easyocr.Reader(languages, **options)
     return engine

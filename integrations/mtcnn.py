@@ -179,7 +179,7 @@ def _make(options: dict[str, object]) -> Engine:
             f"{', '.join(of_crops)} would change nothing, because detect finds all faces and cuts "
             "none out; to cut them out, make a facenet_pytorch.MTCNN, and give it as the engine."
         )
-    with importing("integrations.mtcnn", "pip install '.[mtcnn]' in the checkout"):
+    with importing("integrations.mtcnn", 'pip install ".[mtcnn]" in the checkout'):
         import facenet_pytorch  # noqa: PLC0415 - the engine is imported only when used
     engine: Engine = facenet_pytorch.MTCNN(**options)
     return engine

@@ -120,8 +120,8 @@ class Timing:
         return read() - start
 
     def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
 
 
 def parse_size(text: str) -> Size:
@@ -177,7 +177,7 @@ def measure(
 def environment(device: torch.device) -> dict[str, object]:
     """What figures depend on: device, CPU, threads and versions."""
     facts: dict[str, object] = {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "device": _device_name(device),
         "cpu": _cpu_name(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -188,6 +188,12 @@ def environment(device: torch.device) -> dict[str, object]:
         facts["cuda"] = torch.version.cuda
         facts["cudnn"] = cudnn.version()  # type: ignore[no-untyped-call]
     return facts
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return "CPU" if device.type == "cpu" else str(device)
 
 
 def report(

@@ -77,6 +77,8 @@ class PictureCache:
                 whole = (file.metadata() or {}).get("crc32") == _checksum(samples)
         except FileNotFoundError:
             return None
+        except PermissionError:  # another process is about to replace it, on Windows
+            return None
         except (SafetensorError, OSError):
             whole = False
         if whole:
@@ -111,6 +113,11 @@ class PictureCache:
                 f"There is no room left on the disk for the cache {self.folder}; delete it, or "
                 "give it a lower limit."
             ) from error
+        except OutputError:
+            # Windows replaces no file that another process reads, which then has the entry.
+            if not self._path(key).exists():
+                raise
+            return
         self._room.left -= len(data)
 
     def _path(self, key: str) -> Path:
@@ -195,7 +202,8 @@ def _used(folder: Path) -> int:
             except FileNotFoundError:  # another process finished it or swept it away
                 continue
             if fnmatch(entry.name, DRAFTS) and time.time() - status.st_mtime > _STALE:
-                Path(entry).unlink(missing_ok=True)
+                with suppress(PermissionError):  # on Windows, while it is still being written
+                    Path(entry).unlink(missing_ok=True)
             else:
                 used += status.st_size
     return used

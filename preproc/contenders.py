@@ -28,6 +28,7 @@ from preproc.execution.sizes import sizes_for
 from preproc.execution.strips import Splittable, Strips
 from preproc.manifest import entries
 from preproc.networks import ModelDescriptor, find
+from preproc.networks.counts import cost_of
 from preproc.samples import from_float, to_float
 from preproc.weights import load_network, save_state
 
@@ -105,7 +106,7 @@ def ours(
         return lambda: [_encoded(np.asarray(y)) for y in enhancer(list(map(_decoded, pictures)))]
 
     name = f"{model}, compiled" if compiled else model
-    return _both(name, enhancer.dtype, descriptor.macs_per_pixel, alone, stage)
+    return _both(name, enhancer.dtype, cost_of(descriptor).macs_per_pixel, alone, stage)
 
 
 def has_peer() -> bool:

@@ -25,6 +25,7 @@ from preproc.box import Box
 from preproc.errors import ImageError, ModelError
 from preproc.execution.devices import choose_device, choose_dtype
 from preproc.execution.ensemble import geometric_self_ensemble
+from preproc.execution.forks import compute_on_one_thread_after_forks
 from preproc.execution.layerwise import Layerwise, large_layerwise
 from preproc.execution.maps import InFiles, Room, in_memory
 from preproc.execution.memory import explain_out_of_memory
@@ -75,9 +76,8 @@ class Enhancer:
     that and all that follows is computed in float32, with a
     `preproc.execution.runtime.PrecisionWarning`.
 
-    May be called from several threads, and sent to other processes. In one that is forked after a
-    first call torch waits for ever for threads that stayed behind, unless
-    ``torch.set_num_threads(1)`` comes first; in spawned ones it does not.
+    May be called from several threads, and sent to other processes. Those forked once an enhancer
+    was made compute on one thread (`preproc.execution.forks`); spawned ones on all.
 
     Attributes:
         descriptor: what is known about the network.
@@ -176,6 +176,7 @@ class Enhancer:
         self._batch_size = self._sizes.batch if batch_size is None else batch_size
         self._strength = strength
         self.channel_order: ChannelOrder = channel_order
+        compute_on_one_thread_after_forks()
         network = load_network(self.descriptor, weights)
         # Masks are set between layers, where a compiled graph has no room for them.
         if self.descriptor.maskable and not compiled:

@@ -38,3 +38,10 @@ def importing(part: str, install: str) -> Iterator[None]:
         else:
             reason = f"which is installed but cannot be imported ({error}); mend it, or {install}"
         raise MissingLibraryError(f"{part} needs {library}, {reason}.") from error
+    except RuntimeError as error:
+        if not str(error).startswith("operator torchvision::"):
+            raise
+        raise MissingLibraryError(
+            f"{part} needs torchvision, which is installed but was built for another torch "
+            f"({error}); install the two together: pip install --force-reinstall torch torchvision."
+        ) from error

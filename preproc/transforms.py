@@ -18,7 +18,7 @@ from preproc.errors import ImageError
 from preproc.extras import importing
 from preproc.pictures.images import Picture, decode
 
-with importing("EnhanceTransform", "pip install '.[transforms]' in the checkout"):
+with importing("EnhanceTransform", 'pip install ".[transforms]" in the checkout'):
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 

@@ -8,6 +8,8 @@ import os
 import shutil
 import time
 import warnings
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -218,6 +220,24 @@ def test_what_killed_writers_left_is_swept_away_and_what_is_being_written_is_not
     assert not left.exists()
     assert writing.exists()
     assert theirs.exists(), "files of other programs are none of its business"
+
+
+def test_an_entry_that_another_process_is_reading_is_kept_where_it_cannot_be_replaced(
+    cache, monkeypatch
+):
+    cache.put("a", samples(seed=1))
+    denied = PermissionError(13, "Access is denied")  # what Windows says
+    monkeypatch.setattr(Path, "replace", Mock(side_effect=denied))
+    cache.put("a", samples(seed=2))
+    assert torch.equal(cache.get("a"), samples(seed=1))
+    with pytest.raises(OutputError, match="Access is denied"):
+        cache.put("b", samples())
+
+
+def test_an_entry_that_is_being_replaced_is_no_damaged_one(cache, monkeypatch):
+    cache.put("a", samples())
+    monkeypatch.setattr("preproc.cache.safe_open", Mock(side_effect=PermissionError))
+    assert cache.get("a") is None
 
 
 def test_a_full_disk_says_what_becomes_of_the_cache(cache, monkeypatch):

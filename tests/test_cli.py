@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer.core
 from PIL import Image
 
 from preproc import cli
@@ -95,6 +96,16 @@ def keyword_only(file: str, function: str) -> set[str]:
 
 
 class TestEnhance:
+    def test_folders_of_a_pattern_are_kept_where_shells_expand_none_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pictures(tmp_path / "in", "a/1.png", "b/1.png")
+        windows = types.SimpleNamespace(**{**vars(typer.core.os), "name": "nt"})
+        monkeypatch.setattr(typer.core, "os", windows)
+        code = call("enhance", tmp_path / "in" / "**" / "*.png", "-o", tmp_path / "out")
+        assert code == 0
+        assert files(tmp_path / "out") == ["a/1.png", "b/1.png"]
+
     def test_a_folder(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         source = pictures(tmp_path / "in", "a.png", "sub/b.jpg")
         assert call("enhance", source, "-o", tmp_path / "out") == 0
@@ -542,5 +553,5 @@ class TestPassThrough:
         assert call("train", "r.toml", "-o", "x") == 1
         assert capfd.readouterr().err == (
             "Error: `preproc train` needs lightning, which is not installed: "
-            "pip install '.[train]' in the checkout.\n"
+            'pip install ".[train]" in the checkout.\n'
         )

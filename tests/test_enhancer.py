@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import pickle
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -530,6 +533,27 @@ def test_what_an_enhancer_tells_about_itself(make):
     enhancer = make()
     assert enhancer.descriptor.name == "tiny"
     assert (enhancer.scale, enhancer.device.type, enhancer.dtype) == (4, "cpu", torch.float32)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.parametrize("called", [False, True])
+def test_a_process_forked_once_an_enhancer_was_made_does_not_wait_for_ever(called):
+    code = f"""
+import os, torch, numpy as np
+torch.set_num_threads(2)
+from preproc import Enhancer
+enhance, picture = Enhancer(device="cpu"), np.zeros((40, 40, 3), np.uint8)
+if {called}:
+    enhance(picture)
+child = os.fork()
+if child == 0:
+    os._exit(len(enhance(picture)) != 160)
+print(os.waitpid(child, 0)[1], torch.get_num_threads())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.split() == ["0", "2"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

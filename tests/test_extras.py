@@ -8,7 +8,7 @@ from preproc.errors import PreprocError
 from preproc.extras import importing
 
 
-def fail_with(error: ImportError) -> None:
+def fail_with(error: Exception) -> None:
     with importing("integrations.easyocr", "pip install easyocr"):
         raise error
 
@@ -30,6 +30,15 @@ def test_one_that_is_installed_but_broken_is_not_called_missing():
         f"integrations.easyocr needs cv2, which is installed but cannot be imported ({cause}); "
         "mend it, or pip install easyocr."
     )
+
+
+def test_a_torchvision_for_another_torch_is_a_sentence():
+    with pytest.raises(
+        PreprocError, match=r"was built for another torch .* install the two together"
+    ):
+        fail_with(RuntimeError("operator torchvision::nms does not exist"))
+    with pytest.raises(RuntimeError, match=r"^another$"):
+        fail_with(RuntimeError("another"))
 
 
 @pytest.mark.parametrize("name", ["preproc.gone", "integrations", "eval_tasks.wider", None])

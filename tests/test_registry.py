@@ -19,11 +19,11 @@ from preproc.networks import (
     register,
     registry,
 )
-from preproc.networks.counts import count_macs, count_parameters
+from preproc.networks.counts import cost_of, count_macs, count_parameters
 
 # Other tests register networks of their own.
 SHIPPED = [d for d in list_models() if d.name.startswith(("cajnn", "cisrnet"))]
-OWN = ModelDescriptor("own", 2, nn.Identity, parameters=0, macs_per_pixel=0, radius=0)
+OWN = ModelDescriptor("own", 2, nn.Identity)
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +143,15 @@ def test_a_size_rule_pads_up_to_the_next_allowed_size() -> None:
     assert [SizeRule().padded(n) for n in (1, 7)] == [1, 7]
     with pytest.raises(ModelError, match="at least 1"):
         SizeRule(multiple_of=0)
+
+
+def test_what_a_descriptor_does_not_say_of_its_cost_is_counted() -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.PixelShuffle(2))
+
+    assert cost_of(ModelDescriptor("mine", 2, build)) == (336, 324)
+    assert cost_of(ModelDescriptor("mine", 2, build, parameters=1)) == (1, 324)
+    assert cost_of(ModelDescriptor("mine", 2, nn.Identity, 1, 2)) == (1, 2)
 
 
 def test_counting_counts_what_runs_and_leaves_the_module_alone() -> None:

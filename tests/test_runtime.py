@@ -137,7 +137,8 @@ def test_output_is_float32_and_input_is_channels_last():
 
 
 def test_no_such_device_is_one_sentence():
-    for name in ("abacus", "cuda:99"):
+    absent = [] if torch.backends.mps.is_available() else ["mps"]
+    for name in ("abacus", "cuda:99", "hpu", *absent):
         with pytest.raises(ModelError, match=f"Device '{name}' cannot be used") as caught:
             choose_device(name)
         assert len(str(caught.value)) < 300, "torch lists all kinds there are"

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ from safetensors.torch import load_file
 from torch.optim.swa_utils import AveragedModel
 
 from preproc.degrade import bicubic_down, jpeg
-from preproc.errors import PreprocError, RecipeError, WeightsError
+from preproc.errors import OutputError, PreprocError, RecipeError, WeightsError
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
@@ -441,6 +443,21 @@ def test_perceptual_loss_is_zero_for_equals_and_differentiable():
     loss(picture, torch.rand(1, 3, 8, 8)).backward()
     assert picture.grad.abs().sum() > 0
     assert all(p.grad is None for p in loss.parameters())
+
+
+def test_a_decoded_picture_that_another_worker_has_mapped_is_taken_as_it_is(
+    data, tmp_path, monkeypatch
+):
+    def replace(draft, target):  # as on Windows
+        shutil.copy(draft, target)
+        raise PermissionError(13, "Access is denied")
+
+    monkeypatch.setattr(Path, "replace", replace)
+    hr, lr = Folder(data / "photos", 4, 1, 8, tmp_path).pair(0)
+    assert hr.shape == (4 * lr.shape[0], 4 * lr.shape[1], 3)
+    monkeypatch.setattr(Path, "replace", Mock(side_effect=PermissionError(13, "Access is denied")))
+    with pytest.raises(OutputError, match="Access is denied"):
+        Folder(data / "photos", 4, 2, 8, tmp_path).pair(0)
 
 
 @pytest.mark.parametrize("trunk", ["craft", "reader"])

@@ -16,7 +16,7 @@ from integrations.protocols import LineRecogniser, Word
 from integrations.text_lines import corners_of
 from preproc.extras import importing
 
-_INSTALL = "pip install '.[eval]' in the checkout"
+_INSTALL = 'pip install ".[eval]" in the checkout'
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def coco_scores(
     Raises:
         PreprocError: pycocotools is not installed.
     """
-    with importing("A second opinion", "pip install '.[eval]' in the checkout"):
+    with importing("A second opinion", 'pip install ".[eval]" in the checkout'):
         from pycocotools.coco import COCO  # noqa: PLC0415 - an extra
         from pycocotools.cocoeval import COCOeval  # noqa: PLC0415
     numbers = {name: number for number, name in enumerate(truth, 1)}

@@ -25,7 +25,7 @@ def plot_curves(path: Path, curves: Sequence[tuple[str, Mapping[str, Curve]]], t
         PreprocError: Matplotlib is not installed.
         OutputError: the picture cannot be written.
     """
-    with importing("Drawing the curves", "pip install '.[eval]' in the checkout"):
+    with importing("Drawing the curves", 'pip install ".[eval]" in the checkout'):
         from matplotlib.figure import Figure  # noqa: PLC0415 - only the picture needs it
     figure = Figure(figsize=(15, 5.2), layout="constrained")
     figure.suptitle(title)

@@ -43,7 +43,8 @@ def show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
         console.print(_coco_table(scores))
     else:
         console.print(
-            "No second opinion: pycocotools is missing; pip install '.[eval]' in the checkout."
+            'No second opinion: pycocotools is missing; pip install ".[eval]" in the checkout.',
+            markup=False,
         )
     for sentence in verdicts(scores):
         console.print(escape(sentence), soft_wrap=True)

@@ -205,7 +205,7 @@ def _in_a_row(first: Arm, second: Arm) -> Arm:
 
 
 def _peer(name: str, device: str | None) -> Arm:
-    with importing("--arm", "pip install '.[eval]' in the checkout"):
+    with importing("--arm", 'pip install ".[eval]" in the checkout'):
         from eval_tasks.treatments.peers import load_peer  # noqa: PLC0415 - spandrel is an extra
     where = choose_device(device)
     path = realesrgan.weights_file() if name == REALESRGAN else Path(name)

@@ -10,6 +10,7 @@ import numpy as np
 from eval_tasks.evaluators.restoration import Method
 from preproc.degrade import Pixels, bicubic_up
 from preproc.enhancer import Enhancer
+from preproc.networks.counts import cost_of
 
 
 def make_methods(
@@ -40,7 +41,7 @@ def make_methods(
                 model, scale=scale, weights=weights, device=device, self_ensemble=ensemble
             )
             name = f"{model} self-ensemble" if ensemble else model
-            millions = enhancer.descriptor.parameters / 1e6
+            millions = cost_of(enhancer.descriptor).parameters / 1e6
             methods.append(Method(name, _restore(enhancer), millions))
     return methods
 

@@ -65,7 +65,8 @@ def main() -> None:
     """Run the command line; an error made for users is one red sentence and exit code 1."""
     console = error_console()
     try:
-        app()
+        # Patterns are ours to expand, with folders kept, also where typer would do it.
+        app(windows_expand_args=False)
     except PreprocError as error:
         console.print(Text(f"Error: {error}", "red"))
     except OSError as error:

@@ -225,7 +225,7 @@ def enhance(
 
         preproc enhance photos/ more/*.webp -o enhanced/ --format png
 
-        preproc enhance 'scans/**/*.tif' -o enhanced/ --to-input-size
+        preproc enhance "scans/**/*.tif" -o enhanced/ --to-input-size
 
         preproc enhance photos/ -o enhanced/ --skip-existing
 

@@ -54,6 +54,8 @@ def models(
 def _model_table(known: Iterable[ModelDescriptor], shipped: _Shipped) -> Table:
     # Without lines between columns a model takes one line of an 80-column terminal. On a narrower
     # one the licence may fold, the name to be typed may not.
+    from preproc.networks.counts import cost_of
+
     table = Table(
         Column("Model", no_wrap=True),
         "Scale",
@@ -64,12 +66,13 @@ def _model_table(known: Iterable[ModelDescriptor], shipped: _Shipped) -> Table:
         box=SIMPLE_HEAD,
     )
     for descriptor in known:
+        cost = cost_of(descriptor)
         entry = shipped.get((descriptor.family, descriptor.scale))
         table.add_row(
             descriptor.name,
             f"x{descriptor.scale}",
-            with_prefix(descriptor.parameters),
-            with_prefix(descriptor.macs_per_pixel),
+            with_prefix(cost.parameters),
+            with_prefix(cost.macs_per_pixel),
             descriptor.tiling.value,
             entry.licence if entry else "your own",
         )
@@ -78,11 +81,13 @@ def _model_table(known: Iterable[ModelDescriptor], shipped: _Shipped) -> Table:
 
 def _print_model(descriptor: ModelDescriptor, entry: WeightsEntry | None) -> None:
     from preproc.execution.devices import dtype_name
+    from preproc.networks.counts import cost_of
 
+    cost = cost_of(descriptor)
     facts = {
         "title": descriptor.title,
-        "parameters": f"{descriptor.parameters:,}",
-        "cost": f"{with_prefix(descriptor.macs_per_pixel)} multiply-accumulates per input pixel",
+        "parameters": f"{cost.parameters:,}",
+        "cost": f"{with_prefix(cost.macs_per_pixel)} multiply-accumulates per input pixel",
         "large pictures": descriptor.tiling.value,
         "precision": ", ".join(["float32", *map(dtype_name, descriptor.dtypes)]),
         "weights": "none shipped; pass your own with --weights",

@@ -74,7 +74,7 @@ def train(
         preproc train my-recipe.toml -o runs/mine --init-from cajnn --set data.patch=64
     """
     changes = [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
-    with importing("`preproc train`", "pip install '.[train]' in the checkout"):
+    with importing("`preproc train`", 'pip install ".[train]" in the checkout'):
         run = import_module("preproc.training.train").run
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it advertises otherwise
         weights = run(
@@ -130,7 +130,7 @@ def export(
 
         preproc export runs/light/train -o mine/ --data data/ --recipe cajnn-light --licence CC0
     """
-    with importing("`preproc export`", "pip install '.[train]' in the checkout"):
+    with importing("`preproc export`", 'pip install ".[train]" in the checkout'):
         weights = import_module("eval_tasks.export").export(
             stages,
             data=data,

@@ -29,6 +29,9 @@ class DeviceWarning(UserWarning):
 def choose_device(device: str | torch.device | None = None) -> torch.device:
     """The device to run on: the one asked for, else CUDA where it works, else the CPU.
 
+    Other kinds, such as Apple's ``"mps"``, are taken where they are asked for; they compute in
+    float32, and nothing here was tried on one.
+
     Returns:
         The device with its index, so that it stays the same when another becomes the current one.
 
@@ -39,9 +42,9 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
         return torch.device("cpu")
     try:
         return _tried(device or "cuda")
-    except (RuntimeError, AssertionError) as error:
-        # Torch's messages go on for pages; their first line says it.
-        reason = str(error).partition("\n")[0].rstrip(".")
+    except (RuntimeError, AssertionError, ImportError) as error:
+        # Torch's messages go on for pages; their first sentence says it.
+        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
         if reason.startswith("Expected one of"):
             reason = "there is no such kind"
         if device is not None:

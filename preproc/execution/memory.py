@@ -18,6 +18,7 @@ _OUT_OF_MEMORY = (  # how allocators below Python say it; CUDA's own error has a
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUDA error: out of memory",  # of a kernel or a library that is loaded when first used
+    "MPS backend out of memory",
     "unable to find an engine to execute this computation",  # none of cuDNN's had its workspace
 )
 

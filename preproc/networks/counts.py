@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from itertools import chain
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
+
+from preproc.networks.registry import ModelDescriptor
+
+
+class Cost(NamedTuple):
+    """What a network costs: trainable values, and multiply-accumulates per LR px."""
+
+    parameters: int
+    macs_per_pixel: int
+
+
+def cost_of(descriptor: ModelDescriptor) -> Cost:
+    """What a descriptor says, or else what is counted in a network it builds."""
+    parameters, macs = descriptor.parameters, descriptor.macs_per_pixel
+    if parameters is None or macs is None:
+        with torch.device("meta"):
+            network = descriptor.build()
+        parameters = count_parameters(network) if parameters is None else parameters
+        macs = count_macs(network) if macs is None else macs
+    return Cost(parameters, macs)
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -56,9 +56,11 @@ class ModelDescriptor:
         name: registry name, lower case with dashes, shared by the scales of one architecture.
         scale: output px per input px, along each side.
         build: makes the module with its initial weights.
-        parameters: number of trainable values; `preproc.networks.counts` counts them and the next.
-        macs_per_pixel: multiply-accumulates per LR px.
-        radius: how far in LR px an output may depend on the input through its convolutions.
+        parameters: number of trainable values; None to have them counted where they are asked for
+            (`preproc.networks.counts.cost_of`).
+        macs_per_pixel: multiply-accumulates per LR px, likewise.
+        radius: how far in LR px an output may depend on the input through its convolutions, or
+            None.
         tiling: whether tiles give the whole image's answer.
         overlap: LR px of real neighbours each tile is given on every inner side by default;
             measured with the trained weights, not the radius.
@@ -77,9 +79,9 @@ class ModelDescriptor:
     name: str
     scale: int
     build: Callable[[], nn.Module]
-    parameters: int
-    macs_per_pixel: int
-    radius: int
+    parameters: int | None = None
+    macs_per_pixel: int | None = None
+    radius: int | None = None
     tiling: Tiling = Tiling.TILES
     overlap: int = 32
     border: int = 0
@@ -97,7 +99,7 @@ class ModelDescriptor:
         if self.scale < 1:
             raise ModelError(f"{self.name}: scale must be 1 or more, but is {self.scale}.")
         counts = (self.parameters, self.macs_per_pixel, self.radius, self.overlap, self.border)
-        if min(counts) < 0:
+        if min(count or 0 for count in counts) < 0:
             raise ModelError(f"{self.name}: counts, radius, overlap and border cannot be negative.")
         if self.maskable and self.tiling is Tiling.WHOLE:
             raise ModelError(f"{self.name}: a network that pools cannot be maskable.")

