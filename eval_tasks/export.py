@@ -61,7 +61,7 @@ def export(
     Args:
         stages: folders of the run's stages in order; the last one's weights are exported.
         data: folder that holds ``sr_val/Kodak24`` and ``sr_test``.
-        recipe: path of the recipe from the repository's root, for the manifest.
+        recipe: name or path of the recipe, for the manifest.
         licence: of the weights.
         notes: text (markdown) for the card: what they are and are not good for.
         folder: of the manifest, made if there is none; by default the shipped one.

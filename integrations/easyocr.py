@@ -237,6 +237,7 @@ class Reader:
             ImageError: the input is no image.
             PreprocError: EasyOCR has no such output format, or a size at which text is looked for
                 is not above 0.
+            ModelError: the enhancer's answer is not ``scale`` times as large as what it was given.
         """
         require_format(output_format)
         sizes = _Sizes(min_size or 0, canvas_size, mag_ratio, max_scale, max_pixels)
@@ -312,6 +313,7 @@ class Reader:
 
         Raises:
             ImageError: the input is no image.
+            ModelError: as for `readtext`.
         """
         source = look(image, None, self.channel_order)
         height, width, _ = source.rgb.shape

@@ -132,6 +132,7 @@ class MTCNN:
 
         Raises:
             ImageError: the input is no image; for a list, the message says which one.
+            ModelError: the enhancer's answer is not ``scale`` times as large as what it was given.
         """
         if isinstance(image, (list, tuple)):
             return [self._nth(number, item) for number, item in enumerate(image)]

@@ -78,6 +78,10 @@ class Reader:
         An engine made with ``params={"Global.max_side_len": ...}`` looks at larger pictures than
         its 2000 px, and takes longer. Whether lines are looked at for being upside down is the
         engine's own ``Global.use_cls``.
+
+        Raises:
+            ImageError: the input is no image.
+            ModelError: the enhancer's answer is not ``scale`` times as large as what it was given.
         """
         source = look(image, None, self.channel_order)
         view = enlarge(source.rgb, self.enhancer)
@@ -105,7 +109,12 @@ class Reader:
         return getattr(self.engine, "max_side_len", inf)
 
     def readline(self, image: object) -> Word:
-        """Read a picture of any kind that is one line of text, the right way up."""
+        """Read a picture of any kind that is one line of text, the right way up.
+
+        Raises:
+            ImageError: the input is no image.
+            ModelError: as for `readtext`.
+        """
         source = look(image, None, self.channel_order)
         height, width = source.rgb.shape[:2]
         word = self._read(enlarge(source.rgb, self.enhancer).rgb)

@@ -44,7 +44,7 @@ class WeightsEntry:
         sha256: of the file, 64 hexadecimal digits in lower case.
         bytes: size of the file.
         parameters: number of values the network trains.
-        recipe: path of the TOML file it was trained with, from the repository's root.
+        recipe: name or path of the recipe it was trained with.
         data: what it was trained on.
         steps: optimizer steps, over all stages.
         train_time: wall time of the training in seconds.

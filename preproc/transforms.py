@@ -39,9 +39,9 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
     cache helps only where the same picture comes again. Takes what they take, in any nesting: PIL
     images, tensors and ``tv_tensors`` (``Image``, ``Video``, ``BoundingBoxes`` of all formats,
     ``Mask``, ``KeyPoints``). Everything else passes through, except for plain tensors, arrays and
-    lists called ``boxes``, ``masks`` or ``keypoints``, which are refused, because they would stay
-    behind. A PIL image is taken as stored: an EXIF orientation is neither applied nor dropped,
-    since boxes are counted that way.
+    lists called ``boxes``, ``masks`` or ``keypoints``, which are refused where the picture grows,
+    because they would stay behind. A PIL image is taken as stored: an EXIF orientation is neither
+    applied nor dropped, since boxes are counted that way.
 
     Can be sent to DataLoader workers by fork or spawn, and loads the network where it is first
     needed. On CUDA it raises in a worker unless the cache has the result; see ``in_worker``.
@@ -64,7 +64,7 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
 
         Args:
             model: registry name.
-            device: as for `preproc.Enhancer`, but resolved now.
+            device: as for `preproc.Enhancer`; chosen now, and tried when the network is loaded.
             in_worker: in a DataLoader worker, where CUDA cannot be used, ``"error"`` raises and
                 ``"cpu"`` runs on the CPU.
             cache: a folder that keeps results, or a cache with a limit of its own. Results are
@@ -87,7 +87,8 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
 
         Raises:
             ImageError: the only pictures are numpy arrays, which torchvision's transforms ignore.
-            PreprocError: an annotation that would have to move is no ``tv_tensor``.
+            PreprocError: an annotation that would have to move is no ``tv_tensor``; or as for
+                `preproc.Enhancer` and `preproc.cache.PictureCache`.
         """
         leaves = list(named_leaves(inputs))
         if self.scale != 1:
@@ -167,8 +168,8 @@ class EnhanceBatch:
             ImageError: an image is no tensor or cannot be read, a tensor of them is not (N, C, H,
                 W), or there are more or fewer targets than images, or one that is no dictionary.
             PreprocError: in a DataLoader worker, if the device is not the CPU; or boxes, masks or
-                keypoints are no tensor; or integers are too short for what annotations become.
-            WeightsError: the weights are missing, damaged, or for another network.
+                keypoints that have to move are no tensor; or integers are too short for what
+                annotations become; or as for `preproc.Enhancer` and `preproc.cache.PictureCache`.
         """
         if isinstance(images, Tensor) and images.ndim != 4:
             raise ImageError(

@@ -83,9 +83,9 @@ def bench(
     """Measure speed and memory on this machine, next to a common alternative.
 
     The alternative is the network of Real-ESRGAN x4plus, by spandrel. By default a word crop and a
-    small picture are timed on a CPU, which takes about a minute, and all sizes up to 4K on a GPU.
-    *Network* is the network alone; *stage* is from a JPEG file to a JPEG file, returned to the
-    input's size.
+    small picture are timed on a CPU, which takes about a minute, and on a GPU a word crop, 512x512,
+    720p and 4K. *Network* is the network alone; *stage* is from a JPEG file to a JPEG file,
+    returned to the input's size.
 
     **Examples**
 

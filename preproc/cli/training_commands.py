@@ -102,7 +102,9 @@ def export(
         Path,
         typer.Option(metavar="DIR", help="Folder of the sets that the weights are measured on."),
     ],
-    recipe: Annotated[str, typer.Option(help="Recipe to be named in the manifest.")],
+    recipe: Annotated[
+        str, typer.Option(help="Name or path of the recipe, for the manifest and the card.")
+    ],
     licence: Annotated[str, typer.Option(help="Licence of the weights.")],
     notes: Annotated[
         str, typer.Option(help="Text for the card: what they are and are not good for.")
@@ -128,7 +130,7 @@ def export(
 
     **Example**
 
-        preproc export runs/light/train -o mine/ --data data/ --recipe cajnn-light --licence CC0
+        preproc export runs/light/train -o mine/ --data data/ --recipe mine --licence CC-BY-SA-4.0
     """
     with importing("`preproc export`", 'pip install ".[train]" in the checkout'):
         weights = import_module("eval_tasks.export").export(
