@@ -30,10 +30,11 @@ from eval_tasks.command.progress import progress_bar
 from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.engines.recognisers import RECOGNISERS, NamedRecogniser, make_recogniser
 from eval_tasks.evaluators import icdar2013 as judge
-from eval_tasks.evaluators.word_rows import BICUBIC, INPUT, Run, make_height_rows, make_rows
+from eval_tasks.evaluators.word_rows import Run, make_height_rows, make_rows
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH, Crop, find_crops
+from eval_tasks.plain_arms import BICUBIC, INPUT
 from eval_tasks.tables import word_tables
 from eval_tasks.tables.word_sheet import Sample, draw
 from eval_tasks.treatments import arms as arm_options

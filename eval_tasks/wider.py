@@ -14,6 +14,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -135,6 +136,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@dataclass(frozen=True)
+class _Outcome:
+    """What a run found, for its report.
+
+    Attributes:
+        title: what was measured.
+        stem: of the report's file names.
+        scores: of each run, or folder of detections.
+        about: what the figures depend on, besides what all runs share.
+    """
+
+    title: str
+    stem: str
+    scores: list[Score]
+    about: dict[str, str]
+
+
 def _run(options: argparse.Namespace, changed: Sequence[str]) -> None:
     """Run the evaluation; ``changed`` are those of `_SEARCHING` that differ from their defaults."""
     start = time.perf_counter()
@@ -144,40 +162,60 @@ def _run(options: argparse.Namespace, changed: Sequence[str]) -> None:
     names = _chosen(labelled, labelled if options.all_images else images, options)
     truth = {name: labelled[name] for name in names}
     require_writable(options.output)  # rather now than after the work
-
+    number = f"{len(truth)} of {len(labelled)}"
+    title = f"WIDER FACE val, {number} images"
+    if options.detections:
+        outcome = _score_folders(options.detections, truth, title)
+    else:
+        outcome = _search_and_score(options, images, truth, title)
     about = {
-        "images": f"{len(truth)} of {len(labelled)}",
+        "images": number,
         "preproc": __version__,
         **versions("torch", "numpy", "pillow", "facenet-pytorch", "pycocotools"),
+        **outcome.about,
+        "seconds": f"{time.perf_counter() - start:.1f}",
     }
-    title = f"WIDER FACE val, {len(truth)} of {len(labelled)} images"
-    if options.detections:
-        stem = "detections"
-        detections = _read_folders(options.detections, truth)
-        scores = [_score(name, truth, found, None) for name, found in detections.items()]
-        absent = {name: len(truth) - len(found) for name, found in detections.items()}
-        if any(absent.values()):
-            about["images without a file"] = ", ".join(
-                f"{count} in {name} (nothing found there)"
-                for name, count in absent.items()
-                if count
-            )
-    else:
-        runs = _runs(options)
-        about["devices"] = ", ".join(dict.fromkeys(run.arm.device for run in runs.values()))
-        search(runs, {name: images[name] for name in names}, options.device)
-        title += (
-            f", {Degradation(REDUCTION, options.jpeg).sentence}; "
-            f"MTCNN, faces from {options.min_face_size:g} px of the original"
-        )
-        stem = f"x{REDUCTION}-jpeg{options.jpeg}" if options.jpeg else f"x{REDUCTION}"
-        scores = [
+    part = options.limit or options.every > 1
+    _report(outcome, about, options.output, f"-{len(truth)}-images" if part else "")
+
+
+def _score_folders(folders: Sequence[Path], truth: Mapping[str, Truth], title: str) -> _Outcome:
+    """Score detections made elsewhere."""
+    detections = _read_folders(folders, truth)
+    absent = {name: len(truth) - len(found) for name, found in detections.items()}
+    without = ", ".join(
+        f"{count} in {name} (nothing found there)" for name, count in absent.items() if count
+    )
+    return _Outcome(
+        title,
+        "detections",
+        [_score(name, truth, found, None) for name, found in detections.items()],
+        {"images without a file": without} if without else {},
+    )
+
+
+def _search_and_score(
+    options: argparse.Namespace, images: Mapping[str, Path], truth: Mapping[str, Truth], title: str
+) -> _Outcome:
+    """Let the detector search pictures, going on with what an earlier run found, and score it."""
+    runs = _runs(options)
+    search(runs, {name: images[name] for name in truth}, options.device)
+    return _Outcome(
+        f"{title}, {Degradation(REDUCTION, options.jpeg).sentence}; "
+        f"MTCNN, faces from {options.min_face_size:g} px of the original",
+        f"x{REDUCTION}-jpeg{options.jpeg}" if options.jpeg else f"x{REDUCTION}",
+        [
             _score(name, truth, read_detections(run.folder, truth), run.seconds())
             for name, run in runs.items()
-        ]
-    about["seconds"] = f"{time.perf_counter() - start:.1f}"
-    part = options.limit or options.every > 1
-    base = options.output / (f"{stem}-{len(truth)}-images" if part else stem)
+        ],
+        {"devices": ", ".join(dict.fromkeys(run.arm.device for run in runs.values()))},
+    )
+
+
+def _report(outcome: _Outcome, about: Mapping[str, str], folder: Path, suffix: str) -> None:
+    """Write report, table and curves, and show the table."""
+    title, scores = outcome.title, outcome.scores
+    base = folder / f"{outcome.stem}{suffix}"
     write_json(base.with_suffix(".json"), report(title, scores, about))
     write_csv(base.with_suffix(".csv"), flat(scores))
     show(title, scores, about)

@@ -404,7 +404,9 @@ def test_a_sheet_has_room_for_every_word():
 class TestRecognisers:
     def test_a_missing_engine_is_a_sentence(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "easyocr", None)
-        with pytest.raises(PreprocError, match=r"easyocr.*pip install '.\[eval\]' in the checkout"):
+        with pytest.raises(
+            PreprocError, match=r"easyocr.*pip install .\.\[eval\]. in the checkout"
+        ):
             recognisers.make_recogniser("easyocr")
 
     def test_easyocr_reads_a_rendered_word(self):

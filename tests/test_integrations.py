@@ -780,8 +780,8 @@ def test_options_of_an_engine_that_exists_cannot_be_set(wrap):
 @pytest.mark.parametrize(
     ("engine", "make", "install"),
     [
-        ("easyocr", lambda: easyocr.Reader(["en"]), r"'.\[easyocr\]' in the checkout"),
-        ("facenet_pytorch", mtcnn.MTCNN, r"'.\[mtcnn\]' in the checkout"),
+        ("easyocr", lambda: easyocr.Reader(["en"]), r'".\[easyocr\]" in the checkout'),
+        ("facenet_pytorch", mtcnn.MTCNN, r'".\[mtcnn\]" in the checkout'),
         ("rapidocr", rapidocr.Reader, "rapidocr onnxruntime"),
     ],
 )

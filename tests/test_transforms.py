@@ -275,7 +275,7 @@ def test_without_torchvision_the_package_works_and_says_what_to_install(monkeypa
     monkeypatch.setitem(sys.modules, "torchvision", None)
     monkeypatch.delitem(sys.modules, "preproc.transforms", raising=False)
     assert "EnhanceTransform" not in preproc.__all__  # for `from preproc import *`
-    with pytest.raises(PreprocError, match=r"pip install '.\[transforms\]' in the checkout"):
+    with pytest.raises(PreprocError, match=r"pip install .\.\[transforms\]. in the checkout"):
         _ = preproc.EnhanceTransform
 
 

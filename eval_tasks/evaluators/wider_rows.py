@@ -15,13 +15,14 @@ from eval_tasks.evaluators.wider_scores import (
     gap_closed,
     height_names,
 )
+from eval_tasks.plain_arms import BICUBIC
 from preproc.reports import Value
 
 REDUCTION = 4
 """Px of the original per px of the reduced picture, as in CAJNN's Table III."""
 
-ORIGINAL, REDUCED, BICUBIC = "original", f"reduced x{REDUCTION}", "bicubic x4"
-"""Names of the plain runs."""
+ORIGINAL, REDUCED = "original", f"reduced x{REDUCTION}"
+"""Names of the runs on pictures that are not enlarged."""
 
 
 def gains_of(scores: Sequence[Score], one: Score) -> dict[str, dict[str, Interval | None]]:

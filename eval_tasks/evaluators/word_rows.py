@@ -14,9 +14,10 @@ from eval_tasks.evaluators.icdar2013 import (
     read_right,
 )
 from eval_tasks.evaluators.paired import compare
+from eval_tasks.plain_arms import BICUBIC, INPUT
 
-INPUT, BICUBIC, CLEAN = "input", "bicubic x4", "none"
-"""Names of the two arms that the others are paired with, and of no degradation."""
+CLEAN = "none"
+"""Name of no degradation."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from eval_tasks.command.console import facts, table_console
 from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.wider import SUBSETS
 from eval_tasks.evaluators.wider_rows import (
-    BICUBIC,
     ORIGINAL,
     REDUCED,
     REDUCTION,
@@ -25,6 +24,7 @@ from eval_tasks.evaluators.wider_scores import (
     Score,
     height_names,
 )
+from eval_tasks.plain_arms import BICUBIC
 from integrations.mtcnn import WINDOW
 
 

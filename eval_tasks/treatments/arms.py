@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 from eval_tasks.command import arguments
+from eval_tasks.plain_arms import BICUBIC, BICUBIC_SCALE, INPUT
 from eval_tasks.treatments import realesrgan
 from preproc.degrade import Pixels
 from preproc.enhancer import Enhancer
@@ -27,9 +28,6 @@ from preproc.errors import ModelError, WeightsError
 from preproc.execution.devices import choose_device
 from preproc.extras import importing
 from preproc.manifest import entry_for, sha256_of
-
-BICUBIC_SCALE = 4
-"""Of the plain enlargement that shows what size alone buys."""
 
 REALESRGAN = "realesrgan-x4plus"
 """The name that stands for Real-ESRGAN x4plus where a path is expected."""
@@ -153,8 +151,8 @@ def make_arms(
     if weights and len(models) != 1:
         raise ModelError(f"--weights belongs to one model, but {len(models)} are to be measured.")
     arms = [
-        Arm("input", 1, lambda img: img),
-        Arm(f"bicubic x{BICUBIC_SCALE}", BICUBIC_SCALE, _bicubic),
+        Arm(INPUT, 1, lambda img: img),
+        Arm(BICUBIC, BICUBIC_SCALE, _bicubic),
     ]
     for model, strength in product(models, dict.fromkeys(strengths)):
         arms += [

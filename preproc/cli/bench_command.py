@@ -6,12 +6,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from preproc.cli.console import error_console, progress_bar
 from preproc.cli.options import DType
+
+if TYPE_CHECKING:
+    import torch
+
+    from preproc.bench import Note, Row, Size, Timing
+    from preproc.contenders import Contender
 
 
 class Part(StrEnum):
@@ -96,8 +102,7 @@ def bench(
     import torch
 
     from preproc import bench as benchmark
-    from preproc.contenders import PEER, has_peer, ours
-    from preproc.contenders import peers as peer_contenders
+    from preproc.contenders import PEER, has_peer
     from preproc.execution.devices import choose_device
     from preproc.reports import require_report_files, write_json
 
@@ -108,31 +113,59 @@ def bench(
     names = size or (benchmark.CPU_SIZES if where.type == "cpu" else benchmark.GPU_SIZES)
     sizes = [benchmark.parse_size(name) for name in names]
     timing = benchmark.Timing(where, runs, seconds, clock.value)
-    contenders = [
-        contender
-        for name in model or ["cajnn", "cajnn-light"]
-        for precision in ([kind.value for kind in dtype] if dtype else [None])
-        for as_compiled in ([False, True] if compiled else [False])
-        for contender in ours(name, where, precision, compiled=as_compiled)
-    ]
-    rows: list[benchmark.Row] = []
-    notes: list[benchmark.Note] = []
-    if peers and has_peer():
-        contenders += peer_contenders(where, compiled=compiled)
-    elif peers:
-        notes.append(benchmark.Note(f"{PEER} is left out: spandrel is not installed."))
+    precisions = [kind.value for kind in dtype] if dtype else [None]
+    contenders = _contenders(
+        model or ["cajnn", "cajnn-light"], precisions, where, peers=peers, compiled=compiled
+    )
     contenders = [c for c in contenders if part is None or c.part == part.value]
-    console = error_console()
-    total = len(contenders) * len(sizes) * len(batch or [1])
-    with progress_bar(console) as progress:
-        task = progress.add_task("Measuring", total=total)
-        for found in benchmark.measure(contenders, sizes, batch or [1], timing):
-            (rows if isinstance(found, benchmark.Row) else notes).append(found)  # type: ignore[arg-type]
-            progress.advance(task)
+    rows, notes = _measured(contenders, sizes, batch or [1], timing)
+    if peers and not has_peer():
+        notes.insert(0, benchmark.Note(f"{PEER} is left out: spandrel is not installed."))
     report = benchmark.report(rows, notes, where, timing)
     _print_benchmark(report, *benchmark.table(rows))
     if json_file is not None:
         write_json(json_file, report)
+
+
+def _contenders(
+    models: Sequence[str],
+    precisions: Sequence[str | None],
+    device: torch.device,
+    *,
+    peers: bool,
+    compiled: bool,
+) -> list[Contender]:
+    """Our models in all precisions and then the peer, compiled as well if asked for."""
+    from preproc.contenders import has_peer, ours
+    from preproc.contenders import peers as peer_contenders
+
+    contenders = [
+        contender
+        for name in models
+        for precision in precisions
+        for as_compiled in ([False, True] if compiled else [False])
+        for contender in ours(name, device, precision, compiled=as_compiled)
+    ]
+    return contenders + (peer_contenders(device, compiled=compiled) if peers and has_peer() else [])
+
+
+def _measured(
+    contenders: Sequence[Contender], sizes: Sequence[Size], batches: Sequence[int], timing: Timing
+) -> tuple[list[Row], list[Note]]:
+    """All figures, and notes on those that are missing, with a progress bar meanwhile."""
+    from preproc.bench import Row, measure
+
+    rows: list[Row] = []
+    notes: list[Note] = []
+    with progress_bar(error_console()) as progress:
+        task = progress.add_task("Measuring", total=len(contenders) * len(sizes) * len(batches))
+        for found in measure(contenders, sizes, batches, timing):
+            if isinstance(found, Row):
+                rows.append(found)
+            else:
+                notes.append(found)
+            progress.advance(task)
+    return rows, notes
 
 
 def _print_benchmark(

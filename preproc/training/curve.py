@@ -39,12 +39,10 @@ def read_curve(stages: list[Path]) -> list[Point]:
 
 def write_curve(points: list[Point], file: Path, title: str) -> None:
     """Draw the curve as a PNG."""
-    import matplotlib  # noqa: PLC0415 - slow to import, needed here only
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, needed here only
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
-
-    figure, axes = plt.subplots(figsize=(6, 3.2), dpi=110, layout="constrained")
+    figure = Figure(figsize=(6, 3.2), dpi=110, layout="constrained")
+    axes = figure.subplots()
     for name in sorted({n for p in points for n in p.psnr}):
         known = [(p.minutes, p.psnr[name]) for p in points if name in p.psnr]
         axes.plot(*zip(*known, strict=True), marker="o", ms=3, label=name.replace("psnr_q", "QF "))
@@ -53,7 +51,6 @@ def write_curve(points: list[Point], file: Path, title: str) -> None:
     if points:
         axes.legend()
     figure.savefig(file)
-    plt.close(figure)
 
 
 def _measurements(folder: Path) -> tuple[list[Point], Point]:

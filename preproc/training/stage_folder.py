@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
-import PIL
 import torch
 
 from preproc.errors import RecipeError
-from preproc.reports import write_json
+from preproc.reports import versions, write_json
 from preproc.training.module import Restoration
 from preproc.training.recipe import Stage
 
@@ -35,13 +31,7 @@ def write_record(
         "minutes": round(module.clock, 2),
         "minutes_waited_for_data": round(module.waited, 2),
         "init_from": init_from,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "lightning": version("lightning"),
-            "numpy": np.__version__,
-            "pillow": PIL.__version__,
-        },
+        "versions": versions("torch", "lightning", "numpy", "pillow"),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "threads": torch.get_num_threads(),
         "stage": stage.as_table(),

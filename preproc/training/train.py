@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,23 @@ _PRECISIONS = {
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class _Session:
+    """What all stages of a run share.
+
+    Attributes:
+        data: folder that the recipe's paths are relative to.
+        deadline: after which it stops, of the monotonic clock in s; None for never.
+        hardware: devices, machines and precision, as Lightning takes them.
+        compiled: whether networks are compiled.
+    """
+
+    data: Path
+    deadline: float | None
+    hardware: Mapping[str, Any]
+    compiled: bool
+
+
 def run(
     recipe: str | Path,
     *,
@@ -102,6 +120,7 @@ def run(
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     stages = load_recipe(recipe, overrides)
     hardware = {"devices": devices, "num_nodes": nodes, "precision": precision or _precision()}
+    session = _Session(data, deadline, hardware, compiled)
     weights = output / stages[0].name / WEIGHTS
     start = init_from
     for stage in stages:  # now, and not after the hours of the stages before
@@ -115,46 +134,60 @@ def run(
                 f"{folder} holds a run already; resume it, or choose another output folder."
             )
         weights = folder / WEIGHTS
-        if not finished and not _run_stage(
-            stage, folder, data, deadline, start or stage.init_from, hardware, compiled
-        ):
+        if not finished and not _run_stage(stage, folder, start or stage.init_from, session):
             break
         start = str(weights)
     leave()
     return weights
 
 
-def _run_stage(
-    stage: Stage,
-    folder: Path,
-    data: Path,
-    deadline: float | None,
-    init_from: str,
-    hardware: Mapping[str, Any],
-    compiled: bool,
-) -> bool:
+def _run_stage(stage: Stage, folder: Path, init_from: str, session: _Session) -> bool:
     """Train one stage; whether it reached its end, and there is time for another."""
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT
-    if checkpoint.exists() and (folder / RECORD).exists():
+    begun = checkpoint.exists()
+    if begun and (folder / RECORD).exists():
         init_from = read_record(folder)["init_from"]
-    module = Restoration(
-        stage, make_network(stage, "" if checkpoint.exists() else init_from), compiled=compiled
-    )
-    start = steps_in(checkpoint, stage) if checkpoint.exists() else 0
+    network = make_network(stage, "" if begun else init_from)
+    module = Restoration(stage, network, compiled=session.compiled)
+    start = steps_in(checkpoint, stage) if begun else 0
     pl.seed_everything(stage.seed + start, verbose=False)
-    validated = bool(stage.validation.path)
-    if validated and not (data / stage.validation.path).is_dir():
+    _require_validation_set(stage, session.data)
+    trainer = _trainer(stage, folder, f"log-{start:07d}", session)
+    # Where it will be trained, because the average is kept where the network is before.
+    module.to(trainer.strategy.root_device)
+    cache = folder.parent / "cache"
+    patches = Patches(stage, session.data, cache, start, trainer.global_rank)
+    _fit(trainer, module, patches, cache, session.data, checkpoint if begun else None)
+    done = module.progress() >= stage.schedule.length
+    if trainer.is_global_zero:
+        _leave_results(folder, module, finished=done, init_from=init_from)
+    # The first process decides, and not before it has written what the next stage starts from.
+    late = session.deadline is not None and time.monotonic() >= session.deadline
+    return done and not trainer.strategy.broadcast(late)
+
+
+def _require_validation_set(stage: Stage, data: Path) -> None:
+    if stage.validation.path and not (data / stage.validation.path).is_dir():
         raise RecipeError(
             f"The recipe measures its curve on {data / stage.validation.path}, which is missing; "
             'give --data, or --set validation.path="" to train without a curve.'
         )
-    cache = folder.parent / "cache"
-    trainer = _trainer(stage, folder, f"log-{start:07d}", deadline, hardware)
-    # Where it will be trained, because the average is kept where the network is before.
-    module.to(trainer.strategy.root_device)
-    patches = make_loader(Patches(stage, data, cache, start, trainer.global_rank), stage.data)
-    held = DataLoader(ValidationSet(stage, data, cache), batch_size=1) if validated else None
+
+
+def _fit(
+    trainer: pl.Trainer,
+    module: Restoration,
+    patches: Patches,
+    cache: Path,
+    data: Path,
+    checkpoint: Path | None,
+) -> None:
+    """Train, from a checkpoint on where there is one."""
+    stage = module.stage
+    held = None
+    if stage.validation.path:
+        held = DataLoader(ValidationSet(stage, data, cache), batch_size=1)
     with warnings.catch_warnings(), _interruptible(trainer):
         # Our stream is endless and seeded by its start, so a resume inside an epoch is sound; and
         # how many workers there are is the recipe's business.
@@ -164,38 +197,36 @@ def _run_stage(
         )
         trainer.fit(
             module,
-            patches,
+            make_loader(patches, stage.data),
             held,
-            ckpt_path=checkpoint if checkpoint.exists() else None,
+            ckpt_path=checkpoint,
             weights_only=True,
         )
-    done = module.progress() >= stage.schedule.length
-    if trainer.is_global_zero:
-        _tell_waiting(module, stage)
-        save_state(folder / WEIGHTS, module.network.state_dict(), dtype=torch.float32)
-        write_record(folder, stage, module, finished=done, init_from=init_from)
-        _log.info("%s: %d steps, %.1f minutes", stage.name, module.global_step, module.clock)
-        if validated:
-            write_curve(read_curve([folder]), folder / CURVE, f"{stage.model}, {stage.name}")
-    # The first process decides, and not before it has written what the next stage starts from.
-    late = deadline is not None and time.monotonic() >= deadline
-    return done and not trainer.strategy.broadcast(late)
 
 
-def _trainer(
-    stage: Stage, folder: Path, log: str, deadline: float | None, hardware: Mapping[str, Any]
-) -> pl.Trainer:
+def _leave_results(folder: Path, module: Restoration, *, finished: bool, init_from: str) -> None:
+    """Write weights, record and curve, and say how far it came."""
+    stage = module.stage
+    _tell_waiting(module, stage)
+    save_state(folder / WEIGHTS, module.network.state_dict(), dtype=torch.float32)
+    write_record(folder, stage, module, finished=finished, init_from=init_from)
+    _log.info("%s: %d steps, %.1f minutes", stage.name, module.global_step, module.clock)
+    if stage.validation.path:
+        write_curve(read_curve([folder]), folder / CURVE, f"{stage.model}, {stage.name}")
+
+
+def _trainer(stage: Stage, folder: Path, log: str, session: _Session) -> pl.Trainer:
     validated = bool(stage.validation.path)
     try:
         return pl.Trainer(
             accelerator=choose_device().type,
-            **hardware,
+            **session.hardware,
             default_root_dir=folder,
             logger=[
                 CSVLogger(folder, name="", version=log),
                 TensorBoardLogger(folder, name="", version=log),
             ],
-            callbacks=_callbacks(stage, folder, deadline),
+            callbacks=_callbacks(stage, folder, session.deadline),
             max_epochs=-1,
             gradient_clip_val=stage.optimizer.clip or None,
             val_check_interval=MeasureEvery.NEVER if validated else None,
