@@ -26,7 +26,6 @@ from rich.markup import escape
 from eval_tasks.command import arguments
 from eval_tasks.command.console import facts, table_console
 from eval_tasks.command.exit_codes import exit_code
-from eval_tasks.command.progress import progress_bar
 from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.engines.recognisers import RECOGNISERS, NamedRecogniser, make_recogniser
 from eval_tasks.evaluators import icdar2013 as judge
@@ -40,6 +39,7 @@ from eval_tasks.tables.word_sheet import Sample, draw
 from eval_tasks.treatments import arms as arm_options
 from eval_tasks.treatments.arms import Arm
 from preproc import __version__
+from preproc.console import progress_bar
 from preproc.degrade import KERNELS, USUAL_KERNEL, Pixels
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
@@ -180,7 +180,7 @@ def _read_all(
         for word in words
         if _key(recogniser, degradation, arm, word) not in readings
     ]
-    with progress_bar() as progress:
+    with progress_bar(transient=True) as progress:
         task = progress.add_task("", total=len(missing))
         for degradation, arm, word in missing:
             progress.update(task, description=escape(f"{degradation}: {arm.name}"))

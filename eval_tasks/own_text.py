@@ -25,7 +25,6 @@ from rich.table import Table
 from eval_tasks.command import arguments
 from eval_tasks.command.console import facts, table_console
 from eval_tasks.command.exit_codes import exit_code
-from eval_tasks.command.progress import progress_bar
 from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.engines.recognisers import easyocr_with_detector
 from eval_tasks.evaluators.intervals import Interval
@@ -38,6 +37,7 @@ from eval_tasks.treatments.stage import Stage
 from integrations.easyocr import Reader
 from integrations.view import Regions
 from preproc import __version__
+from preproc.console import progress_bar
 from preproc.errors import ImageError
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
@@ -171,7 +171,7 @@ class _Pages:
         stage = Stage(arm)
         regions = self._regions and arm is not _ORIGINAL
         reader = Reader(self._engine, enhancer=Regions(stage) if regions else stage)
-        with progress_bar() as progress, warnings.catch_warnings():
+        with progress_bar(transient=True) as progress, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*pin_memory")  # said where there is no GPU
             task = progress.add_task(escape(f"{degradation}: {arm.name}"), total=len(names))
             for name in names:

@@ -19,7 +19,6 @@ from pathlib import Path
 from eval_tasks.command import arguments
 from eval_tasks.command.console import facts
 from eval_tasks.command.exit_codes import exit_code
-from eval_tasks.command.progress import progress_bar
 from eval_tasks.evaluators.crops import SIDE, Gains, gains
 from eval_tasks.evaluators.paper_rows import printed_beside
 from eval_tasks.evaluators.restoration import HERE, Row
@@ -28,6 +27,7 @@ from eval_tasks.restoration import measure
 from eval_tasks.tables import crop_sheet
 from eval_tasks.treatments.restorers import make_methods
 from preproc import __version__
+from preproc.console import progress_bar
 from preproc.degrade import Pixels, bicubic_up
 from preproc.files import replacing, require_writable
 from preproc.manifest import WeightsEntry, entries, shipped_folder
@@ -114,7 +114,7 @@ def _run(options: argparse.Namespace) -> None:
         for quality in group.qualities:
             its = [row for row in rows if row.quality == quality]
             lines += [*_table(its, group, quality), ""]
-        with progress_bar() as progress:
+        with progress_bar(transient=True) as progress:
             progress.add_task(f"x{group.scale}: crops", total=None)
             paths = sets[CHOOSING_SET][: options.limit]
             lines += [*_crops(group, paths, folder, options.device), ""]

@@ -21,7 +21,6 @@ from rich.markup import escape
 from eval_tasks.command import arguments
 from eval_tasks.command.console import facts, table_console
 from eval_tasks.command.exit_codes import exit_code
-from eval_tasks.command.progress import progress_bar
 from eval_tasks.evaluators.paper_rows import printed_beside
 from eval_tasks.evaluators.restoration import Method, Row, evaluate
 from eval_tasks.pictures.restoration_sets import images_in, pairs
@@ -29,6 +28,7 @@ from eval_tasks.tables.restoration_tables import show
 from eval_tasks.treatments.arms import device_name
 from eval_tasks.treatments.restorers import make_methods
 from preproc import __version__
+from preproc.console import progress_bar
 from preproc.errors import ModelError
 from preproc.execution.devices import choose_device
 from preproc.metrics import PROTOCOLS, Protocol
@@ -145,7 +145,7 @@ def measure(
         ImageError: a file cannot be read, or is too small.
     """
     rows = []
-    with progress_bar() as progress:
+    with progress_bar(transient=True) as progress:
         total = sum(map(len, sets.values())) * len(qualities) * len(methods)
         task = progress.add_task("", total=total)
         for name, paths in sets.items():

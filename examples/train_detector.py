@@ -38,13 +38,13 @@ from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_fpn
 from torchvision.transforms import v2
 
 from eval_tasks.command.console import table_console
-from eval_tasks.command.progress import progress_bar
 from eval_tasks.evaluators.coco import CocoScores, coco_scores
 from eval_tasks.evaluators.wider import Floats, Truth
 from eval_tasks.evaluators.wider_files import read_truth
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.picture_files import pixels
 from preproc import EnhanceTransform
+from preproc.console import progress_bar
 from preproc.errors import ImageError, PreprocError
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
@@ -326,7 +326,7 @@ def _trial(
     """Train a new detector on an arm, and score it there."""
     device = choose_device()
     ready = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.ToPureTensor()])
-    with progress_bar() as progress:
+    with progress_bar(transient=True) as progress:
         if arm.name == ArmName.ENHANCED:
             # Here, so that the model may run on CUDA; the loader's workers then read the cache.
             for part in parts:

@@ -690,6 +690,17 @@ def test_absent_images_count_when_detections_are_scored_for_all(data, tmp_path, 
         assert report["images without a file"].startswith(f"{without} in {tmp_path.name} ")
 
 
+def test_without_pycocotools_the_extra_that_brings_it_is_named(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(wider, "find_spec", lambda _: None)
+    write_file(
+        tmp_path / "0--Parade" / "p.j.p_1.txt", "p.j.p_1.jpg", found(([77, 44, 91, 124], 1.0))
+    )
+    command = ["--data", data, "--output", tmp_path / "out", "--detections", tmp_path]
+    code, out, _ = run_script(capsys, *command)
+    assert code == 0
+    assert 'pycocotools is missing; pip install ".[eval]" in the checkout.' in out
+
+
 def test_every_kth_image_of_each_event_counts_by_name(data, tmp_path, capsys):
     detections = tmp_path / "found"
     for name in ("p.j.p_1", "p_2"):

@@ -1,4 +1,4 @@
-"""Where the scripts print: tables on standard output, errors and warnings on stderr."""
+"""Where the scripts print their tables: on standard output."""
 
 from __future__ import annotations
 
@@ -15,11 +15,6 @@ def table_console() -> Console:
     if not console.is_terminal:
         console.width = _WIDTH  # or all would be folded at 80 columns
     return console
-
-
-def error_console() -> Console:
-    """Stderr, for sentences that may name any file: what looks like markup is printed as it is."""
-    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def facts(about: Mapping[str, str]) -> str:

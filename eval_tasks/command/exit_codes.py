@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from eval_tasks.command.console import error_console
+from preproc.console import error_console
 from preproc.errors import PreprocError, system_sentence
 
 INTERRUPTED = 130

@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.markup import escape
 
-from eval_tasks.command.progress import progress_bar
 from eval_tasks.evaluators.wider import Floats
 from eval_tasks.evaluators.wider_files import detections_path, write_file
 from eval_tasks.pictures.degradations import Degradation
@@ -31,6 +30,7 @@ from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.treatments.arms import Arm, device_name
 from eval_tasks.treatments.stage import Stage
 from integrations.mtcnn import MTCNN, WINDOW, Engine
+from preproc.console import progress_bar
 from preproc.errors import OutputError
 from preproc.execution.devices import choose_device
 from preproc.reports import versions, write_json
@@ -207,7 +207,7 @@ def search(runs: Mapping[str, Run], images: Mapping[str, Path], device: str | No
     if not total:
         return
     engine = make_engine(next(iter(runs.values())).settings, device)
-    with progress_bar() as progress:
+    with progress_bar(transient=True) as progress:
         task = progress.add_task("", total=total)
         for name, run in runs.items():
             progress.update(task, description=escape(name))

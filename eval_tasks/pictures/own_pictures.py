@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 
 from eval_tasks.command import arguments
-from eval_tasks.command.console import error_console
-from eval_tasks.command.progress import progress_bar
 from eval_tasks.pictures.picture_files import digest, pixels
+from preproc.console import error_console, progress_bar
 from preproc.errors import ImageError
 from preproc.inputs import picture_extensions
 
@@ -47,7 +46,7 @@ def find_pictures(folder: Path, every: int = 1, reduction: int = 1) -> dict[str,
         raise ImageError(f"There are no pictures in {folder}.")
     found: dict[str, Path] = {}
     unusable: list[ImageError] = []
-    with progress_bar() as progress:
+    with progress_bar(transient=True) as progress:
         for path in progress.track(paths, description="looking at the pictures"):
             try:
                 pixels(path, multiple=reduction)

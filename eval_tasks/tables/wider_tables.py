@@ -45,6 +45,7 @@ def show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
         console.print(
             'No second opinion: pycocotools is missing; pip install ".[eval]" in the checkout.',
             markup=False,
+            soft_wrap=True,
         )
     for sentence in verdicts(scores):
         console.print(escape(sentence), soft_wrap=True)

@@ -16,7 +16,7 @@ from preproc.cli import (
     models_command,
     training_commands,
 )
-from preproc.cli.console import error_console
+from preproc.console import error_console
 from preproc.errors import PreprocError, system_sentence
 
 app = typer.Typer(

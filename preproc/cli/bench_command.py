@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from preproc.cli.console import error_console, progress_bar
 from preproc.cli.options import DType
+from preproc.console import error_console, progress_bar
 
 if TYPE_CHECKING:
     import torch

@@ -17,8 +17,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from preproc.cli.console import error_console, progress_bar
 from preproc.cli.options import DType
+from preproc.console import error_console, progress_bar
 
 if TYPE_CHECKING:
     from preproc.batch import Summary

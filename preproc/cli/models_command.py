@@ -11,8 +11,6 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
-from preproc.cli.console import with_prefix
-
 if TYPE_CHECKING:
     from preproc.manifest import WeightsEntry
     from preproc.networks import ModelDescriptor
@@ -71,12 +69,20 @@ def _model_table(known: Iterable[ModelDescriptor], shipped: _Shipped) -> Table:
         table.add_row(
             descriptor.name,
             f"x{descriptor.scale}",
-            with_prefix(cost.parameters),
-            with_prefix(cost.macs_per_pixel),
+            _with_prefix(cost.parameters),
+            _with_prefix(cost.macs_per_pixel),
             descriptor.tiling.value,
             entry.licence if entry else "your own",
         )
     return table
+
+
+def _with_prefix(count: int) -> str:
+    """A count with three digits and an SI prefix, such as 16.8 M."""
+    for size, prefix in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.3g} {prefix}"
+    return str(count)
 
 
 def _print_model(descriptor: ModelDescriptor, entry: WeightsEntry | None) -> None:
@@ -87,7 +93,7 @@ def _print_model(descriptor: ModelDescriptor, entry: WeightsEntry | None) -> Non
     facts = {
         "title": descriptor.title,
         "parameters": f"{cost.parameters:,}",
-        "cost": f"{with_prefix(cost.macs_per_pixel)} multiply-accumulates per input pixel",
+        "cost": f"{_with_prefix(cost.macs_per_pixel)} multiply-accumulates per input pixel",
         "large pictures": descriptor.tiling.value,
         "precision": ", ".join(["float32", *map(dtype_name, descriptor.dtypes)]),
         "weights": "none shipped; pass your own with --weights",
