@@ -149,9 +149,9 @@ class Enhancer:
                 False runs it as it was trained, for comparison.
             compiled: whether that form's repeated blocks go through ``torch.compile`` when first
                 used, which takes a C++ compiler on a CPU and half a minute on either device, once
-                for all sizes. For long runs on GPUs before Hopper: later ones run CAJNN faster
-                without (`preproc.networks.dense`), and on a CPU nothing is gained. Pictures of
-                different sizes then share no batch.
+                for all sizes. It may pay in long runs on GPUs before Hopper, where it was not
+                measured: later ones run CAJNN faster without (`preproc.networks.dense`), and on a
+                CPU nothing is gained. Pictures of different sizes then share no batch.
 
         Raises:
             ModelError: no such model, scale, device or dtype, or options out of range or at odds.

@@ -150,7 +150,8 @@ def enhance(
         bool,
         typer.Option(
             "--compile",
-            help="Compile the network first, in half a minute; it pays on GPUs before Hopper.",
+            help="Compile the network first, in half a minute; slower on CPUs and on GPUs since "
+            "Hopper, not measured on older ones.",
             rich_help_panel=_HOW,
         ),
     ] = False,
