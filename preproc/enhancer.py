@@ -116,7 +116,8 @@ class Enhancer:
             weights: a safetensors file of your own; by default the shipped one.
             to_input_size: whether results are shrunk to the input's size (antialiased bicubic in
                 the MATLAB convention, before anything is rounded).
-            device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``...; by default CUDA where it is there.
+            device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``...; by default CUDA where it is there. Other
+                kinds, such as ``"mps"``, run in float32 where they are asked for; none was tried.
             dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"`` for the trunk; by default
                 the first that the model allows (`ModelDescriptor.dtypes`) and the device has units
                 for, else float32: CAJNN takes float16 on a GPU and bfloat16 on a CPU.
