@@ -32,6 +32,7 @@ from eval_tasks.evaluators.words import Score, gain, score, words
 from eval_tasks.pictures import own_pictures
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.picture_files import pixels
+from eval_tasks.plain_arms import INPUT
 from eval_tasks.treatments import arms
 from eval_tasks.treatments.stage import Stage
 from integrations.easyocr import Reader
@@ -86,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="look for text in the reduced picture, and treat only what is found",
     )
+    add(
+        "--both",
+        action="store_true",
+        help="read all that is found in the reduced picture as well, and keep the surer reading",
+    )
     arms.add_options(parser)
     return parser
 
@@ -97,7 +103,7 @@ def _run(options: argparse.Namespace) -> None:
     treatments = arms.arms_from(options)
     degradation = Degradation(options.reduce, options.jpeg)
     with Readings(options.output / "readings.jsonl") as readings:
-        pages = _Pages(images, readings, options.device, regions=options.regions)
+        pages = _Pages(images, readings, options.device, regions=options.regions, both=options.both)
         known = pages.known(options.sure)
         if not (total := sum(bag.total() for bag in known.values())):
             raise ImageError(
@@ -115,10 +121,12 @@ def _run(options: argparse.Namespace) -> None:
         "devices": ", ".join(dict.fromkeys(arm.device for arm in treatments)),
         "seconds": f"{time.perf_counter() - start:.1f}",
     }
+    stem = degradation.slug
     if options.regions:
-        title += ", only the text found treated"
+        title, stem = f"{title}, only the text found treated", f"{stem}-regions"
+    if options.both:
+        title, stem = f"{title}, also read untreated", f"{stem}-both"
     _show(title, scores, about)
-    stem = degradation.slug + ("-regions" if options.regions else "")
     write_json(options.output / f"{stem}.json", _report(title, scores, about))
 
 
@@ -126,9 +134,16 @@ class _Pages:
     """Pictures, and what was read in them so far."""
 
     def __init__(
-        self, images: Mapping[str, Path], readings: Readings, device: str | None, *, regions: bool
+        self,
+        images: Mapping[str, Path],
+        readings: Readings,
+        device: str | None,
+        *,
+        regions: bool,
+        both: bool,
     ) -> None:
-        self._images, self._readings, self._regions = images, readings, regions
+        self._images, self._readings = images, readings
+        self._regions, self._both = regions, both
         self._texts = {name: path.with_suffix(".txt") for name, path in images.items()}
         self._title, self._engine = easyocr_with_detector(cuda=choose_device(device).type == "cuda")
 
@@ -169,8 +184,10 @@ class _Pages:
         """Read what has not been read yet, with a bar on stderr."""
         names = [n for n in names if self._key(arm, degradation, n, least) not in self._readings]
         stage = Stage(arm)
+        treated = arm.name not in (_ORIGINAL.name, INPUT)
         regions = self._regions and arm is not _ORIGINAL
-        reader = Reader(self._engine, enhancer=Regions(stage) if regions else stage)
+        enhancer = Regions(stage) if regions else stage
+        reader = Reader(self._engine, enhancer=enhancer, both=self._both and treated)
         with progress_bar(transient=True) as progress, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*pin_memory")  # said where there is no GPU
             task = progress.add_task(escape(f"{degradation}: {arm.name}"), total=len(names))
@@ -192,9 +209,11 @@ class _Pages:
                 progress.advance(task)
 
     def _key(self, arm: arms.Arm, degradation: Degradation, name: str, least: float = 0.0) -> Key:
-        way = (
-            f"sure from {least:g}" if arm is _ORIGINAL else "regions" if self._regions else "pages"
-        )
+        if arm is _ORIGINAL:
+            way = f"sure from {least:g}"
+        else:
+            way = "regions" if self._regions else "pages"
+            way += ", both" if self._both and arm.name != INPUT else ""
         title = f"{self._title}, {way}"
         return Key(title, str(degradation), arm.name, arm.weights, arm.device, name)
 

@@ -113,6 +113,15 @@ def test_what_is_known_comes_from_text_files_or_from_the_originals(tmp_path, cap
     assert (again[:5], len(again)) == (kept, 9)
     assert (tmp_path / "out" / "down2-regions.json").is_file()
 
+    # Both ways only where there are two: the input is what it was.
+    code, out, _ = run_script(capsys, *command, "--both")
+    assert code == 0
+    assert "also read untreated" in out
+    both = (tmp_path / "out" / "readings.jsonl").read_text().splitlines()
+    assert (both[:9], len(both)) == (again, 11)
+    report = json.loads((tmp_path / "out" / "down2-both.json").read_text())
+    assert [row["name"] for row in report["rows"]] == ["input", "bicubic x4"]
+
     (photos / "known.txt").write_bytes("é".encode("latin-1"))
     code, _, err = run_script(capsys, *command)
     assert code == 1
