@@ -87,7 +87,7 @@ class Reader:
 
     ::
 
-        reader = Reader(["en"], enhancer=Enhancer("cajnn-ocr", strength=0.5), both=True)
+        reader = Reader(["en"], enhancer=Enhancer("cajnn-ocr", strength=0.5))
         for box, text, confidence in reader.readtext("photo.jpg"):
             print(text)
 
@@ -100,7 +100,8 @@ class Reader:
     Half strength reads more of a page than the network alone, which closes thin gaps.
 
     Enhancement mends more words than it spoils, but it spoils some. With ``both=True`` every text
-    is read in the picture as it is, too, and the reading with more confidence counts.
+    is read in the picture as it is, too, and the reading with more confidence counts; that pays for
+    single words (`readline`) rather than for whole pages.
 
     An enhancer gets the whole picture, so that text is found which was too small before.
     ``enhancer=Regions(Enhancer(...))``, with ``integrations.view.Regions``, is cheaper, in time and
