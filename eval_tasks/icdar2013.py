@@ -40,7 +40,7 @@ from eval_tasks.treatments import arms as arm_options
 from eval_tasks.treatments.arms import Arm
 from preproc import __version__
 from preproc.console import progress_bar
-from preproc.degrade import KERNELS, USUAL_KERNEL, Pixels
+from preproc.degrade import USUAL_KERNEL, Pixels
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
 from preproc.pictures.saving import save
@@ -94,12 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[1, 2, 4],
         help="reductions of the source, 1 for none (default: 1 2 4)",
     )
-    add(
-        "--kernel",
-        choices=tuple(KERNELS),
-        default=USUAL_KERNEL,
-        help=f"kernel of the reductions (default: {USUAL_KERNEL})",
-    )
+    arguments.add_kernel(parser)
     add(
         "--quality",
         type=_quality,

@@ -89,7 +89,7 @@ def _run(options: argparse.Namespace) -> None:
     images = own_pictures.find_pictures(options.images, options.every, options.reduce)
     require_writable(options.output)  # rather now than after the work
     plain, *others = arms.arms_from(options, taken=(_TRUTH,))
-    degradation = Degradation(options.reduce, options.jpeg)
+    degradation = Degradation(options.reduce, options.jpeg, options.kernel)
     shared = (options.output, options.min_face_size, options.device)
     whole = arms.Arm(_TRUTH, 1, plain.apply)
     original = make_run(whole, Degradation(), *shared, upright=True)
@@ -114,7 +114,7 @@ def _run(options: argparse.Namespace) -> None:
         "seconds": f"{time.perf_counter() - start:.1f}",
     }
     _show(title, scores, about)
-    stem = f"x{options.reduce}-jpeg{options.jpeg}" if options.jpeg else f"x{options.reduce}"
+    stem = degradation.slug.replace("down", "x")
     write_json(options.output / f"{stem}.json", _report(title, scores, about))
 
 

@@ -101,7 +101,7 @@ def _run(options: argparse.Namespace) -> None:
     images = own_pictures.find_pictures(options.images, options.every, options.reduce)
     require_writable(options.output)  # rather now than after the work
     treatments = arms.arms_from(options)
-    degradation = Degradation(options.reduce, options.jpeg)
+    degradation = Degradation(options.reduce, options.jpeg, options.kernel)
     with Readings(options.output / "readings.jsonl") as readings:
         pages = _Pages(images, readings, options.device, regions=options.regions, both=options.both)
         known = pages.known(options.sure)

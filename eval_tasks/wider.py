@@ -45,6 +45,7 @@ _SEARCHING = {
     "--strength": "strength",
     "--enlarged-only": "enlarged_only",
     "--arm": "peers",
+    "--kernel": "kernel",
     "--jpeg": "jpeg",
     "--min-face-size": "min_face_size",
 }
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         help="detections, report, table and curves go here; detections that are there already are "
         "not made again (default: runs/wider)",
     )
+    arguments.add_kernel(parser)
     add(
         "--jpeg",
         type=arguments.quality,
@@ -198,12 +200,13 @@ def _search_and_score(
     options: argparse.Namespace, images: Mapping[str, Path], truth: Mapping[str, Truth], title: str
 ) -> _Outcome:
     """Let the detector search pictures, going on with what an earlier run found, and score it."""
-    runs = _runs(options)
+    degradation = Degradation(REDUCTION, options.jpeg, options.kernel)
+    runs = _runs(options, degradation)
     search(runs, {name: images[name] for name in truth}, options.device)
     return _Outcome(
-        f"{title}, {Degradation(REDUCTION, options.jpeg).sentence}; "
+        f"{title}, {degradation.sentence}; "
         f"MTCNN, faces from {options.min_face_size:g} px of the original",
-        f"x{REDUCTION}-jpeg{options.jpeg}" if options.jpeg else f"x{REDUCTION}",
+        degradation.slug.replace("down", "x"),
         [
             _score(name, truth, read_detections(run.folder, truth), run.seconds())
             for name, run in runs.items()
@@ -279,10 +282,9 @@ def _every(step: int, names: Iterable[str]) -> set[str]:
     return {name for event in events.values() for name in event[::step]}
 
 
-def _runs(options: argparse.Namespace) -> dict[str, Run]:
+def _runs(options: argparse.Namespace, degradation: Degradation) -> dict[str, Run]:
     """What is compared, by the name it has in tables."""
     plain, *others = arms.arms_from(options, taken=(ORIGINAL, REDUCED))
-    degradation = Degradation(REDUCTION, options.jpeg)
     shared = (options.output, options.min_face_size, options.device)
     original = arms.Arm(ORIGINAL, 1, plain.apply)
     return {

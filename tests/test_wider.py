@@ -14,11 +14,12 @@ import pytest
 from PIL import Image
 
 from eval_tasks import wider
-from eval_tasks.engines.wider_runs import Run, Settings
+from eval_tasks.engines.wider_runs import Run, Settings, make_run
 from eval_tasks.evaluators.coco import coco_scores
 from eval_tasks.evaluators.wider import SUBSETS, Matches, Truth, average_precision
 from eval_tasks.evaluators.wider_files import read_detections, read_file, read_truth, write_file
 from eval_tasks.evaluators.wider_scores import gain, gap_closed, score
+from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.tables.wider_tables import verdicts
 from eval_tasks.treatments.arms import Arm
 from preproc.errors import ImageError, OutputError
@@ -517,12 +518,32 @@ def test_settings_that_matter_have_folders_of_their_own():
         Settings("bicubic x4", reduction=4),
         Settings("bicubic x4", smallest=10),
         Settings("bicubic x4", weights="00ff"),
+        Settings("bicubic x4", kernel="lanczos"),
         Settings("bicubic, x4"),
     ]
     folders = {s.folder for s in settings}
     assert len(folders) == len(settings)
     assert all(f.startswith("bicubic-x4-") for f in folders)
     assert Settings("bicubic x4").folder in folders
+
+
+def test_what_was_found_before_there_were_kernels_is_found_again():
+    settings = Settings("bicubic x4", engine="facenet-pytorch 2.5.3", reduction=4, quality=40)
+    assert settings.folder == "bicubic-x4-7bbe849c"
+
+
+def test_pictures_are_reduced_by_the_kernel_asked_for(tmp_path, rng):
+    seen = []
+    arm = Arm("any", 1, lambda img: seen.append(img) or img)
+    picture = tmp_path / "p.png"
+    Image.fromarray(rng.integers(0, 256, (64, 80, 3), np.uint8)).save(picture)
+    for kernel in ("bicubic", "lanczos"):
+        degradation = Degradation(4, None, kernel)
+        run = make_run(arm, degradation, tmp_path, 20.0, "cpu")
+        run.make({"e/p": picture}, FixedFace(), lambda: None)
+        with Image.open(picture) as original:
+            assert np.array_equal(seen[-1], degradation.apply(np.array(original)))
+    assert not np.array_equal(*seen)
 
 
 # The script

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import TypeVar
 
+from preproc.degrade import KERNELS, USUAL_KERNEL
+
 T = TypeVar("T")
 
 
@@ -70,6 +72,16 @@ def share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"a share is 0 to 1, not {text!r}")
     return value
+
+
+def add_kernel(parser: argparse.ArgumentParser) -> None:
+    """Give a parser ``--kernel``, by which pictures are reduced."""
+    parser.add_argument(
+        "--kernel",
+        choices=tuple(KERNELS),
+        default=USUAL_KERNEL,
+        help=f"kernel of the reduction (default: {USUAL_KERNEL})",
+    )
 
 
 def spread(items: Sequence[T], most: int | None) -> list[T]:

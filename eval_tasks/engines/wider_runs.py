@@ -31,6 +31,7 @@ from eval_tasks.treatments.arms import Arm, device_name
 from eval_tasks.treatments.stage import Stage
 from integrations.mtcnn import MTCNN, WINDOW, Engine
 from preproc.console import progress_bar
+from preproc.degrade import USUAL_KERNEL
 from preproc.errors import OutputError
 from preproc.execution.devices import choose_device
 from preproc.reports import versions, write_json
@@ -48,6 +49,7 @@ class Settings:
         weights: SHA-256 of the arm's weights, if it has any.
         reduction: px of the original per px of the arm's input.
         quality: JPEG quality of the arm's input; None is not compressed again.
+        kernel: of the reduction.
         smallest: side of the smallest face looked for. The detector's window sets a limit: an arm
             whose result is smaller than the original is searched from `WINDOW` px there.
         thresholds: of MTCNN's three networks.
@@ -66,11 +68,15 @@ class Settings:
     factor: float = 0.709
     engine: str = field(default_factory=lambda: f"{ENGINE} {versions(ENGINE)[ENGINE]}")
     device: str = "cpu"
+    kernel: str = USUAL_KERNEL
 
     @property
     def folder(self) -> str:
         """A name that tells these settings from all others."""
-        key = json.dumps(asdict(self), sort_keys=True)
+        settings = asdict(self)
+        if self.kernel == USUAL_KERNEL:  # folders were named before there was another
+            del settings["kernel"]
+        key = json.dumps(settings, sort_keys=True)
         readable = sub(r"[^a-z0-9.]+", "-", self.arm.lower()).strip("-")
         return f"{readable}-{sha256(key.encode()).hexdigest()[:8]}"
 
@@ -111,7 +117,8 @@ class Run:
         if not images:
             return
         write_json(self.folder / "settings.json", asdict(self.settings))
-        degradation = Degradation(self.settings.reduction, self.settings.quality)
+        settings = self.settings
+        degradation = Degradation(settings.reduction, settings.quality, settings.kernel)
         stage = Stage(self.arm)
         detector = MTCNN(engine, enhancer=stage, min_face_size=self._smallest())
         for name, path in images.items():
@@ -185,6 +192,7 @@ def make_run(
         weights=arm.weights,
         reduction=degradation.reduction,
         quality=degradation.quality,
+        kernel=degradation.kernel,
         smallest=smallest,
         device=device_name(choose_device(device)),
     )
