@@ -31,8 +31,9 @@ def importing(part: str, install: str) -> Iterator[None]:
         yield
     except ImportError as error:
         library = (error.name or "").partition(".")[0]
-        if not library or library in _OWN:
+        if library in _OWN:
             raise
+        library = library or "a library"  # some raise errors of their own, without a name
         if isinstance(error, ModuleNotFoundError):
             reason = f"which is not installed: {install}"
         else:

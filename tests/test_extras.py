@@ -32,6 +32,11 @@ def test_one_that_is_installed_but_broken_is_not_called_missing():
     )
 
 
+def test_a_library_s_own_words_are_passed_on():
+    with pytest.raises(PreprocError, match=r"needs a library, which .* \(onnxruntime is too old\)"):
+        fail_with(ImportError("onnxruntime is too old"))
+
+
 def test_a_torchvision_for_another_torch_is_a_sentence():
     with pytest.raises(
         PreprocError, match=r"was built for another torch .* install the two together"
@@ -41,7 +46,7 @@ def test_a_torchvision_for_another_torch_is_a_sentence():
         fail_with(RuntimeError("another"))
 
 
-@pytest.mark.parametrize("name", ["preproc.gone", "integrations", "eval_tasks.wider", None])
+@pytest.mark.parametrize("name", ["preproc.gone", "integrations", "eval_tasks.wider"])
 def test_a_mistake_of_our_own_is_not_blamed_on_a_library(name):
     mistake = ImportError("cannot import name 'x'", name=name)
     with pytest.raises(ImportError) as caught:
