@@ -184,10 +184,9 @@ class _Pages:
         """Read what has not been read yet, with a bar on stderr."""
         names = [n for n in names if self._key(arm, degradation, n, least) not in self._readings]
         stage = Stage(arm)
-        treated = arm.name not in (_ORIGINAL.name, INPUT)
         regions = self._regions and arm is not _ORIGINAL
         enhancer = Regions(stage) if regions else stage
-        reader = Reader(self._engine, enhancer=enhancer, both=self._both and treated)
+        reader = Reader(self._engine, enhancer=enhancer, both=self._reads_both(arm))
         with progress_bar(transient=True) as progress, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*pin_memory")  # said where there is no GPU
             task = progress.add_task(escape(f"{degradation}: {arm.name}"), total=len(names))
@@ -208,12 +207,16 @@ class _Pages:
                 self._readings.add(self._key(arm, degradation, name, least), reading)
                 progress.advance(task)
 
+    def _reads_both(self, arm: arms.Arm) -> bool:
+        """Whether there are two ways to read: as the picture is, and otherwise."""
+        return self._both and arm.name not in (_ORIGINAL.name, INPUT)
+
     def _key(self, arm: arms.Arm, degradation: Degradation, name: str, least: float = 0.0) -> Key:
         if arm is _ORIGINAL:
             way = f"sure from {least:g}"
         else:
             way = "regions" if self._regions else "pages"
-            way += ", both" if self._both and arm.name != INPUT else ""
+            way += ", both" if self._reads_both(arm) else ""
         title = f"{self._title}, {way}"
         return Key(title, str(degradation), arm.name, arm.weights, arm.device, name)
 

@@ -75,9 +75,7 @@ class PictureCache:
             with safe_open(path, "pt") as file:
                 samples: Tensor = file.get_tensor("samples")
                 whole = (file.metadata() or {}).get("crc32") == _checksum(samples)
-        except FileNotFoundError:
-            return None
-        except PermissionError:  # another process is about to replace it, on Windows
+        except (FileNotFoundError, PermissionError):  # denied on Windows while it is being replaced
             return None
         except (SafetensorError, OSError):
             whole = False
@@ -106,18 +104,13 @@ class PictureCache:
         if not self._has_room(len(data)):
             return
         try:
-            with replacing(self._path(key)) as file:
+            with replacing(self._path(key), same=True) as file:
                 file.write(data)
         except DiskFullError as error:
             raise OutputError(
                 f"There is no room left on the disk for the cache {self.folder}; delete it, or "
                 "give it a lower limit."
             ) from error
-        except OutputError:
-            # Windows replaces no file that another process reads, which then has the entry.
-            if not self._path(key).exists():
-                raise
-            return
         self._room.left -= len(data)
 
     def _path(self, key: str) -> Path:

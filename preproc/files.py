@@ -24,13 +24,15 @@ class DiskFullError(OutputError):
 
 @contextmanager
 def replacing(
-    path: Path, *, overwrite: bool = True, again: str = "try again"
+    path: Path, *, overwrite: bool = True, same: bool = False, again: str = "try again"
 ) -> Iterator[IO[bytes]]:
     """A new file that takes a name when the block ends, and is gone if that fails in any way.
 
     Args:
         path: the name; missing folders are made.
         overwrite: whether the file may take the place of another.
+        same: whether another of this name holds the same, so that it may stay where it is being
+            read, which on Windows keeps it from being replaced.
         again: what to do once a full disk has room.
 
     Raises:
@@ -47,7 +49,12 @@ def replacing(
                 os.fsync(file.fileno())  # late errors of full or remote disks must come before
             if not overwrite and path.exists():
                 raise OutputError(f"{path} exists already and was not replaced.")
-            draft.replace(path)
+            try:
+                draft.replace(path)
+            except PermissionError:
+                if not (same and path.exists()):
+                    raise
+                draft.unlink()
         except BaseException:
             draft.unlink(missing_ok=True)
             raise

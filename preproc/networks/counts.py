@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import nn
 from torch.func import functional_call
-from torch.utils.flop_counter import FlopCounterMode
 
 from preproc.networks.registry import ModelDescriptor
 
@@ -43,6 +42,8 @@ def count_macs(module: nn.Module, size: int = 1024) -> int:
     arithmetic and leaves the module as it was. ``size`` must suit the network and be large where
     it works on pooled values, whose cost an input px hardly notices.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 - imports Triton
+
     state = chain(module.named_parameters(), module.named_buffers())
     meta = {name: value.detach().to("meta") for name, value in state}
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

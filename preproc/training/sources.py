@@ -16,7 +16,7 @@ from numpy.random import Generator
 from PIL import Image
 
 from preproc.degrade import USUAL_KERNEL, Pixels, bicubic_down, mod_crop, reduce
-from preproc.errors import ImageError, OutputError, RecipeError
+from preproc.errors import ImageError, RecipeError
 from preproc.files import replacing
 from preproc.inputs import picture_extensions
 from preproc.pictures.images import upright
@@ -237,10 +237,5 @@ def _warn_of(paths: Sequence[Path], named: int = 3) -> None:
 
 def _save(path: Path, array: Pixels) -> None:
     """Write whole or not at all: other workers map the file as soon as it has its name."""
-    try:
-        with replacing(path) as file:
-            np.save(file, array)
-    except OutputError:
-        # Windows replaces no file that is mapped, which then another worker wrote.
-        if not path.exists():
-            raise
+    with replacing(path, same=True) as file:
+        np.save(file, array)

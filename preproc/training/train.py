@@ -152,13 +152,14 @@ def _run_stage(stage: Stage, folder: Path, init_from: str, session: _Session) ->
     module = Restoration(stage, network, compiled=session.compiled)
     start = steps_in(checkpoint, stage) if begun else 0
     pl.seed_everything(stage.seed + start, verbose=False)
-    _require_validation_set(stage, session.data)
+    cache = folder.parent / "cache"
+    held = _held_out(stage, session.data, cache)
     trainer = _trainer(stage, folder, f"log-{start:07d}", session)
     # Where it will be trained, because the average is kept where the network is before.
     module.to(trainer.strategy.root_device)
-    cache = folder.parent / "cache"
     patches = Patches(stage, session.data, cache, start, trainer.global_rank)
-    _fit(trainer, module, patches, cache, session.data, checkpoint if begun else None)
+    loader = make_loader(patches, stage.data)
+    _fit(trainer, module, loader, held, checkpoint if begun else None)
     done = module.progress() >= stage.schedule.length
     if trainer.is_global_zero:
         _leave_results(folder, module, finished=done, init_from=init_from)
@@ -167,27 +168,26 @@ def _run_stage(stage: Stage, folder: Path, init_from: str, session: _Session) ->
     return done and not trainer.strategy.broadcast(late)
 
 
-def _require_validation_set(stage: Stage, data: Path) -> None:
-    if stage.validation.path and not (data / stage.validation.path).is_dir():
+def _held_out(stage: Stage, data: Path, cache: Path) -> DataLoader[Any] | None:
+    """The pictures that the curve is measured on; None where the recipe names none."""
+    if not stage.validation.path:
+        return None
+    if not (data / stage.validation.path).is_dir():
         raise RecipeError(
             f"The recipe measures its curve on {data / stage.validation.path}, which is missing; "
             'give --data, or --set validation.path="" to train without a curve.'
         )
+    return DataLoader(ValidationSet(stage, data, cache), batch_size=1)
 
 
 def _fit(
     trainer: pl.Trainer,
     module: Restoration,
-    patches: Patches,
-    cache: Path,
-    data: Path,
+    patches: DataLoader[Any],
+    held: DataLoader[Any] | None,
     checkpoint: Path | None,
 ) -> None:
     """Train, from a checkpoint on where there is one."""
-    stage = module.stage
-    held = None
-    if stage.validation.path:
-        held = DataLoader(ValidationSet(stage, data, cache), batch_size=1)
     with warnings.catch_warnings(), _interruptible(trainer):
         # Our stream is endless and seeded by its start, so a resume inside an epoch is sound; and
         # how many workers there are is the recipe's business.
@@ -197,7 +197,7 @@ def _fit(
         )
         trainer.fit(
             module,
-            make_loader(patches, stage.data),
+            patches,
             held,
             ckpt_path=checkpoint,
             weights_only=True,
