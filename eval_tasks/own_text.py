@@ -1,4 +1,4 @@
-"""Words read in whole pictures of your own: EasyOCR before and after enhancement.
+"""Words read in whole pictures of your own, before and after enhancement.
 
 A picture whose text is known has it beside it: ``sign.txt`` for ``sign.jpg``, in any order and
 lines. In others, what the engine is sure of in the picture as it is is taken for the truth. Then
@@ -25,8 +25,13 @@ from rich.table import Table
 from eval_tasks.command import arguments
 from eval_tasks.command.console import facts, table_console
 from eval_tasks.command.exit_codes import exit_code
+from eval_tasks.engines.page_readers import (
+    PAGE_ENGINES,
+    PageEngine,
+    PageReader,
+    make_page_engine,
+)
 from eval_tasks.engines.readings import Key, Reading, Readings
-from eval_tasks.engines.recognisers import easyocr_with_detector
 from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.words import Score, gain, score, words
 from eval_tasks.pictures import own_pictures
@@ -35,7 +40,6 @@ from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.plain_arms import INPUT
 from eval_tasks.treatments import arms
 from eval_tasks.treatments.stage import Stage
-from integrations.easyocr import Reader
 from integrations.view import Regions
 from preproc import __version__
 from preproc.console import progress_bar
@@ -45,6 +49,7 @@ from preproc.files import require_writable
 from preproc.reports import versions, write_json
 
 _ORIGINAL = arms.Arm("original", 1, lambda img: img)
+_USUAL_ENGINE = "easyocr"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,9 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="own_text",
-        description="How many words EasyOCR finds and reads in pictures that were reduced and "
+        description="How many words an engine finds and reads in pictures that were reduced and "
         "compressed, as they are and made larger. Their text is taken from a .txt file beside each "
-        "picture, or else from what EasyOCR reads in the original.",
+        "picture, or else from what the engine reads in the original.",
     )
     own_pictures.add_options(parser)
     add = parser.add_argument
@@ -75,6 +80,12 @@ def _parser() -> argparse.ArgumentParser:
         "runs/own_text)",
     )
     add(
+        "--engine",
+        choices=tuple(PAGE_ENGINES),
+        default=_USUAL_ENGINE,
+        help=f"what finds and reads the text (default: {_USUAL_ENGINE})",
+    )
+    add(
         "--sure",
         type=arguments.share,
         default=0.8,
@@ -85,12 +96,13 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--regions",
         action="store_true",
-        help="look for text in the reduced picture, and treat only what is found",
+        help="look for text in the reduced picture, and treat only what is found; EasyOCR only",
     )
     add(
         "--both",
         action="store_true",
-        help="read all that is found in the reduced picture as well, and keep the surer reading",
+        help="read all that is found in the reduced picture as well, and keep the surer reading; "
+        "not with Tesseract",
     )
     arms.add_options(parser)
     return parser
@@ -102,26 +114,31 @@ def _run(options: argparse.Namespace) -> None:
     require_writable(options.output)  # rather now than after the work
     treatments = arms.arms_from(options)
     degradation = Degradation(options.reduce, options.jpeg, options.kernel)
+    cuda = choose_device(options.device).type == "cuda"
+    engine = make_page_engine(options.engine, cuda=cuda)
     with Readings(options.output / "readings.jsonl") as readings:
-        pages = _Pages(images, readings, options.device, regions=options.regions, both=options.both)
+        pages = _Pages(images, readings, engine, regions=options.regions, both=options.both)
         known = pages.known(options.sure)
         if not (total := sum(bag.total() for bag in known.values())):
             raise ImageError(
                 f"No text is known of the {len(images)} pictures of {options.images}: there is no "
-                f".txt file beside any, and EasyOCR is sure of no word; give a smaller --sure."
+                f".txt file beside any, and {options.engine} is sure of no word; give a smaller "
+                "--sure."
             )
         scores = [pages.score(arm, degradation, known) for arm in treatments]
     title = (
         f"{total} words in {len(images)} pictures, {pages.labelled} of them with a .txt file, "
-        f"{degradation.sentence}"
+        f"{degradation.sentence}, read by {engine.title}"
     )
     about = {
         "preproc": __version__,
-        **versions("torch", "numpy", "pillow", "easyocr"),
+        **versions("torch", "numpy", "pillow"),
         "devices": ", ".join(dict.fromkeys(arm.device for arm in treatments)),
         "seconds": f"{time.perf_counter() - start:.1f}",
     }
     stem = degradation.slug
+    if options.engine != _USUAL_ENGINE:
+        stem = f"{stem}-{options.engine}"
     if options.regions:
         title, stem = f"{title}, only the text found treated", f"{stem}-regions"
     if options.both:
@@ -137,15 +154,15 @@ class _Pages:
         self,
         images: Mapping[str, Path],
         readings: Readings,
-        device: str | None,
+        engine: PageEngine,
         *,
         regions: bool,
         both: bool,
     ) -> None:
-        self._images, self._readings = images, readings
+        self._images, self._readings, self._engine = images, readings, engine
         self._regions, self._both = regions, both
         self._texts = {name: path.with_suffix(".txt") for name, path in images.items()}
-        self._title, self._engine = easyocr_with_detector(cuda=choose_device(device).type == "cuda")
+        self._reader(Stage(_ORIGINAL), regions=regions, both=both)  # refused now, if at all
 
     @property
     def labelled(self) -> int:
@@ -185,8 +202,7 @@ class _Pages:
         names = [n for n in names if self._key(arm, degradation, n, least) not in self._readings]
         stage = Stage(arm)
         regions = self._regions and arm is not _ORIGINAL
-        enhancer = Regions(stage) if regions else stage
-        reader = Reader(self._engine, enhancer=enhancer, both=self._reads_both(arm))
+        reader = self._reader(stage, regions=regions, both=self._reads_both(arm))
         with progress_bar(transient=True) as progress, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*pin_memory")  # said where there is no GPU
             task = progress.add_task(escape(f"{degradation}: {arm.name}"), total=len(names))
@@ -207,6 +223,9 @@ class _Pages:
                 self._readings.add(self._key(arm, degradation, name, least), reading)
                 progress.advance(task)
 
+    def _reader(self, stage: Stage, *, regions: bool, both: bool) -> PageReader:
+        return self._engine.behind(Regions(stage) if regions else stage, both)
+
     def _reads_both(self, arm: arms.Arm) -> bool:
         """Whether there are two ways to read: as the picture is, and otherwise."""
         return self._both and arm.name not in (_ORIGINAL.name, INPUT)
@@ -217,7 +236,7 @@ class _Pages:
         else:
             way = "regions" if self._regions else "pages"
             way += ", both" if self._reads_both(arm) else ""
-        title = f"{self._title}, {way}"
+        title = f"{self._engine.title}, {way}"
         return Key(title, str(degradation), arm.name, arm.weights, arm.device, name)
 
 

