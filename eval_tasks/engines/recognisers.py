@@ -45,17 +45,21 @@ def make_recogniser(name: str, *, cuda: bool = False) -> NamedRecogniser:
         return RECOGNISERS[name](cuda)
 
 
-class _EasyOcr:
+class EasyOcrLines:
     """EasyOCR's recognition alone, on the grey crop, with its own resizing to 64 px.
 
     Not quantised, since that would make CPU and CUDA two recognisers; one crop at a time, since
     crops of a batch are padded to the widest, which changes what is read.
+
+    Args:
+        engine: an ``easyocr.Reader``.
     """
 
     def __init__(self, engine: Any) -> None:  # noqa: ANN401 - EasyOCR is not typed
         self._engine = engine
 
     def readline(self, image: object) -> Word:
+        """Read an RGB array (H, W, 3), uint8, that is one word."""
         grey = np.asarray(Image.fromarray(np.asarray(image)).convert("L"))
         height, width = grey.shape
         with warnings.catch_warnings():
@@ -67,7 +71,7 @@ class _EasyOcr:
 
 
 def _easyocr(cuda: bool) -> NamedRecogniser:
-    return NamedRecogniser(_easyocr_title(cuda), _EasyOcr(_easyocr_engine(cuda, detector=False)))
+    return NamedRecogniser(_easyocr_title(cuda), EasyOcrLines(easyocr_engine(cuda, detector=False)))
 
 
 def easyocr_with_detector(*, cuda: bool = False) -> tuple[str, Engine]:
@@ -77,10 +81,15 @@ def easyocr_with_detector(*, cuda: bool = False) -> tuple[str, Engine]:
         MissingLibraryError: EasyOCR or its models are not installed.
     """
     with importing("Reading pages", INSTALL):
-        return f"CRAFT and {_easyocr_title(cuda)}", _easyocr_engine(cuda, detector=True)
+        return f"CRAFT and {_easyocr_title(cuda)}", easyocr_engine(cuda, detector=True)
 
 
-def _easyocr_engine(cuda: bool, *, detector: bool) -> Any:  # noqa: ANN401 - EasyOCR is not typed
+def easyocr_engine(cuda: bool, *, detector: bool) -> Any:  # noqa: ANN401 - EasyOCR is not typed
+    """An ``easyocr.Reader`` of English, with or without what looks for text.
+
+    Raises:
+        ImportError: EasyOCR or its models are not installed.
+    """
     import easyocr  # noqa: PLC0415 - an extra
     import easyocr_en_models  # noqa: PLC0415 - an extra
 

@@ -1,0 +1,118 @@
+"""The example that tunes a reader: every arm sees the same words, and what is tuned can be used."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+pytest.importorskip("easyocr", reason="EasyOCR is not installed")
+pytest.importorskip("easyocr_en_models", reason="EasyOCR's offline models are not installed")
+pytest.importorskip("justmytype_western_core", reason="the fonts for rendered text are missing")
+
+from eval_tasks.engines.recognisers import EasyOcrLines, easyocr_engine
+from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH
+from examples import train_reader as example
+from preproc.training.text import word_picture
+
+
+@pytest.fixture
+def engine():
+    return easyocr_engine(cuda=False, detector=False)
+
+
+@pytest.mark.parametrize("height", [32, 77, 128])
+@pytest.mark.parametrize("text", ["I", "exit", "Qqjg8%", "international"])
+def test_a_word_fills_its_picture(text, height):
+    for seed in range(4):
+        rng, same = np.random.default_rng(seed), np.random.default_rng(seed)
+        picture = word_picture(rng, text, height)
+        assert picture.dtype == np.uint8
+        assert (picture.shape[0], picture.shape[2]) == (height, 3)
+        assert len(text) * height / 20 < picture.shape[1] < (len(text) + 1) * 1.6 * height
+        assert np.ptp(picture[height // 4 : -height // 4]) > 20  # there is ink
+        np.testing.assert_array_equal(picture, word_picture(same, text, height))
+
+
+def test_words_are_those_of_their_seed_and_small():
+    words = example.vocabulary()
+    assert len(words) > 1000
+    assert {"the", "file", "return"} <= set(words)
+    one = [example.rendered(0, number, words, None) for number in range(12)]
+    again = [example.rendered(0, number, words, None) for number in range(12)]
+    assert [text for text, _ in one] == [text for text, _ in again]
+    assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(one, again, strict=True))
+    assert len({text for text, _ in one}) > 6
+    assert all(8 <= len(picture) < 32 for _, picture in one)
+    assert [text for text, _ in one] != [
+        example.rendered(1, number, words, None)[0] for number in range(12)
+    ]
+
+
+def test_photographs_are_cut_and_small_ones_enlarged(tmp_path, rng):
+    array = rng.integers(0, 256, (40, 60, 3), np.uint8)
+    Image.fromarray(array).save(tmp_path / "a.png")
+    cut = example.photograph([tmp_path / "a.png"], np.random.default_rng(0), 32)
+    assert any(
+        np.array_equal(cut, array[top : top + 32, left : left + 32])
+        for top in range(9)
+        for left in range(29)
+    )
+    assert example.photograph([tmp_path / "a.png"], rng, 90).shape == (90, 90, 3)
+
+
+def lines(count=8):
+    words = example.vocabulary()
+    drawn = (example.rendered(3, number, words, None) for number in range(count))
+    return [example.line_of(text, picture) for text, picture in drawn]
+
+
+def test_a_recogniser_learns_what_it_is_shown_and_its_norms_stay(engine):
+    stored = {key: value.clone() for key, value in engine.recognizer.state_dict().items()}
+    losses = list(example.tune(engine, lines(), steps=10, batch=8, seed=0))
+    assert np.mean(losses[-3:]) < 0.7 * np.mean(losses[:3])
+    for key, value in engine.recognizer.state_dict().items():
+        kept = "running" in key or "num_batches" in key
+        assert torch.equal(value, stored[key]) == kept, key
+
+
+def test_the_command_tunes_and_its_weights_can_be_used(tmp_path, engine, capsys):
+    (tmp_path / CROPS).mkdir()
+    texts = ["exit", "way"]
+    for number, text in enumerate(texts):
+        picture = word_picture(np.random.default_rng(number), text, 64)
+        Image.fromarray(picture).save(tmp_path / CROPS / f"word_{number}.png")
+    labels = "".join(f'word_{number}.png, "{text}"\n' for number, text in enumerate(texts))
+    (tmp_path / GROUND_TRUTH).write_text(labels)
+    report = tmp_path / "report.json"
+    example.main(
+        tmp_path, words=6, steps=2, batch=3, only=["input"], keep=tmp_path / "kept", json=report
+    )
+    (arm,) = json.loads(report.read_text())["arms"]
+    assert arm["arm"] == "input"
+    assert all(0 <= count <= 2 for count in arm["before"] + arm["after"])
+    assert len(arm["before"]) == len(arm["after"]) == len(example.TESTS)
+    assert "rendered words, 2 steps of 3" in capsys.readouterr().out
+
+    tuned = load_file(tmp_path / "kept" / "input.safetensors")
+    before = engine.recognizer.state_dict()["Prediction.weight"].clone()
+    engine.recognizer.load_state_dict(tuned)
+    assert not torch.equal(engine.recognizer.state_dict()["Prediction.weight"], before)
+    assert EasyOcrLines(engine).readline(np.full((20, 60, 3), 255, np.uint8)).text == ""
+
+
+def test_arms_that_are_not_there_and_missing_words_are_sentences(tmp_path, capsys):
+    with pytest.raises(example.typer.Exit):
+        example.main(tmp_path)
+    assert "Cannot read the ground truth" in capsys.readouterr().err
+    (tmp_path / CROPS).mkdir()
+    (tmp_path / GROUND_TRUTH).write_text('word_1.png, "exit"\n')
+    Image.new("RGB", (60, 20)).save(tmp_path / CROPS / "word_1.png")
+    with pytest.raises(example.typer.Exit):
+        example.main(tmp_path, only=["enhanced"])
+    sentence = "begins with enhanced; they are input, bicubic x4, cajnn-ocr x4 at 0.5."
+    assert sentence in capsys.readouterr().err
