@@ -13,8 +13,8 @@
 - `EnhancerModule`: the stage as a layer, with gradients.
 - `list_models` and `register`: the networks there are, and networks of your own.
 
-Adapters for EasyOCR, RapidOCR and MTCNN are in the package ``integrations``. Names are resolved on
-first use, so that ``import preproc`` costs nothing.
+Adapters for EasyOCR, Tesseract, RapidOCR and MTCNN are in the package ``integrations``. Names are
+resolved on first use, so that ``import preproc`` costs nothing.
 """
 
 from __future__ import annotations

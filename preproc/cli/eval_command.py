@@ -24,13 +24,13 @@ def evaluate(
 
         restoration      PSNR and SSIM on Set5, Set14 and BSD100, beside the papers' rows
 
-        icdar2013        words of ICDAR2013 that EasyOCR or RapidOCR reads right, before and after
+        icdar2013        words of ICDAR2013 that an OCR engine reads right, before and after
 
         wider            faces of WIDER FACE val that MTCNN finds, before and after
 
         own_faces        faces in pictures of your own that MTCNN finds again once they are small
 
-        own_text         words in pictures of your own that EasyOCR reads again once they are small
+        own_text         words in pictures of your own that one reads again once they are small
 
         report           weights/README.md: the shipped weights beside the papers' rows, with crops
 
