@@ -11,8 +11,9 @@ reduced x4, mostly saved as JPEG, and shown as each arm shows them:
 - the model: enlarged by it before.
 
 The recogniser starts from EasyOCR's own weights on every arm, and sees the same words in the same
-order. ``--keep`` leaves the tuned weights as safetensors, for ``reader.recognizer.load_state_dict``
-of an ``easyocr.Reader`` that was made with ``quantize=False``.
+order. ``--keep`` leaves the tuned weights as safetensors, for ``load_state_dict`` of
+``reader.recognizer``, or on CUDA of ``reader.recognizer.module``, where ``reader`` is an
+``easyocr.Reader`` that was made with ``quantize=False``.
 """
 
 from __future__ import annotations
@@ -296,8 +297,10 @@ def _trial(
         seconds = time.perf_counter() - start
         if keep:
             file = re.sub(r"[^\w.]+", "-", arm.name)
-            tuned = engine.recognizer.state_dict()
-            save_state(keep / f"{file}.safetensors", tuned, torch.float32)
+            network = getattr(
+                engine.recognizer, "module", engine.recognizer
+            )  # DataParallel on CUDA
+            save_state(keep / f"{file}.safetensors", network.state_dict(), torch.float32)
         after = count_right(engine, arm, crops)
     last = losses[-max(1, steps // 10) :]
     return Result(arm.name, before, after, sum(last) / len(last), round(seconds, 1))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -67,27 +69,28 @@ def word_picture(rng: Generator, text: str, height: int, ground: Ground | None =
     Args:
         rng: the source of all randomness.
         text: the word.
-        height: of the picture in px; the word takes 60 to 95 % of it.
+        height: of the picture in px; the word takes about 60 to 90 % of it.
         ground: as for `text_picture`.
 
     Returns:
         uint8 (height, W, 3), RGB, a little wider than the word.
     """
-    font = random_font(rng, height)
-    tall = rng.uniform(0.6, 0.95) * height
+    same = deepcopy(rng)  # for the font once more; a variant of it would forget its weight
+    _, top, _, bottom = random_font(rng, height).getbbox(text)
+    tall = rng.uniform(0.6, 0.9) * height
+    font = random_font(same, int(height * tall / max(1, bottom - top)))
     left, top, right, bottom = font.getbbox(text)
-    while bottom - top > tall and font.size > 6:
-        font = font.font_variant(
-            size=max(6, int(min(font.size - 1, font.size * tall / (bottom - top))))
-        )
-        left, top, right, bottom = font.getbbox(text)
     width = int(right - left + height * rng.uniform(0.05, 0.5))
     back = Image.fromarray(_ground(rng, max(width, height), ground)).crop((0, 0, width, height))
-    ink = contrasting_colour(rng, np.asarray(back).reshape(-1, 3).mean(0))
-    x, y = rng.uniform(0, width - right + left), rng.uniform(0, height - bottom + top)
+    paper = np.asarray(back).reshape(-1, 3).mean(0)
+    ink = contrasting_colour(rng, paper)
+    x, y = rng.uniform(0, width - right + left), rng.uniform(0, max(1, height - bottom + top))
     ImageDraw.Draw(back).text((x - left, y - top), text, fill=ink, font=font)
     if rng.random() < 0.3:
-        back = back.rotate(rng.uniform(-4, 4), Image.Resampling.BICUBIC)
+        angle = min(4.0, math.degrees(height / 4 / width))  # long words would leave the picture
+        around = (int(paper[0]), int(paper[1]), int(paper[2]))
+        resampling = Image.Resampling.BICUBIC
+        back = back.rotate(rng.uniform(-angle, angle), resampling, fillcolor=around)
     if rng.random() < 0.5:
         back = back.filter(ImageFilter.GaussianBlur(rng.uniform(0.002, 0.023) * height))
     return _noisy(rng, np.asarray(back))
