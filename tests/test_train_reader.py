@@ -16,8 +16,11 @@ pytest.importorskip("justmytype_western_core", reason="the fonts for rendered te
 
 from eval_tasks.engines.recognisers import EasyOcrLines, easyocr_engine
 from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH
+from eval_tasks.treatments.arms import Arm
 from examples import train_reader as example
 from preproc.training.text import word_picture
+
+TUNE = example.tune
 
 
 @pytest.fixture
@@ -103,6 +106,33 @@ def test_the_command_tunes_and_its_weights_can_be_used(tmp_path, engine, capsys)
     engine.recognizer.load_state_dict(tuned)
     assert not torch.equal(engine.recognizer.state_dict()["Prediction.weight"], before)
     assert EasyOcrLines(engine).readline(np.full((20, 60, 3), 255, np.uint8)).text == ""
+
+
+def test_words_are_tuned_on_and_read_as_the_arm_shows_them(tmp_path, monkeypatch):
+    (tmp_path / CROPS).mkdir()
+    Image.new("RGB", (96, 32), "white").save(tmp_path / CROPS / "word_1.png")
+    (tmp_path / GROUND_TRUTH).write_text('word_1.png, "exit"\n')
+    given, tuned, counted = [], [], []
+
+    def blank(img):
+        given.append(img.shape)
+        return np.full_like(img, 255)
+
+    def tune(engine, lines, steps, batch, seed):
+        tuned.extend(lines)
+        yield from TUNE(engine, lines, steps, batch, seed)
+
+    monkeypatch.setattr(example, "make_arms", lambda *_, **__: [Arm("blank", 1, blank)])
+    monkeypatch.setattr(example, "tune", tune)
+    monkeypatch.setattr(example, "read_right", lambda *_: counted.append(1) or {"a": len(counted)})
+    example.main(tmp_path, words=5, steps=2, batch=3, json=tmp_path / "report.json")
+    assert len(tuned) == 5
+    assert all((line.grey == 255).all() for line in tuned)
+    tests = [(16, 48, 3), (8, 24, 3), (32, 96, 3)]
+    assert given[:3] == given[-3:] == tests
+    assert len(given) == 3 + 5 + 3
+    (arm,) = json.loads((tmp_path / "report.json").read_text())["arms"]
+    assert (arm["before"], arm["after"]) == ([1, 2, 3], [4, 5, 6])
 
 
 def test_arms_that_are_not_there_and_missing_words_are_sentences(tmp_path, capsys):

@@ -39,7 +39,7 @@ def find_pictures(folder: Path, every: int = 1, reduction: int = 1) -> dict[str,
         ImageError: there is no such folder, or no picture in it that can be used.
     """
     if not folder.is_dir():
-        raise ImageError(f"There is no folder {folder}; --images names one with pictures.")
+        raise ImageError(f"There is no folder {folder}; name one with pictures.")
     extensions = picture_extensions()
     files = (p for p in folder.rglob("*") if p.suffix.lower() in extensions and not p.is_dir())
     paths = sorted(files)[::every]
