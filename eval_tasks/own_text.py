@@ -29,7 +29,6 @@ from eval_tasks.engines.page_readers import (
     PAGE_ENGINES,
     PageEngine,
     PageReader,
-    make_page_engine,
 )
 from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.evaluators.intervals import Interval
@@ -114,8 +113,7 @@ def _run(options: argparse.Namespace) -> None:
     require_writable(options.output)  # rather now than after the work
     treatments = arms.arms_from(options)
     degradation = Degradation(options.reduce, options.jpeg, options.kernel)
-    cuda = choose_device(options.device).type == "cuda"
-    engine = make_page_engine(options.engine, cuda=cuda)
+    engine = PAGE_ENGINES[options.engine](choose_device(options.device).type == "cuda")
     with Readings(options.output / "readings.jsonl") as readings:
         pages = _Pages(images, readings, engine, regions=options.regions, both=options.both)
         known = pages.known(options.sure)

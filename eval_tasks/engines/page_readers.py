@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from eval_tasks.engines.recognisers import (
-    INSTALL,
     easyocr_with_detector,
     rapidocr_reader,
     tesseract_reader,
@@ -17,7 +16,6 @@ from integrations import easyocr, rapidocr
 from integrations.protocols import Word
 from integrations.view import Regions
 from preproc.errors import PreprocError
-from preproc.extras import importing
 
 
 class PageReader(Protocol):
@@ -46,20 +44,6 @@ class PageEngine:
 
     title: str
     behind: Behind
-
-
-def make_page_engine(name: str, *, cuda: bool = False) -> PageEngine:
-    """Load one of the `PAGE_ENGINES`.
-
-    Args:
-        name: its key.
-        cuda: whether it runs on CUDA, where it can.
-
-    Raises:
-        MissingLibraryError: the optional library behind it is not installed.
-    """
-    with importing(f"Reading pages with {name}", INSTALL):
-        return PAGE_ENGINES[name](cuda)
 
 
 def _easyocr(cuda: bool) -> PageEngine:
@@ -104,4 +88,8 @@ PAGE_ENGINES: dict[str, Callable[[bool], PageEngine]] = {
     "rapidocr": _rapidocr,
     "tesseract": _tesseract,
 }
-"""How each engine is loaded, by the name on the command line."""
+"""How each engine is loaded, by the name on the command line; True for CUDA, where it can.
+
+Raises:
+    MissingLibraryError: the optional library behind it is not installed.
+"""
