@@ -104,7 +104,10 @@ def _walk(folder: Path, out: Path, complain: Callable[[Path, str], None]) -> Ite
         )
         for name in sorted(files):
             path = Path(root) / name
-            if not name.startswith(".") and path.suffix.lower() in extensions:
+            if name.startswith(".") or path.suffix.lower() not in extensions:
+                continue
+            # A pipe would be waited for; a link that leads nowhere is read, and complained of.
+            if path.is_file() or not path.exists():
                 yield Found(path, path.relative_to(folder), named=False)
 
 

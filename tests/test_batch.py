@@ -135,6 +135,14 @@ class TestPlan:
         assert summary.failures[0].reason == "The file cannot be read: No such file or directory."
         assert summary.left == 0
 
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with a name")
+    def test_a_pipe_in_a_folder_is_not_waited_for(self, tmp_path: Path) -> None:
+        source = picture(tmp_path / "in/a.png")
+        os.mkfifo(tmp_path / "in/b.png")
+        plan = make_plan([str(tmp_path / "in")], tmp_path / "out")
+        assert [job.source for job in plan.jobs] == [source]
+        assert not plan.failures
+
     def test_a_link_that_leads_round_names_no_result(self, tmp_path: Path) -> None:
         source = picture(tmp_path / "in/z.png")
         (tmp_path / "in/again").symlink_to(source.parent)
