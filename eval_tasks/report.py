@@ -1,4 +1,4 @@
-"""Rebuilds the page about the shipped weights: tables beside the papers' rows, curves, crops.
+"""Rebuilds the page about the shipped weights: tables beside the papers' rows, and crops.
 
 The networks' figures are the manifest's, which `preproc export` measured on the very files
 (``--measure`` measures them again); bicubic is measured here, and the crops are made here. They
@@ -48,11 +48,12 @@ what](../README.md#which-model-to-take); a card (the links below) says how each 
 | training | the last run; the card says what it started from |
 | perceptual loss | what the loss compares besides pixels; *reader* is EasyOCR's recogniser |
 
-Figures are means over a set. Kodak24 is for choosing between weights; the other sets were only
-measured. The two papers measure by different protocols, so compare figures within one table only.
+Figures are means over a set. Kodak24 is for choosing between weights (rendered words chose
+`cajnn-ocr`); the other sets were only measured. The two papers measure by different protocols, so
+compare figures within one table only.
 Rows in bold were measured here, the others are the papers'.
 
-`python eval_tasks/report.py --data DIR` rebuilds this page and its pictures, where `DIR` holds
+`python eval_tasks/report.py --data DIR` rebuilds this page and its crops, where `DIR` holds
 `sr_val/Kodak24` and `sr_test/Set5`, `Set14` and `BSD100`.
 """
 

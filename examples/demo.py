@@ -172,9 +172,10 @@ def run(
         caption,
         lambda text: set(map(alphanumeric, text.split())) <= right if right else None,
     )
-    save(drawn, out, overwrite=True)
     text = report(arms, known)
+    # First, since it tells the next demo that the picture may be replaced.
     write_text(out.with_suffix(".txt"), text)
+    save(drawn, out, overwrite=True)
     return text
 
 
@@ -183,7 +184,8 @@ def require_free(out: Path, image: Path | None) -> None:
 
     Raises:
         OutputError: no picture can be written there, or one of the results would replace a file of
-            the user's: the picture itself, or a ``.txt``, which may say what there is to read.
+            the user's: any picture that no report of this demo lies beside, or a ``.txt``, which
+            may say what there is to read.
     """
     format_named(out.suffix)
     if out.is_dir():
@@ -195,6 +197,11 @@ def require_free(out: Path, image: Path | None) -> None:
         raise OutputError(
             f"{text} is there already and is no report of this demo, which would be left there; "
             "name another --out."
+        )
+    if out.exists() and not text.exists():
+        raise OutputError(
+            f"{out} is there already, and no report beside it says that this demo made it; name "
+            "another --out."
         )
     require_writable(out.parent)
 

@@ -236,8 +236,8 @@ class Reader:
 
         Raises:
             ImageError: the input is no image.
-            PreprocError: EasyOCR has no such output format, or a size at which text is looked for
-                is not above 0.
+            PreprocError: EasyOCR has no such output format, a size at which text is looked for is
+                not above 0, or whatever else the enhancer raises, such as DeviceMemoryError.
             ModelError: the enhancer's answer is not ``scale`` times as large as what it was given.
         """
         require_format(output_format)

@@ -95,24 +95,29 @@ class MTCNN:
         self.enhancer, self.channel_order = enhancer, channel_order
         self._smallest = min_face_size
         _require_size(self.min_face_size)
-        if enhancer is not None and enhancer.scale == 1 and self.min_face_size < WINDOW:
-            warnings.warn(
-                f"The enhancer returns to the input size, and MTCNN looks through a window of "
-                f"{WINDOW:g} px, so min_face_size {self.min_face_size:g} cannot bring faces under "
-                f"{WINDOW:g} px; use an enhancer that enlarges.",
-                FaceSizeWarning,
-                stacklevel=2,
-            )
+        self._warn_of_window()
 
     @property
     def min_face_size(self) -> float:
-        """Smallest face looked for, in source px; may be set, to a number above 0."""
+        """Smallest face looked for, in source px; may be set, else a PreprocError, above 0."""
         return self.engine.min_face_size if self._smallest is None else self._smallest
 
     @min_face_size.setter
     def min_face_size(self, px: float) -> None:
         _require_size(px)
         self._smallest = px
+        self._warn_of_window()
+
+    def _warn_of_window(self) -> None:
+        enhancer, smallest = self.enhancer, self.min_face_size
+        if enhancer is not None and enhancer.scale == 1 and smallest < WINDOW:
+            warnings.warn(
+                f"The enhancer returns to the input size, and MTCNN looks through a window of "
+                f"{WINDOW:g} px, so min_face_size {smallest:g} cannot bring faces under "
+                f"{WINDOW:g} px; use an enhancer that enlarges.",
+                FaceSizeWarning,
+                stacklevel=3,
+            )
 
     @overload
     def detect(self, image: list[Any] | tuple[Any, ...]) -> list[Faces]: ...  # type: ignore[overload-overlap]
@@ -133,6 +138,7 @@ class MTCNN:
         Raises:
             ImageError: the input is no image; for a list, the message says which one.
             ModelError: the enhancer's answer is not ``scale`` times as large as what it was given.
+            PreprocError: whatever else the enhancer raises, such as DeviceMemoryError.
         """
         if isinstance(image, (list, tuple)):
             return [self._nth(number, item) for number, item in enumerate(image)]

@@ -82,6 +82,7 @@ class Reader:
         Raises:
             ImageError: the input is no image.
             ModelError: the enhancer's answer is not ``scale`` times as large as what it was given.
+            PreprocError: whatever else the enhancer raises, such as DeviceMemoryError.
         """
         source = look(image, None, self.channel_order)
         view = enlarge(source.rgb, self.enhancer)

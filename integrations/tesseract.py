@@ -89,6 +89,7 @@ class Reader:
         Raises:
             ImageError: the input is no image.
             ModelError: the enhancer's answer is not ``scale`` times as large as what it was given.
+            PreprocError: whatever else the enhancer raises, such as DeviceMemoryError.
             pytesseract.TesseractError: Tesseract fails, as where it lacks the language.
             RuntimeError: it took longer than ``timeout``.
         """

@@ -59,9 +59,10 @@ class Enhancer:
 
     Pictures: PIL images of any mode, paths, the bytes of a file, arrays (H, W) or (H, W, C),
     tensors (C, H, W) or (N, C, H, W), and lists of these, of any sizes. Out comes the same kind,
-    mode, dtype and device, for a path a PIL image. Grey stays grey, 16 bits stay 16 bits, alpha is
-    resized apart, and ICC profile, DPI and EXIF are kept; a picture that EXIF says is rotated comes
-    out upright. `preproc.pictures.images.decode` has the details.
+    mode, dtype and device, for a path a PIL image. Grey stays grey, 16 bits stay 16 bits (of a
+    path's colour Pillow gives 8, and a `DepthWarning` says so), alpha is resized apart, and ICC
+    profile, DPI and EXIF are kept; a picture that EXIF says is rotated comes out upright.
+    `preproc.pictures.images.decode` has the details.
 
     Large pictures: they are cut into tiles on the host and never lie on the device as a whole; with
     ``to_input_size`` the enlarged picture is never held as a whole, either. Networks that pool over
@@ -130,7 +131,8 @@ class Enhancer:
                 most 0.00005/255 at the default of 32 px, 0.03/255 at 16 and 2.8/255 at 8.
             strength: the network's share in the result, above 0 and at most 1; the rest is the
                 picture itself, enlarged by plain bicubic (`preproc.blend`). Less than 1 keeps more
-                of what the network would smooth away, artifacts too; 0.5 suits EasyOCR and MTCNN.
+                of what the network would smooth away, artifacts too; 0.5 suits EasyOCR,
+                Tesseract and MTCNN.
             self_ensemble: whether to average over the eight flips and transposes; eight times the
                 cost.
             batch_size: most small pictures or tiles at a time; by default 8, 64 on a GPU. Together
@@ -146,8 +148,9 @@ class Enhancer:
                 by layer, which else lie in the host's memory: at x4 up to 12.3 kB an LR px for
                 ``cisrnet``. For pictures that need more than there is; a disk is slower.
             fast: whether the network runs in its form for inference
-                (`preproc.networks.inference`), and small batches of one shape as CUDA graphs;
-                False runs it as it was trained, for comparison.
+                (`preproc.networks.inference`), and small batches of one shape as CUDA graphs
+                (unless results return to the input's size); False runs it as it was trained, for
+                comparison.
             compiled: whether that form's repeated blocks go through ``torch.compile`` when first
                 used, which takes a C++ compiler on a CPU and half a minute on either device, once
                 for all sizes. It may pay in long runs on GPUs before Hopper, where it was not
@@ -222,7 +225,8 @@ class Enhancer:
             The same kind; a PIL image for a path, a list for a list.
 
         Raises:
-            ImageError: it cannot be read; for a list, the message says which one.
+            ImageError: it cannot be read, or its result cannot be written as bytes of its format,
+                which shows at the end; for a list, the message says which one.
             ModelError: the network gives values that are not finite, even in float32.
             DeviceMemoryError: not even the smallest tile fits the memory, or the main memory has
                 no room for the result.
@@ -244,8 +248,8 @@ class Enhancer:
 
         Every box is computed with real neighbours around it, so that its crop is what the enhanced
         picture has there (except for palettes, which are chosen separately for each result). Boxes
-        near to each other are computed together, and those of nearly one size share a pass; more
-        than the whole picture is never computed.
+        near to each other are computed together, and those of nearly one size share a pass; apart
+        from what fills them up to one size, more than the whole picture is never computed.
 
         Args:
             img: any one picture that the class names; boxes count in the upright one where EXIF
@@ -261,8 +265,8 @@ class Enhancer:
 
         Raises:
             ImageError: no such picture, or a box that has no px of it.
-            ModelError: as for the whole picture.
-            DeviceMemoryError: as for the whole picture.
+            ModelError: as for the whole picture, or ``margin`` is negative or no whole number.
+            DeviceMemoryError, OutputError: as for the whole picture.
         """
         picture = decode(img, self.channel_order)
         height, width = picture.color.shape[-2:]

@@ -95,11 +95,22 @@ def test_a_text_beside_a_picture_of_the_user_s_is_not_replaced(command, idle, tm
     assert (tmp_path / "label.txt").read_text() == "WAY OUT\n"
 
 
+def test_a_picture_that_no_demo_made_is_not_replaced(command, idle, tmp_path):
+    path = tmp_path / "holiday.png"
+    Image.new("RGB", (20, 20)).save(path)
+    before = path.read_bytes()
+    done = command("--out", path)
+    assert done.exit_code == 1
+    assert "holiday.png is there already" in done.stderr
+    assert path.read_bytes() == before
+
+
 def test_a_report_left_before_is_replaced(original, tmp_path):
     source = scene.degraded(original)[:, :16]
     arms = demo.examine(source, demo.arms_of(source, bicubic_up(source, 2), 2))
     for known in (scene.words(), []):
         (tmp_path / "demo.txt").write_text(demo.report(arms, known))
+        Image.new("RGB", (20, 20)).save(tmp_path / "demo.png")
         demo.require_free(tmp_path / "demo.png", None)
 
 

@@ -268,6 +268,9 @@ def test_faces_below_the_window_need_an_enhancer_that_enlarges(face_engine, port
         warnings.simplefilter("error", FaceSizeWarning)
         enlarged = mtcnn.MTCNN(face_engine, enhancer=Bicubic(4), min_face_size=6)
         mtcnn.MTCNN(face_engine, enhancer=Bicubic(1))
+        enlarged.min_face_size = 5
+    with pytest.warns(FaceSizeWarning, match="min_face_size 5 cannot"):
+        returned.min_face_size = 5
     assert len(returned.detect(tiny).boxes) == 0
     (box,) = enlarged.detect(tiny).boxes
     assert box[3] - box[1] < 12

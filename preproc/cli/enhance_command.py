@@ -96,7 +96,7 @@ def enhance(
         float,
         typer.Option(
             help="The network's share in the result, above 0 and up to 1; the rest is plain "
-            "bicubic. In front of EasyOCR or MTCNN, take 0.5.",
+            "bicubic. In front of EasyOCR, Tesseract or MTCNN, take 0.5.",
             rich_help_panel=_WHAT,
         ),
     ] = 1.0,

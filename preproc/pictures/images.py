@@ -73,9 +73,11 @@ def decode(img: object, channel_order: ChannelOrder = "rgb", *, upright: bool = 
     ====================================  =============================================
     in                                    out
     ====================================  =============================================
-    PIL image of any mode                 PIL image, same mode and ``info``, upright
+    PIL image of any mode                 PIL image, same mode and ``info``, upright (a
+                                          transparent colour becomes an alpha channel)
     path (str or PathLike)                PIL image, as if opened with Pillow
-    bytes of a file                       bytes in the same format, lossy ones at q95
+    bytes of a file                       bytes in the same format; JPEG, WebP, AVIF and
+                                          HEIC at q95
     array (H, W), (H, W, 1 to 4)          array; uint8, uint16 or float in [0, 1]
     tensor (C, H, W), (N, C, H, W)        tensor on the same device; the same dtypes
     ====================================  =============================================
