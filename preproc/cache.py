@@ -73,7 +73,8 @@ class PictureCache:
         path = self._path(key)
         try:
             with safe_open(path, "pt") as file:
-                samples: Tensor = file.get_tensor("samples")
+                # What is mapped from the file would go when the file does.
+                samples: Tensor = file.get_tensor("samples").clone()
                 whole = (file.metadata() or {}).get("crc32") == _checksum(samples)
         except (FileNotFoundError, PermissionError):  # denied on Windows while it is being replaced
             return None

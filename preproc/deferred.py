@@ -86,6 +86,7 @@ class DeferredEnhancer:
         self.scale = 1 if options.get("to_input_size") else self._descriptor.scale
         require_options(self._descriptor, options)
         self.device = _described(device)
+        self._asked = device is not None
         if cache is not None and not isinstance(cache, str | Path | PictureCache):
             raise ModelError(f"cache must be a folder or a PictureCache, but is {cache!r}.")
         self.cache = PictureCache(cache) if isinstance(cache, str | Path) else cache
@@ -132,11 +133,15 @@ class DeferredEnhancer:
         if device not in self._built:
             name, scale = self._descriptor.name, self._descriptor.scale
             options = self._options | {"scale": scale}
-            self._built[device] = Enhancer(name, device=device, **options)
+            # Where none was asked for, the stage may have a reason to choose another.
+            chosen = device if self._asked or device != self.device else None
+            made = Enhancer(name, device=chosen, **options)
+            self._require_unchanged()
+            self._built[device] = made
         return self._built[device](list(pictures))
 
     def _device_here(self) -> torch.device:
-        if self.device == _CPU or get_worker_info() is None:
+        if self.device.type == "cpu" or get_worker_info() is None:
             return self.device
         if self._in_worker == "cpu":
             return _CPU
@@ -160,6 +165,15 @@ class DeferredEnhancer:
             }
             self._maker = f"{__version__} {self._descriptor} {self._weights_hash()} {options}"
         return self._maker
+
+    def _require_unchanged(self) -> None:
+        """Results by other weights than the keys tell of would stay in the cache for good."""
+        described, self._maker = self._maker, None
+        if described is not None and self._describe() != described:
+            raise WeightsError(
+                f"The weights {self._options.get('weights')} changed while they were in use; begin "
+                "anew."
+            )
 
     def _weights_hash(self) -> str:
         weights = self._options.get("weights")

@@ -720,6 +720,45 @@ class TestSave:
         result = Image.open(tmp_path / "a.webp")
         assert np.allclose(result.getpixel((1, 1)), 188, atol=2)
 
+    @pytest.mark.parametrize("name", ["a.webp", "a.avif"])
+    def test_transparent_grey_goes_through_its_profile_too(self, tmp_path: Path, name: str) -> None:
+        image = Image.new("LA", (16, 16), (128, 255))
+        image.putalpha(Image.linear_gradient("L").resize((16, 16)))
+        image.info["icc_profile"] = linear_grey_profile()
+        save(image, tmp_path / name, quality=100)
+        result = Image.open(tmp_path / name)
+        assert result.mode == "RGBA"
+        assert np.allclose(result.getpixel((8, 15))[:3], 188, atol=3)
+        alpha = np.asarray(result.getchannel("A"), int)
+        assert np.abs(alpha - np.asarray(image.getchannel("A"))).max() <= 2
+
+    def test_a_profile_that_cannot_be_used_is_done_without(self, tmp_path: Path) -> None:
+        profile = bytearray(linear_grey_profile())
+        at = profile.index(b"kTRC")
+        profile[at : at + 4] = b"none"
+        image = Image.new("L", (4, 4), 128)
+        image.info["icc_profile"] = bytes(profile)
+        save(image, tmp_path / "a.webp", quality=100)
+        assert Image.open(tmp_path / "a.webp").getpixel((1, 1)) == (128, 128, 128)
+
+    @pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B", "I;16N"])
+    @pytest.mark.parametrize("name", ["a.png", "a.tif"])
+    def test_sixteen_bits_are_held_in_either_byte_order(
+        self, tmp_path: Path, mode: str, name: str
+    ) -> None:
+        values = np.array([[0, 100, 256, 30000, 65535]], np.uint16)
+        order = ">u2" if mode == "I;16B" else "<u2"
+        image = Image.frombytes(mode, (5, 1), values.astype(order).tobytes())
+        save(image, tmp_path / name)
+        assert np.asarray(Image.open(tmp_path / name)).tolist() == values.tolist()
+
+    @pytest.mark.parametrize("mode", ["La", "RGBa"])
+    def test_premultiplied_colours_are_held(self, tmp_path: Path, mode: str) -> None:
+        image = Image.new(mode.upper(), (4, 4), (200, 100) if mode == "La" else (200, 9, 9, 100))
+        save(image.convert(mode), tmp_path / "a.webp", quality=100)
+        result = Image.open(tmp_path / "a.webp")
+        assert np.allclose(result.getpixel((1, 1)), image.convert("RGBA").getpixel((1, 1)), atol=3)
+
     @pytest.mark.parametrize("size", [(16384, 1), (1, 16384)])
     def test_a_side_too_long_for_the_format(self, tmp_path: Path, size: tuple[int, int]) -> None:
         with pytest.raises(OutputError, match=r"at most 16383 px a side.*write it as png"):

@@ -49,6 +49,14 @@ def test_an_entry_comes_back_exactly_and_in_memory_of_its_own(cache, dtype):
     assert torch.equal(cache.get("a"), kept)
 
 
+def test_an_entry_outlives_its_file(cache):
+    cache.put("a", samples())
+    back = cache.get("a")
+    (path,) = cache.folder.iterdir()
+    os.truncate(path, 10)
+    assert torch.equal(back, samples())
+
+
 def test_another_process_finds_it_and_a_stranger_does_not(cache):
     cache.put("a", samples())
     assert torch.equal(PictureCache(cache.folder).get("a"), samples())

@@ -230,6 +230,24 @@ class TestReadings:
         with Readings(path) as readings:
             assert readings[other].text == "c"
 
+    def test_what_another_run_adds_meanwhile_stays(self, tmp_path, monkeypatch):
+        path = tmp_path / "readings.jsonl"
+        other = self.KEY._replace(word="word_2.png")
+        with Readings(path) as first:
+            first.add(self.KEY, Reading("a", 1, 0, 0))
+
+            def loads(text):
+                if other not in first:
+                    first.add(other, Reading("b", 1, 0, 0))
+                return json.JSONDecoder().decode(text.decode())
+
+            monkeypatch.setattr(json, "loads", loads)
+            with Readings(path) as second:
+                assert self.KEY in second
+        monkeypatch.undo()
+        with Readings(path) as readings:
+            assert readings[other].text == "b"
+
     @pytest.mark.parametrize("content", ["hello\n", '{"key": 1}\n', "[]\n"])
     def test_another_file_is_left_as_it_is(self, tmp_path, content):
         path = tmp_path / "readings.jsonl"

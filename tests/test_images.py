@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms, ImageDraw, TiffImagePlugin
+from PIL import Image, ImageCms, ImageDraw, PngImagePlugin, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
-from preproc.errors import ImageError
+from preproc.errors import ImageError, OutputError
 from preproc.pictures import png16
 from preproc.pictures.images import DepthWarning, decode
 from preproc.pictures.opening import Depth, depth_of
+from preproc.pictures.saving import save
 
 MODES = ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"]
 MODES += ["LAB", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"]
@@ -599,6 +601,34 @@ def test_a_palette_keeps_its_transparency_through_saving(transparency):
     assert saved.getpixel((8, 11)) == (255, 255, 255, 255)
 
 
+def test_a_palette_that_itself_has_alpha_keeps_it(tmp_path):
+    image = Image.new("RGBA", (40, 20))
+    image.paste((0, 0, 0, 255), (5, 5, 15, 15))
+    few = image.quantize(8)
+    assert few.palette.mode == "RGBA"
+    assert decode(few).alpha is not None
+    result = enlarge(few)
+    assert result.mode == "P"
+    shown = np.asarray(result.convert("RGBA"))
+    assert shown[20, 20].tolist() == [0, 0, 0, 255]
+    assert shown[4, 4, 3] == shown[30, 60, 3] == 0
+    with pytest.raises(OutputError, match="transparency"):
+        save(few, tmp_path / "a.jpg")
+
+
+def test_a_transparent_colour_of_sixteen_bits_becomes_alpha(rng):
+    values = rng.integers(1, 65536, (6, 8, 3), np.uint16)
+    values[:3] = values[0, 0]
+    data = png16.write(values, {})
+    key = b"tRNS" + values[0, 0].astype(">u2").tobytes()
+    chunk = struct.pack(">I", 6) + key + struct.pack(">I", zlib.crc32(key))
+    result = png16.read(enlarge(data[:33] + chunk + data[33:]))  # after IHDR
+    assert result.shape == (12, 16, 4)
+    np.testing.assert_array_equal(result[:4, :, 3], 0)
+    np.testing.assert_array_equal(result[8:, :, :3], values.repeat(2, 0).repeat(2, 1)[8:])
+    np.testing.assert_array_equal(result[8:, :, 3], 65535)
+
+
 def test_one_transparent_entry_of_a_full_palette_hides_its_px_only(rng):
     image = Image.frombytes("P", (16, 16), bytes(range(256)))
     image.putpalette(rng.bytes(768))
@@ -695,6 +725,19 @@ def test_bad_paths_name_the_path(tmp_path):
 def test_a_truncated_file_that_pillow_opened_lazily_is_a_sentence(upright):
     with pytest.raises(ImageError, match="The PIL image is truncated or damaged"):
         decode(Image.open(io.BytesIO(truncated_jpeg())))
+
+
+@pytest.mark.parametrize("error", [RuntimeError, NotImplementedError, TypeError, KeyError])
+def test_whatever_pillow_makes_of_a_damaged_file_is_a_sentence(photo, monkeypatch, error):
+    def fail(_):
+        raise error("Failed to decode frame 0")
+
+    data = encoded(photo, "PNG")
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load_end", fail)
+    with pytest.raises(ImageError, match=r"truncated or damaged .*Failed to decode frame 0"):
+        decode(data)
+    with pytest.raises(ImageError, match=r"truncated or damaged .*Failed to decode frame 0"):
+        decode(Image.open(io.BytesIO(data)))
 
 
 def test_and_so_it_is_for_its_regions(make):

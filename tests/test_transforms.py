@@ -21,6 +21,7 @@ from preproc import Enhancer
 from preproc.cache import PictureCache
 from preproc.deferred import EnhancerOptions
 from preproc.errors import ImageError, ModelError, PreprocError, WeightsError
+from preproc.execution.devices import DeviceWarning
 from preproc.manifest import entries
 from preproc.networks import find, register
 from preproc.weights import load_network
@@ -371,6 +372,35 @@ def test_a_batch_on_the_gpu_comes_back_on_the_gpu(tiny_weights, make, picture):
     assert after.is_cuda
     difference = after[0].cpu().int() - chw(make()(picture)).int()
     assert difference.abs().max() <= 1
+
+
+def test_a_gpu_that_cannot_be_used_is_left_for_the_cpu(tiny_weights, picture, monkeypatch):
+    image = chw(picture)
+    wanted = preproc.EnhanceTransform("tiny", weights=tiny_weights, dtype="float32")(image)
+    with monkeypatch.context() as context:
+        context.setattr(torch.cuda, "is_available", lambda: True)
+        transform = preproc.EnhanceTransform("tiny", weights=tiny_weights, dtype="float32")
+        with pytest.warns(DeviceWarning, match="cannot be used"):
+            assert torch.equal(transform(image), wanted)
+        asked = preproc.EnhanceTransform("tiny", weights=tiny_weights, device="cuda")
+        with pytest.raises(ModelError, match="Device 'cuda' cannot be used"):
+            asked(image)
+
+
+def test_weights_that_change_in_use_get_no_place_in_the_cache(
+    tiny_weights, skip_weights, picture, tmp_path
+):
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(tiny_weights.read_bytes())
+    options = {"weights": path, "dtype": "float32", "cache": tmp_path / "cache"}
+    first, other = chw(picture), 255 - chw(picture)
+    preproc.EnhanceTransform("tiny", **options)(first)
+    transform = preproc.EnhanceTransform("tiny", **options)
+    transform(first)  # from the cache, so that nothing is loaded
+    path.write_bytes(skip_weights.read_bytes())
+    with pytest.raises(WeightsError, match=r"mine\.safetensors changed while they were in use"):
+        transform(other)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 # Processes

@@ -391,6 +391,15 @@ def test_gains_and_the_closed_gap_are_paired_over_the_images():
     assert gap_closed(ours, reduced, reduced) is None
 
 
+def test_samples_without_faces_say_nothing_of_a_gain():
+    names = [str(n) for n in range(20)]
+    labelled = {n: truth([face()] if n in "01" else np.empty((0, 4))) for n in names}
+    none = score("r", labelled, {})
+    all_found = score("o", labelled, {n: found((face(), 1.0)) for n in "01"})
+    better = gain(all_found, none, "hard")
+    assert (better.value, better.low, better.high) == (1, 1, 1)
+
+
 def test_a_gain_in_the_one_image_with_faces_is_not_sure_however_large():
     labelled = {"0": truth([face()]), "1": truth(np.empty((0, 4)))}
     none, all_found = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from os import SEEK_END
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -75,7 +76,9 @@ class Readings:
             for line in content[:whole].splitlines():
                 record = json.loads(line)
                 self._known[Key(**record["key"])] = Reading(**record["reading"])
-            self._file.truncate(whole)
+            # Another run may have gone on with the file meanwhile.
+            if whole < len(content) == self._file.seek(0, SEEK_END):
+                self._file.truncate(whole)
         except OSError as error:
             raise OutputError(f"Cannot write readings to {path}: {error.strerror}.") from error
         except (ValueError, TypeError, KeyError) as error:

@@ -102,14 +102,14 @@ class Tally:
                 detectors give paired samples.
 
         Returns:
-            (B,); 0 for a sample without faces.
+            (B,); NaN for a sample without faces.
         """
         # As floats, whose matrix products are fast; sums below 2**24 stay exact.
         times = draws.astype(np.float32)
         found, proposed, faces = (
             times @ counts.astype(np.float32) for counts in (self.found, self.proposed, self.faces)
         )
-        return average_precision(*_rates(found, proposed, faces))
+        return np.where(faces > 0, average_precision(*_rates(found, proposed, faces)), np.nan)
 
 
 class Matches:

@@ -145,7 +145,7 @@ def holding_mode(image: Image.Image, file_format: FileFormat) -> str:
         OutputError: there is none; the message names the formats that have one.
     """
     mode = image.mode
-    if mode == "P" and "transparency" in image.info:
+    if mode == "P" and image.has_transparency_data:
         mode = "RGBA"
     candidates = [mode, *_LOSSLESS.get(mode, ())]
     if mode in _OPAQUE and image.mode == mode and image.getchannel("A").getextrema() == (255, 255):

@@ -27,7 +27,7 @@ from preproc.pictures import pil_modes, png16
 from preproc.pictures.alpha import fill_hidden, resized_alpha
 from preproc.pictures.formats import options_anew
 from preproc.pictures.metadata import exif_of, metadata_of
-from preproc.pictures.opening import Depth, DepthWarning, depth_of, open_picture
+from preproc.pictures.opening import DAMAGE, Depth, DepthWarning, depth_of, open_picture
 from preproc.samples import from_float, luma, to_float
 
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
@@ -240,7 +240,7 @@ def _load(image: Image.Image) -> None:
     """Decode an image that may only be opened so far."""
     try:
         image.load()
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except DAMAGE as error:
         raise ImageError(f"The PIL image is truncated or damaged ({error}).") from error
 
 
@@ -291,6 +291,9 @@ def _from_deep_png(data: bytes, image: Image.Image) -> Picture:
     if turned is not image:  # so is its EXIF data sound
         swapped, down, across = _UPRIGHT.get(_orientation(image), (False, 1, 1))
         samples = (samples.swapaxes(0, 1) if swapped else samples)[::down, ::across]
+    if isinstance(key := image.info.get("transparency"), tuple):  # a transparent colour
+        opaque = (samples != np.array(key, np.uint16)).any(-1, keepdims=True)
+        samples = np.concatenate([samples, opaque * np.uint16(65535)], -1)
     picture = _from_array(samples)
 
     def pack(result: Tensor, part: Box | None = None) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,12 @@ _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 _BITS_PER_SAMPLE = 258  # a TIFF tag
 _HEADER = 2**16
 """Bytes at the start of a file in which the facts about it lie, rather than its pixels."""
+
+DAMAGE = (
+    *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, LookupError),
+    struct.error,
+)
+"""What Pillow and its plug-ins raise on files that are cut short, damaged or of a rare kind."""
 
 _STILLS = frozenset({"ICO", "ICNS", "MPO", "PSD"})
 """Formats whose further frames are sizes, previews or layers of the first."""
@@ -154,7 +161,7 @@ def _sentences(name: str) -> Iterator[None]:
             f"{name} would be suspiciously large once decoded ({error}); if you trust it, cut or "
             "shrink it first, or raise PIL.Image.MAX_IMAGE_PIXELS."
         ) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ImageError(f"{name} is truncated or damaged ({str(error).strip()}).") from error

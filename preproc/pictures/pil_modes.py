@@ -18,7 +18,6 @@ from preproc.errors import ImageError
 from preproc.resize import BICUBIC_REACH
 
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
-_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _GREY = ("1", "L", "LA", "La")
 _MAX_FLOAT = 1.5 * 255  # resizing overshoots, but no further
 _SAVED = ("icc_profile", "dpi")
@@ -51,7 +50,7 @@ def to_array(image: Image.Image) -> NDArray[Any]:
         return values.astype(np.uint16)[..., None]
     if mode == "F":
         return _unit(np.asarray(image))[..., None]
-    grey, alpha = mode in _GREY, mode in _ALPHA or "transparency" in image.info
+    grey, alpha = mode in _GREY, image.has_transparency_data
     plain = {(True, False): "L", (True, True): "LA", (False, False): "RGB", (False, True): "RGBA"}
     wanted = plain[grey, alpha]
     try:  # Pillow's conversion copies even where there is nothing to convert

@@ -14,10 +14,17 @@ from preproc.pictures.metadata import metadata_of
 
 _SPACE = {
     **dict.fromkeys(("1", "L", "LA", "I;16", "I", "F"), "GRAY"),
-    **dict.fromkeys(("P", "RGB", "RGBA", "RGBX"), "RGB"),
+    **dict.fromkeys(("P", "PA", "RGB", "RGBA", "RGBX"), "RGB"),
     "CMYK": "CMYK",
 }
 """The ICC colour space that a profile of a picture of a mode describes."""
+
+_BY_WAY_OF = {
+    **dict.fromkeys(("I;16L", "I;16B", "I;16N"), "I"),  # by itself Pillow goes by way of 8 bits
+    "La": "LA",
+    "RGBa": "RGBA",
+}
+"""Modes that Pillow converts in two steps only."""
 
 
 def save(
@@ -66,16 +73,37 @@ def save(
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
     """The picture in another mode; between colour spaces through its ICC profile if it has one."""
+    if image.mode != mode and image.mode in _BY_WAY_OF:
+        image = image.convert(_BY_WAY_OF[image.mode])
     if _SPACE.get(image.mode) == _SPACE.get(mode):
         return image if image.mode == mode else image.convert(mode)
+    result = _managed(image, mode)
+    if result is None:
+        result = image.convert(mode)
+        result.info.pop("icc_profile", None)  # would now be taken for the other space's
+    return result
+
+
+def _managed(image: Image.Image, mode: str) -> Image.Image | None:
+    """The picture in sRGB by its ICC profile, or None without one that can be used."""
     profile = _profile(image)
-    if profile is not None:
-        srgb = ImageCms.createProfile("sRGB")
-        result = ImageCms.profileToProfile(image, profile, srgb, outputMode=mode)
-        assert result is not None  # only None where asked to work in place
-        return result
-    result = image.convert(mode)
-    result.info.pop("icc_profile", None)  # would now be taken for the other space's
+    if profile is None:
+        return None
+    grey_alpha = image.mode == "LA"  # which ImageCms takes for grey alone, and garbles
+    try:
+        result = ImageCms.profileToProfile(
+            image.getchannel("L") if grey_alpha else image,
+            profile,
+            ImageCms.createProfile("sRGB"),
+            outputMode="RGB" if grey_alpha else mode,
+        )
+    except ImageCms.PyCMSError:
+        return None
+    assert result is not None  # only None where asked to work in place
+    if grey_alpha:
+        result.info = {**image.info, "icc_profile": result.info["icc_profile"]}
+        if mode == "RGBA":
+            result.putalpha(image.getchannel("A"))
     return result
 
 

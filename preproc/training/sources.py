@@ -20,15 +20,14 @@ from preproc.errors import ImageError, RecipeError
 from preproc.files import replacing
 from preproc.inputs import picture_extensions
 from preproc.pictures.images import upright
-from preproc.pictures.opening import open_picture
+from preproc.pictures.opening import DAMAGE, open_picture
 from preproc.pictures.pil_modes import to_rgb
 from preproc.training.recipe import Source, Stage
 from preproc.training.text import text_picture
 
 Pair = tuple[Pixels, Pixels]
 
-# What Pillow raises on files that are no pictures, cut short, damaged or suspiciously large.
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+_UNREADABLE = (*DAMAGE, Image.DecompressionBombError)
 _TEXT_SIDE = 384  # HR px; several lines of text, and cheap to render
 
 
