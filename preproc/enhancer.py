@@ -41,7 +41,7 @@ from preproc.options import require_options, tile_policy
 from preproc.pictures.images import ChannelOrder, Picture, decode
 from preproc.progress import Progress
 from preproc.regions import RegionPlan, plan_regions
-from preproc.resize import imresize
+from preproc.resize import BICUBIC_REACH, imresize
 from preproc.samples import from_float
 from preproc.weights import load_network
 
@@ -188,7 +188,7 @@ class Enhancer:
             self._policy = replace(self._policy, bucket=self._sizes.bucket, mixed=self._sizes.mixed)
         if strips and isinstance(network, Splittable):
             # Padding would have to go before shrinking, which only the stage can do.
-            unpadded = self.descriptor.size == SizeRule()
+            unpadded = self.descriptor.size == SizeRule() and not self.descriptor.border
             network = Strips(network, shrink=self._shrinks and unpadded, pixels=self._sizes.strip)
         name = str(self.descriptor)
         graphs = not self._shrinks
@@ -201,6 +201,11 @@ class Enhancer:
         # than CUDA do not have all dtypes of samples.
         straight = self.device.type == "cuda" and not isinstance(network, Stepwise)
         self._given_on = self.device if straight else torch.device("cpu")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """An enhancer that comes from another process is as safe to fork with as one made here."""
+        self.__dict__.update(state)
+        compute_on_one_thread_after_forks()
 
     @overload
     def __call__(
@@ -297,7 +302,9 @@ class Enhancer:
         """
         if margin is None:
             pools = self.descriptor.tiling is Tiling.WHOLE
-            margin = max(size) if pools else self._policy.overlap
+            # Plain bicubic, which is mixed in, has a reach of its own.
+            reach = self._policy.overlap if self._strength == 1 else BICUBIC_REACH
+            margin = max(size) if pools else max(self._policy.overlap, reach)
         elif not _is_whole_number(margin) or margin < 0:
             raise ModelError(f"margin must be a whole number of px, 0 or more, but is {margin!r}.")
         side = self._policy.size or self._sizes.tile  # larger unions would be cut into tiles again

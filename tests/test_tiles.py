@@ -64,6 +64,13 @@ def test_tiles_too_small_for_their_overlap_are_refused():
         TilePolicy(size=None, overlap=-1)
 
 
+def test_no_window_is_smaller_than_a_network_takes():
+    policy = TilePolicy(64, 3, minimum=64)
+    assert all(tile.shape >= (64, 64) for tile in policy.tiles(70, 70))
+    (whole,) = TilePolicy(None, 8, minimum=64).tiles(100, 100)
+    assert all(tile.shape >= (64, 64) for tile in policy.split(whole, 70))
+
+
 def test_a_window_is_as_large_as_a_network_needs_with_its_border_around_the_picture():
     (tile,) = TilePolicy(None, 0, border=3, minimum=16, multiple_of=4).tiles(5, 21)
     assert tile.shape == (16, 28)

@@ -374,11 +374,23 @@ def test_a_batch_on_the_gpu_comes_back_on_the_gpu(tiny_weights, make, picture):
     assert difference.abs().max() <= 1
 
 
+def without_kernels(zeros):
+    """`torch.zeros` where the GPU is of a kind that the installed torch knows nothing of."""
+
+    def failing(*args, **kwargs):
+        if torch.device(kwargs.get("device") or "cpu").type == "cuda":
+            raise RuntimeError("CUDA error: no kernel image is available for execution")
+        return zeros(*args, **kwargs)
+
+    return failing
+
+
 def test_a_gpu_that_cannot_be_used_is_left_for_the_cpu(tiny_weights, picture, monkeypatch):
     image = chw(picture)
     wanted = preproc.EnhanceTransform("tiny", weights=tiny_weights, dtype="float32")(image)
     with monkeypatch.context() as context:
         context.setattr(torch.cuda, "is_available", lambda: True)
+        context.setattr(torch, "zeros", without_kernels(torch.zeros))
         transform = preproc.EnhanceTransform("tiny", weights=tiny_weights, dtype="float32")
         with pytest.warns(DeviceWarning, match="cannot be used"):
             assert torch.equal(transform(image), wanted)

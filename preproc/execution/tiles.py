@@ -17,6 +17,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from preproc.errors import ModelError
 from preproc.execution.host_copy import AsyncHostCopy
 from preproc.execution.memory import explain_out_of_memory
 from preproc.execution.tiling import Tile, TilePolicy
@@ -38,6 +39,11 @@ class Job:
     picture: Tensor
     canvas: Tensor
     tile: Tile
+
+    @property
+    def scale(self) -> int:
+        """Px of the canvas per px of the picture, along each side."""
+        return self.canvas.shape[-1] // self.picture.shape[-1]
 
 
 def run_tiles(
@@ -137,10 +143,24 @@ def _enhance(
         samples, mask = stack([_cut(job) for job in batch])
         windows = to_float(samples.to(device))
     results = apply(windows, mask)
-    made = results.shape[-1] // windows.shape[-1]
+    made = _made(results, windows, batch[0].scale)
     with explain_out_of_memory(f"{full} once they are computed; choose a smaller tile=."):
         for job, result in zip(batch, results, strict=True):
             _paste(job, result, made, copies)
+
+
+def _made(results: Tensor, windows: Tensor, scale: int) -> int:
+    """How many times larger than its input the network's answer is, at least ``scale`` times."""
+    made = max(results.shape[-1] // windows.shape[-1], scale)
+    height, width = windows.shape[-2:]
+    wanted = (len(windows), 3, made * height, made * width)
+    if results.shape != wanted:
+        raise ModelError(
+            f"Of {tuple(windows.shape)} the network makes {tuple(results.shape)} where "
+            f"{wanted} is due; it must keep to the scale that it was registered with, without "
+            "losing px at the sides."
+        )
+    return made
 
 
 def _next_batch(jobs: deque[Job], policy: TilePolicy, batch_size: int) -> list[Job]:
@@ -190,13 +210,18 @@ def _reflected(start: int, stop: int, extent: int) -> Tensor:
 def _paste(job: Job, result: Tensor, made: int, copies: AsyncHostCopy) -> None:
     """Start copying the core of a result (3, made*h, made*w) to its place on the canvas."""
     y, x = job.tile.y, job.tile.x
-    scale = job.canvas.shape[-1] // job.picture.shape[-1]
+    scale = job.scale
     if made != scale:
         height, width = job.picture.shape[-2:]
-        rows, columns = min(y.stop, height) - y.start, min(x.stop, width) - x.start
-        result = imresize(
-            result[:, : made * rows, : made * columns], size=(scale * rows, scale * columns)
-        )
+        top, left = max(y.start, 0), max(x.start, 0)
+        rows, columns = min(y.stop, height) - top, min(x.stop, width) - left
+        own = result[
+            :,
+            made * (top - y.start) : made * (top - y.start + rows),
+            made * (left - x.start) : made * (left - x.start + columns),
+        ]
+        result = imresize(own, size=(scale * rows, scale * columns))
+        y, x = replace(y, start=top), replace(x, start=left)
     core = result[:, y.core(scale), x.core(scale)]
     if job.canvas.shape[0] == 1:
         core = luma(core)

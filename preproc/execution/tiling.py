@@ -86,8 +86,8 @@ class TilePolicy:
 
     def split(self, tile: Tile, size: int) -> list[Tile]:
         """Cut a tile so that no window is longer than ``size`` px; its core stays covered."""
-        rows = tile.y.split(size, self.overlap, self.multiple_of)
-        columns = tile.x.split(size, self.overlap, self.multiple_of)
+        cut = size, self.overlap, self.multiple_of, self.minimum
+        rows, columns = tile.y.split(*cut), tile.x.split(*cut)
         return [Tile(y, x) for y in rows for x in columns]
 
 
@@ -105,19 +105,20 @@ class Span:
         """Extent of the window in px."""
         return self.stop - self.start
 
-    def split(self, size: int, overlap: int, multiple_of: int = 1) -> list[Span]:
+    def split(self, size: int, overlap: int, multiple_of: int = 1, minimum: int = 1) -> list[Span]:
         """Cut the window into the fewest equal ones, evenly spread; cores end mid-overlap.
 
         Args:
             size: longest new window; above twice the overlap.
             overlap: px between a new cut and the end of either window, at least.
             multiple_of: starts and lengths are multiples of it, as this span's are.
+            minimum: length of the shortest new window.
         """
         if self.length <= size:
             return [self]
         shared = 2 * _up(overlap, multiple_of)
         count = -(-(self.length - shared) // (size // multiple_of * multiple_of - shared))
-        window = _up(-(-(self.length + (count - 1) * shared) // count), multiple_of)
+        window = _up(max(-(-(self.length + (count - 1) * shared) // count), minimum), multiple_of)
         slack = self.length - window
         starts = [
             self.start + i * slack // (count - 1) // multiple_of * multiple_of for i in range(count)

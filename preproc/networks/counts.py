@@ -26,7 +26,7 @@ def cost_of(descriptor: ModelDescriptor) -> Cost:
         with torch.device("meta"):
             network = descriptor.build()
         parameters = count_parameters(network) if parameters is None else parameters
-        macs = count_macs(network) if macs is None else macs
+        macs = count_macs(network, descriptor.size.padded(1024)) if macs is None else macs
     return Cost(parameters, macs)
 
 

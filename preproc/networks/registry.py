@@ -86,7 +86,7 @@ class ModelDescriptor:
     overlap: int = 32
     border: int = 0
     maskable: bool = False
-    dtypes: tuple[torch.dtype, ...] = (torch.bfloat16,)
+    dtypes: tuple[torch.dtype, ...] = ()
     size: SizeRule = SizeRule()
     title: str = ""
     part_of: str = ""
