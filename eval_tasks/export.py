@@ -151,19 +151,23 @@ def _ship(files: Sequence[Path], entry: WeightsEntry, folder: Path) -> None:
     """Put drafts in their places in order, then the entry into the manifest; or leave all as is."""
     before = files[0].parent / "before"
     before.mkdir()
-    for file in files:
-        if (folder / file.name).exists():
-            shutil.copy2(folder / file.name, before)
+    # An earlier run's curve goes, too, where this one has none.
+    names = {f"{Path(entry.file).stem}.curve.png", *(file.name for file in files)}
+    for name in names:
+        if (folder / name).exists():
+            shutil.copy2(folder / name, before)
     try:
+        for name in names - {file.name for file in files}:
+            (folder / name).unlink(missing_ok=True)
         for file in files:
             file.replace(folder / file.name)
         add_entry(entry, folder=folder)
     except BaseException:
-        for file in files:
-            if (before / file.name).exists():
-                (before / file.name).replace(folder / file.name)
+        for name in names:
+            if (before / name).exists():
+                (before / name).replace(folder / name)
             else:
-                (folder / file.name).unlink(missing_ok=True)
+                (folder / name).unlink(missing_ok=True)
         raise
 
 

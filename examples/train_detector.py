@@ -47,8 +47,7 @@ from preproc import EnhanceTransform
 from preproc.console import progress_bar
 from preproc.errors import ImageError, PreprocError
 from preproc.execution.devices import choose_device
-from preproc.files import require_writable
-from preproc.reports import versions, write_json
+from preproc.reports import require_report_files, versions, write_json
 
 REDUCTION = 4
 """Original px per px of the reduced picture; the arms enlarge by the same."""
@@ -283,8 +282,7 @@ def main(
     console = table_console()
     device = choose_device()
     try:
-        if json:
-            require_writable(json.parent)  # rather now than after the work
+        require_report_files(json)  # rather now than after the work
         parts = samples_of(data, limit)
         enhance = None
         if ArmName.ENHANCED in arm:

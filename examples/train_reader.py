@@ -54,7 +54,7 @@ from preproc.errors import ModelError, PreprocError
 from preproc.execution.devices import choose_device
 from preproc.extras import importing
 from preproc.files import require_writable
-from preproc.reports import versions, write_json
+from preproc.reports import require_report_files, versions, write_json
 from preproc.training.text import Ground, word_picture
 from preproc.weights import save_state
 
@@ -237,8 +237,9 @@ def main(
     console = table_console()
     try:
         device = choose_device()
-        for folder in filter(None, (keep, json and json.parent)):
-            require_writable(folder)  # rather now than after the work
+        require_report_files(json)  # rather now than after the work
+        if keep:
+            require_writable(keep)
         crops = find_crops(data, every)
         made = make_arms([model], device=str(device), strengths=[strength], returned=False)
         arms = [arm for arm in made if not only or arm.name.startswith(tuple(only))]

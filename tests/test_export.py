@@ -97,6 +97,16 @@ def test_export_ships_weights_card_and_entry(shipping):
     assert entry_for("cajnn-light", 4, folder=folder).results["Kodak24"]["10"]["psnr"] == 25.01
 
 
+def test_weights_without_a_curve_do_not_keep_that_of_others(shipping, monkeypatch):
+    folder, ship = shipping
+    with monkeypatch.context() as context:
+        context.setattr(export, "read_curve", lambda _: [Point(1.0, 4, {"psnr_q10": 20.0})])
+        ship(25.0)
+    assert "cajnn-light-x4.curve.png" in contents(folder)
+    ship(26.0)
+    assert "cajnn-light-x4.curve.png" not in contents(folder)
+
+
 def test_an_entry_tells_of_all_stages_and_of_what_counted_in_them(shipping, finished):
     folder, ship = shipping
     second = finished.with_name("second")

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -32,7 +33,7 @@ from preproc.errors import OutputError, PreprocError, RecipeError, WeightsError
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
-from preproc.training import train
+from preproc.training import module, train
 from preproc.training.averaging import warm_average
 from preproc.training.curve import read_curve
 from preproc.training.data import Patches, ValidationSet, cut_patch
@@ -59,6 +60,7 @@ from preproc.training.starting_network import make_network
 from preproc.training.text import text_picture
 from preproc.training.together import ASKED_EVERY, agree
 from preproc.training.train import run
+from preproc.training.whole_checkpoints import WholeCheckpoints
 from preproc.weights import load_state
 
 SMALL = """
@@ -237,6 +239,8 @@ def test_rates_step_and_start_anew_when_they_are_told_to():
     anew = Schedule(kind="cosine", length=100, restarts=(60, 20))
     rates = [learning_rate(anew, 1.0, at) for at in (10, 20, 40, 60, 80)]
     assert rates == pytest.approx([0.5, 1, 0.5, 1, 0.5], rel=1e-6)
+    shortened = Schedule(kind="cosine", length=40, restarts=(60, 20), floor=0)
+    assert learning_rate(shortened, 1.0, 40 - 1e-9) == pytest.approx(0, abs=1e-6)
 
 
 # Data
@@ -424,6 +428,8 @@ def test_stream_depends_on_seed_start_and_rank(data, tmp_path):
     torch.testing.assert_close(first(), first())
     assert not torch.equal(first(), first(start=5))
     assert not torch.equal(first(), first(rank=1))
+    later = Patches(replace(stage, name="later"), data, tmp_path / "cache")
+    assert not torch.equal(first(), next(iter(later))[2])
 
 
 # Losses
@@ -935,12 +941,60 @@ def test_a_damaged_checkpoint_is_a_sentence(content, tmp_path):
 
 
 def test_a_stage_has_ended_once_it_came_to_the_end_that_is_wanted_now(tmp_path):
-    assert not has_ended(tmp_path, 4)
-    record = {"finished": True, "stage": {"schedule": {"length": 4}}}
+    wanted = {length: Stage("cajnn", schedule=Schedule(length=length)) for length in (3, 4, 5)}
+    ended = partial(has_ended, tmp_path, whatever=False)
+    assert not ended(wanted[4])
+    record = {"finished": True, "stage": wanted[4].as_table()}
     (tmp_path / RECORD).write_text(json.dumps(record))
-    assert [has_ended(tmp_path, length) for length in (3, 4, 5)] == [True, True, False]
+    assert [ended(stage) for stage in wanted.values()] == [True, True, False]
+    assert has_ended(tmp_path, wanted[5], whatever=True)
+    with pytest.raises(RecipeError, match="begun with another seed"):
+        ended(replace(wanted[3], seed=2))
     (tmp_path / RECORD).write_text(json.dumps(record | {"finished": False}))
-    assert not has_ended(tmp_path, 4)
+    assert not ended(wanted[4])
+    assert not has_ended(tmp_path, wanted[4], whatever=True)
+
+
+def test_values_that_are_not_finite_never_replace_a_checkpoint(data, tmp_path, monkeypatch):
+    recipe, out = recipe_file(tmp_path), tmp_path / "run"
+    options = {"data": data, "precision": "32", "devices": 1}
+    run(recipe, output=out, **options)
+    before = (out / "train" / CHECKPOINT).read_bytes()
+    step = Restoration.training_step
+
+    def spoiled(self, batch, batch_idx):
+        return step(self, batch, batch_idx) * float("nan")
+
+    with monkeypatch.context() as context:
+        context.setattr(Restoration, "training_step", spoiled)
+        context.setattr(module, "_LOOK_EVERY", 1000)
+        with pytest.raises(RecipeError, match=r"not finite by step 8.*last\.ckpt stays"):
+            run(recipe, output=out, resume=True, overrides=["schedule.length = 8"], **options)
+    assert (out / "train" / CHECKPOINT).read_bytes() == before
+    run(recipe, output=out, resume=True, overrides=["schedule.length = 6"], **options)
+
+
+def test_a_checkpoint_is_written_in_its_own_folder(tmp_path, monkeypatch):
+    path = tmp_path / CHECKPOINT
+    path.write_bytes(b"the last one")
+
+    def killed(_, file):
+        assert Path(file.name).parent == tmp_path
+        assert path.read_bytes() == b"the last one"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        WholeCheckpoints().save_checkpoint({"global_step": 1}, path)
+    assert [file.name for file in tmp_path.iterdir()] == [CHECKPOINT]
+
+
+def test_progress_goes_to_stderr(data, tmp_path, capfd):
+    options = {"data": data, "precision": "32", "devices": 1}
+    run(recipe_file(tmp_path), output=tmp_path / "run", **options)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "train on cpu" in err
 
 
 class Interrupts(pl.Callback):
@@ -1144,6 +1198,9 @@ def test_slow_loading_is_reported(data, tmp_path, monkeypatch, caplog):
         ("network = { scale = 2 }", "second: .*'scale'"),
         ('model = "cajnn-lite"', "cajnn-lite"),
         ('loss = { part = "fine" }', "CISRNet only"),
+        ('data = { source = [{ path = "missing" }] }', "missing"),
+        ('validation = { path = "nowhere" }', "nowhere"),
+        ("network = { features = 4, growth = 2, blocks = 1 }", "does not grow into"),
     ],
 )
 def test_what_is_wrong_with_a_later_stage_is_told_before_the_first_is_trained(

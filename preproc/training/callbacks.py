@@ -45,9 +45,23 @@ class StageBar(TQDMProgressBar):
 
     def init_train_tqdm(self) -> Tqdm:
         """A line without a bar, because all of a stage is one epoch without end."""
-        line = super().init_train_tqdm()
-        line.bar_format = "{desc}[{elapsed}, {rate_noinv_fmt}{postfix}]"
-        return line
+        return self._line("{desc}[{elapsed}, {rate_noinv_fmt}{postfix}]")
+
+    def init_validation_tqdm(self) -> Tqdm:
+        """A bar below it while pictures are measured."""
+        return self._line(self.BAR_FORMAT, "measuring", leave=False)
+
+    def _line(self, form: str, title: str = "", *, leave: bool = True) -> Tqdm:
+        # Lightning's own would be on stdout, whose reader wants the weights' path and may go away.
+        return Tqdm(
+            desc=title,
+            disable=self.is_disabled,
+            leave=leave,
+            dynamic_ncols=True,
+            file=sys.stderr,
+            smoothing=0,
+            bar_format=form,
+        )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *args: object) -> None:
         """Name the stage and the device, not the epoch."""

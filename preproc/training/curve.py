@@ -65,6 +65,8 @@ def _measurements(folder: Path) -> tuple[list[Point], Point]:
         minutes = known.minutes
         with log.open(newline="") as file:
             for row in csv.DictReader(file):
+                if not row.get("step"):
+                    continue  # the last line of a run that was killed
                 minutes = float(row.get("minutes") or minutes)
                 psnr = {k: float(v) for k, v in row.items() if k.startswith("psnr_q") and v}
                 end = Point(minutes, int(row["step"]) + 1, psnr)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -82,8 +83,9 @@ class Patches(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         info = get_worker_info()
         worker = info.id if info else 0
-        rng = np.random.default_rng((self._stage.seed, self._start, self._rank, worker))
         stage = self._stage
+        name = crc32(stage.name.encode())  # else all stages would begin with the same patches
+        rng = np.random.default_rng((stage.seed, name, self._start, self._rank, worker))
         while True:
             source = self._sources[int(rng.choice(len(self._sources), p=self._chances))]
             hr, lr = source.draw(rng)

@@ -86,6 +86,10 @@ def _embed(small: nn.Module, large: nn.Module, old: list[int], new: list[int]) -
     if len(old) != len(new) or any(a > b for a, b in zip(old, new, strict=True)):
         raise RecipeError(f"A convolution of {old} inputs does not grow into one of {new}.")
     rows = small.out_channels
+    if rows > large.out_channels:
+        raise RecipeError(
+            f"A convolution of {rows} outputs does not grow into one of {large.out_channels}."
+        )
     large.weight[:rows].zero_()
     at = start = 0
     for a, b in zip(old, new, strict=True):

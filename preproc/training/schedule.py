@@ -24,7 +24,8 @@ def learning_rate(schedule: Schedule, peak: float, at: float) -> float:
         return warm * peak
     if schedule.kind == "step":
         return warm * peak * schedule.gamma ** sum(at >= m for m in schedule.milestones)
-    bounds = (0.0, *sorted(schedule.restarts), schedule.length)
+    restarts = sorted(r for r in schedule.restarts if r < schedule.length)  # others never come
+    bounds = (0.0, *restarts, schedule.length)
     for start, end in pairwise(bounds):
         if at < end:
             fallen = (1 + math.cos(math.pi * (at - start) / (end - start))) / 2

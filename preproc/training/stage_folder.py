@@ -45,12 +45,24 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def has_ended(folder: Path, length: float) -> bool:
-    """Whether a stage came to its end, and that is no earlier than the one that is wanted now."""
+def has_ended(folder: Path, stage: Stage, *, whatever: bool) -> bool:
+    """Whether a stage came to its end, and that is no earlier than the one that is wanted now.
+
+    Args:
+        folder: of the stage.
+        stage: as it is wanted.
+        whatever: whether it is enough that it ended, since the next has begun from its weights.
+
+    Raises:
+        RecipeError: it ended by another recipe.
+    """
     if not (folder / RECORD).exists():
         return False
     record = read_record(folder)
-    return bool(record["finished"] and record["stage"]["schedule"]["length"] >= length)
+    if not record["finished"] or whatever:
+        return bool(record["finished"])
+    _require_same(folder, record["stage"], stage)
+    return bool(record["stage"]["schedule"]["length"] >= stage.schedule.length)
 
 
 def steps_in(checkpoint: Path, stage: Stage) -> int:
@@ -67,13 +79,17 @@ def steps_in(checkpoint: Path, stage: Stage) -> int:
             f"{checkpoint} is damaged ({cause_of(error)}); delete its folder to begin the stage "
             "anew."
         ) from error
+    _require_same(checkpoint.parent, before, stage)
+    return steps
+
+
+def _require_same(folder: Path, before: Mapping[str, Any], stage: Stage) -> None:
     changed = sorted(_differences(_lasting(before), _lasting(stage.as_table())))
     if changed:
         raise RecipeError(
-            f"{checkpoint.parent} was begun with another {', '.join(changed)}; a run goes on as it "
-            "began. Give the same recipe, or another output folder and --init-from."
+            f"{folder} was begun with another {', '.join(changed)}; a run goes on as it began. "
+            "Give the same recipe, or another output folder and --init-from."
         )
-    return steps
 
 
 def cause_of(error: Exception) -> str:

@@ -18,6 +18,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import nn
 from torch.utils.data import DataLoader
 
 from preproc.errors import RecipeError
@@ -33,8 +34,10 @@ from preproc.training.callbacks import (
 )
 from preproc.training.curve import read_curve, write_curve
 from preproc.training.data import Patches, ValidationSet, make_loader
+from preproc.training.initial import load_into
 from preproc.training.module import Restoration
 from preproc.training.recipe import Stage, load_recipe
+from preproc.training.sources import make_sources
 from preproc.training.stage_folder import (
     CHECKPOINT,
     CURVE,
@@ -47,6 +50,7 @@ from preproc.training.stage_folder import (
 )
 from preproc.training.starting_network import make_network
 from preproc.training.together import leave
+from preproc.training.whole_checkpoints import WholeCheckpoints
 from preproc.weights import save_state
 
 _MAX_WAITING = 0.1  # share of the time that loading may hold training up unremarked
@@ -123,22 +127,40 @@ def run(
     session = _Session(data, deadline, hardware, compiled)
     weights = output / stages[0].name / WEIGHTS
     start = init_from
-    for stage in stages:  # now, and not after the hours of the stages before
-        Restoration(stage, make_network(stage))
+    _require_sound(stages, output, session, resume=resume)
     begun = [(output / stage.name / CHECKPOINT).exists() for stage in stages]
     for stage, next_has_begun in zip(stages, [*begun[1:], False], strict=True):
         folder = output / stage.name
-        finished = has_ended(folder, 0 if next_has_begun else stage.schedule.length)
-        if not resume and any(folder.glob("log-*")):
-            raise RecipeError(
-                f"{folder} holds a run already; resume it, or choose another output folder."
-            )
+        finished = has_ended(folder, stage, whatever=next_has_begun)
         weights = folder / WEIGHTS
         if not finished and not _run_stage(stage, folder, start or stage.init_from, session):
             break
         start = str(weights)
     leave()
     return weights
+
+
+def _require_sound(
+    stages: Sequence[Stage], output: Path, session: _Session, *, resume: bool
+) -> None:
+    """Find what is wrong with any stage now, and not after the hours of the stages before."""
+    before: nn.Module | None = None
+    for stage in stages:
+        folder = output / stage.name
+        if not resume and any(folder.glob("log-*")):
+            raise RecipeError(
+                f"{folder} holds a run already; resume it, or choose another output folder."
+            )
+        network = make_network(stage)
+        Restoration(stage, network)
+        if (folder / CHECKPOINT).exists():
+            before = network
+            continue
+        _require_validation(stage, session.data)
+        if before is not None:
+            load_into(network, before.state_dict(), stage.network)
+            make_sources(stage, session.data, output / "cache")
+        before = network
 
 
 def _run_stage(stage: Stage, folder: Path, init_from: str, session: _Session) -> bool:
@@ -172,12 +194,16 @@ def _held_out(stage: Stage, data: Path, cache: Path) -> DataLoader[Any] | None:
     """The pictures that the curve is measured on; None where the recipe names none."""
     if not stage.validation.path:
         return None
-    if not (data / stage.validation.path).is_dir():
+    _require_validation(stage, data)
+    return DataLoader(ValidationSet(stage, data, cache), batch_size=1)
+
+
+def _require_validation(stage: Stage, data: Path) -> None:
+    if stage.validation.path and not (data / stage.validation.path).is_dir():
         raise RecipeError(
             f"The recipe measures its curve on {data / stage.validation.path}, which is missing; "
             'give --data, or --set validation.path="" to train without a curve.'
         )
-    return DataLoader(ValidationSet(stage, data, cache), batch_size=1)
 
 
 def _fit(
@@ -221,6 +247,7 @@ def _trainer(stage: Stage, folder: Path, log: str, session: _Session) -> pl.Trai
         return pl.Trainer(
             accelerator=choose_device().type,
             **session.hardware,
+            plugins=[WholeCheckpoints()],
             default_root_dir=folder,
             logger=[
                 CSVLogger(folder, name="", version=log),
