@@ -109,7 +109,8 @@ def _without_palette(image: Image.Image) -> Image.Image:
     if image.mode not in {"P", "PA"}:
         return image
     palette = image.getpalette() or []
-    grey = palette[0::3] == palette[1::3] == palette[2::3]
+    # A profile that a palette has is one of RGB.
+    grey = palette[0::3] == palette[1::3] == palette[2::3] and "icc_profile" not in image.info
     if image.has_transparency_data:
         return image.convert("RGBA").convert("LA" if grey else "RGBA")
     return image.convert("L" if grey else "RGB")

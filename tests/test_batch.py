@@ -752,6 +752,15 @@ class TestSave:
         save(image, tmp_path / name)
         assert np.asarray(Image.open(tmp_path / name)).tolist() == values.tolist()
 
+    def test_a_grey_palette_with_a_profile_stays_in_its_colours(self, tmp_path: Path) -> None:
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        image = Image.new("L", (8, 8), 90).convert("P")
+        (tmp_path / "in").mkdir()
+        image.save(tmp_path / "in/a.png", icc_profile=srgb)
+        (job,) = make_plan([str(tmp_path / "in")], tmp_path / "out").jobs
+        loaded = batch.load(job)
+        assert (loaded.mode, loaded.info["icc_profile"]) == ("RGB", srgb)
+
     @pytest.mark.parametrize("mode", ["La", "RGBa"])
     def test_premultiplied_colours_are_held(self, tmp_path: Path, mode: str) -> None:
         image = Image.new(mode.upper(), (4, 4), (200, 100) if mode == "La" else (200, 9, 9, 100))

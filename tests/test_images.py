@@ -629,6 +629,91 @@ def test_a_transparent_colour_of_sixteen_bits_becomes_alpha(rng):
     np.testing.assert_array_equal(result[8:, :, 3], 65535)
 
 
+def tiff12(values, photometric=1, bits=12):
+    """A TIFF of grey with 12 or 16 bits a px, little-endian; Pillow writes no such files."""
+    height, width = values.shape
+    if bits == 12:
+        pairs = values.reshape(-1, 2).astype(int)
+        first, second = pairs[:, 0], pairs[:, 1]
+        parts = (first >> 4, (first & 15) << 4 | second >> 8, second & 255)
+        pixels = np.stack(parts, 1).astype(np.uint8).tobytes()
+    else:
+        pixels = values.astype("<u2").tobytes()
+    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric)]
+    tags += [(273, 8 + 2 + 12 * 9 + 4), (277, 1), (278, height), (279, len(pixels))]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + pixels
+
+
+def test_deep_grey_of_a_tiff_reaches_from_black_to_white():
+    twelve = np.array([[0, 1000, 2048, 4095]] * 2, np.uint16)
+    deep = np.array([[0, 100, 30000, 65535]] * 2, np.uint16)
+    for data, wanted in (
+        (tiff12(twelve), (twelve * (65535 / 4095)).round()),
+        (tiff12(deep, bits=16), deep),
+        (tiff12(deep, photometric=0, bits=16), 65535 - deep),
+    ):
+        result = Image.open(io.BytesIO(enlarge(data)))
+        assert result.tag_v2[262] == 1
+        np.testing.assert_array_equal(np.asarray(result), wanted.repeat(2, 0).repeat(2, 1))
+
+
+def with_chunk(data, kind, body):
+    """A PNG with one more chunk after its header."""
+    chunk = struct.pack(">I", len(body)) + kind + body
+    return data[:33] + chunk + struct.pack(">I", zlib.crc32(kind + body)) + data[33:]
+
+
+def test_a_transparent_grey_of_few_bits_becomes_alpha():
+    rows = bytes([0, 0x05, 0x50, 0, 0x55, 0x12])  # two rows of four px, each after its filter
+    size = struct.pack(">2I5B", 4, 2, 4, 0, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, body in ((b"IHDR", size), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        chunk = struct.pack(">I", len(body)) + kind + body
+        data += chunk + struct.pack(">I", zlib.crc32(kind + body))
+    alpha = decode(with_chunk(data, b"tRNS", struct.pack(">H", 5))).alpha
+    assert (alpha[0, 0] == 0).tolist() == [[False, True, True, False], [True, True, False, False]]
+
+
+@pytest.mark.filterwarnings("ignore::preproc.pictures.opening.DepthWarning")
+def test_a_transparent_colour_of_sixteen_bits_is_not_another_in_eight(tmp_path):
+    values = np.full((4, 4, 3), 0x3400, np.uint16)
+    values[:2] = 0
+    (tmp_path / "a.png").write_bytes(with_chunk(png16.write(values, {}), b"tRNS", b"\x34\x00" * 3))
+    alpha = decode(tmp_path / "a.png").alpha
+    assert (alpha[0, 0, :2] == 255).all()
+    assert (alpha[0, 0, 2:] == 0).all()
+
+
+@pytest.mark.parametrize("keyword", ["dpi", "transparency", "icc_profile", "exif"])
+def test_a_text_of_any_keyword_does_no_harm(photo, tmp_path, keyword):
+    data = with_chunk(encoded(photo, "PNG"), b"tEXt", keyword.encode() + b"\0yes")
+    (tmp_path / "a.png").write_bytes(data)
+    wanted = np.asarray(enlarge(photo))
+    np.testing.assert_array_equal(np.asarray(enlarge(tmp_path / "a.png")), wanted)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(enlarge(data)))), wanted)
+    save(enlarge(tmp_path / "a.png"), tmp_path / "b.png")
+
+
+def test_bytes_that_would_come_back_without_their_transparency_are_refused(photo):
+    grey = photo.convert("L").point(lambda value: value // 4 * 4)
+    shown = np.asarray(grey)[6, 10]
+    data = encoded(grey, "GIF", transparency=int(shown), optimize=False)
+    result = Image.open(io.BytesIO(enlarge(data))).convert("RGBA")
+    assert np.asarray(result)[13, 21, 3] == 0
+    palette = photo.convert("RGBA")
+    palette.putalpha(Image.linear_gradient("L").resize(photo.size))
+    tga = encoded(palette.quantize(16), "TGA")
+    assert Image.open(io.BytesIO(tga)).has_transparency_data
+    with pytest.raises(ImageError, match=r"as TGA again .*no place for transparency"):
+        enlarge(tga)
+
+
+def test_a_resolution_of_nothing_is_not_handed_on(photo):
+    photo.info["dpi"] = (float("nan"), float("nan"))
+    assert "dpi" not in Image.open(io.BytesIO(encoded(enlarge(photo), "PNG"))).info
+
+
 def test_one_transparent_entry_of_a_full_palette_hides_its_px_only(rng):
     image = Image.frombytes("P", (16, 16), bytes(range(256)))
     image.putpalette(rng.bytes(768))

@@ -150,8 +150,8 @@ def holding_mode(image: Image.Image, file_format: FileFormat) -> str:
     candidates = [mode, *_LOSSLESS.get(mode, ())]
     if mode in _OPAQUE and image.mode == mode and image.getchannel("A").getextrema() == (255, 255):
         candidates += [_OPAQUE[mode], *_LOSSLESS.get(_OPAQUE[mode], ())]
-    if mode == "I" and _is_16_bit(image):
-        candidates += ["I;16"]
+    if mode == "I" and _is_16_bit(image):  # which other programs take for black in 32 bits
+        candidates = ["I;16", "I"]
     for candidate in candidates:
         if candidate in file_format.modes:
             return candidate

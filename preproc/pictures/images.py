@@ -268,6 +268,8 @@ def _from_bytes(data: bytes) -> Picture:
 
     def pack(result: Tensor, part: Box | None = None) -> bytes:
         packed, buffer = picture.pack(result, part), io.BytesIO()
+        if form == "GIF" and packed.mode == "LA":  # of which Pillow would write the grey alone
+            packed = packed.convert("RGBA")
         options = {**options_anew(image, form), **metadata_of(packed, form)}
         if form == "ICO":  # else of usual sizes, to which Pillow resizes
             options["sizes"] = [packed.size]
@@ -275,6 +277,7 @@ def _from_bytes(data: bytes) -> Picture:
             packed.save(buffer, form, **options)
             if form in ("ICO", "ICNS"):
                 _require_size(buffer, packed.size)
+            _require_transparency(buffer, packed)
         except (KeyError, OSError, RuntimeError, ValueError) as error:
             raise ImageError(
                 f"The result cannot be written as {form} again ({error}); pass a PIL image and "
@@ -291,8 +294,8 @@ def _from_deep_png(data: bytes, image: Image.Image) -> Picture:
     if turned is not image:  # so is its EXIF data sound
         swapped, down, across = _UPRIGHT.get(_orientation(image), (False, 1, 1))
         samples = (samples.swapaxes(0, 1) if swapped else samples)[::down, ::across]
-    if isinstance(key := image.info.get("transparency"), tuple):  # a transparent colour
-        opaque = (samples != np.array(key, np.uint16)).any(-1, keepdims=True)
+    if samples.shape[2] == 3 and (key := png16.transparent_colour(data)) is not None:
+        opaque = (samples != key).any(-1, keepdims=True)
         samples = np.concatenate([samples, opaque * np.uint16(65535)], -1)
     picture = _from_array(samples)
 
@@ -301,6 +304,20 @@ def _from_deep_png(data: bytes, image: Image.Image) -> Picture:
         return png16.write(packed, metadata_of(turned, "PNG", packed.shape[1::-1]))
 
     return replace(picture, pack=pack)
+
+
+def _require_transparency(file: IO[bytes], image: Image.Image) -> None:
+    """Check that a file shows through where its picture does.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not image.has_transparency_data:
+        return
+    lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
+    with Image.open(file) as written:  # nothing is decoded
+        if lowest < 255 and not written.has_transparency_data:  # type: ignore[operator]
+            raise ValueError("it has no place for transparency")
 
 
 def _require_size(file: IO[bytes], size: tuple[int, int]) -> None:

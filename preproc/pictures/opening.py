@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Literal
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
@@ -20,7 +21,7 @@ from preproc.pictures import heif, png16
 from preproc.pictures.metadata import exif_of
 
 _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
-_BITS_PER_SAMPLE = 258  # a TIFF tag
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags; of the latter 0 says that 0 is white
 _HEADER = 2**16
 """Bytes at the start of a file in which the facts about it lie, rather than its pixels."""
 
@@ -29,6 +30,9 @@ DAMAGE = (
     struct.error,
 )
 """What Pillow and its plug-ins raise on files that are cut short, damaged or of a rare kind."""
+
+_RESERVED = ("dpi", "exif", "icc_profile", "transparency", "xmp")
+"""Keys of ``Image.info`` that are no texts."""
 
 _STILLS = frozenset({"ICO", "ICNS", "MPO", "PSD"})
 """Formats whose further frames are sizes, previews or layers of the first."""
@@ -87,6 +91,9 @@ def open_picture(file: IO[bytes], name: str = "The file") -> Image.Image:
             )
         image.load()
         _carry_exif(image)
+        _mend_deep_grey(image)
+        if image.format == "PNG":
+            _mend_png(image, *png16.kind_of(header))
         if image.format == "PNG" and png16.kind_of(header) == (16, png16.GREY_ALPHA):
             return image.convert("LA")
     return image
@@ -135,6 +142,38 @@ def _bits_in_header(header: bytes) -> int:
     if len(configuration) > 2 and configuration[2] & 0x40:  # high_bitdepth
         return 12 if configuration[2] & 0x20 else 10  # twelve_bit
     return 8
+
+
+def _mend_deep_grey(image: Image.Image) -> None:
+    """Give a TIFF of 9 to 16 bits of grey the whole range, from black to white.
+
+    Pillow leaves 12 bits in 0 to 4095, and takes no notice where 0 is white, as it does for 8 bits.
+    """
+    if not isinstance(image, TiffImageFile) or not image.mode.startswith("I;16"):
+        return
+    bits = int(max(image.tag_v2.get(_BITS_PER_SAMPLE, (16,))))
+    negative = image.tag_v2.get(_PHOTOMETRIC) == 0
+    if bits >= 16 and not negative:
+        return
+    values = np.asarray(image).astype(np.float64) * (65535 / (2 ** min(bits, 16) - 1))
+    values = (65535 - values if negative else values).round().clip(0, 65535)
+    image.frombytes(values.astype(">u2" if image.mode == "I;16B" else "<u2").tobytes())
+
+
+def _mend_png(image: Image.Image, bits: int, color_type: int) -> None:
+    """Have a PNG's ``info`` hold what its names stand for, in 8 bits where its samples do.
+
+    A text may have any keyword, also one under which Pillow keeps something else; and a transparent
+    colour comes in the file's own bits.
+    """
+    for name in _RESERVED:
+        if isinstance(image.info.get(name), str):
+            del image.info[name]
+    key = image.info.get("transparency")
+    if bits < 8 and color_type == png16.GREY and isinstance(key, int):
+        image.info["transparency"] = key * 255 // (2**bits - 1)
+    elif bits == 16 and isinstance(key, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in key)
 
 
 def _carry_exif(image: Image.Image) -> None:

@@ -7,6 +7,7 @@ become real alpha.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,8 @@ def from_array(samples: NDArray[Any], like: Image.Image, part: Box | None = None
         image.info.pop("transparency", None)
     # Pillow's own way to give a picture default options for save().
     image.encoderinfo = {key: image.info[key] for key in _SAVED if key in image.info}
+    if not all(0 < value < math.inf for value in image.info.get("dpi", ())):
+        del image.encoderinfo["dpi"]  # a file may say 0/0 px an inch, and none can be told so
     return image
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GREY_ALPHA = 4
-"""One of the colour types of the PNG specification, 11.2.2."""
+GREY, GREY_ALPHA = 0, 4
+"""Colour types of the PNG specification, 11.2.2."""
 
 _COLOR_TYPES = {2: GREY_ALPHA, 3: 2, 4: 6}
 """The colour type of so many channels: grey with alpha, RGB, RGB with alpha."""
@@ -49,6 +49,19 @@ def read(data: bytes) -> NDArray[Any]:
     ]
     deep: NDArray[Any] = upper * np.uint16(256) + np.asarray(image)
     return deep
+
+
+def transparent_colour(data: bytes) -> NDArray[Any] | None:
+    """The colour (R, G, B) that stands for transparency in a PNG of 16-bit RGB, if any does."""
+    at = len(_SIGNATURE)
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"tRNS" and length == 6:
+            return np.frombuffer(data, ">u2", 3, at + 8).astype(np.uint16)
+        if kind == b"IDAT":
+            break
+        at += 12 + length  # with the checksum
+    return None
 
 
 def write(samples: NDArray[Any], metadata: Mapping[str, Any]) -> bytes:
