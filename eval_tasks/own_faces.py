@@ -111,6 +111,9 @@ def _run(options: argparse.Namespace) -> None:
         "preproc": __version__,
         **versions("torch", "numpy", "pillow", ENGINE),
         "devices": ", ".join(dict.fromkeys(run.arm.device for run in runs.values())),
+        "sure": f"{options.sure:g}",
+        "smallest face": f"{options.min_face_size:g} px",
+        **({"weights": str(options.weights)} if options.weights else {}),
         "seconds": f"{time.perf_counter() - start:.1f}",
     }
     _show(title, scores, about)

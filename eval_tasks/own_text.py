@@ -132,6 +132,8 @@ def _run(options: argparse.Namespace) -> None:
         "preproc": __version__,
         **versions("torch", "numpy", "pillow"),
         "devices": ", ".join(dict.fromkeys(arm.device for arm in treatments)),
+        "sure": f"{options.sure:g}",
+        **({"weights": str(options.weights)} if options.weights else {}),
         "seconds": f"{time.perf_counter() - start:.1f}",
     }
     stem = degradation.slug

@@ -110,6 +110,7 @@ def _run(options: argparse.Namespace) -> None:
         "protocol": protocol.name,
         "device": device_name(choose_device(options.device)) if models else "cpu",
         "preproc": __version__,
+        **({"weights": str(options.weights)} if options.weights else {}),
         **versions("torch", "numpy", "pillow"),
     }
     show(measured, printed, protocol)

@@ -170,13 +170,19 @@ def run(
         panels,
         source.shape[1::-1],
         caption,
-        lambda text: set(map(alphanumeric, text.split())) <= right if right else None,
+        lambda text: _is_right(text, right) if right else None,
     )
     text = report(arms, known)
     # First, since it tells the next demo that the picture may be replaced.
     write_text(out.with_suffix(".txt"), text)
     save(drawn, out, overwrite=True)
     return text
+
+
+def _is_right(text: str, known: set[str]) -> bool:
+    """Whether words were read, and all of them are known; lone signs are no words."""
+    words = set(filter(None, map(alphanumeric, text.split())))
+    return bool(words) and words <= known
 
 
 def require_free(out: Path, image: Path | None) -> None:

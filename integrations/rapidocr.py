@@ -87,7 +87,10 @@ class Reader:
         source = look(image, None, self.channel_order)
         view = enlarge(source.rgb, self.enhancer)
         shown = shrink(view.rgb, self._longest() / max(view.rgb.shape[:2]))
-        found = self._ask(shown, use_det=True, use_cls=None)
+        # Two readings are weighed before the engine's own threshold, which the first may not reach.
+        found = self._ask(
+            shown, use_det=True, use_cls=None, text_score=0.0 if self._reads_both else None
+        )
         if found.boxes is None:
             return []
         ratio = np.array([shown.shape[1], shown.shape[0]]) / (view.rgb.shape[1::-1])
@@ -95,11 +98,11 @@ class Reader:
         for box, text, score in zip(found.boxes, found.txts, found.scores, strict=True):
             quad = view.to_source(np.asarray(box, np.float64) / ratio)
             word = Word(quad.tolist(), text, float(score))
-            words.append(
-                surer(word, self._read(_line(source.rgb, quad), turned=True))
-                if self._reads_both
-                else word
-            )
+            if self._reads_both:
+                word = surer(word, self._read(_line(source.rgb, quad), turned=True))
+                if word.confidence < getattr(self.engine, "text_score", 0.0):
+                    continue
+            words.append(word)
         return words
 
     def _longest(self) -> float:
@@ -129,15 +132,19 @@ class Reader:
 
     def _read(self, line: RgbArray, *, turned: bool = False) -> Word:
         """Read a line, that may be upside down if ``turned``; the box is left open."""
+        line = shrink(line, self._longest() / max(line.shape[:2]))
         found = self._ask(line, use_det=False, use_cls=None if turned else False)
         read = bool(found.txts)
         return Word([], "".join(found.txts or ()), float(found.scores[0]) if read else 0.0)
 
-    def _ask(self, rgb: RgbArray, *, use_det: bool, use_cls: bool | None) -> Any:  # noqa: ANN401
+    def _ask(
+        self, rgb: RgbArray, *, use_det: bool, use_cls: bool | None, **told: float | None
+    ) -> Any:  # noqa: ANN401 - untyped
         """The answer of a copy of the engine, which keeps what it is told for its next calls."""
         turns = use_cls is None and getattr(self.engine, "use_cls", False)
         _load(self.engine, det=use_det, cls=turns, rec=True)
-        return copy(self.engine)(_bgr(rgb), use_det=use_det, use_cls=use_cls, use_rec=True)
+        told = {name: value for name, value in told.items() if value is not None}
+        return copy(self.engine)(_bgr(rgb), use_det=use_det, use_cls=use_cls, use_rec=True, **told)
 
 
 def _load(engine: Engine, **models: bool) -> None:

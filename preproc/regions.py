@@ -69,7 +69,8 @@ def plan_regions(
     """
     height, width = size
     clipped = tuple(_clipped(n, box, height, width) for n, box in enumerate(boxes))
-    grown = [box.grown(margin, height, width) for box in clipped]
+    step = policy.multiple_of
+    grown = [_aligned(box.grown(margin, height, width), step, height, width) for box in clipped]
     windows = _merged(grown, side, window_cost)
     pixels = sum(policy.pixels(window.height, window.width) for window in windows)
     whole = policy.pixels(height, width)
@@ -95,6 +96,16 @@ def _clipped(number: int, box: Sequence[float], height: int, width: int) -> Box:
             "a box is (left, top, right, bottom)."
         )
     return clipped
+
+
+def _aligned(box: Box, step: int, height: int, width: int) -> Box:
+    """A box that begins and ends, as tiles do, at multiples of a step or at the picture's end."""
+    return Box(
+        box.left // step * step,
+        box.top // step * step,
+        min(-(-box.right // step) * step, width),
+        min(-(-box.bottom // step) * step, height),
+    )
 
 
 def _merged(windows: Sequence[Box], side: int, cost: int) -> list[Box]:

@@ -738,6 +738,29 @@ def test_a_real_rapidocr_is_left_as_it_is(rapid_engine, sign):
     assert rapid_engine.text_cls is None  # not needed, and so not loaded
 
 
+def test_rapidocr_weighs_two_readings_before_its_threshold(sign):
+    class Unsure:
+        """Doubts what it finds in large pictures, and is sure of lines."""
+
+        text_score = 0.5
+
+        def __call__(self, _shown, use_det, text_score=None, **_):
+            least = self.text_score if text_score is None else text_score
+            box = [[8, 12], [268, 12], [268, 54], [8, 54]]
+            if not use_det:
+                return SimpleNamespace(txts=("right",), scores=(0.9,))
+            if least > 0.3:
+                return SimpleNamespace(boxes=None, txts=None, scores=None)
+            return SimpleNamespace(boxes=[box], txts=("wrong",), scores=(0.3,))
+
+    assert rapidocr.Reader(Unsure(), enhancer=Bicubic(1)).readtext(sign) == []
+    (word,) = rapidocr.Reader(Unsure(), enhancer=Bicubic(1), both=True).readtext(sign)
+    assert (word.text, word.confidence) == ("right", 0.9)
+    strict = Unsure()
+    strict.text_score = 0.95
+    assert rapidocr.Reader(strict, enhancer=Bicubic(1), both=True).readtext(sign) == []
+
+
 def test_rapidocr_is_asked_by_two_threads_at_once():
     barrier = threading.Barrier(2, timeout=20)
     reader = rapidocr.Reader(Flagged(barrier.wait))

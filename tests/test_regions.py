@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import Tiny
 from PIL import Image
 
@@ -12,7 +13,7 @@ from preproc import Enhancer
 from preproc.box import Box
 from preproc.errors import ImageError, ModelError, WeightsError
 from preproc.execution.tiling import TilePolicy
-from preproc.networks import ModelDescriptor, register
+from preproc.networks import ModelDescriptor, SizeRule, register, registry
 from preproc.networks.cajnn import CAJNN
 from preproc.regions import plan_regions
 from preproc.weights import save_state
@@ -80,6 +81,28 @@ def test_what_a_region_is_depends_on_the_whole_picture(make, rng, kind):
         # Some CPUs round windows of other sizes in another order, and black ink moves the others.
         level = {kind_of_floats: 1e-3, kind_of_inks: 3}.get(kind, 1)
         np.testing.assert_allclose(crop, wanted, atol=level)
+
+
+def test_regions_are_in_step_with_a_network_that_works_on_blocks(tmp_path, rng, monkeypatch):
+    class Blocks(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.share = torch.nn.Parameter(torch.linspace(0.5, 1.5, 12)[None, :, None, None])
+
+        def forward(self, x):
+            return F.pixel_shuffle(F.pixel_unshuffle(x, 2) * self.share, 2)
+
+    monkeypatch.setattr(registry, "_registry", registry._registry)
+    size = SizeRule(minimum=2, multiple_of=2)
+    register(ModelDescriptor(name="blocks", scale=1, build=Blocks, size=size, overlap=3))
+    save_state(tmp_path / "blocks.safetensors", Blocks().state_dict(), torch.float32)
+    enhancer = Enhancer("blocks", weights=tmp_path / "blocks.safetensors", device="cpu")
+    img = rng.integers(0, 160, (41, 37, 3), np.uint8)
+    boxes = [(5, 9, 12, 20), (20, 21, 37, 41)]
+    for crop, wanted in zip(
+        enhancer.regions(img, boxes), crops_of(enhancer(img), boxes, 1), strict=True
+    ):
+        np.testing.assert_array_equal(crop, wanted)
 
 
 def test_equal_boxes_give_results_of_their_own(make, rng):

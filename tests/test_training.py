@@ -1212,6 +1212,12 @@ def test_what_is_wrong_with_a_later_stage_is_told_before_the_first_is_trained(
     assert not list(tmp_path.glob("run/first/*"))
 
 
+def test_minutes_that_are_none_are_a_sentence(data, tmp_path):
+    for minutes in (float("nan"), float("inf"), -1):
+        with pytest.raises(RecipeError, match="minutes must be 0 to"):
+            run(recipe_file(tmp_path), output=tmp_path / "run", data=data, minutes=minutes)
+
+
 @pytest.mark.parametrize("option", [{"devices": "some"}, {"precision": "bf15"}])
 def test_hardware_that_lightning_does_not_know_is_a_sentence(data, tmp_path, option):
     with pytest.raises(RecipeError, match=next(iter(option))):

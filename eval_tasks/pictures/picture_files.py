@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from integrations.inputs import rgb_of
 from preproc.degrade import Pixels, mod_crop
 from preproc.errors import ImageError
 from preproc.manifest import sha256_of
@@ -30,7 +31,10 @@ def pixels(path: Path, *, upright: bool = True, multiple: int = 1) -> Pixels:
     except OSError as error:
         raise ImageError(f"Cannot read {path}: {error.strerror}.") from error
     try:
-        return mod_crop(to_rgb(images.upright(picture) if upright else picture), multiple)
+        turned = images.upright(picture) if upright else picture
+        # What shows through is laid on the ground that the adapters lay it on.
+        seen = rgb_of(turned, "rgb") if turned.has_transparency_data else to_rgb(turned)
+        return mod_crop(seen, multiple)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
 

@@ -53,6 +53,7 @@ from preproc.training.together import leave
 from preproc.training.whole_checkpoints import WholeCheckpoints
 from preproc.weights import save_state
 
+_LONGEST = 60 * 24 * 365  # minutes, which clocks still hold
 _MAX_WAITING = 0.1  # share of the time that loading may hold training up unremarked
 
 _PRECISIONS = {
@@ -118,9 +119,14 @@ def run(
 
     Raises:
         ModelError: the recipe names no model that there is, or values that its options do not take.
-        RecipeError: the recipe, its data or its initial weights do not hold together, or Lightning
-            knows no such devices or precision.
+        RecipeError: the recipe, its data or its initial weights do not hold together, Lightning
+            knows no such devices or precision, or ``minutes`` is no such number.
     """
+    if minutes is not None and not 0 <= minutes <= _LONGEST:
+        raise RecipeError(
+            f"A run's minutes must be 0 to {_LONGEST:g}, but are {minutes:g}; leave them out to "
+            "train to the end."
+        )
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     stages = load_recipe(recipe, overrides)
     hardware = {"devices": devices, "num_nodes": nodes, "precision": precision or _precision()}
