@@ -1212,6 +1212,22 @@ def test_what_is_wrong_with_a_later_stage_is_told_before_the_first_is_trained(
     assert not list(tmp_path.glob("run/first/*"))
 
 
+def test_a_run_that_failed_before_it_began_needs_no_other_folder(data, tmp_path, monkeypatch):
+    options = {"output": tmp_path / "run", "data": data, "precision": "32", "devices": 1}
+
+    def fail(self, batch, batch_idx):
+        raise RecipeError("no fonts")
+
+    with monkeypatch.context() as context:
+        context.setattr(Restoration, "training_step", fail)
+        with pytest.raises(RecipeError, match="no fonts"):
+            run(recipe_file(tmp_path), **options)
+    assert list(tmp_path.glob("run/train/log-*"))
+    run(recipe_file(tmp_path), **options)
+    with pytest.raises(RecipeError, match="holds a run already"):
+        run(recipe_file(tmp_path), **options)
+
+
 def test_minutes_that_are_none_are_a_sentence(data, tmp_path):
     for minutes in (float("nan"), float("inf"), -1):
         with pytest.raises(RecipeError, match="minutes must be 0 to"):

@@ -153,7 +153,9 @@ def _require_sound(
     before: nn.Module | None = None
     for stage in stages:
         folder = output / stage.name
-        if not resume and any(folder.glob("log-*")):
+        # What failed before its first steps has left an empty log, and nothing to lose.
+        held = (folder / CHECKPOINT).exists() or any(folder.glob("log-*/metrics.csv"))
+        if held and not resume:
             raise RecipeError(
                 f"{folder} holds a run already; resume it, or choose another output folder."
             )
