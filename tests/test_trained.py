@@ -98,12 +98,12 @@ def test_the_form_for_inference_is_within_a_level_of_the_network_as_it_was_train
 @pytest.mark.parametrize("entry", SHIPPED)
 @pytest.mark.parametrize("level", [0, 255])
 def test_black_stays_black_and_white_white(entry, level):
-    """To two levels at the border, to one inside, nearly everywhere to the level itself."""
+    """To two levels at the border, to one inside, mostly to the level itself in any dtype."""
     out = of(entry)(np.full((32, 32, 3), level, np.uint8)).astype(int)
     inside = np.abs(out - level)[16:-16, 16:-16]
     assert np.abs(out - level).max() <= 2
     assert inside.max() <= 1
-    assert inside.mean() < 0.1
+    assert inside.mean() < 0.25
 
 
 @pytest.mark.parametrize("entry", SHIPPED)
