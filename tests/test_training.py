@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import _dynamo as dynamo
 
 pytest.importorskip("lightning", reason='training needs the extra "train"')
 
@@ -508,6 +509,27 @@ def test_lr_reconstruction_reaches_the_trunk(tmp_path):
     module.training_step(batch, 0).backward()
     assert module.network.conv_first.weight.grad.abs().sum() > 0
     assert module.network.conv_hr.weight.grad.abs().sum() == 0
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler here")
+def test_compiled_blocks_learn_the_same_from_one_graph(tmp_path):
+    (stage,) = load_recipe(
+        recipe_file(tmp_path), ["network.blocks = 3", "loss.lr_weight = 16.0", "loss.pixel='l2'"]
+    )
+    dynamo.reset()
+    dynamo.utils.counters.clear()
+    batch = tuple(torch.randint(0, 255, (2, 3, s, s), dtype=torch.uint8) for s in (8, 8, 32))
+    gradients = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        module = Restoration(stage, make_network(stage), compiled=compiled)
+        module.log = lambda *_, **__: None
+        module.training_step(batch, 0).backward()
+        gradients.append([p.grad for p in module.parameters()])
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-3)
+    sizes = (torch.zeros(1, 3, 5, 9), torch.zeros(1, 3, 20, 36, dtype=torch.uint8), 10)
+    module.validation_step(sizes, 0)
+    assert dynamo.utils.counters["stats"]["unique_graphs"] == 1
 
 
 def test_a_loss_that_is_no_number_stops_the_run(data, tmp_path):

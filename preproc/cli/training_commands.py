@@ -49,7 +49,7 @@ def train(
         ),
     ] = None,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the network: a slow start, faster steps.")
+        bool, typer.Option("--compile", help="Compile repeated blocks: a slow start, faster steps.")
     ] = False,
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.")] = None,
     overrides: Annotated[

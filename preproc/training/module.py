@@ -13,6 +13,7 @@ from preproc.errors import RecipeError
 from preproc.metrics import CAJNN_PROTOCOL, psnr
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
+from preproc.networks.inference import Compilable
 from preproc.training.losses import LRHead, make_perceptual, pixel_loss
 from preproc.training.optimizer import make_optimizer
 from preproc.training.recipe import Stage
@@ -35,7 +36,7 @@ class Restoration(pl.LightningModule):
     Args:
         stage: the recipe.
         network: as the recipe describes it, with its initial weights.
-        compiled: whether to run the training pass through ``torch.compile``.
+        compiled: whether to compile what the network repeats, for training only.
     """
 
     def __init__(self, stage: Stage, network: nn.Module, *, compiled: bool = False) -> None:
@@ -49,9 +50,11 @@ class Restoration(pl.LightningModule):
         # Several processes wait for the gradients of all that may have one.
         network.requires_grad_(requires_grad=False)
         self._trained.requires_grad_(requires_grad=True)
+        # One graph for all blocks takes seconds to make; one of the whole network, minutes.
+        if compiled and isinstance(network, Compilable):
+            network.compile_blocks()
         # Wrapped in a tuple so that neither shows up in the state dict.
-        passed = self._trained if stage.loss.part == "coarse" else network
-        self._pass = (torch.compile(passed) if compiled else passed,)
+        self._pass = (self._trained if stage.loss.part == "coarse" else network,)
         self._perceptual = (make_perceptual(stage.loss),)
         self._began = self._ended = 0.0
         self._timed = 0.0
@@ -132,7 +135,10 @@ class Restoration(pl.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
         """Log PSNR on Y of one picture at one quality, by CAJNN's protocol; returns the output."""
         lr, hr, quality = batch
-        output = self.network(lr.float().div_(255).contiguous(memory_format=torch.channels_last))
+        picture = lr.float().div_(255).contiguous(memory_format=torch.channels_last)
+        # Pictures of other sizes than the patches would compile the blocks anew.
+        with torch.compiler.set_stance("force_eager"):
+            output = self.network(picture)
         restored, reference = (
             part[0].permute(1, 2, 0).cpu().numpy()
             for part in (output.mul(255).round_().clamp_(0, 255).to(torch.uint8), hr)

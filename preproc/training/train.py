@@ -72,7 +72,7 @@ class _Session:
         data: folder that the recipe's paths are relative to.
         deadline: after which it stops, of the monotonic clock in s; None for never.
         hardware: devices, machines and precision, as Lightning takes them.
-        compiled: whether networks are compiled.
+        compiled: whether what networks repeat is compiled.
     """
 
     data: Path
@@ -111,7 +111,7 @@ def run(
         nodes: machines.
         precision: as Lightning takes it; by default the mixed one that the device is fast in, or
             ``32-true`` where it is fast in none.
-        compiled: whether to use ``torch.compile``.
+        compiled: whether to compile what networks repeat.
         overrides: ``table.key=value`` lines that change the recipe.
 
     Returns:
