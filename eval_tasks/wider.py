@@ -211,7 +211,10 @@ def _search_and_score(
             _score(name, truth, read_detections(run.folder, truth), run.seconds())
             for name, run in runs.items()
         ],
-        {"devices": ", ".join(dict.fromkeys(run.arm.device for run in runs.values()))},
+        {
+            "devices": ", ".join(dict.fromkeys(run.arm.device for run in runs.values())),
+            **({"weights": str(options.weights)} if options.weights else {}),
+        },
     )
 
 

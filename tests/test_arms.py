@@ -85,6 +85,11 @@ class TestOwnArms:
         with pytest.raises(SystemExit):
             options("--strength", "1.5")
 
+    def test_an_arms_device_is_told_with_the_dtype(self, tiny_weights):
+        plain, larger = make_arms(["tiny"], tiny_weights, device="cpu")[1:3]
+        dtype = Enhancer("tiny", weights=tiny_weights, device="cpu").dtype
+        assert (plain.device, f"{larger.device}") == ("cpu", f"cpu ({dtype})".replace("torch.", ""))
+
     def test_weights_are_told_apart_by_their_content(self, tiny_weights, skip_weights):
         digests = {
             path: make_arms(["tiny"], path, device="cpu")[2].weights

@@ -21,7 +21,7 @@ class Key(NamedTuple):
         degradation: what was done to the source crop.
         arm: what was done to the degraded crop.
         weights: SHA-256 of the arm's weights, ``""`` without weights.
-        device: where the arm ran.
+        device: where the arm ran, and in which dtype.
         word: name of the picture, with a digest of its content.
     """
 

@@ -194,7 +194,7 @@ def make_run(
         quality=degradation.quality,
         kernel=degradation.kernel,
         smallest=smallest,
-        device=device_name(choose_device(device)),
+        device=", ".join(dict.fromkeys((device_name(choose_device(device)), arm.device))),
     )
     return Run(arm, settings, output / "detections" / settings.folder, upright)
 

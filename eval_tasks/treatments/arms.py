@@ -42,7 +42,7 @@ class Arm:
         scale: output px per input px, along each side.
         apply: uint8 RGB (H, W, 3) in, (scale*H, scale*W, 3) out.
         weights: SHA-256 of the weights, so that results can be told apart; empty without weights.
-        device: where it runs, for reports.
+        device: where it runs, and in which dtype where that is its choice; on both results depend.
     """
 
     name: str
@@ -183,7 +183,9 @@ def _model_arm(
     digest = _digest(Path(weights)) if weights else entry_for(family, scale).sha256
     name = f"{model} returned" if returned else f"{model} x{scale}"
     name += "" if strength == 1 else f" at {strength:g}"
-    return Arm(name, enhancer.scale, enhancer, digest, device_name(enhancer.device))
+    dtype = str(enhancer.dtype).removeprefix("torch.")
+    where = f"{device_name(enhancer.device)} ({dtype})"
+    return Arm(name, enhancer.scale, enhancer, digest, where)
 
 
 def _peer_arm(peer: str, device: str | None) -> Arm:
