@@ -720,6 +720,27 @@ class TestSave:
         result = Image.open(tmp_path / "a.webp")
         assert np.allclose(result.getpixel((1, 1)), 188, atol=2)
 
+    @pytest.mark.parametrize("name", ["a.bmp", "a.ppm", "a.tga", "a.jp2"])
+    def test_where_no_profile_fits_colours_become_those_of_srgb(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        grey = Image.new("L", (16, 16), 128)
+        grey.info["icc_profile"] = linear_grey_profile()
+        save(grey, tmp_path / "grey" / name)
+        held = Image.open(tmp_path / "grey" / name)
+        assert (held.mode, held.getpixel((1, 1))) == ("L", pytest.approx(188, abs=2))
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        red_is_blue = srgb.replace(b"rXYZ", b"tXYZ", 1).replace(b"bXYZ", b"rXYZ", 1)
+        red = Image.new("RGB", (16, 16), (200, 100, 90))
+        red.info["icc_profile"] = red_is_blue.replace(b"tXYZ", b"bXYZ", 1)
+        for image in (red, red.quantize(4)):
+            save(image, tmp_path / name, overwrite=True)
+            held = Image.open(tmp_path / name)
+            assert (held.mode, held.getpixel((1, 1))) == (
+                "RGB",
+                pytest.approx((90, 100, 200), abs=2),
+            )
+
     @pytest.mark.parametrize("name", ["a.webp", "a.avif"])
     def test_transparent_grey_goes_through_its_profile_too(self, tmp_path: Path, name: str) -> None:
         image = Image.new("LA", (16, 16), (128, 255))

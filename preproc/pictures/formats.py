@@ -24,6 +24,7 @@ class FileFormat:
         max_side: largest width and height in px, where the format has a limit that is met.
         quality: whether it is lossy, and so takes a quality.
         options: further options of Pillow's writer.
+        profile: whether Pillow writes ICC profiles into it.
     """
 
     name: str
@@ -32,6 +33,7 @@ class FileFormat:
     max_side: int = 2**31 - 1
     quality: bool = False
     options: tuple[tuple[str, str | int], ...] = ()
+    profile: bool = True
 
     def writer_options(self, quality: int | None) -> dict[str, str | int]:
         """Options for Pillow's writer; ``quality`` in [1, 100] counts where the format is lossy."""
@@ -59,10 +61,10 @@ _FORMATS = {
             options=(("compression", "tiff_adobe_deflate"),),
         ),
         FileFormat("AVIF", ".avif", _modes("RGB RGBA"), 65536, True, (("subsampling", "4:4:4"),)),
-        FileFormat("BMP", ".bmp", _modes("1 L RGB")),
-        FileFormat("JPEG2000", ".jp2", _modes("L LA I;16 RGB RGBA")),
-        FileFormat("PPM", ".ppm", _modes("1 L I;16 RGB")),
-        FileFormat("TGA", ".tga", _modes("L LA RGB RGBA"), 65535),
+        FileFormat("BMP", ".bmp", _modes("1 L RGB"), profile=False),
+        FileFormat("JPEG2000", ".jp2", _modes("L LA I;16 RGB RGBA"), profile=False),
+        FileFormat("PPM", ".ppm", _modes("1 L I;16 RGB"), profile=False),
+        FileFormat("TGA", ".tga", _modes("L LA RGB RGBA"), 65535, profile=False),
     )
 }
 _AS_GIVEN = {

@@ -39,8 +39,9 @@ def save(
 
     The format is the one the name asks for. EXIF and XMP (with the orientation removed: the pixels
     are upright), DPI and, unless the colour space has to change, the ICC profile go with it where
-    the format has a place for them, and a PNG's texts into PNG. XMP too long for JPEG is left out,
-    with a `MetadataWarning`.
+    the format has a place for them, and a PNG's texts into PNG. Where it has none for a profile,
+    colours of 8 bits become those of sRGB. XMP too long for JPEG is left out, with a
+    `MetadataWarning`.
 
     Args:
         image: the picture, of any mode; metadata is taken from its ``info`` and ``getexif()``. Or
@@ -63,6 +64,8 @@ def save(
     require_size(image.size, file_format)
     options = {**file_format.writer_options(quality), **metadata_of(image, file_format.name)}
     image = _converted(image, mode)
+    if not file_format.profile:
+        image = _in_srgb(image)
     options["icc_profile"] = image.info.get("icc_profile")
     with replacing(path, overwrite=overwrite, again=again) as file:
         try:
@@ -82,6 +85,13 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
         result = image.convert(mode)
         result.info.pop("icc_profile", None)  # would now be taken for the other space's
     return result
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """A picture of the same mode that looks right without its profile, where 8 bits allow it."""
+    coloured = {"L": "RGB", "LA": "RGBA", "RGB": "RGB", "RGBA": "RGBA"}.get(image.mode)
+    result = _managed(image, coloured) if coloured else None
+    return image if result is None else result.convert(image.mode)
 
 
 def _managed(image: Image.Image, mode: str) -> Image.Image | None:
