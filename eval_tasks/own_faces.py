@@ -2,7 +2,9 @@
 
 What the detector is sure of in the pictures as they are is taken for the truth. Then they are
 reduced, saved as JPEG if asked for, treated by every arm, and searched again: what is found of that
-truth is what each arm keeps of it. Faces the detector was never sure of do not count either way.
+truth is what each arm keeps of it. Faces the detector was never sure of do not count either way,
+and pictures without a face count for nothing, as in WIDER FACE's own evaluation: false alarms there
+are not seen.
 
     python eval_tasks/own_faces.py --images photos/ --jpeg 40 --model cajnn-light cajnn-faces
 """

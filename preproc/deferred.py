@@ -171,8 +171,8 @@ class DeferredEnhancer:
         described, self._maker = self._maker, None
         if described is not None and self._describe() != described:
             raise WeightsError(
-                f"The weights {self._options.get('weights')} changed while they were in use; begin "
-                "anew."
+                f"The weights {self._options.get('weights') or 'that come with the package'} "
+                "changed while they were in use; begin anew."
             )
 
     def _weights_hash(self) -> str:

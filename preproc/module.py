@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from preproc.errors import ImageError
-from preproc.execution.tiles import pad
+from preproc.execution.tiles import pad, require_scaled
 from preproc.networks import find
 from preproc.resize import imresize
 from preproc.weights import load_network
@@ -56,6 +56,7 @@ class EnhancerModule(nn.Module):
 
         Raises:
             ImageError: another shape or dtype.
+            ModelError: the network does not keep to its scale.
         """
         if x.ndim != 4 or x.shape[1] != 3 or 0 in x.shape or not x.is_floating_point():
             raise ImageError(
@@ -64,6 +65,8 @@ class EnhancerModule(nn.Module):
             )
         height, width = x.shape[-2:]
         rule, scale = self.descriptor.size, self.descriptor.scale
-        y: Tensor = self.network(pad(x, rule.padded(height), rule.padded(width)))
+        padded = pad(x, rule.padded(height), rule.padded(width))
+        y: Tensor = self.network(padded)
+        require_scaled(y, padded, scale)
         y = y[..., : scale * height, : scale * width]
         return imresize(y, size=(height, width)) if self.scale < scale else y

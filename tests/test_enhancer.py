@@ -313,6 +313,9 @@ def test_a_network_that_does_not_keep_to_its_scale_is_a_sentence(
     enhance = Enhancer("odd", weights=tmp_path / "odd.safetensors", device="cpu")
     with pytest.raises(ModelError, match="keep to the scale"):
         enhance(photo(rng, 12, 14))
+    module = EnhancerModule("odd", weights=tmp_path / "odd.safetensors")
+    with pytest.raises(ModelError, match="keep to the scale"):
+        module(torch.rand(1, 3, 12, 14))
 
 
 def test_regions_at_part_strength_have_the_neighbours_that_bicubic_needs(make, rng):

@@ -152,15 +152,24 @@ def _enhance(
 def _made(results: Tensor, windows: Tensor, scale: int) -> int:
     """How many times larger than its input the network's answer is, at least ``scale`` times."""
     made = max(results.shape[-1] // windows.shape[-1], scale)
+    require_scaled(results, windows, made)
+    return made
+
+
+def require_scaled(results: Tensor, windows: Tensor, scale: int) -> None:
+    """Make sure that a network has made ``scale`` times as many px each way.
+
+    Raises:
+        ModelError: it has not.
+    """
     height, width = windows.shape[-2:]
-    wanted = (len(windows), 3, made * height, made * width)
+    wanted = (len(windows), 3, scale * height, scale * width)
     if results.shape != wanted:
         raise ModelError(
             f"Of {tuple(windows.shape)} the network makes {tuple(results.shape)} where "
             f"{wanted} is due; it must keep to the scale that it was registered with, without "
             "losing px at the sides."
         )
-    return made
 
 
 def _next_batch(jobs: deque[Job], policy: TilePolicy, batch_size: int) -> list[Job]:
