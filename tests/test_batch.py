@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin, TiffTags
 from PIL.PngImagePlugin import PngInfo
 
 from preproc import batch
@@ -630,9 +630,39 @@ class TestSave:
         image.info["xmp"] = XMP + b" " * 65536
         save(image, tmp_path / "a.png")
         assert Image.open(tmp_path / "a.png").info["xmp"].startswith(b"<x:xmpmeta")
-        with pytest.warns(MetadataWarning, match="JPEG holds at most 65504; write it as PNG"):
+        with pytest.warns(MetadataWarning, match="JPEG holds 65504 bytes; write PNG"):
             save(image, tmp_path / "a.jpg")
         assert "xmp" not in Image.open(tmp_path / "a.jpg").info
+
+    def test_exif_too_long_for_jpeg_is_left_out_with_a_warning(self, tmp_path: Path) -> None:
+        image, exif = Image.new("RGB", (4, 4)), Image.Exif()
+        exif[0x010E] = "a" * 65536
+        image.info["exif"] = exif.tobytes()
+        with pytest.warns(MetadataWarning, match="JPEG holds 65533 bytes; write PNG"):
+            save(image, tmp_path / "a.jpg")
+        assert not Image.open(tmp_path / "a.jpg").getexif()
+
+    def test_a_larger_geotiff_does_not_claim_the_place_of_the_original(
+        self, tmp_path: Path
+    ) -> None:
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags[33550], tags.tagtype[33550] = (0.5, 0.5, 0.0), TiffTags.DOUBLE
+        tags[270] = "a field"
+        (tmp_path / "in").mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / "in/a.tif", tiffinfo=tags)
+        (job,) = make_plan([str(tmp_path / "in")], tmp_path / "out").jobs
+        with pytest.warns(MetadataWarning, match="GeoTIFF's tags are left out"):
+            save(double(batch.load(job)), job.target)
+        kept = Image.open(job.target).getexif()
+        assert (33550 in kept, kept[270]) == (False, "a field")
+
+    @pytest.mark.parametrize("dpi", [1e6, 1e12])
+    def test_a_resolution_beyond_all_printers_is_none(self, tmp_path: Path, dpi: float) -> None:
+        image = Image.new("RGB", (4, 4))
+        image.info["dpi"] = (dpi, dpi)
+        for name in ("a.png", "a.jpg", "a.bmp", "a.tif"):
+            save(image, tmp_path / name)
+            assert Image.open(tmp_path / name).info.get("dpi", (1, 1))[0] < 100
 
     def test_xmp_as_long_as_jpeg_holds_is_kept(self, tmp_path: Path) -> None:
         image = Image.new("RGB", (4, 4))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import warnings
 from typing import Any
@@ -23,6 +22,9 @@ _OF_THE_FILE = {
 _NOT_FOR_LIBTIFF = {282, 283, 296, 297, 321}
 """Resolution, which is the DPI and may be none, and pairs that Pillow hands to it wrongly."""
 
+_GROUND = {33550, 33922, 34264, 34735, 34736, 34737}
+"""GeoTIFF's tags: which px lies where on the ground."""
+
 _NESTED = {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop}
 """EXIF tags whose values are tags."""
 
@@ -30,6 +32,8 @@ _XMP_ORIENTATION = re.compile(
     rb"""(?<!\s)\s+tiff:Orientation\s*=\s*(["'])[^"']*\1|<tiff:Orientation>[^<]*</tiff:Orientation>"""
 )
 """White space is matched from its start only: from each of its signs, padding took seconds."""
+_HIGHEST_DPI = 2**16 - 1  # JPEG's; PNG holds more, and no printer has more
+_LONGEST_JPEG_EXIF = 65533
 _LONGEST_JPEG_XMP = 65533 - len(b"http://ns.adobe.com/xap/1.0/\0")
 _PNG_XMP = "XML:com.adobe.xmp"
 _NO_TEXTS = (_PNG_XMP, "Raw profile type ", "compression")
@@ -61,25 +65,17 @@ def metadata_of(
 ) -> dict[str, Any]:
     """What Pillow's writer of a format has to be given for an image's metadata to be kept.
 
-    EXIF and XMP go without the orientation, since the pixels are upright; XMP too long for JPEG is
-    left out, with a `MetadataWarning`; texts go into PNG only. What a writer has no place for, it
-    ignores. It takes the place of other options: a TIFF with a camera's EXIF is not compressed.
+    EXIF and XMP go without the orientation, since the pixels are upright; texts go into PNG only.
+    With a `MetadataWarning`, what is too long for JPEG is left out, and a GeoTIFF's place on the
+    ground, which is told by px. What a writer has no place for, it ignores. It takes the place of
+    other options: a TIFF with a camera's EXIF is not compressed.
 
     Args:
         image: has it in its ``info`` and ``getexif()``.
         form: Pillow's name of the format.
         size: (width, height) of what is written in px, if not the image's.
     """
-    exif, xmp = exif_of(image), _xmp(image, form)
-    exif.pop(ExifTags.Base.Orientation, None)
-    details = exif.get_ifd(ExifTags.IFD.Exif) if ExifTags.IFD.Exif in exif else {}
-    for tag, value in zip(
-        (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight),
-        size or image.size,
-        strict=True,
-    ):
-        if tag in details:
-            details[tag] = value
+    exif, xmp = _exif(image, form, size or image.size), _xmp(image, form)
     metadata: dict[str, Any] = {"icc_profile": image.info.get("icc_profile")}
     if form == "PNG":
         metadata["pnginfo"] = _texts(image, xmp)
@@ -87,17 +83,33 @@ def metadata_of(
         exif[ExifTags.Base.XMLPacket] = xmp
     elif xmp:
         metadata["xmp"] = xmp
-    if form == "TIFF":
-        for number in _NOT_FOR_LIBTIFF:
-            exif.pop(number, None)
     if exif:
         metadata["exif"] = exif
         if form == "TIFF" and not exif.keys().isdisjoint(_NESTED):
             metadata["compression"] = "raw"  # libtiff, which Pillow compresses with, takes none
     dpi = tuple(float(value) for value in image.info.get("dpi", ()))
-    if dpi and all(0 < value < math.inf for value in dpi):
+    if dpi and all(0 < value <= _HIGHEST_DPI for value in dpi):
         metadata["dpi"] = dpi
     return metadata
+
+
+def _exif(image: Image.Image, form: str, size: tuple[int, int]) -> Image.Exif:
+    """The EXIF data of a picture that is upright and of a size of its own, as a format takes it."""
+    exif = exif_of(image)
+    exif.pop(ExifTags.Base.Orientation, None)
+    details = exif.get_ifd(ExifTags.IFD.Exif) if ExifTags.IFD.Exif in exif else {}
+    sides = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)
+    for tag, value in zip(sides, size, strict=True):
+        if tag in details:
+            details[tag] = value
+    if not exif.keys().isdisjoint(_GROUND):
+        _warn("GeoTIFF's tags are left out, because they count the original's px.")
+    for number in _GROUND | (_NOT_FOR_LIBTIFF if form == "TIFF" else set()):
+        exif.pop(number, None)
+    if form == "JPEG" and len(exif.tobytes()) > _LONGEST_JPEG_EXIF:
+        _warn(f"EXIF is left out: JPEG holds {_LONGEST_JPEG_EXIF} bytes; write PNG to keep it.")
+        return Image.Exif()
+    return exif
 
 
 def _texts(image: Image.Image, xmp: bytes | None) -> PngInfo:
@@ -119,11 +131,10 @@ def _xmp(image: Image.Image, form: str) -> bytes | None:
         return None
     xmp = _XMP_ORIENTATION.sub(b"", xmp)
     if form == "JPEG" and len(xmp) > _LONGEST_JPEG_XMP:
-        warnings.warn(
-            f"A result's XMP of {len(xmp)} bytes is left out, because JPEG holds at most "
-            f"{_LONGEST_JPEG_XMP}; write it as PNG to keep it.",
-            MetadataWarning,
-            stacklevel=3,
-        )
+        _warn(f"XMP is left out: JPEG holds {_LONGEST_JPEG_XMP} bytes; write PNG to keep it.")
         return None
     return xmp
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(f"Of a result's metadata, {sentence}", MetadataWarning, stacklevel=4)
