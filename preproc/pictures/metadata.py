@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
-from typing import Any
+from typing import Any, SupportsFloat
 
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
@@ -87,10 +88,18 @@ def metadata_of(
         metadata["exif"] = exif
         if form == "TIFF" and not exif.keys().isdisjoint(_NESTED):
             metadata["compression"] = "raw"  # libtiff, which Pillow compresses with, takes none
-    dpi = tuple(float(value) for value in image.info.get("dpi", ()))
+    dpi = tuple(_number(value) for value in image.info.get("dpi", ()))
     if dpi and all(0 < value <= _HIGHEST_DPI for value in dpi):
         metadata["dpi"] = dpi
     return metadata
+
+
+def _number(value: SupportsFloat) -> float:
+    """A float; NaN for the nothing by nothing of some scanners, which Pillow 11 leaves as it is."""
+    try:
+        return float(value)
+    except ZeroDivisionError:
+        return math.nan
 
 
 def _exif(image: Image.Image, form: str, size: tuple[int, int]) -> Image.Exif:

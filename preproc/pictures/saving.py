@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageCms
 
 from preproc.errors import OutputError
@@ -20,7 +21,6 @@ _SPACE = {
 """The ICC colour space that a profile of a picture of a mode describes."""
 
 _BY_WAY_OF = {
-    **dict.fromkeys(("I;16L", "I;16B", "I;16N"), "I"),  # by itself Pillow goes by way of 8 bits
     "La": "LA",
     "RGBa": "RGBA",
 }
@@ -76,6 +76,10 @@ def save(
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
     """The picture in another mode; between colour spaces through its ICC profile if it has one."""
+    if image.mode in ("I;16L", "I;16B", "I;16N"):  # which Pillow converts by way of 8 bits
+        values, info = np.asarray(image).astype(np.uint16), image.info
+        image = Image.fromarray(values)
+        image.info = info
     if image.mode != mode and image.mode in _BY_WAY_OF:
         image = image.convert(_BY_WAY_OF[image.mode])
     if _SPACE.get(image.mode) == _SPACE.get(mode):
