@@ -20,7 +20,7 @@ from integrations.engines import refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.text_lines import GreyArray, corners_of, grey_line, is_upright, sheet_of, shrink
 from integrations.view import Points, Regions, View, enlarge, look, require_usable
-from preproc.errors import PreprocError
+from preproc.errors import PreprocError, PreprocWarning
 from preproc.extras import importing
 from preproc.pictures.images import ChannelOrder
 
@@ -28,7 +28,7 @@ LINE_HEIGHT = 64
 """Height in px at which EasyOCR's recognisers read a line."""
 
 
-class DetectionSizeWarning(UserWarning):
+class DetectionSizeWarning(PreprocWarning):
     """Text is looked for in a smaller picture than the enhancer made, to save memory."""
 
 

@@ -21,7 +21,7 @@ from integrations.engines import refuse_options, require_engine
 from integrations.inputs import is_batch
 from integrations.protocols import ArrayEnhancer, Faces, RgbArray
 from integrations.view import View, look, require_usable
-from preproc.errors import ImageError, PreprocError
+from preproc.errors import ImageError, PreprocError, PreprocWarning
 from preproc.extras import importing
 from preproc.pictures.images import ChannelOrder
 
@@ -29,7 +29,7 @@ WINDOW = 12.0
 """Side in px of the first network's window."""
 
 
-class FaceSizeWarning(UserWarning):
+class FaceSizeWarning(PreprocWarning):
     """Faces are asked for that are too small for the detector's window."""
 
 

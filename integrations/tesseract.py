@@ -17,8 +17,8 @@ from PIL import Image
 from integrations.protocols import ArrayEnhancer, RgbArray, Word
 from integrations.text_lines import corners_of, shrink
 from integrations.view import View, enlarge, look, require_usable
-from preproc.errors import PreprocError
-from preproc.extras import MissingLibraryError, importing
+from preproc.errors import MissingLibraryError, PreprocError
+from preproc.extras import importing
 from preproc.pictures.images import ChannelOrder
 
 LONGEST = 32767

@@ -11,7 +11,9 @@
 - `EnhanceTransform` and `EnhanceBatch`: the stage in torchvision pipelines, where boxes, masks and
   keypoints move with the pixels (they need the extra ``transforms``).
 - `EnhancerModule`: the stage as a layer, with gradients.
-- `list_models` and `register`: the networks there are, and networks of your own.
+- `list_models`, `register` and `ModelDescriptor`: the networks there are, and networks of your own.
+- `PreprocError` and `PreprocWarning`: the bases of all that is raised on purpose, and of all
+  warnings; `preproc.errors` has them all.
 
 Adapters for EasyOCR, Tesseract, RapidOCR and MTCNN are in the package ``integrations``. Names are
 resolved on first use, so that ``import preproc`` costs nothing.
@@ -20,11 +22,15 @@ resolved on first use, so that ``import preproc`` costs nothing.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from preproc.enhancer import Enhancer as Enhancer
+    from preproc.errors import PreprocError as PreprocError
+    from preproc.errors import PreprocWarning as PreprocWarning
     from preproc.module import EnhancerModule as EnhancerModule
+    from preproc.networks import ModelDescriptor as ModelDescriptor
     from preproc.networks import list_models as list_models
     from preproc.networks import register as register
     from preproc.transforms import EnhanceBatch as EnhanceBatch
@@ -37,11 +43,23 @@ _HOME = {
     "EnhanceTransform": "preproc.transforms",
     "Enhancer": "preproc.enhancer",
     "EnhancerModule": "preproc.module",
+    "ModelDescriptor": "preproc.networks",
+    "PreprocError": "preproc.errors",
+    "PreprocWarning": "preproc.errors",
     "list_models": "preproc.networks",
     "register": "preproc.networks",
 }
 # The two for torchvision are left out of `import *`, which has to work without torchvision.
-__all__ = ["Enhancer", "EnhancerModule", "__version__", "list_models", "register"]
+__all__ = [
+    "Enhancer",
+    "EnhancerModule",
+    "ModelDescriptor",
+    "PreprocError",
+    "PreprocWarning",
+    "__version__",
+    "list_models",
+    "register",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -52,4 +70,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *(_HOME if find_spec("torchvision") else ())})

@@ -12,10 +12,9 @@ from typing import Any, TypeAlias
 
 from PIL import Image
 
-from preproc.errors import PreprocError
-from preproc.files import DiskFullError
+from preproc.errors import DepthWarning, DiskFullError, PreprocError
 from preproc.pictures.formats import format_named, holding_mode, require_size
-from preproc.pictures.opening import DepthWarning, depth_of, open_picture
+from preproc.pictures.opening import depth_of, open_picture
 from preproc.plan import Failure, Job
 
 Loaded: TypeAlias = Image.Image | bytes

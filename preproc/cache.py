@@ -15,18 +15,14 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from preproc.errors import ModelError, OutputError
-from preproc.files import DRAFTS, DiskFullError, replacing, require_writable
+from preproc.errors import CacheWarning, DiskFullError, ModelError, OutputError
+from preproc.files import DRAFTS, replacing, require_writable
 
 _LIMIT = 20 * 2**30
 _STALE = 3600.0  # s; a file that is still being written then was left by a killed process
 # The folder's size is counted again once a 16th of the free room has been written, or after 1 s or
 # 20 times as long as counting takes, whichever is longer.
 _SHARE, _SOONEST, _PAUSE = 16, 1.0, 20
-
-
-class CacheWarning(UserWarning):
-    """An entry of a cache was damaged, or the cache has no room for another."""
 
 
 class PictureCache:

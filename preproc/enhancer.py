@@ -75,7 +75,7 @@ class Enhancer:
 
     When memory runs out, tiles are halved. When a reduced-precision dtype gives NaN or infinity,
     that and all that follows is computed in float32, with a
-    `preproc.execution.runtime.PrecisionWarning`.
+    `preproc.errors.PrecisionWarning`.
 
     May be called from several threads, and sent to other processes. Those forked once an enhancer
     was made compute on one thread (`preproc.execution.forks`); spawned ones on all.
@@ -95,7 +95,7 @@ class Enhancer:
         scale: int | None = None,
         weights: str | Path | None = None,
         to_input_size: bool = False,
-        device: str | torch.device | None = None,
+        device: str | int | torch.device | None = None,
         dtype: torch.dtype | str | None = None,
         tile: int | None = None,
         overlap: int | None = None,
@@ -117,8 +117,8 @@ class Enhancer:
             weights: a safetensors file of your own; by default the shipped one.
             to_input_size: whether results are shrunk to the input's size (antialiased bicubic in
                 the MATLAB convention, before anything is rounded).
-            device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``...; by default CUDA where it is there. Other
-                kinds, such as ``"mps"``, run in float32 where they are asked for; none was tried.
+            device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, 1...; by default CUDA where it is there.
+                Other kinds, such as ``"mps"``, run in float32 where asked for; none was tried.
             dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"`` for the trunk; by default
                 the first that the model allows (`ModelDescriptor.dtypes`) and the device has units
                 for, else float32: CAJNN takes float16 on a GPU and bfloat16 on a CPU.
@@ -127,8 +127,8 @@ class Enhancer:
             tile: longest side of a tile in LR px, overlap included; 0 never cuts. By default 512,
                 1024 on a GPU, and 0 for networks that pool over the whole picture.
             overlap: LR px of real neighbours a tile gets on its inner sides; by default the
-                model's. With the shipped weights tiles of 96 px differ from the whole picture by at
-                most 0.00005/255 at the default of 32 px, 0.03/255 at 16 and 2.8/255 at 8.
+                model's. With the shipped weights, tiles of 96 px differ from the whole picture by
+                less than 0.05/255 at the default of 32 px, 2/255 at 16 and 8/255 at 8.
             strength: the network's share in the result, above 0 and at most 1; the rest is the
                 picture itself, enlarged by plain bicubic (`preproc.blend`). Less than 1 keeps more
                 of what the network would smooth away, artifacts too; 0.5 suits EasyOCR,

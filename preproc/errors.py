@@ -1,4 +1,4 @@
-"""The errors users meet: each message says what was wrong, with what, and what to do."""
+"""The errors and warnings users meet: each says what was wrong, with what, and what to do."""
 
 from __future__ import annotations
 
@@ -23,8 +23,44 @@ class OutputError(PreprocError, OSError):
     """A result could not be written: unwritable folder, full disk or unknown format."""
 
 
+class DiskFullError(OutputError):
+    """There is no room for a result, so going on with others would be in vain."""
+
+
+class DeviceMemoryError(PreprocError, MemoryError):
+    """The device's memory, or the host's, is too small for what was asked at once."""
+
+
+class MissingLibraryError(PreprocError, ImportError):
+    """An optional library is not installed, or cannot be imported."""
+
+
 class RecipeError(PreprocError, ValueError):
     """A training recipe holds an unknown key or a value out of range."""
+
+
+class PreprocWarning(UserWarning):
+    """Base of every warning this package gives."""
+
+
+class DeviceWarning(PreprocWarning):
+    """There is a GPU that cannot be used, so the CPU is."""
+
+
+class PrecisionWarning(PreprocWarning):
+    """A network's output was not finite in a 16-bit dtype; it runs in float32 from then on."""
+
+
+class DepthWarning(PreprocWarning):
+    """A file holds more bits than the kind of the result can."""
+
+
+class MetadataWarning(PreprocWarning):
+    """Metadata of a picture does not fit into its file."""
+
+
+class CacheWarning(PreprocWarning):
+    """An entry of a cache was damaged, or the cache has no room for another."""
 
 
 def system_sentence(error: OSError) -> str:

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from preproc.errors import PreprocError
+from preproc.errors import MissingLibraryError
 
 _OWN = frozenset({"preproc", "integrations", "eval_tasks", "examples", "benchmarks"})
 """What no extra brings: where an import from these fails, the code is at fault."""
-
-
-class MissingLibraryError(PreprocError, ImportError):
-    """An optional library is not installed, or cannot be imported."""
 
 
 @contextmanager

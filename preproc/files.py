@@ -10,16 +10,12 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
-from preproc.errors import OutputError
+from preproc.errors import DiskFullError, OutputError
 
 DRAFTS = ".preproc-*.part"
 """Names of files that are being written."""
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-
-
-class DiskFullError(OutputError):
-    """There is no room for a result, so going on with others would be in vain."""
 
 
 @contextmanager

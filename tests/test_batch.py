@@ -16,13 +16,10 @@ from PIL import Image, ImageCms, TiffImagePlugin, TiffTags
 from PIL.PngImagePlugin import PngInfo
 
 from preproc import batch
-from preproc.errors import OutputError
-from preproc.files import DiskFullError
+from preproc.errors import DepthWarning, DiskFullError, MetadataWarning, OutputError
 from preproc.inputs import picture_extensions
 from preproc.pictures import png16
 from preproc.pictures.formats import format_named
-from preproc.pictures.metadata import MetadataWarning
-from preproc.pictures.opening import DepthWarning
 from preproc.pictures.saving import save
 from preproc.plan import Job, Plan, make_plan
 

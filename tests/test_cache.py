@@ -14,8 +14,8 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from preproc.cache import CacheWarning, PictureCache, key_of
-from preproc.errors import ModelError, OutputError
+from preproc.cache import PictureCache, key_of
+from preproc.errors import CacheWarning, ModelError, OutputError
 
 
 def samples(dtype=torch.uint8, seed=0):

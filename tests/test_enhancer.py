@@ -16,10 +16,9 @@ from conftest import Tiny, tiled_difference
 from PIL import Image
 
 from preproc import Enhancer, EnhancerModule
-from preproc.errors import ImageError, ModelError
+from preproc.errors import DeviceMemoryError, ImageError, ModelError, PrecisionWarning
 from preproc.execution import ensemble
-from preproc.execution.memory import DeviceMemoryError
-from preproc.execution.runtime import PrecisionWarning, Runtime
+from preproc.execution.runtime import Runtime
 from preproc.execution.tiles import stack
 from preproc.networks import ModelDescriptor, Tiling, find, register, registry
 from preproc.networks.cajnn import CAJNN

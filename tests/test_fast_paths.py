@@ -15,9 +15,9 @@ from torch import _dynamo as dynamo
 from torch import nn
 
 from preproc import Enhancer
-from preproc.errors import ModelError
+from preproc.errors import ModelError, PrecisionWarning
 from preproc.execution.devices import choose_dtype
-from preproc.execution.runtime import PrecisionWarning, Runtime
+from preproc.execution.runtime import Runtime
 from preproc.manifest import shipped_folder
 from preproc.networks import find
 from preproc.networks.blocks import SubPixel

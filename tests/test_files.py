@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from preproc.errors import OutputError
-from preproc.files import DiskFullError, replacing, require_writable
+from preproc.errors import DiskFullError, OutputError
+from preproc.files import replacing, require_writable
 from preproc.reports import write_json, write_text
 
 

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from preproc import batch
-from preproc.errors import ImageError
+from preproc.errors import DepthWarning, ImageError
 from preproc.inputs import picture_extensions
 from preproc.pictures import heif
-from preproc.pictures.images import DepthWarning, Picture, decode
+from preproc.pictures.images import Picture, decode
 from preproc.plan import Job, make_plan
 from preproc.training.sources import Folder
 

@@ -10,9 +10,9 @@ import torch
 from PIL import Image, ImageCms, ImageDraw, PngImagePlugin, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
-from preproc.errors import ImageError, OutputError
+from preproc.errors import DepthWarning, ImageError, OutputError
 from preproc.pictures import png16
-from preproc.pictures.images import DepthWarning, decode
+from preproc.pictures.images import decode
 from preproc.pictures.opening import Depth, depth_of
 from preproc.pictures.saving import save
 

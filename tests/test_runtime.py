@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from preproc.errors import ModelError
+from preproc.errors import DeviceMemoryError, DeviceWarning, ModelError, PrecisionWarning
 from preproc.execution import devices
-from preproc.execution.devices import DeviceWarning, choose_device, choose_dtype
+from preproc.execution.devices import choose_device, choose_dtype
 from preproc.execution.ensemble import geometric_self_ensemble
-from preproc.execution.memory import DeviceMemoryError, explain_out_of_memory
-from preproc.execution.runtime import PrecisionWarning, Runtime
+from preproc.execution.memory import explain_out_of_memory
+from preproc.execution.runtime import Runtime
 
 CPU = torch.device("cpu")
 
@@ -151,10 +151,18 @@ def test_device_is_cuda_where_there_is_one():
 def test_a_device_has_its_index(monkeypatch):
     assert choose_device("cpu") == CPU
     tried = SimpleNamespace(item=lambda: 1.0, device=torch.device("cuda", 1))
+    asked = []
+
+    def zeros(_, device):
+        asked.append(device)
+        return SimpleNamespace(add_=lambda _: tried)
+
     with monkeypatch.context() as context:
         context.setattr(torch.cuda, "is_available", lambda: True)
-        context.setattr(torch, "zeros", lambda *_, **__: SimpleNamespace(add_=lambda _: tried))
+        context.setattr(torch, "zeros", zeros)
         assert choose_device() == choose_device("cuda") == torch.device("cuda", 1)
+        choose_device(0)  # the first, whichever is the current one
+    assert asked == ["cuda", "cuda", 0]
 
 
 def test_a_gpu_without_kernels_is_left_for_the_cpu_and_said_to_be(monkeypatch):

@@ -5,9 +5,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from preproc.errors import ModelError
+from preproc.errors import DeviceMemoryError, ModelError
 from preproc.execution import tiles
-from preproc.execution.memory import DeviceMemoryError
 from preproc.execution.tiles import pad, run_tiles
 from preproc.execution.tiling import Span, TilePolicy
 from preproc.progress import advance

@@ -20,8 +20,7 @@ import preproc
 from preproc import Enhancer
 from preproc.cache import PictureCache
 from preproc.deferred import EnhancerOptions
-from preproc.errors import ImageError, ModelError, PreprocError, WeightsError
-from preproc.execution.devices import DeviceWarning
+from preproc.errors import DeviceWarning, ImageError, ModelError, PreprocError, WeightsError
 from preproc.manifest import entries
 from preproc.networks import find, register
 from preproc.weights import load_network

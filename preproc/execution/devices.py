@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from preproc.errors import ModelError
+from preproc.errors import DeviceWarning, ModelError
 
 _DTYPES = {
     "float32": torch.float32,
@@ -22,11 +22,7 @@ _DTYPES = {
 _BF16_UNITS = {"amx_bf16", "avx512_bf16"}
 
 
-class DeviceWarning(UserWarning):
-    """There is a GPU that cannot be used, so the CPU is."""
-
-
-def choose_device(device: str | torch.device | None = None) -> torch.device:
+def choose_device(device: str | int | torch.device | None = None) -> torch.device:
     """The device to run on: the one asked for, else CUDA where it works, else the CPU.
 
     Other kinds, such as Apple's ``"mps"``, are taken where they are asked for; they compute in
@@ -41,7 +37,7 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
     if device is None and not torch.cuda.is_available():
         return torch.device("cpu")
     try:
-        return _tried(device or "cuda")
+        return _tried("cuda" if device is None else device)
     except (RuntimeError, AssertionError, ImportError) as error:
         # Torch's messages go on for pages; their first sentence says it.
         reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
@@ -61,7 +57,7 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
     return torch.device("cpu")
 
 
-def _tried(device: str | torch.device) -> torch.device:
+def _tried(device: str | int | torch.device) -> torch.device:
     """A device that computes; an old GPU may be there without this torch having kernels for it."""
     one = torch.zeros(1, device=device).add_(1)
     one.item()

@@ -8,7 +8,7 @@ from functools import cache
 
 import torch
 
-from preproc.errors import PreprocError
+from preproc.errors import DeviceMemoryError, PreprocError
 
 _LARGEST_HEAP_BLOCK = 2**25 - 2**16  # with its header and alignment still below 32 MiB
 _OUT_OF_MEMORY = (  # how allocators below Python say it; CUDA's own error has a class
@@ -21,10 +21,6 @@ _OUT_OF_MEMORY = (  # how allocators below Python say it; CUDA's own error has a
     "MPS backend out of memory",
     "unable to find an engine to execute this computation",  # none of cuDNN's had its workspace
 )
-
-
-class DeviceMemoryError(PreprocError, MemoryError):
-    """The device's memory, or the host's, is too small for what was asked at once."""
 
 
 @contextmanager

@@ -8,16 +8,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from preproc.errors import ModelError
+from preproc.errors import DeviceMemoryError, ModelError, PrecisionWarning
 from preproc.execution.devices import dtype_name
 from preproc.execution.graphs import Graphs
-from preproc.execution.memory import DeviceMemoryError, is_out_of_memory, keep_heap
+from preproc.execution.memory import is_out_of_memory, keep_heap
 from preproc.networks.inference import inference_form
 from preproc.networks.masking import masked
-
-
-class PrecisionWarning(UserWarning):
-    """A network's output was not finite in a 16-bit dtype; it runs in float32 from then on."""
 
 
 class Runtime:

@@ -22,12 +22,12 @@ from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from preproc.box import Box
-from preproc.errors import ImageError
+from preproc.errors import DepthWarning, ImageError
 from preproc.pictures import pil_modes, png16
 from preproc.pictures.alpha import fill_hidden, resized_alpha
 from preproc.pictures.formats import options_anew
 from preproc.pictures.metadata import exif_of, metadata_of
-from preproc.pictures.opening import DAMAGE, Depth, DepthWarning, depth_of, open_picture
+from preproc.pictures.opening import DAMAGE, Depth, depth_of, open_picture
 from preproc.samples import from_float, luma, to_float
 
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]

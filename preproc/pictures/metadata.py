@@ -10,6 +10,8 @@ from typing import Any, SupportsFloat
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
+from preproc.errors import MetadataWarning
+
 _OF_THE_FILE = {
     ExifTags.Base.XMLPacket,  # may repeat the orientation
     ExifTags.Base.InterColorProfile,
@@ -39,10 +41,6 @@ _LONGEST_JPEG_XMP = 65533 - len(b"http://ns.adobe.com/xap/1.0/\0")
 _PNG_XMP = "XML:com.adobe.xmp"
 _NO_TEXTS = (_PNG_XMP, "Raw profile type ", "compression")
 """Strings in Pillow's ``info`` that are no texts: XMP, EXIF in the old way, and one of TIFF's."""
-
-
-class MetadataWarning(UserWarning):
-    """Metadata of a picture does not fit into its file."""
 
 
 def exif_of(image: Image.Image) -> Image.Exif:

@@ -38,10 +38,6 @@ _STILLS = frozenset({"ICO", "ICNS", "MPO", "PSD"})
 """Formats whose further frames are sizes, previews or layers of the first."""
 
 
-class DepthWarning(UserWarning):
-    """A file holds more bits than the kind of the result can."""
-
-
 @dataclass(frozen=True)
 class Depth:
     """The depth of a picture file.

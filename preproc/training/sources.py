@@ -16,7 +16,7 @@ from numpy.random import Generator
 from PIL import Image
 
 from preproc.degrade import USUAL_KERNEL, Pixels, bicubic_down, mod_crop, reduce
-from preproc.errors import ImageError, RecipeError
+from preproc.errors import ImageError, PreprocWarning, RecipeError
 from preproc.files import replacing
 from preproc.inputs import picture_extensions
 from preproc.pictures.images import upright
@@ -31,7 +31,7 @@ _UNREADABLE = (*DAMAGE, Image.DecompressionBombError)
 _TEXT_SIDE = 384  # HR px; several lines of text, and cheap to render
 
 
-class PictureWarning(UserWarning):
+class PictureWarning(PreprocWarning):
     """Files of a training set cannot be read and were left out."""
 
 
