@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -394,6 +395,16 @@ def test_the_card_is_read_or_missed(folder: Path) -> None:
     (folder / "tiny.md").unlink()
     with pytest.raises(WeightsError, match=r"card of tiny x1.*git checkout"):
         manifest.read_card(entry(folder), folder=folder)
+
+
+def test_an_installed_package_finds_weights_where_the_build_puts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    (tmp_path / included["weights"]).mkdir(parents=True)
+    monkeypatch.setattr(manifest, "__file__", str(tmp_path / "preproc/manifest.py"))
+    assert manifest.shipped_folder() == tmp_path / included["weights"]
 
 
 def test_everything_shipped_is_whole_described_and_fits_its_network() -> None:
