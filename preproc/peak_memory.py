@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +29,7 @@ class PeakMemory:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
             self._on_device = torch.cuda.memory_allocated(device)
+        _return_free_memory()
         _reset_host_peak()
         self._on_host = resident_memory()
 
@@ -51,6 +54,15 @@ def resident_memory(line: Literal["VmRSS", "VmHWM"] = "VmRSS") -> int | None:
         return None
     match = re.search(rf"^{line}:\s+(\d+) kB$", status.read_text(encoding="ascii"), re.MULTILINE)
     return 1024 * int(match[1]) if match else None
+
+
+def _return_free_memory() -> None:
+    """Let glibc give what was freed back to the system: a peak made of kept memory would not show.
+
+    Other libraries of C, which have no such call, are left alone.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def _reset_host_peak() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import platform
 import sys
 
 import pytest
@@ -147,6 +148,15 @@ def test_host_memory_is_the_peak_of_the_first_run():
     (found,) = measure([contender(work=work)], [(4, 4)], [1], TIMING)
     assert found.host_mib == pytest.approx(64, abs=16)
     assert found.device_mib is None
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc returns free memory")
+def test_equal_contenders_take_equal_host_memory_whichever_comes_first():
+    def work(_):
+        return lambda: [bytearray(1000) for _ in range(2**16)]  # small blocks lie on the heap
+
+    found = measure([contender(name, work=work) for name in "abc"], [(4, 4)], [1], TIMING)
+    assert [row.host_mib for row in found] == pytest.approx([64] * 3, abs=16)
 
 
 def test_table_compares_with_the_slowest_of_the_same_part_size_and_batch():
