@@ -240,29 +240,29 @@ def _side_by_side(
     rivals: Sequence[Contender], files: Sequence[bytes], size: Size, timing: Timing
 ) -> Iterator[Row | Note]:
     """Rows of rivals that take turns."""
-    racing: list[tuple[Contender, Callable[[], object], float, PeakMemory]] = []
+    racing: list[tuple[Contender, Callable[[], object], float, PeakMemory, list[float]]] = []
     for rival in rivals:
         memory = PeakMemory(timing.device)
         try:
             work = rival.work(files)
             first = timing.take(work)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            yield Note(
-                f"{rival.name} ({rival.part}) ran out of memory with {len(files)} picture(s) of "
-                f"{size[1]}x{size[0]} px, so that row is missing."
-            )
+            yield _out_of_memory(error, rival, files, size)
             continue
         memory.stop()
-        racing.append((rival, work, first, memory))
-    times: list[list[float]] = [[] for _ in racing]
+        racing.append((rival, work, first, memory, []))
     for _ in range(timing.runs):
-        for (_, work, _, _), taken in zip(racing, times, strict=True):
-            if len(taken) < MIN_RUNS or sum(taken) < timing.seconds:
+        for racer in tuple(racing):
+            rival, work, _, _, taken = racer
+            if len(taken) >= MIN_RUNS and sum(taken) >= timing.seconds:
+                continue
+            try:
                 taken.append(timing.take(work))
+            except (RuntimeError, MemoryError) as error:
+                yield _out_of_memory(error, rival, files, size)
+                racing.remove(racer)
     pixels = size[0] * size[1] * len(files)
-    for (rival, _, first, memory), taken in zip(racing, times, strict=True):
+    for rival, _, first, memory, taken in racing:
         speed = pixels / median(taken)
         yield Row(
             rival.name,
@@ -279,6 +279,20 @@ def _side_by_side(
             device_mib=memory.device_mib,
             host_mib=memory.host_mib,
         )
+
+
+def _out_of_memory(error: Exception, rival: Contender, files: Sequence[bytes], size: Size) -> Note:
+    """Why a rival has no row.
+
+    Raises:
+        Exception: the same, where it is another error.
+    """
+    if not is_out_of_memory(error):
+        raise error
+    return Note(
+        f"{rival.name} ({rival.part}) ran out of memory with {len(files)} picture(s) of "
+        f"{size[1]}x{size[0]} px, so that row is missing."
+    )
 
 
 def _cpu_name() -> str:

@@ -132,12 +132,30 @@ def test_full_memory_is_a_sentence_and_stops_no_other():
     assert [f.contender for f in found if isinstance(f, Row)] == ["it"]
 
 
-def test_other_errors_are_not_hidden():
-    def broken(_):
-        raise RuntimeError("shape mismatch")
+def fails_in_run(number, error):
+    """The work of a contender that fails in its first (1) or a later run."""
+    runs = iter(range(1, 100))
 
+    def run():
+        if next(runs) == number:
+            raise error
+
+    return lambda _: run
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("full"), MemoryError()])
+def test_memory_that_is_full_in_a_later_run_is_a_sentence_and_stops_no_other(error):
+    large = contender("large", work=fails_in_run(2, error))
+    note, row = measure([large, contender()], [(4, 5)], [2], TIMING)
+    assert "large (network) ran out of memory with 2 picture(s) of 5x4 px" in note.text
+    assert (row.contender, row.runs) == ("it", 2)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_other_errors_are_not_hidden(number):
+    broken = contender(work=fails_in_run(number, RuntimeError("shape mismatch")))
     with pytest.raises(RuntimeError, match="shape mismatch"):
-        list(measure([contender(work=broken)], [(4, 5)], [1], TIMING))
+        list(measure([broken], [(4, 5)], [1], TIMING))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak and forgets it")
@@ -225,6 +243,26 @@ def test_command_prints_a_table_and_writes_json(tmp_path, monkeypatch, capsys):
     assert "8x6" in shown
     saved = json.loads((tmp_path / "o.json").read_text())
     assert [found["part"] for found in saved["rows"]] == ["network"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, ModelError("not finite")])
+def test_a_command_that_is_stopped_shows_and_writes_what_was_measured(
+    stop, tmp_path, monkeypatch, capsys
+):
+    def measured(*_):
+        yield row(contender="done")
+        raise stop
+
+    monkeypatch.setattr(bench, "measure", measured)
+    options = ["--model", "tiny", "--device", "cpu", "--no-peers", "--json", tmp_path / "o.json"]
+    monkeypatch.setattr(sys, "argv", ["preproc", "bench", *map(str, options)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code
+    saved = json.loads((tmp_path / "o.json").read_text())
+    assert [found["contender"] for found in saved["rows"]] == ["done"]
+    assert saved["notes"] == ["It was stopped before all was measured."]
+    assert "done" in capsys.readouterr().out
 
 
 def test_where_no_report_can_be_written_is_said_before_measuring(tmp_path, monkeypatch, capsys):

@@ -118,13 +118,20 @@ def bench(
         model or ["cajnn", "cajnn-light"], precisions, where, peers=peers, compiled=compiled
     )
     contenders = [c for c in contenders if part is None or c.part == part.value]
-    rows, notes = _measured(contenders, sizes, batch or [1], timing)
+    rows: list[Row] = []
+    notes: list[Note] = []
     if peers and not has_peer():
-        notes.insert(0, benchmark.Note(f"{PEER} is left out: spandrel is not installed."))
-    report = benchmark.report(rows, notes, where, timing)
-    _print_benchmark(report, *benchmark.table(rows))
-    if json_file is not None:
-        write_json(json_file, report)
+        notes.append(benchmark.Note(f"{PEER} is left out: spandrel is not installed."))
+    try:
+        _measure(contenders, sizes, batch or [1], timing, rows, notes)
+    except BaseException:  # Ctrl-C as well
+        notes.append(benchmark.Note("It was stopped before all was measured."))
+        raise
+    finally:
+        report = benchmark.report(rows, notes, where, timing)
+        _print_benchmark(report, *benchmark.table(rows))
+        if json_file is not None:
+            write_json(json_file, report)
 
 
 def _contenders(
@@ -149,14 +156,17 @@ def _contenders(
     return contenders + (peer_contenders(device, compiled=compiled) if peers and has_peer() else [])
 
 
-def _measured(
-    contenders: Sequence[Contender], sizes: Sequence[Size], batches: Sequence[int], timing: Timing
-) -> tuple[list[Row], list[Note]]:
-    """All figures, and notes on those that are missing, with a progress bar meanwhile."""
+def _measure(
+    contenders: Sequence[Contender],
+    sizes: Sequence[Size],
+    batches: Sequence[int],
+    timing: Timing,
+    rows: list[Row],
+    notes: list[Note],
+) -> None:
+    """Add all figures, and notes on those that are missing, with a progress bar meanwhile."""
     from preproc.bench import Row, measure
 
-    rows: list[Row] = []
-    notes: list[Note] = []
     with progress_bar(error_console()) as progress:
         task = progress.add_task("Measuring", total=len(contenders) * len(sizes) * len(batches))
         for found in measure(contenders, sizes, batches, timing):
@@ -165,7 +175,6 @@ def _measured(
             else:
                 notes.append(found)
             progress.advance(task)
-    return rows, notes
 
 
 def _print_benchmark(
