@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from preproc.errors import ImageError
+from preproc.execution.forks import compute_on_one_thread_after_forks
 from preproc.execution.tiles import pad, require_scaled
 from preproc.networks import find
 from preproc.resize import imresize
@@ -18,7 +20,8 @@ class EnhancerModule(nn.Module):
 
     No tiles, no border, no clamping, no rounding, no dtype policy: it runs where its parameters and
     input are, under the caller's autocast, and its parameters train unless
-    ``requires_grad_(False)``.
+    ``requires_grad_(False)``. Processes forked once it was made compute on one thread
+    (`preproc.execution.forks`).
 
     Attributes:
         descriptor: what is known about the network.
@@ -43,7 +46,13 @@ class EnhancerModule(nn.Module):
         super().__init__()
         self.descriptor = find(model, scale)
         self.scale = 1 if to_input_size else self.descriptor.scale
+        compute_on_one_thread_after_forks()
         self.network = load_network(self.descriptor, weights)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A module that comes from another process is as safe to fork with as one made here."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        compute_on_one_thread_after_forks()
 
     def forward(self, x: Tensor) -> Tensor:
         """Enhance a batch.

@@ -588,22 +588,35 @@ def test_what_an_enhancer_tells_about_itself(make):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
-@pytest.mark.parametrize("called", [False, True])
-def test_a_process_forked_once_an_enhancer_was_made_does_not_wait_for_ever(called):
+@pytest.mark.parametrize(
+    ("made", "called"),
+    [
+        ("Enhancer(device='cpu')", False),
+        ("Enhancer(device='cpu')", True),
+        ("EnhancerModule()", True),
+        ("pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())", True),
+    ],
+)
+def test_a_process_forked_once_an_enhancer_was_made_does_not_wait_for_ever(made, called, tmp_path):
+    (tmp_path / "module").write_bytes(pickle.dumps(EnhancerModule()))
     code = f"""
-import os, torch, numpy as np
+import os, pathlib, pickle, sys, torch
 torch.set_num_threads(2)
-from preproc import Enhancer
-enhance, picture = Enhancer(device="cpu"), np.zeros((40, 40, 3), np.uint8)
+from preproc import Enhancer, EnhancerModule
+enhance, picture = {made}, torch.zeros(1, 3, 40, 40)
 if {called}:
     enhance(picture)
 child = os.fork()
 if child == 0:
-    os._exit(len(enhance(picture)) != 160)
+    os._exit(enhance(picture).shape[-1] != 160)
 print(os.waitpid(child, 0)[1], torch.get_num_threads())
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", code, tmp_path / "module"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     assert done.stdout.split() == ["0", "2"]
 
