@@ -161,7 +161,7 @@ def _resized(img: Pixels, rows: float, columns: float) -> Pixels:
     """MATLAB's ``imresize`` of a uint8 image: rows first, each pass rounded to uint8."""
     _check(img)
     # float64, as MATLAB: in float32 exact halves, which bicubic /4 meets, would fall either way.
-    planes = torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1))).double()
+    planes = torch.from_numpy(img.transpose(2, 0, 1).copy()).double()
     for scale in ((rows, 1.0), (1.0, columns)):
         planes = imresize(planes, scale).add_(0.5).floor_().clamp_(0, 255)
     return np.ascontiguousarray(planes.to(torch.uint8).numpy().transpose(1, 2, 0))

@@ -44,6 +44,11 @@ def test_bicubic_rounds_to_uint8_after_each_axis_rows_first():
     assert degrade.bicubic_down(pair.swapaxes(0, 1), 4).item(0) == 1  # 0.5 -> 1 twice -> 0.5 -> 1
 
 
+def test_a_flipped_px_is_taken():
+    px = np.full((1, 1, 3), 7, np.uint8)
+    assert (degrade.bicubic_up(px[::-1], 2) == 7).all()
+
+
 def test_bicubic_clips_overshoot_and_keeps_constants():
     edge = np.zeros((8, 8, 3), np.uint8)
     edge[:, 4:] = 255

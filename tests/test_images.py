@@ -237,6 +237,14 @@ def test_views_and_foreign_byte_order_are_read_right(rng):
     np.testing.assert_array_equal(swapped, wanted)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("shape", [(1, 6, 3), (6, 1, 3), (1, 1, 3), (1, 6), (6, 1)])
+def test_flipped_arrays_of_one_row_or_column_are_taken(rng, dtype, shape):
+    array = rng.integers(0, 2, shape, np.uint8).astype(dtype)
+    for flipped in (array[::-1], array[:, ::-1], array[::-1, ::-1]):
+        np.testing.assert_array_equal(enlarge(flipped), flipped.repeat(2, 0).repeat(2, 1))
+
+
 def test_bgr_arrays_are_turned_to_rgb_inside_and_back_outside(rng):
     bgra = blocks((8, 8, 4), rng)
     bgra[..., 3] = 255

@@ -131,6 +131,8 @@ def _from_array(array: NDArray[Any], channel_order: ChannelOrder = "rgb") -> Pic
         )
     _require_px(array.shape)
     native = np.require(array, native_dtype, ["C", "W"])
+    if min(native.strides) < 0:  # of a flipped side of 1 px, which passes for contiguous
+        native = native.copy()
     if native.dtype.kind == "f":
         with np.errstate(over="ignore"):  # what overflows is reported as out of range
             native = native.astype(np.float32, copy=False)
