@@ -342,6 +342,7 @@ def test_any_name_that_a_file_may_have_can_be_searched(name, tmp_path):
     make(name)
     assert len((run.folder / "seconds.csv").read_bytes().rstrip().split(b",cpu")) == 3
     assert run.seconds() is not None
+    assert run.missing({f"e/{name}": tmp_path / "p.png"}) == {}
 
 
 def test_two_runs_may_write_the_same_file_at_once(tmp_path, monkeypatch):
@@ -504,6 +505,21 @@ def finished_run(folder):
     return run, make
 
 
+def test_another_picture_under_a_name_that_was_searched_is_searched_anew(tmp_path):
+    run, make = finished_run(tmp_path)
+    images = {"e/first": tmp_path / "p.png"}
+    assert run.missing(images) == {}
+    Image.new("RGB", (40, 40), "white").save(tmp_path / "p.png")
+    assert run.missing(images) == images
+    make("first")
+    assert run.missing(images) == {}
+    for text in ("", '{"image": "e/fir'):
+        (run.folder / "pictures.jsonl").write_text(text)
+        assert run.missing(images) == images, "what is not known to be of this picture is not taken"
+        make("first")
+        assert run.missing(images) == {}
+
+
 @pytest.mark.parametrize(
     "torn", ["", "e/other,0.12", "e/other,1.5,2", '"e/oth', "e/other,1.5,x,cpu"]
 )
@@ -534,11 +550,6 @@ def test_settings_that_matter_have_folders_of_their_own():
     assert len(folders) == len(settings)
     assert all(f.startswith("bicubic-x4-") for f in folders)
     assert Settings("bicubic x4").folder in folders
-
-
-def test_what_was_found_before_there_were_kernels_is_found_again():
-    settings = Settings("bicubic x4", engine="facenet-pytorch 2.5.3", reduction=4, quality=40)
-    assert settings.folder == "bicubic-x4-7bbe849c"
 
 
 def test_pictures_are_reduced_by_the_kernel_asked_for(tmp_path, rng):

@@ -1,8 +1,9 @@
 """Faces that a detector finds in pictures treated in one way, kept on disk picture by picture.
 
 What is found is written at once, in WIDER FACE's text format and in px of the original, into a
-folder named after everything that matters to it: a run that was killed goes on where it was, and
-other settings get another folder.
+folder named after everything that matters to it but the pictures, whose digests lie beside: a run
+that was killed goes on where it was, other settings get another folder, and what was found in
+another picture of the same name is not taken for this one's.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from rich.markup import escape
 from eval_tasks.evaluators.wider import Floats
 from eval_tasks.evaluators.wider_files import detections_path, write_file
 from eval_tasks.pictures.degradations import Degradation
-from eval_tasks.pictures.picture_files import pixels
+from eval_tasks.pictures.picture_files import digest, pixels
 from eval_tasks.treatments.arms import Arm, device_name
 from eval_tasks.treatments.stage import Stage
 from integrations.mtcnn import MTCNN, WINDOW, Engine
@@ -73,10 +74,7 @@ class Settings:
     @property
     def folder(self) -> str:
         """A name that tells these settings from all others."""
-        settings = asdict(self)
-        if self.kernel == USUAL_KERNEL:  # folders were named before there was another
-            del settings["kernel"]
-        key = json.dumps(settings, sort_keys=True)
+        key = json.dumps(asdict(self), sort_keys=True)
         readable = sub(r"[^a-z0-9.]+", "-", self.arm.lower()).strip("-")
         return f"{readable}-{sha256(key.encode()).hexdigest()[:8]}"
 
@@ -99,8 +97,18 @@ class Run:
     upright: bool = False
 
     def missing(self, names: Mapping[str, Path]) -> dict[str, Path]:
-        """The images whose detections are still to be made."""
-        return {n: p for n, p in names.items() if not detections_path(self.folder, n).is_file()}
+        """The images whose detections are still to be made, or are not known to be this picture's.
+
+        Raises:
+            ImageError: a picture cannot be read.
+        """
+        searched = self._searched()
+        return {
+            name: path
+            for name, path in names.items()
+            if searched.get(name) != digest(path)
+            or not detections_path(self.folder, name).is_file()
+        }
 
     def make(self, images: Mapping[str, Path], engine: Engine, advance: Callable[[], None]) -> None:
         """Search images, and write what is found.
@@ -122,6 +130,7 @@ class Run:
         stage = Stage(self.arm)
         detector = MTCNN(engine, enhancer=stage, min_face_size=self._smallest())
         for name, path in images.items():
+            content = digest(path)
             whole = pixels(path, upright=self.upright, multiple=degradation.reduction)
             seen = degradation.apply(whole)
             start = time.perf_counter()
@@ -130,7 +139,8 @@ class Run:
             seconds = time.perf_counter() - start
             found = _official(faces.boxes, faces.probabilities, self.settings.reduction)
             write_file(detections_path(self.folder, name), f"{name}{path.suffix}", found)
-            self._log(name, stage.seconds, seconds - stage.seconds)
+            _append(self._pictures, json.dumps({"image": name, "digest": content}) + "\n")
+            _append(self._times, self._times_of(name, stage.seconds, seconds - stage.seconds))
             advance()
 
     def seconds(self) -> tuple[float, float] | None:
@@ -156,16 +166,22 @@ class Run:
     def _times(self) -> Path:
         return self.folder / "seconds.csv"
 
-    def _log(self, name: str, *seconds: float) -> None:
+    @property
+    def _pictures(self) -> Path:
+        return self.folder / "pictures.jsonl"
+
+    def _searched(self) -> dict[str, str]:
+        """Digests of the pictures that were searched last, by the images' names."""
+        try:
+            lines = self._pictures.read_bytes().splitlines()
+        except FileNotFoundError:
+            return {}
+        return dict(picture for line in lines if (picture := _picture(line)))
+
+    def _times_of(self, name: str, *seconds: float) -> str:
         row = io.StringIO()
         csv.writer(row).writerow([name, *(f"{s:.4f}" for s in seconds), self.arm.device])
-        try:
-            with self._times.open("ab+") as file:
-                if not _ends_a_line(file):
-                    file.write(b"\r\n")
-                file.write(row.getvalue().encode(errors="surrogateescape"))
-        except OSError as error:
-            raise OutputError(f"Cannot write {self._times}: {error.strerror}.") from error
+        return row.getvalue()
 
 
 def make_run(
@@ -244,6 +260,26 @@ def _seconds(line: str) -> tuple[float, float] | None:
         return float(treating), float(searching)
     except (StopIteration, ValueError, csv.Error):
         return None
+
+
+def _picture(line: bytes) -> tuple[str, str] | None:
+    """An image's name and its picture's digest; None where the line was cut short."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record["image"], record["digest"]
+
+
+def _append(path: Path, line: str) -> None:
+    """Add a line to a file, or make it; one that was cut short is ended before."""
+    try:
+        with path.open("ab+") as file:
+            if not _ends_a_line(file):
+                file.write(b"\r\n")
+            file.write(line.encode(errors="surrogateescape"))
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
 
 
 def _ends_a_line(file: BinaryIO) -> bool:
