@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         metavar="NAME",
         help="folders under DIR with high-resolution images of any format; Set5, Set14, BSD100, "
-        "Urban100 and Manga109 are known to the papers",
+        "Urban100 and Manga109 are known to the papers, whose rows stand beside whole sets",
     )
     add(
         "--quality",

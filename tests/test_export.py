@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from eval_tasks import export
 from eval_tasks.evaluators.restoration import Row
+from eval_tasks.evaluators.set_sizes import SET_SIZES
 from preproc.errors import OutputError, RecipeError, WeightsError
 from preproc.manifest import MANIFEST, entries, entry_for, read_card
 from preproc.networks import find
@@ -139,7 +140,9 @@ def test_a_run_that_stopped_early_is_not_exported(shipping, finished):
         ship(25.0)
 
 
-def test_export_measures_bicubic_and_the_weights_on_every_set(shipping, finished, tmp_path, capsys):
+def test_export_measures_bicubic_and_the_weights_on_every_set(
+    shipping, finished, tmp_path, capsys, monkeypatch
+):
     folder, _ = shipping
     facts = {"data": tmp_path / "sets", "recipe": "r.toml", "licence": "MIT", "folder": folder}
     with pytest.raises(RecipeError, match=r"cannot be measured: There is no folder .*Kodak24"):
@@ -150,6 +153,10 @@ def test_export_measures_bicubic_and_the_weights_on_every_set(shipping, finished
         target = tmp_path / "sets" / home / name
         target.mkdir(parents=True)
         Image.fromarray(photograph(48, 52)).save(target / "a.png")
+    with pytest.raises(RecipeError, match=r"cannot be measured: Kodak24 has 24 images, .*holds 1"):
+        export.export([finished], quality=(10,), **facts)
+    for name in homes:
+        monkeypatch.setitem(SET_SIZES, name, 1)
     export.export([finished], quality=(10,), **facts)
     (entry,) = entries(folder=folder)
     assert entry.results.keys() == homes.keys()

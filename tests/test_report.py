@@ -8,6 +8,7 @@ from PIL import Image
 
 from eval_tasks import report
 from eval_tasks.evaluators.crops import SIDE, gains
+from eval_tasks.evaluators.set_sizes import SET_SIZES
 from eval_tasks.pictures import restoration_sets
 from preproc.errors import ImageError
 from preproc.manifest import entries
@@ -44,8 +45,9 @@ def test_squares_without_error_are_left_out():
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
     for name, home in restoration_sets._HOMES.items():
+        monkeypatch.setitem(SET_SIZES, name, 1)
         (tmp_path / home / name).mkdir(parents=True)
         Image.fromarray(data.astronaut()[:192, 96:288]).save(tmp_path / home / name / "face.png")
     return tmp_path
@@ -73,3 +75,11 @@ def test_the_page_shows_every_weight_with_its_figures_and_pictures(folder, monke
 def test_a_missing_set_is_a_sentence(tmp_path, capfd):
     assert report.main(["--data", str(tmp_path), "--output", str(tmp_path / "out")]) == 1
     assert "There is no folder" in capfd.readouterr().err
+
+
+def test_a_set_that_is_not_whole_is_a_sentence(folder, capfd, monkeypatch):
+    monkeypatch.setitem(SET_SIZES, "Set14", 14)
+    assert report.main(["--data", str(folder), "--output", str(folder / "out")]) == 1
+    assert "Set14 has 14 images, but" in (told := capfd.readouterr().err)
+    assert "holds 1; figures are only compared over the whole set" in " ".join(told.split())
+    assert not list((folder / "out").iterdir())

@@ -14,6 +14,7 @@ from PIL import Image
 from eval_tasks import restoration
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.restoration import Method, Pair, evaluate
+from eval_tasks.evaluators.set_sizes import SET_SIZES
 from eval_tasks.treatments import restorers
 from preproc.errors import ImageError
 from preproc.metrics import CAJNN_PROTOCOL
@@ -113,6 +114,7 @@ def test_a_model_and_its_ensemble_stand_beside_bicubic_and_the_paper(data, capsy
             assert img.dtype == np.uint8
             return img.repeat(self.scale, 0).repeat(self.scale, 1)
 
+    monkeypatch.setitem(SET_SIZES, "Set5", 2)
     monkeypatch.setattr(restorers, "Enhancer", Fake)
     report, flat = data / "out" / "r.json", data / "out" / "r.csv"
     command = ["--data", data, "--set", "Set5", "mine", "--quality", 10, 40, "--model", "cajnn"]
@@ -150,7 +152,15 @@ def test_a_model_and_its_ensemble_stand_beside_bicubic_and_the_paper(data, capsy
     assert next(r for r in lines if r["method"] == "CAJNN" and r["quality"] == "10")["psnr"] == ""
 
 
-def test_figures_not_to_be_trusted_are_bracketed_with_their_reason(data, capsys):
+def test_the_papers_rows_stand_beside_whole_sets_only(data, capsys):
+    code, out, _ = run(capsys, "--data", data, "--set", "Set5", "--quality", 40)
+    assert code == 0
+    assert "Set5 (N=2)" in out
+    assert "CAJNN, Table I" not in out
+
+
+def test_figures_not_to_be_trusted_are_bracketed_with_their_reason(data, capsys, monkeypatch):
+    monkeypatch.setitem(SET_SIZES, "Set5", 2)
     command = ("--data", data, "--set", "Set5", "--quality", 10, "--protocol", "cisrnet")
     _, out, _ = run(capsys, *command)
     assert "(26.564/0.725)" in out

@@ -9,12 +9,20 @@ from importlib.resources import files
 from typing import Any
 
 from eval_tasks.evaluators.restoration import Row
+from eval_tasks.evaluators.set_sizes import SET_SIZES
 from preproc.metrics import Protocol
 
 
 def printed_beside(measured: Sequence[Row], protocol: Protocol) -> list[Row]:
-    """The rows that the protocol's paper prints for the sets, qualities and scales measured."""
-    cases = {(row.dataset, row.quality, row.scale) for row in measured}
+    """The rows that the protocol's paper prints for the sets, qualities and scales measured.
+
+    Where another number of images than the set has was measured, there is none to compare with.
+    """
+    cases = {
+        (row.dataset, row.quality, row.scale)
+        for row in measured
+        if row.images == SET_SIZES.get(row.dataset)
+    }
     return [
         row for row in paper_rows()[protocol.name] if (row.dataset, row.quality, row.scale) in cases
     ]

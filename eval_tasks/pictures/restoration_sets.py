@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from eval_tasks.evaluators.restoration import Pair
+from eval_tasks.evaluators.set_sizes import SET_SIZES
 from eval_tasks.pictures.picture_files import pixels
 from preproc.degrade import bicubic_down, jpeg
 from preproc.errors import ImageError
@@ -24,9 +25,17 @@ def shipping_sets(data: Path) -> dict[str, list[Path]]:
         data: holds ``sr_val/Kodak24`` and ``sr_test/Set5``, ``Set14`` and ``BSD100``.
 
     Raises:
-        ImageError: a set is missing or empty.
+        ImageError: a set is missing, empty or not whole, so that what is measured could not stand
+            beside what was measured on all of it.
     """
-    return {name: images_in(data / home / name) for name, home in _HOMES.items()}
+    sets = {name: images_in(data / home / name) for name, home in _HOMES.items()}
+    for name, paths in sets.items():
+        if len(paths) != SET_SIZES[name]:
+            raise ImageError(
+                f"{name} has {SET_SIZES[name]} images, but {data / _HOMES[name] / name} holds "
+                f"{len(paths)}; figures are only compared over the whole set, so complete it."
+            )
+    return sets
 
 
 def images_in(folder: Path) -> list[Path]:
