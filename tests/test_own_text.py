@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from eval_tasks import own_text, rendered_pages
+from eval_tasks.evaluators import intervals
 from eval_tasks.evaluators.intervals import interval
 from eval_tasks.evaluators.words import gain, score, words
 
@@ -68,16 +69,20 @@ def test_an_interval_holds_95_percent_of_the_samples_and_a_loss_may_be_sure():
     assert not interval(0.0, samples + 500, 9).sure
 
 
-def test_a_gain_on_the_one_page_with_text_is_not_sure_however_large():
-    known = {"a": words(["one two"]), "b": Counter()}
-    arm, base = (score("x", known, {"a": r, "b": r}, [(0, 0)] * 2) for r in (known["a"], Counter()))
+@pytest.mark.parametrize("few", [1, 2, 7])
+def test_a_gain_on_the_few_pages_with_text_is_not_sure_however_large(few):
+    pages = [f"{k}" for k in range(20)]
+    known = {page: words(["one two"] * (k < few)) for k, page in enumerate(pages)}
+    arm = score("x", known, known, [(0, 0)] * 20)
+    base = score("y", known, {page: Counter() for page in pages}, [(0, 0)] * 20)
     found = gain(arm, base)
     assert (found.value, found.low, found.high) == (1, -np.inf, np.inf)
     assert not found.sure
     assert f"{found:+.0%}" == "+100% (too few images)"
 
 
-def test_samples_of_pages_without_text_alone_say_nothing_of_a_gain():
+def test_samples_of_pages_without_text_alone_say_nothing_of_a_gain(monkeypatch):
+    monkeypatch.setattr(intervals, "LEAST", 2)  # with more pages there are hardly such samples
     pages = [f"{k}" for k in range(20)]
     known = {page: words(["one"] * (page in ("3", "7"))) for page in pages}
     arm = score("x", known, known, [(0, 0)] * 20)
