@@ -29,11 +29,12 @@ from eval_tasks.treatments.restorers import make_methods
 from preproc import __version__
 from preproc.console import progress_bar
 from preproc.degrade import Pixels, bicubic_up
-from preproc.files import replacing, require_writable
+from preproc.files import require_writable
 from preproc.manifest import WeightsEntry, entries, shipped_folder
 from preproc.metrics import PROTOCOLS
 from preproc.networks import find, list_models
 from preproc.networks.counts import cost_of
+from preproc.pictures.saving import save
 from preproc.reports import versions, write_text
 
 _CROPPED_AT = (10, 40)
@@ -233,8 +234,7 @@ def _crops(group: Group, paths: list[Path], folder: Path, device: str | None) ->
             rows.append((caption, {name: crop.cut(px) for name, px in versions_.items()}))
     sheet = crop_sheet.draw(rows, SIDE)
     file = folder / f"crops-{group.protocol}-x{scale}.jpg"
-    with replacing(file) as content:
-        sheet.save(content, "JPEG", quality=88, subsampling=0, optimize=True)
+    save(sheet, file, quality=88, overwrite=True)
     return [f"![Input, bicubic, networks and original, side by side]({file.name})", *told]
 
 

@@ -19,7 +19,7 @@ from preproc import batch
 from preproc.errors import DepthWarning, DiskFullError, MetadataWarning, OutputError
 from preproc.inputs import picture_extensions
 from preproc.pictures import png16
-from preproc.pictures.formats import format_named
+from preproc.pictures.formats import format_named, format_names
 from preproc.pictures.saving import save
 from preproc.plan import Job, Plan, make_plan
 
@@ -492,21 +492,6 @@ class TestRun:
         assert summary.left > 0
         assert not summary.interrupted
 
-    def test_a_full_disk_while_the_file_is_written(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        source = picture(tmp_path / "a.png")
-
-        def full(self: Image.Image, file, *_: object, **__: object) -> None:
-            file.write(b"half")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        image = Image.open(source)
-        monkeypatch.setattr(Image.Image, "save", full)
-        with pytest.raises(DiskFullError, match="no room left"):
-            save(image, tmp_path / "out/a.png")
-        assert files(tmp_path / "out") == []
-
 
 class TestSave:
     def test_a_result_that_appears_meanwhile_is_not_replaced(self, tmp_path: Path) -> None:
@@ -517,20 +502,35 @@ class TestSave:
         assert target.read_text() == "mine"
         assert files(tmp_path) == ["a.png"]
 
-    def test_a_failed_replacement_leaves_the_old_file(
+    def test_a_picture_that_cannot_be_encoded_leaves_the_old_file(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         target = tmp_path / "a.png"
         target.write_text("old")
 
         def broken(*_: object, **__: object) -> None:
-            raise PermissionError(errno.EACCES, "Permission denied")
+            raise OSError("encoder error -2")
 
         monkeypatch.setattr(Image.Image, "save", broken)
-        with pytest.raises(OutputError, match=r"Cannot write .*Permission denied"):
+        with pytest.raises(OutputError, match=r"Cannot write .*a\.png: encoder error -2; try"):
             save(Image.new("RGB", (2, 2)), target, overwrite=True)
         assert target.read_text() == "old"
         assert files(tmp_path) == ["a.png"]
+
+    @pytest.mark.parametrize("name", format_names())
+    def test_a_disk_that_fills_up_leaves_no_truncated_file(self, tmp_path: Path, name: str) -> None:
+        resource = pytest.importorskip("resource", reason="only Unix limits the size of files")
+        image = Image.open(picture(tmp_path / "in.png", size=(64, 64)))
+        save(image, tmp_path / f"whole.{name}")
+        size = (tmp_path / f"whole.{name}").stat().st_size
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size * 2 // 3, limits[1]))
+        try:
+            with pytest.raises(OutputError, match="Cannot write"):
+                save(image, tmp_path / f"out/a.{name}")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert files(tmp_path / "out") == []
 
     def test_metadata_survives_and_the_orientation_goes(self, tmp_path: Path) -> None:
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

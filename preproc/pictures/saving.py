@@ -55,10 +55,13 @@ def save(
         DiskFullError: there is no room left.
         OutputError: the file exists, cannot be written, or its format cannot hold the picture.
     """
-    if isinstance(image, bytes):
-        with replacing(path, overwrite=overwrite, again=again) as file:
-            file.write(image)
-        return
+    data = image if isinstance(image, bytes) else _encoded(image, path, quality)
+    with replacing(path, overwrite=overwrite, again=again) as file:
+        file.write(data)
+
+
+def _encoded(image: Image.Image, path: Path, quality: int | None) -> bytes:
+    """The whole file, since encoders that write to a disk do not all notice when it is full."""
     file_format = format_named(path.suffix)
     mode = holding_mode(image, file_format)
     require_size(image.size, file_format)
@@ -67,11 +70,12 @@ def save(
     if not file_format.profile:
         image = _in_srgb(image)
     options["icc_profile"] = image.info.get("icc_profile")
-    with replacing(path, overwrite=overwrite, again=again) as file:
-        try:
-            image.save(file, file_format.name, **options)
-        except (RuntimeError, ValueError) as error:
-            raise OutputError(f"Cannot write {path}: {error}; try another format.") from error
+    buffer = BytesIO()
+    try:
+        image.save(buffer, file_format.name, **options)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise OutputError(f"Cannot write {path}: {error}; try another format.") from error
+    return buffer.getvalue()
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from preproc.degrade import bicubic_up
+from preproc.pictures.saving import save
 from preproc.training.averaging import Average
 from preproc.training.module import Restoration
 from preproc.training.recipe import Stage
@@ -180,6 +181,5 @@ class SamplePictures(pl.Callback):
         lr, hr = (part[0].permute(1, 2, 0).cpu().numpy() for part in batch[:2])
         up = bicubic_up(np.ascontiguousarray(lr), hr.shape[0] // lr.shape[0])
         strip = np.concatenate([p[:_SIDE, :_SIDE] for p in (up, outputs.numpy(), hr)], axis=1)
-        self._folder.mkdir(parents=True, exist_ok=True)
         name = f"{trainer.global_step:07d}-{batch_idx}-q{int(batch[2])}.png"
-        Image.fromarray(strip).save(self._folder / name)
+        save(Image.fromarray(strip), self._folder / name, overwrite=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
+
+from preproc.pictures.saving import save
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ def write_curve(points: list[Point], file: Path, title: str) -> None:
     axes.grid(alpha=0.3)
     if points:
         axes.legend()
-    figure.savefig(file)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    save(picture.getvalue(), file, overwrite=True)
 
 
 def _measurements(folder: Path) -> tuple[list[Point], Point]:
