@@ -82,7 +82,9 @@ def make_plan(
     if not overwrite:
         # An output of an earlier run in the same folder is no input of this one. When replacing
         # is allowed it stays one, and so is refused below: it might be the user's own picture.
-        targets = {real(job.target): job.source for job in jobs}
+        targets = {
+            real(job.target): job.source for job in jobs if real(job.target) != real(job.source)
+        }
         named = {f.path for f in found if f.named}
         jobs = [
             job

@@ -263,6 +263,20 @@ class TestPlan:
             for path in (tmp_path / "out").glob("*"):
                 path.unlink()
 
+    def test_a_run_from_a_folder_into_itself_in_another_format_goes_on(
+        self, tmp_path: Path
+    ) -> None:
+        for name in ("a.jpg", "b.jpg"):
+            picture(tmp_path / name)
+        plan = partial(make_plan, [str(tmp_path)], tmp_path, file_format=format_named("png"))
+        run(plan(), failing(KeyboardInterrupt(), at=2))
+        assert files(tmp_path) == ["a.jpg", "a.png", "b.jpg"]
+        rest = plan(skip_existing=True)
+        assert [job.source.name for job in rest.skipped] == ["a.jpg"]
+        assert [job.source.name for job in rest.jobs] == ["b.jpg"]
+        with pytest.raises(OutputError, match=r"would replace the input .*a\.png"):
+            plan(overwrite=True)
+
     def test_one_picture_into_a_name_of_no_format_is_refused(self, tmp_path: Path) -> None:
         source = str(picture(tmp_path / "a.jpg"))
         with pytest.raises(OutputError, match=r"cannot be written as \.jgp; end it in one of"):
