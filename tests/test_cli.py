@@ -257,9 +257,15 @@ class TestEnhance:
         assert "Note [half] precision overflowed\n" in capfd.readouterr().err
 
     @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize(
+        ("number", "options", "way_on"),
+        [
+            (signal.SIGINT, [], "run the same command again with --skip-existing for the rest."),
+            (signal.SIGTERM, ["--overwrite"], "run the same command again for the rest."),
+        ],
+    )
     def test_an_interrupted_run_leaves_whole_files_and_says_how_to_go_on(
-        self, tmp_path: Path, number: signal.Signals
+        self, tmp_path: Path, number: signal.Signals, options: list[str], way_on: str
     ) -> None:
         source = pictures(tmp_path / "in", *(f"{i:03}.png" for i in range(200)))
         slow = (
@@ -276,14 +282,18 @@ class TestEnhance:
             "sys.modules['preproc.enhancer'] = fake\n"
             "cli.main()\n"
         )
-        process = python(slow, "enhance", source, "-o", tmp_path / "out")
+        process = python(slow, "enhance", source, "-o", tmp_path / "out", *options)
+        deadline = time.monotonic() + 60
         while not list((tmp_path / "out").glob("*.png")):
-            assert process.poll() is None
+            assert process.poll() is None, process.communicate()
+            if time.monotonic() > deadline:
+                process.kill()
+                pytest.fail(f"No picture was written within 60 s: {process.communicate()}")
             time.sleep(0.02)
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert "--skip-existing" in err
+        assert way_on in err
         assert "Traceback" not in err
         done = files(tmp_path / "out")
         assert 0 < len(done) < 200

@@ -254,6 +254,7 @@ def enhance(
         overwrite=overwrite,
         skip_existing=skip_existing,
     )
+    again = f"run the same command again{'' if overwrite else ' with --skip-existing'}"
     started = time.monotonic()
     summary = Summary()
     if plan.jobs:
@@ -279,12 +280,13 @@ def enhance(
             save,
             quality=quality,
             overwrite=overwrite,
-            again="run the same command again with --skip-existing",
+            again=again,
         )
         summary = _run_with_progress(plan.jobs, enhancer, write, workers, console)
     summary.failures[:0] = plan.failures
     _report(summary, plan, time.monotonic() - started, console)
     if summary.interrupted:
+        console.print(f"Interrupted. Every result that was written is whole; {again} for the rest.")
         raise typer.Exit(INTERRUPTED)
     if summary.failures or summary.left:
         raise typer.Exit(1)
@@ -352,8 +354,3 @@ def _report(summary: Summary, plan: Plan, seconds: float, console: Console) -> N
             way_out += f"; for HEIC, {heif.INSTALL}"
         named = ", ".join(sorted(extensions))
         console.print(f"{files} left out: Pillow cannot open {named}; {way_out}.")
-    if summary.interrupted:
-        console.print(
-            "Interrupted. Every result that was written is whole; run the same command again with "
-            "--skip-existing to go on."
-        )
