@@ -156,6 +156,32 @@ class TestEnhance:
         source = pictures(tmp_path / "in", "a.png")
         assert call("enhance", source, "-o", tmp_path / "out", "-m", "nosuch") == 1
         assert capfd.readouterr().err == "Error: There is no model 'nosuch'; known are cajnn.\n"
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize(
+        ("sources", "output", "lossless"),
+        [(["a.jpg"], "q.png", "PNG"), (["b.png", "c.bmp"], "out", "BMP, PNG")],
+    )
+    def test_a_quality_that_no_result_takes_is_refused(
+        self,
+        tmp_path: Path,
+        made: list[dict[str, object]],
+        capfd: pytest.CaptureFixture[str],
+        sources: list[str],
+        output: str,
+        lossless: str,
+    ) -> None:
+        pictures(tmp_path, *sources)
+        paths = [tmp_path / name for name in sources]
+        assert call("enhance", *paths, "-o", tmp_path / output, "-q", 10) == 2
+        assert f"--quality means nothing for {lossless}" in " ".join(capfd.readouterr().err.split())
+        assert made == []
+        assert not (tmp_path / output).exists()
+
+    def test_a_quality_counts_for_those_results_that_take_one(self, tmp_path: Path) -> None:
+        source = pictures(tmp_path / "in", "a.png", "b.jpg")
+        assert call("enhance", source, "-o", tmp_path / "out", "-q", 10) == 0
+        assert files(tmp_path / "out") == ["a.png", "b.jpg"]
 
     def test_a_name_in_no_format_makes_no_folder(
         self, tmp_path: Path, made: list[dict[str, object]], capfd: pytest.CaptureFixture[str]

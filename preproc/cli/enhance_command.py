@@ -241,8 +241,6 @@ def enhance(
     if skip_existing and overwrite:
         raise typer.BadParameter("--skip-existing and --overwrite exclude each other.")
     chosen = format_named(file_format.value) if file_format else None
-    if quality is not None and chosen is not None and not chosen.quality:
-        raise typer.BadParameter(f"--quality means nothing for {chosen.name}, which is lossless.")
     if any(separator in suffix for separator in "/\\"):
         raise typer.BadParameter("--suffix is part of a file name and cannot hold a slash.")
     console = error_console()
@@ -254,12 +252,14 @@ def enhance(
         overwrite=overwrite,
         skip_existing=skip_existing,
     )
+    formats = {format_named(job.target.suffix) for job in plan.jobs}
+    if quality is not None and formats and not any(form.quality for form in formats):
+        names = ", ".join(sorted(form.name for form in formats))
+        raise typer.BadParameter(f"--quality means nothing for {names}: results are lossless.")
     again = f"run the same command again{'' if overwrite else ' with --skip-existing'}"
     started = time.monotonic()
     summary = Summary()
     if plan.jobs:
-        for folder in {job.target.parent for job in plan.jobs}:
-            require_writable(folder)
         from preproc.enhancer import Enhancer
 
         enhancer = Enhancer(
@@ -276,12 +276,9 @@ def enhance(
             map_folder=map_folder,
             compiled=compiled,
         )
-        write = partial(
-            save,
-            quality=quality,
-            overwrite=overwrite,
-            again=again,
-        )
+        for folder in {job.target.parent for job in plan.jobs}:
+            require_writable(folder)
+        write = partial(save, quality=quality, overwrite=overwrite, again=again)
         summary = _run_with_progress(plan.jobs, enhancer, write, workers, console)
     summary.failures[:0] = plan.failures
     _report(summary, plan, time.monotonic() - started, console)
