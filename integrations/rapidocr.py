@@ -87,23 +87,30 @@ class Reader:
         source = look(image, None, self.channel_order)
         view = enlarge(source.rgb, self.enhancer)
         shown = shrink(view.rgb, self._longest() / max(view.rgb.shape[:2]))
-        # Two readings are weighed before the engine's own threshold, which the first may not reach.
-        found = self._ask(
-            shown, use_det=True, use_cls=None, text_score=0.0 if self._reads_both else None
-        )
+        ratio = np.array([shown.shape[1], shown.shape[0]]) / (view.rgb.shape[1::-1])
+        # The engine drops what it reads as blank, or is unsure of; so it only finds the text where
+        # there is a second reading.
+        both = self._reads_both
+        found = self._ask(shown, use_det=True, use_cls=False if both else None, use_rec=not both)
         if found.boxes is None:
             return []
-        ratio = np.array([shown.shape[1], shown.shape[0]]) / (view.rgb.shape[1::-1])
-        words = []
-        for box, text, score in zip(found.boxes, found.txts, found.scores, strict=True):
-            quad = view.to_source(np.asarray(box, np.float64) / ratio)
-            word = Word(quad.tolist(), text, float(score))
-            if self._reads_both:
-                word = surer(word, self._read(_line(source.rgb, quad), turned=True))
-                if word.confidence < getattr(self.engine, "text_score", 0.0):
-                    continue
-            words.append(word)
-        return words
+        boxes = np.asarray(found.boxes, np.float64)
+        quads = [view.to_source(box / ratio) for box in boxes]
+        if both:
+            least = getattr(self.engine, "text_score", 0.0)
+            pairs = zip(boxes, quads, strict=True)
+            words = [self._surer(box, shown, quad, source.rgb) for box, quad in pairs]
+            return [word for word in words if word.text and word.confidence >= least]
+        return [
+            Word(quad.tolist(), text, float(score))
+            for quad, text, score in zip(quads, found.txts, found.scores, strict=True)
+        ]
+
+    def _surer(self, box: Points, shown: RgbArray, quad: Points, source: RgbArray) -> Word:
+        """The surer reading of a box of the picture shown and of the same place in the source."""
+        word = self._read(_line(shown, box), turned=True)
+        word = surer(word, self._read(_line(source, quad), turned=True))
+        return word._replace(box=quad.tolist())
 
     def _longest(self) -> float:
         """Px to which the engine would shrink the longer side itself, but without antialiasing."""
@@ -134,17 +141,16 @@ class Reader:
         """Read a line, that may be upside down if ``turned``; the box is left open."""
         line = shrink(line, self._longest() / max(line.shape[:2]))
         found = self._ask(line, use_det=False, use_cls=None if turned else False)
-        read = bool(found.txts)
-        return Word([], "".join(found.txts or ()), float(found.scores[0]) if read else 0.0)
+        text = "".join(found.txts or ())
+        return Word([], text, float(found.scores[0])) if text.strip() else Word([], "", 0.0)
 
     def _ask(
-        self, rgb: RgbArray, *, use_det: bool, use_cls: bool | None, **told: float | None
+        self, rgb: RgbArray, *, use_det: bool, use_cls: bool | None, use_rec: bool = True
     ) -> Any:  # noqa: ANN401 - untyped
         """The answer of a copy of the engine, which keeps what it is told for its next calls."""
         turns = use_cls is None and getattr(self.engine, "use_cls", False)
-        _load(self.engine, det=use_det, cls=turns, rec=True)
-        told = {name: value for name, value in told.items() if value is not None}
-        return copy(self.engine)(_bgr(rgb), use_det=use_det, use_cls=use_cls, use_rec=True, **told)
+        _load(self.engine, det=use_det, cls=turns, rec=use_rec)
+        return copy(self.engine)(_bgr(rgb), use_det=use_det, use_cls=use_cls, use_rec=use_rec)
 
 
 def _load(engine: Engine, **models: bool) -> None:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -467,14 +468,14 @@ class TestRecognisers:
                 [[[4, 8], [40, 8], [40, 20], [4, 20]], [[0, 0], [8, 0], [8, 24], [0, 24]]]
             )
 
-            def __init__(self, txts, scores):
-                self.txts, self.scores = txts, scores
+        readings = iter([("one", 0.9), ("plain", 0.6), ("two", 0.4), ("plain", 0.6)])
 
-        def engine(img, use_det, **_):
-            if use_det:
-                return Found(("one", "two"), (0.9, 0.4))
+        def engine(img, use_rec, **_):
+            if not use_rec:
+                return Found()
             lines.append(img)
-            return Found(("plain",), (0.6,))
+            text, score = next(readings)
+            return SimpleNamespace(txts=(text,), scores=(score,))
 
         picture = np.zeros((6, 12, 3), np.uint8)
         picture[0] = 255
@@ -482,8 +483,9 @@ class TestRecognisers:
         assert [(word.text, word.confidence) for word in words] == [("one", 0.9), ("plain", 0.6)]
         assert words[1].box == [[0, 0], [2, 0], [2, 6], [0, 6]]
         shapes = [line.shape for line in lines]
-        assert shapes == [(3, 9, 3), (2, 6, 3)], "in source px, and what stands is laid down"
-        assert (lines[1][:, 0] == 255).all(), "to the left, as RapidOCR does"
+        assert shapes[::2] == [(12, 36, 3), (8, 24, 3)], "in px of the enlarged picture"
+        assert shapes[1::2] == [(3, 9, 3), (2, 6, 3)], "in source px, and what stands is laid down"
+        assert (lines[3][:, 0] == 255).all(), "to the left, as RapidOCR does"
 
     def test_rapidocr_gets_large_pictures_antialiased_at_its_own_limit(self, make_skip):
         seen = []

@@ -738,27 +738,46 @@ def test_a_real_rapidocr_is_left_as_it_is(rapid_engine, sign):
     assert rapid_engine.text_cls is None  # not needed, and so not loaded
 
 
-def test_rapidocr_weighs_two_readings_before_its_threshold(sign):
-    class Unsure:
-        """Doubts what it finds in large pictures, and is sure of lines."""
+class TwoReadings:
+    """Stands for rapidocr.RapidOCR: finds a line; in the first picture read, it reads ``first``.
 
-        text_score = 0.5
+    As the engine does, it drops what it reads as blank in a picture that it looks for text in.
+    """
 
-        def __call__(self, _shown, use_det, text_score=None, **_):
-            least = self.text_score if text_score is None else text_score
-            box = [[8, 12], [268, 12], [268, 54], [8, 54]]
-            if not use_det:
-                return SimpleNamespace(txts=("right",), scores=(0.9,))
-            if least > 0.3:
-                return SimpleNamespace(boxes=None, txts=None, scores=None)
-            return SimpleNamespace(boxes=[box], txts=("wrong",), scores=(0.3,))
+    text_score = 0.5
 
-    assert rapidocr.Reader(Unsure(), enhancer=Bicubic(1)).readtext(sign) == []
-    (word,) = rapidocr.Reader(Unsure(), enhancer=Bicubic(1), both=True).readtext(sign)
+    def __init__(self, *first):
+        self.readings = [first, ("right", 0.9)]
+
+    def __call__(self, _shown, use_det, use_rec, **_):
+        boxes = [[[8, 12], [268, 12], [268, 54], [8, 54]]]
+        if not use_rec:
+            return SimpleNamespace(boxes=boxes)
+        text, score = self.readings.pop(0)
+        dropped = use_det and (score < self.text_score or not text.strip())
+        return SimpleNamespace(
+            boxes=None if dropped else boxes,
+            txts=None if dropped else (text,),
+            scores=None if dropped else (score,),
+        )
+
+
+@pytest.mark.parametrize("first", [("wrong", 0.3), ("wrong", 0.7), ("", 0.0), (" ", 0.99)], ids=str)
+def test_rapidocr_reads_in_the_source_what_is_doubtful_or_blank_enhanced(sign, first):
+    words = rapidocr.Reader(TwoReadings(*first), enhancer=Bicubic(2)).readtext(sign)
+    assert [word.text for word in words] == ["wrong"] * (first[1] == 0.7)
+    (word,) = rapidocr.Reader(TwoReadings(*first), enhancer=Bicubic(2), both=True).readtext(sign)
     assert (word.text, word.confidence) == ("right", 0.9)
-    strict = Unsure()
-    strict.text_score = 0.95
-    assert rapidocr.Reader(strict, enhancer=Bicubic(1), both=True).readtext(sign) == []
+    assert rectangle(word) == [4, 6, 134, 27]
+    line = rapidocr.Reader(TwoReadings(*first), enhancer=Bicubic(2), both=True).readline(sign)
+    assert (line.text, line.confidence) == ("right", 0.9)
+
+
+@pytest.mark.parametrize(("second", "least"), [(("right", 0.9), 0.95), ((" ", 0.9), 0.5)], ids=str)
+def test_rapidocr_leaves_out_what_neither_reading_is_sure_of(sign, second, least):
+    engine = TwoReadings("", 0.0)
+    engine.readings[1], engine.text_score = second, least
+    assert rapidocr.Reader(engine, enhancer=Bicubic(2), both=True).readtext(sign) == []
 
 
 def test_rapidocr_is_asked_by_two_threads_at_once():
