@@ -464,7 +464,7 @@ def test_sixteen_bit_colour_png_bytes_stay_sixteen_bit(rng, profile, channels):
     assert [round(v) for v in opened.info["dpi"]] == [300, 300]
 
 
-@pytest.mark.filterwarnings("ignore::preproc.pictures.opening.DepthWarning")
+@pytest.mark.filterwarnings("ignore::preproc.errors.DepthWarning")
 @pytest.mark.parametrize("channels", [2, 3])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_sixteen_bit_png_bytes_are_turned_as_their_path_is(rng, tmp_path, orientation, channels):
@@ -683,7 +683,7 @@ def test_a_transparent_grey_of_few_bits_becomes_alpha():
     assert (alpha[0, 0] == 0).tolist() == [[False, True, True, False], [True, True, False, False]]
 
 
-@pytest.mark.filterwarnings("ignore::preproc.pictures.opening.DepthWarning")
+@pytest.mark.filterwarnings("ignore::preproc.errors.DepthWarning")
 def test_a_transparent_colour_of_sixteen_bits_is_not_another_in_eight(tmp_path):
     values = np.full((4, 4, 3), 0x3400, np.uint16)
     values[:2] = 0

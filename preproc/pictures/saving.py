@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -55,13 +57,10 @@ def save(
         DiskFullError: there is no room left.
         OutputError: the file exists, cannot be written, or its format cannot hold the picture.
     """
-    data = image if isinstance(image, bytes) else _encoded(image, path, quality)
-    with replacing(path, overwrite=overwrite, again=again) as file:
-        file.write(data)
-
-
-def _encoded(image: Image.Image, path: Path, quality: int | None) -> bytes:
-    """The whole file, since encoders that write to a disk do not all notice when it is full."""
+    if isinstance(image, bytes):
+        with replacing(path, overwrite=overwrite, again=again) as file:
+            file.write(image)
+        return
     file_format = format_named(path.suffix)
     mode = holding_mode(image, file_format)
     require_size(image.size, file_format)
@@ -70,12 +69,46 @@ def _encoded(image: Image.Image, path: Path, quality: int | None) -> bytes:
     if not file_format.profile:
         image = _in_srgb(image)
     options["icc_profile"] = image.info.get("icc_profile")
-    buffer = BytesIO()
-    try:
-        image.save(buffer, file_format.name, **options)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise OutputError(f"Cannot write {path}: {error}; try another format.") from error
-    return buffer.getvalue()
+    with replacing(path, overwrite=overwrite, again=again) as file:
+        stream = _Stream(file)
+        try:
+            image.save(cast("IO[bytes]", stream), file_format.name, **options)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise OutputError(f"Cannot write {path}: {error}; try another format.") from error
+        if stream.error is not None:
+            raise stream.error
+
+
+class _Stream:
+    """A file as encoders take it: without a descriptor, and without errors of writing.
+
+    Of the encoders that write to a descriptor by themselves, some do not notice when the disk is
+    full, and one then never ends; nor does it when Python raises.
+
+    Attributes:
+        error: the system's first, kept for when the encoder has ended.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write all of ``data``, but nothing more once there was an error."""
+        self._try(lambda: self._file.write(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Hand what was written over to the system."""
+        self._try(self._file.flush)
+
+    def _try(self, step: Callable[[], object]) -> None:
+        try:
+            if self.error is None:
+                step()
+        except OSError as error:
+            self.error = error
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
