@@ -141,7 +141,7 @@ def test_a_full_cache_keeps_what_it_has_takes_no_more_and_says_so_once(tmp_path)
     assert used(cache) <= cache.limit
 
 
-@pytest.mark.filterwarnings("ignore::preproc.cache.CacheWarning")
+@pytest.mark.filterwarnings("ignore::preproc.errors.CacheWarning")
 def test_where_a_large_picture_finds_no_room_a_small_one_still_may(tmp_path):
     cache = PictureCache(tmp_path, limit=10_000)
     cache.put("a", torch.zeros(1, 3, 40, 40, dtype=torch.uint8))
@@ -151,7 +151,7 @@ def test_where_a_large_picture_finds_no_room_a_small_one_still_may(tmp_path):
     assert torch.equal(cache.get("small"), samples())
 
 
-@pytest.mark.filterwarnings("ignore::preproc.cache.CacheWarning")
+@pytest.mark.filterwarnings("ignore::preproc.errors.CacheWarning")
 def test_a_full_cache_whose_folder_is_deleted_has_room_again(tmp_path, monkeypatch):
     cache = PictureCache(tmp_path / "cache", limit=size_of_an_entry(tmp_path / "one"))
     cache.put("a", samples())
@@ -180,7 +180,7 @@ def test_the_folder_is_not_gone_through_for_every_entry(cache, monkeypatch):
     assert all(cache.get(str(n)) is not None for n in range(100))
 
 
-@pytest.mark.filterwarnings("ignore::preproc.cache.CacheWarning")
+@pytest.mark.filterwarnings("ignore::preproc.errors.CacheWarning")
 def test_nor_is_a_full_one_for_every_entry_it_has_no_room_for(tmp_path, monkeypatch):
     cache = PictureCache(tmp_path / "cache", limit=size_of_an_entry(tmp_path / "one"))
     cache.put("first", samples())
@@ -190,7 +190,7 @@ def test_nor_is_a_full_one_for_every_entry_it_has_no_room_for(tmp_path, monkeypa
     assert len(scans) <= 20, "once a second on a slow disk"
 
 
-@pytest.mark.filterwarnings("ignore::preproc.cache.CacheWarning")
+@pytest.mark.filterwarnings("ignore::preproc.errors.CacheWarning")
 def test_what_others_put_into_the_folder_counts(tmp_path):
     size = size_of_an_entry(tmp_path / "one")
     cache = PictureCache(tmp_path / "cache", limit=100 * size)
@@ -201,7 +201,7 @@ def test_what_others_put_into_the_folder_counts(tmp_path):
     assert used(cache) == 100 * size
 
 
-@pytest.mark.filterwarnings("ignore::preproc.cache.CacheWarning")
+@pytest.mark.filterwarnings("ignore::preproc.errors.CacheWarning")
 def test_several_that_fill_a_folder_at_one_time_keep_its_limit(tmp_path):
     size = size_of_an_entry(tmp_path / "one")
     caches = [PictureCache(tmp_path / "cache", limit=100 * size) for _ in range(3)]
