@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from preproc.autocast import without_autocast
 from preproc.errors import ImageError, ModelError
 
 BICUBIC_REACH = 2
@@ -71,7 +72,7 @@ def imresize(
         )
     rows, columns = _axes(x.shape[-2], x.shape[-1], scale, size, antialias)
     work = x if x.dtype in (torch.float32, torch.float64) else x.float()
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x.device.type):
         # As MATLAB: the axis that shrinks most goes first, which is also the cheaper order.
         if columns.scale < rows.scale:
             work = _resize_rows(_resize_columns(work, columns), rows)

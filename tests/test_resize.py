@@ -116,6 +116,11 @@ def test_autocast_does_not_lower_the_precision():
     assert torch.equal(inside, imresize(x, 0.25))
 
 
+def test_the_meta_device_tells_the_size_of_the_result():
+    result = imresize(torch.empty(3, 10, 8, device="meta"), 0.25)
+    assert (result.device.type, result.shape) == ("meta", (3, 3, 2))
+
+
 def test_gradients_flow_even_after_use_in_inference_mode():
     x = torch.rand(1, 6, 11, dtype=torch.float64)
     with torch.inference_mode():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from preproc.autocast import without_autocast
 
 
 class Float32Conv2d(nn.Conv2d):
@@ -40,7 +40,7 @@ class Float32Conv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name for it
         """Convolve (N, C, H, W) of any float dtype; returns float32."""
-        with _without_autocast(input.device.type):
+        with without_autocast(input.device.type):
             if self._parts is not None and input.dtype == self._parts.dtype:
                 both = F.conv2d(input, self._parts, None, self.stride, self.padding, self.dilation)
                 high, low = both[:, : 2 * self.out_channels].float().chunk(2, 1)
@@ -50,10 +50,3 @@ class Float32Conv2d(nn.Conv2d):
             return F.conv2d(
                 input.float(), self.weight.float(), bias, self.stride, self.padding, self.dilation
             )
-
-
-def _without_autocast(device_type: str) -> AbstractContextManager[object]:
-    """Autocast switched off, on devices that have it; the meta device has not."""
-    if not torch.amp.is_autocast_available(device_type):
-        return nullcontext()
-    return torch.autocast(device_type, enabled=False)

@@ -1,0 +1,14 @@
+"""What must not lose precision, whatever autocast says."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+
+def without_autocast(device_type: str) -> AbstractContextManager[object]:
+    """Autocast switched off, on devices that have it; the meta device has not."""
+    if not torch.amp.is_autocast_available(device_type):
+        return nullcontext()
+    return torch.autocast(device_type, enabled=False)
