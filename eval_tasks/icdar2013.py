@@ -52,6 +52,8 @@ BOTH = " or input"
 SHOWN = 12
 """Most words fixed, and most words broken, on a contact sheet."""
 
+_USUAL_RECOGNISER = "easyocr"
+
 _Read: TypeAlias = dict[str, Reading]  # by the word's file
 
 
@@ -84,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path("out/icdar2013"),
         metavar="DIR",
-        help="readings, report.json, report.csv and sheets go here (default: out/icdar2013)",
+        help="readings, report and sheets go here (default: out/icdar2013)",
     )
     add(
         "--reduce",
@@ -106,8 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--recogniser",
         choices=tuple(RECOGNISERS),
-        default="easyocr",
-        help="what reads the words (default: easyocr)",
+        default=_USUAL_RECOGNISER,
+        help=f"what reads the words (default: {_USUAL_RECOGNISER})",
     )
     add("--every", type=arguments.count, default=1, metavar="K", help="take every K-th word")
     add("--limit", type=arguments.count, metavar="N", help="take the first N words (of these)")
@@ -149,7 +151,7 @@ def _run(options: argparse.Namespace) -> None:
         for degradation, arm in ways
         if arm is not plain
     ]
-    _report(options, words, runs, time.perf_counter() - start)
+    _report(options, recogniser.title, words, runs, time.perf_counter() - start)
     for arm in arms:
         if arm.name not in (INPUT, BICUBIC):
             for degradation in degradations:
@@ -219,14 +221,22 @@ def _surer(read: _Read, plain: _Read) -> _Read:
 
 
 def _report(
-    options: argparse.Namespace, words: Sequence[Crop], runs: Sequence[Run], seconds: float
+    options: argparse.Namespace,
+    recogniser: str,
+    words: Sequence[Crop],
+    runs: Sequence[Run],
+    seconds: float,
 ) -> None:
-    """Print the tables, and leave them as ``report.json`` and ``report.csv``."""
+    """Print the tables, and leave them as JSON and CSV."""
     labels = {word.file: word.label for word in words}
     rows = make_rows(labels, runs)
     height_rows = make_height_rows(labels, {word.file: word.height for word in words}, runs)
     printed = judge.paper_rows()
     about = {
+        "folder": options.data.resolve().name,
+        "every": f"{options.every}",
+        "limit": f"{options.limit or 'none'}",
+        "recogniser": recogniser,
         "preproc": __version__,
         **versions("torch", "numpy", "pillow", "easyocr", "rapidocr", "onnxruntime", "spandrel"),
     }
@@ -246,9 +256,11 @@ def _report(
         "by_height": [asdict(row) for row in height_rows],
         "papers": [asdict(row) for row in printed],
     }
-    write_json(options.out / "report.json", report)
-    write_csv(options.out / "report.csv", [{**asdict(row), **about} for row in rows])
-    console.print(f"Report, readings and sheets: {options.out}")
+    other = "" if options.recogniser == _USUAL_RECOGNISER else f"-{options.recogniser}"
+    base = options.out / f"report{other}{arguments.taken(options.every, options.limit)}"
+    write_json(base.with_suffix(".json"), report)
+    write_csv(base.with_suffix(".csv"), [{**asdict(row), **about} for row in rows])
+    console.print(f"Report: {base}.json, .csv; readings and sheets: {options.out}")
 
 
 def _leave_sheet(

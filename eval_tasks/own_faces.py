@@ -110,6 +110,9 @@ def _run(options: argparse.Namespace) -> None:
     ]
     title = f"{faces} faces that MTCNN finds in {len(images)} pictures, {degradation.sentence}"
     about = {
+        "folder": options.images.resolve().name,
+        "every": f"{options.every}",
+        "engine": original.settings.engine,
         "preproc": __version__,
         **versions("torch", "numpy", "pillow", ENGINE),
         "devices": ", ".join(dict.fromkeys(run.arm.device for run in runs.values())),
@@ -119,7 +122,7 @@ def _run(options: argparse.Namespace) -> None:
         "seconds": f"{time.perf_counter() - start:.1f}",
     }
     _show(title, scores, about)
-    stem = degradation.slug.replace("down", "x")
+    stem = degradation.slug.replace("down", "x") + arguments.taken(options.every)
     write_json(options.output / f"{stem}.json", _report(title, scores, about))
 
 

@@ -129,6 +129,9 @@ def _run(options: argparse.Namespace) -> None:
         f"{degradation.sentence}, read by {engine.title}"
     )
     about = {
+        "folder": options.images.resolve().name,
+        "every": f"{options.every}",
+        "engine": engine.title,
         "preproc": __version__,
         **versions("torch", "numpy", "pillow"),
         "devices": ", ".join(dict.fromkeys(arm.device for arm in treatments)),
@@ -136,7 +139,7 @@ def _run(options: argparse.Namespace) -> None:
         **({"weights": str(options.weights)} if options.weights else {}),
         "seconds": f"{time.perf_counter() - start:.1f}",
     }
-    stem = degradation.slug
+    stem = degradation.slug + arguments.taken(options.every)
     if options.engine != _USUAL_ENGINE:
         stem = f"{stem}-{options.engine}"
     if options.regions:

@@ -171,14 +171,16 @@ def _run(options: argparse.Namespace, changed: Sequence[str]) -> None:
     else:
         outcome = _search_and_score(options, images, truth, title)
     about = {
+        "folder": options.data.resolve().name,
         "images": number,
+        "every": f"{options.every}",
+        "limit": f"{options.limit or 'none'}",
         "preproc": __version__,
         **versions("torch", "numpy", "pillow", "facenet-pytorch", "pycocotools"),
         **outcome.about,
         "seconds": f"{time.perf_counter() - start:.1f}",
     }
-    part = options.limit or options.every > 1
-    _report(outcome, about, options.output, f"-{len(truth)}-images" if part else "")
+    _report(outcome, about, options.output, arguments.taken(options.every, options.limit))
 
 
 def _score_folders(folders: Sequence[Path], truth: Mapping[str, Truth], title: str) -> _Outcome:
@@ -212,6 +214,8 @@ def _search_and_score(
             for name, run in runs.items()
         ],
         {
+            "engine": runs[ORIGINAL].settings.engine,
+            "smallest face": f"{options.min_face_size:g} px",
             "devices": ", ".join(dict.fromkeys(run.arm.device for run in runs.values())),
             **({"weights": str(options.weights)} if options.weights else {}),
         },

@@ -405,6 +405,14 @@ class TestScript:
         assert self.run(data, tmp_path, *few, "--limit", "1") == 0
         assert "N=1" in capsys.readouterr().out
         assert eyes.seen == 4
+        first, second = (
+            json.loads((tmp_path / "out" / f"report-every2{rest}.json").read_text())
+            for rest in ("", "-limit1")
+        )
+        told = ("folder", "every", "limit", "recogniser", "words")
+        assert [first[key] for key in told] == ["data", "2", "none", "eyes", 2]
+        assert [second[key] for key in told] == ["data", "2", "1", "eyes", 1]
+        assert not (tmp_path / "out" / "report.json").exists(), "that is of all words"
 
     def test_a_missing_crop_is_a_sentence(self, data, tmp_path, capsys):
         (data / CROPS / "word_2.png").unlink()

@@ -38,6 +38,8 @@ def test_what_the_detector_finds_in_the_originals_is_the_truth(portrait, tmp_pat
     assert code == 0, err
     assert "2 faces that MTCNN finds in 3 pictures, reduced x4 and saved as JPEG 60" in out
     report = json.loads((tmp_path / "out" / "x4-jpeg60.json").read_text())
+    assert (report["folder"], report["every"]) == ("photos", "1")
+    assert report["engine"].startswith("facenet-pytorch ")
     rows = {row["name"]: row for row in report["rows"]}
     assert list(rows) == ["input", "bicubic x4"]
     assert rows["bicubic x4"]["ap"] == 1
@@ -50,6 +52,9 @@ def test_what_the_detector_finds_in_the_originals_is_the_truth(portrait, tmp_pat
     assert run_script(capsys, *command[:4], "--sure", "0.5")[0] == 0
     report = json.loads((tmp_path / "out" / "x4.json").read_text())
     assert report["title"].startswith("3 faces")
+    assert run_script(capsys, *command[:4], "--every", "2")[0] == 0
+    assert json.loads((tmp_path / "out" / "x4-every2.json").read_text())["every"] == "2"
+    assert json.loads((tmp_path / "out" / "x4.json").read_text()) == report
     assert report["rows"][0]["ap"] < 1
 
 

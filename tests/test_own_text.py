@@ -164,7 +164,11 @@ def test_another_engine_reads_the_same_pictures(tmp_path, capsys):
     code, out, err = run_script(capsys, *command, "--reduce", 2)
     assert code == 0, err
     assert "read by tesseract 5" in out
+    assert run_script(capsys, *command, "--reduce", 2, "--every", 2)[0] == 0
+    assert (tmp_path / "out" / "down2-every2-tesseract.json").is_file()
     report = json.loads((tmp_path / "out" / "down2-tesseract.json").read_text())
+    assert (report["folder"], report["every"]) == ("photos", "1")
+    assert report["engine"].startswith("tesseract 5")
     assert {row["name"]: row["right"] for row in report["rows"]} == {"input": 2, "bicubic x4": 2}
     assert report["rows"][1]["seconds_a_picture"][0] > 0  # the reader was shown what the arm made
 

@@ -635,6 +635,8 @@ def test_the_script_finds_the_astronaut_and_goes_on_where_it_was(
     ap = {row["name"]: row["ap"] for row in report["rows"]}
     assert list(ap) == ["original", "reduced x4", "bicubic x4", "tiny x4", "tiny returned"]
     assert report["faces"] == {"easy": 1, "medium": 1, "hard": 1}  # not the absent image's
+    assert (report["smallest face"], report["every"]) == ("20 px", "1")
+    assert report["engine"].startswith("facenet-pytorch ")
     assert ap["original"] == ap["reduced x4"] == {"easy": 1.0, "medium": 1.0, "hard": 1.0}
     assert report["rows"][1]["ap_by_height"]["80-160 px"] == 1.0
     with (tmp_path / "x4-jpeg90.csv").open(newline="") as file:
@@ -754,10 +756,13 @@ def test_every_kth_image_of_each_event_counts_by_name(data, tmp_path, capsys):
         write_file(detections / "0--Parade" / f"{name}.txt", f"{name}.jpg", found())
     command = ["--data", data, "--output", tmp_path / "out", "--detections", detections]
     assert run_script(capsys, *command, "--every", "3")[0] == 0
-    report = json.loads((tmp_path / "out" / "detections-1-images.json").read_text())
+    report = json.loads((tmp_path / "out" / "detections-every3.json").read_text())
+    assert (report["folder"], report["every"], report["limit"]) == (data.name, "3", "none")
     assert report["faces"] == {"easy": 1, "medium": 1, "hard": 1}  # the first is that with a face
     with pytest.raises(SystemExit):
         run_script(capsys, *command, "--every", "3", "--limit", "2")
+    assert run_script(capsys, *command, "--limit", "1")[0] == 0
+    assert (tmp_path / "out" / "detections-limit1.json").is_file(), "not the same experiment"
 
 
 @pytest.mark.parametrize(

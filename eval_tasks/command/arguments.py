@@ -84,6 +84,11 @@ def add_kernel(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def taken(every: int, limit: int | None = None) -> str:
+    """What was taken of many, for file names, such as ``-every10-limit20``; ``""`` is all."""
+    return (f"-every{every}" if every > 1 else "") + (f"-limit{limit}" if limit else "")
+
+
 def spread(items: Sequence[T], most: int | None) -> list[T]:
     """At most so many, evenly spread over all; None takes all."""
     taken = len(items) if most is None else min(most, len(items))
