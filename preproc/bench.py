@@ -7,20 +7,17 @@ median of the warm runs are reported. Every report names its device and versions
 from __future__ import annotations
 
 import math
-import os
-import platform
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import median
 from typing import Literal
 
 import torch
-from torch.backends import cudnn
 
 from preproc.contenders import Contender, Part, photograph
+from preproc.environment import machine
 from preproc.errors import ModelError
 from preproc.execution.memory import is_out_of_memory
 from preproc.peak_memory import PeakMemory
@@ -176,18 +173,11 @@ def measure(
 
 def environment(device: torch.device) -> dict[str, object]:
     """What figures depend on: device, CPU, threads and versions."""
-    facts: dict[str, object] = {
+    return {
         "device": _device_name(device),
-        "cpu": _cpu_name(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "system": platform.platform(terse=True),
+        **machine(device),
         "versions": versions(*_VERSIONS),
     }
-    if device.type == "cuda":
-        facts["cuda"] = torch.version.cuda
-        facts["cudnn"] = cudnn.version()  # type: ignore[no-untyped-call]
-    return facts
 
 
 def _device_name(device: torch.device) -> str:
@@ -214,8 +204,8 @@ def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     for row in rows:
         speed = slowest.get(_group(row), math.inf)
         slowest[_group(row)] = min(speed, row.pixels_per_s)
-    header = ["Part", "Size", "Batch", "Contender", "dtype", "First ms", "Median ms", "LR Mpx/s"]
-    header += ["TFLOP/s", "x slowest", "Device MiB", "Host MiB"]
+    header = ["Part", "Size", "Batch", "Contender", "dtype", "Runs", "First ms", "Median ms"]
+    header += ["LR Mpx/s", "TFLOP/s", "x slowest", "Device MiB", "Host MiB"]
     cells = [
         [
             row.part,
@@ -223,6 +213,7 @@ def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
             str(row.batch),
             row.contender,
             row.dtype,
+            str(row.runs),
             f"{row.first_ms:.4g}",
             f"{row.median_ms:.4g}",
             f"{row.pixels_per_s / 1e6:.3g}",
@@ -293,13 +284,6 @@ def _out_of_memory(error: Exception, rival: Contender, files: Sequence[bytes], s
         f"{rival.name} ({rival.part}) ran out of memory with {len(files)} picture(s) of "
         f"{size[1]}x{size[0]} px, so that row is missing."
     )
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8") if info.is_file() else ""
-    found = re.search(r"^model name\s*:\s*(.+)$", lines, re.MULTILINE)
-    return found[1] if found else platform.processor() or platform.machine()
 
 
 def _group(row: Row) -> tuple[object, ...]:

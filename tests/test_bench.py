@@ -186,6 +186,8 @@ def test_table_compares_with_the_slowest_of_the_same_part_size_and_batch():
     header, cells = table(rows)
     assert [line[header.index("x slowest")] for line in cells] == ["1", "4", "1"]
     assert cells[0][header.index("Size")] == "20x10"
+    assert cells[0][header.index("Runs")] == "3"
+    assert all(len(line) == len(header) for line in cells)
 
 
 def test_report_names_device_and_versions_and_is_json():
