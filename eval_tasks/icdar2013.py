@@ -24,10 +24,16 @@ from typing import TypeAlias
 from rich.markup import escape
 
 from eval_tasks.command import arguments
+from eval_tasks.command.about import environment
 from eval_tasks.command.console import facts, table_console
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.readings import Key, Reading, Readings
-from eval_tasks.engines.recognisers import RECOGNISERS, NamedRecogniser, make_recogniser
+from eval_tasks.engines.recognisers import (
+    ENGINE_PACKAGES,
+    RECOGNISERS,
+    NamedRecogniser,
+    make_recogniser,
+)
 from eval_tasks.evaluators import icdar2013 as judge
 from eval_tasks.evaluators.word_rows import Run, make_height_rows, make_rows
 from eval_tasks.pictures.degradations import Degradation
@@ -38,13 +44,12 @@ from eval_tasks.tables import word_tables
 from eval_tasks.tables.word_sheet import Sample, draw
 from eval_tasks.treatments import arms as arm_options
 from eval_tasks.treatments.arms import Arm
-from preproc import __version__
 from preproc.console import progress_bar
 from preproc.degrade import USUAL_KERNEL, Pixels
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
 from preproc.pictures.saving import save
-from preproc.reports import versions, write_csv, write_json
+from preproc.reports import write_csv, write_json
 
 BOTH = " or input"
 """Added to an arm's name where the input is read, too, and the surer of the readings counts."""
@@ -237,8 +242,7 @@ def _report(
         "every": f"{options.every}",
         "limit": f"{options.limit or 'none'}",
         "recogniser": recogniser,
-        "preproc": __version__,
-        **versions("torch", "numpy", "pillow", "easyocr", "rapidocr", "onnxruntime", "spandrel"),
+        **environment(options.device, *ENGINE_PACKAGES[options.recogniser], "spandrel"),
     }
     console = table_console()
     for table in (

@@ -23,6 +23,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from eval_tasks.command import arguments
+from eval_tasks.command.about import environment
 from eval_tasks.command.console import facts, table_console
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.wider_runs import ENGINE, make_run, search
@@ -33,10 +34,9 @@ from eval_tasks.evaluators.wider_scores import Score, gain, height_names, score
 from eval_tasks.pictures import own_pictures
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.treatments import arms
-from preproc import __version__
 from preproc.errors import ImageError
 from preproc.files import require_writable
-from preproc.reports import versions, write_json
+from preproc.reports import write_json
 
 _TRUTH = "original"
 _EVERY = SUBSETS[-1]  # there is one kind of faces here, so all subsets are the same
@@ -113,8 +113,7 @@ def _run(options: argparse.Namespace) -> None:
         "folder": options.images.resolve().name,
         "every": f"{options.every}",
         "engine": original.settings.engine,
-        "preproc": __version__,
-        **versions("torch", "numpy", "pillow", ENGINE),
+        **environment(options.device, ENGINE),
         "devices": ", ".join(dict.fromkeys(run.arm.device for run in runs.values())),
         "sure": f"{options.sure:g}",
         "smallest face": f"{options.min_face_size:g} px",

@@ -23,6 +23,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from eval_tasks.command import arguments
+from eval_tasks.command.about import environment
 from eval_tasks.command.console import facts, table_console
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.page_readers import (
@@ -31,6 +32,7 @@ from eval_tasks.engines.page_readers import (
     PageReader,
 )
 from eval_tasks.engines.readings import Key, Reading, Readings
+from eval_tasks.engines.recognisers import ENGINE_PACKAGES
 from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.words import Score, gain, score, words
 from eval_tasks.pictures import own_pictures
@@ -40,12 +42,11 @@ from eval_tasks.plain_arms import INPUT
 from eval_tasks.treatments import arms
 from eval_tasks.treatments.stage import Stage
 from integrations.view import Regions
-from preproc import __version__
 from preproc.console import progress_bar
 from preproc.errors import ImageError
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
-from preproc.reports import versions, write_json
+from preproc.reports import write_json
 
 _ORIGINAL = arms.Arm("original", 1, lambda img: img)
 _USUAL_ENGINE = "easyocr"
@@ -132,8 +133,7 @@ def _run(options: argparse.Namespace) -> None:
         "folder": options.images.resolve().name,
         "every": f"{options.every}",
         "engine": engine.title,
-        "preproc": __version__,
-        **versions("torch", "numpy", "pillow"),
+        **environment(options.device, *ENGINE_PACKAGES[options.engine]),
         "devices": ", ".join(dict.fromkeys(arm.device for arm in treatments)),
         "sure": f"{options.sure:g}",
         **({"weights": str(options.weights)} if options.weights else {}),

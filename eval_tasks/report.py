@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval_tasks.command import arguments
+from eval_tasks.command.about import environment
 from eval_tasks.command.console import facts
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.evaluators.crops import SIDE, Gains, gains
@@ -25,17 +26,18 @@ from eval_tasks.evaluators.restoration import HERE, Row
 from eval_tasks.pictures.restoration_sets import CHOOSING_SET, pairs, shipping_sets
 from eval_tasks.restoration import measure
 from eval_tasks.tables import crop_sheet
+from eval_tasks.treatments.arms import device_name
 from eval_tasks.treatments.restorers import make_methods
-from preproc import __version__
 from preproc.console import progress_bar
 from preproc.degrade import Pixels, bicubic_up
+from preproc.execution.devices import choose_device
 from preproc.files import require_writable
 from preproc.manifest import WeightsEntry, entries, shipped_folder
 from preproc.metrics import PROTOCOLS
 from preproc.networks import find, list_models
 from preproc.networks.counts import cost_of
 from preproc.pictures.saving import save
-from preproc.reports import versions, write_text
+from preproc.reports import write_text
 
 _CROPPED_AT = (10, 40)
 _INTRODUCTION = """# Weights
@@ -107,7 +109,8 @@ def _run(options: argparse.Namespace) -> None:
     folder = options.output or shipped_folder()
     require_writable(folder)  # rather now than after the work
     sets = shipping_sets(options.data)
-    about = {"preproc": __version__, **versions("torch", "numpy", "pillow")}
+    where = device_name(choose_device(options.device))
+    about = {"device": where, **environment(options.device)}
     shipped = entries()
     lines = [_INTRODUCTION, *_files(shipped), ""]
     for group in _groups(shipped):

@@ -19,21 +19,19 @@ from pathlib import Path
 from rich.markup import escape
 
 from eval_tasks.command import arguments
+from eval_tasks.command.about import environment
 from eval_tasks.command.console import facts, table_console
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.evaluators.paper_rows import printed_beside
 from eval_tasks.evaluators.restoration import Method, Row, evaluate
 from eval_tasks.pictures.restoration_sets import images_in, pairs
 from eval_tasks.tables.restoration_tables import show
-from eval_tasks.treatments.arms import device_name
 from eval_tasks.treatments.restorers import make_methods
-from preproc import __version__
 from preproc.console import progress_bar
 from preproc.errors import ModelError
-from preproc.execution.devices import choose_device
 from preproc.metrics import PROTOCOLS, Protocol
 from preproc.networks import find
-from preproc.reports import Value, require_report_files, versions, write_csv, write_json
+from preproc.reports import Value, require_report_files, write_csv, write_json
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         default="cajnn",
         help="whose definition of PSNR and SSIM (default: cajnn)",
     )
+    add("--dtype", choices=arguments.DTYPES, help=arguments.DTYPE_HELP)
     add("--device", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)")
     add("--json", type=Path, metavar="FILE", help="write all rows with versions, device and time")
     add("--csv", type=Path, metavar="FILE", help="write all rows as a flat table")
@@ -95,6 +94,8 @@ def _run(options: argparse.Namespace) -> None:
     models = list(dict.fromkeys(options.model))
     if options.weights and len({find(name).family for name in models}) != 1:
         raise ModelError(f"--weights belongs to one model, but --model names {len(models)}.")
+    if options.dtype and not models:
+        raise ModelError("--dtype is of a model, but --model names none; name one.")
     if options.self_ensemble and not models:
         raise ModelError("--self-ensemble is of a model, but --model names none; name one.")
     methods = make_methods(
@@ -102,16 +103,16 @@ def _run(options: argparse.Namespace) -> None:
         options.scale,
         weights=options.weights,
         device=options.device,
+        dtype=options.dtype,
         self_ensemble=options.self_ensemble,
     )
     measured = measure(methods, sets, qualities, options.scale, protocol)
     printed = printed_beside(measured, protocol)
     about = {
         "protocol": protocol.name,
-        "device": device_name(choose_device(options.device)) if models else "cpu",
-        "preproc": __version__,
+        "device": ", ".join(dict.fromkeys(m.device for m in methods if m.device)) or "cpu",
         **({"weights": str(options.weights)} if options.weights else {}),
-        **versions("torch", "numpy", "pillow"),
+        **environment(options.device),
     }
     show(measured, printed, protocol)
     seconds = time.perf_counter() - start

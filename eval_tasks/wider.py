@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.text import Text
 
 from eval_tasks.command import arguments
+from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
-from eval_tasks.engines.wider_runs import Run, make_run, search
+from eval_tasks.engines.wider_runs import ENGINE, Run, make_run, search
 from eval_tasks.evaluators.coco import coco_scores
 from eval_tasks.evaluators.wider import Floats, Truth
 from eval_tasks.evaluators.wider_files import FACES_FILE, read_detections, read_truth
@@ -33,10 +34,9 @@ from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.tables.wider_plot import plot_curves
 from eval_tasks.tables.wider_tables import show
 from eval_tasks.treatments import arms
-from preproc import __version__
 from preproc.errors import ImageError, PreprocError
 from preproc.files import require_writable
-from preproc.reports import versions, write_csv, write_json
+from preproc.reports import write_csv, write_json
 
 _SEARCHING = {
     "--enhance": "enhance",
@@ -45,6 +45,7 @@ _SEARCHING = {
     "--strength": "strength",
     "--enlarged-only": "enlarged_only",
     "--arm": "peers",
+    "--dtype": "dtype",
     "--kernel": "kernel",
     "--jpeg": "jpeg",
     "--min-face-size": "min_face_size",
@@ -175,8 +176,7 @@ def _run(options: argparse.Namespace, changed: Sequence[str]) -> None:
         "images": number,
         "every": f"{options.every}",
         "limit": f"{options.limit or 'none'}",
-        "preproc": __version__,
-        **versions("torch", "numpy", "pillow", "facenet-pytorch", "pycocotools"),
+        **environment(options.device, ENGINE, "pycocotools"),
         **outcome.about,
         "seconds": f"{time.perf_counter() - start:.1f}",
     }
@@ -215,6 +215,7 @@ def _search_and_score(
         ],
         {
             "engine": runs[ORIGINAL].settings.engine,
+            "degradation": f"{degradation}",
             "smallest face": f"{options.min_face_size:g} px",
             "devices": ", ".join(dict.fromkeys(run.arm.device for run in runs.values())),
             **({"weights": str(options.weights)} if options.weights else {}),
@@ -227,7 +228,7 @@ def _report(outcome: _Outcome, about: Mapping[str, str], folder: Path, suffix: s
     title, scores = outcome.title, outcome.scores
     base = folder / f"{outcome.stem}{suffix}"
     write_json(base.with_suffix(".json"), report(title, scores, about))
-    write_csv(base.with_suffix(".csv"), flat(scores))
+    write_csv(base.with_suffix(".csv"), flat(scores, about))
     show(title, scores, about)
     plot_curves(base.with_suffix(".png"), [(s.name, s.curves) for s in scores], title)
     Console(highlight=False, soft_wrap=True).print(

@@ -90,6 +90,16 @@ class TestOwnArms:
         dtype = Enhancer("tiny", weights=tiny_weights, device="cpu").dtype
         assert (plain.device, f"{larger.device}") == ("cpu", f"cpu ({dtype})".replace("torch.", ""))
 
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+    def test_a_model_is_computed_in_the_dtype_asked_for(self, img, tiny_weights, dtype):
+        model = ("--model", "tiny", "--weights", str(tiny_weights), "--device", "cpu")
+        larger = arms_from(options(*model, "--dtype", dtype))[2]
+        assert larger.device == f"cpu ({dtype})"
+        enhancer = Enhancer("tiny", weights=tiny_weights, device="cpu", dtype=dtype)
+        assert np.array_equal(larger.apply(img), enhancer(img))
+        with pytest.raises(ModelError, match="--dtype is of a model"):
+            arms_from(options("--dtype", dtype))
+
     def test_weights_are_told_apart_by_their_content(self, tiny_weights, skip_weights):
         digests = {
             path: make_arms(["tiny"], path, device="cpu")[2].weights

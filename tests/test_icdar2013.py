@@ -363,6 +363,8 @@ class TestScript:
             "alphanumeric, 3 or more": 1,
         }
         assert [r["correct"] for r in report["papers"]] == [934, 939, 937]
+        assert {"cpu", "threads", "easyocr"} <= report.keys()
+        assert "rapidocr" not in report
         with (tmp_path / "out" / "report.csv").open(newline="") as file:
             assert len(list(csv.DictReader(file))) == len(report["rows"]) == 4 * 7 * 3 * 2
         printed = capsys.readouterr().out

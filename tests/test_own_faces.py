@@ -40,6 +40,7 @@ def test_what_the_detector_finds_in_the_originals_is_the_truth(portrait, tmp_pat
     report = json.loads((tmp_path / "out" / "x4-jpeg60.json").read_text())
     assert (report["folder"], report["every"]) == ("photos", "1")
     assert report["engine"].startswith("facenet-pytorch ")
+    assert {"cpu", "threads", "facenet-pytorch"} <= report.keys()
     rows = {row["name"]: row for row in report["rows"]}
     assert list(rows) == ["input", "bicubic x4"]
     assert rows["bicubic x4"]["ap"] == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from eval_tasks import restoration
@@ -105,8 +106,9 @@ def test_a_model_and_its_ensemble_stand_beside_bicubic_and_the_paper(data, capsy
     class Fake:
         """Stands in for the stage: enlarges by repetition."""
 
-        def __init__(self, model, *, scale, weights, device, self_ensemble):
-            calls.append((model, scale, weights, device, self_ensemble))
+        def __init__(self, model, *, scale, weights, device, dtype, self_ensemble):
+            calls.append((model, scale, weights, device, dtype, self_ensemble))
+            self.device, self.dtype = torch.device("cpu"), torch.float32
             self.scale = scale
             self.descriptor = find("cajnn")
 
@@ -119,10 +121,13 @@ def test_a_model_and_its_ensemble_stand_beside_bicubic_and_the_paper(data, capsy
     report, flat = data / "out" / "r.json", data / "out" / "r.csv"
     command = ["--data", data, "--set", "Set5", "mine", "--quality", 10, 40, "--model", "cajnn"]
     code, out, _ = run(
-        capsys, *command, "--self-ensemble", "--weights", "w", "--json", report, "--csv", flat
+        capsys,
+        *command,
+        *("--self-ensemble", "--weights", "w", "--dtype", "float32"),
+        *("--json", report, "--csv", flat),
     )
     assert code == 0
-    assert calls == [("cajnn", 4, "w", None, False), ("cajnn", 4, "w", None, True)]
+    assert calls == [("cajnn", 4, "w", None, "float32", e) for e in (False, True)]
     content = json.loads(report.read_text())
     here = [r for r in content["rows"] if r["source"] == "here"]
     assert [(r["dataset"], r["quality"], r["method"], r["images"]) for r in here] == [
@@ -134,7 +139,9 @@ def test_a_model_and_its_ensemble_stand_beside_bicubic_and_the_paper(data, capsy
     assert {r["parameters"] for r in here} == {None, 14.847491}
     assert all(r["seconds"] > 0 and 5 < r["psnr"] < 50 and 0 < r["ssim"] < 1 for r in here)
     assert {"torch", "numpy", "pillow", "preproc", "python", "libjpeg_turbo"} <= content.keys()
-    assert content["device"] == "cpu"
+    assert content["device"] == "cpu (float32)"
+    assert content["cpu"]
+    assert content["threads"] == f"{torch.get_num_threads()}"
     assert content["seconds"] > 0
 
     papers = [r for r in content["rows"] if r["source"] == "CAJNN, Table I"]
@@ -251,6 +258,7 @@ def test_seconds_are_those_of_the_whole_set_and_each_result_is_told(monkeypatch)
         (["--set", "Set5", "--model", "cajnn", "cajnn-light", "--weights", "f"], "--model names 2"),
         (["--set", "Set5", "--model", "no-such-model"], "no-such-model"),
         (["--set", "Set5", "--self-ensemble"], "--self-ensemble is of a model"),
+        (["--set", "Set5", "--dtype", "float32"], "--dtype is of a model"),
         (["--set", "Set5", "--json", "Set5/a.png/r.json"], "a.png"),
         (["--set", "Set5", "--json", "Set5"], "Set5 is a folder"),
         (["--set", "Set5", "--json", "x" * 300], "Cannot write the report"),

@@ -642,6 +642,10 @@ def test_the_script_finds_the_astronaut_and_goes_on_where_it_was(
     with (tmp_path / "x4-jpeg90.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [r["source"] for r in rows] == ["here"] * 5 + ["CAJNN, Table III"] * 3
+    for key in ("images", "degradation", "threads", "cpu", "torch", "facenet-pytorch"):
+        assert {r[key] for r in rows[:5]} == {report[key]}
+        assert {r[key] for r in rows[5:]} == {""}, "which the paper does not say"
+    assert (report["images"], report["degradation"]) == ("2 of 3", "/4, JPEG 90")
     with Image.open(tmp_path / "x4-jpeg90.png") as curves:
         assert curves.width > 2 * curves.height
     (original,) = (tmp_path / "detections").glob("original-*")
@@ -780,6 +784,10 @@ def test_every_kth_image_of_each_event_counts_by_name(data, tmp_path, capsys):
         (
             ["--data", "DATA", "--detections", ".", "--strength", "0.5", "--weights", "f"],
             "so --weights, --strength would change nothing",
+        ),
+        (
+            ["--data", "DATA", "--detections", ".", "--dtype", "float32"],
+            "so --dtype would change nothing",
         ),
         (["--data", "DATA", "--all-images"], "--all-images needs --detections"),
         (["--data", "DATA", "--model", "no-such-model"], "no-such-model"),

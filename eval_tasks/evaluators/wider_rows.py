@@ -69,10 +69,17 @@ def report(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> dic
     }
 
 
-def flat(scores: Sequence[Score]) -> list[dict[str, Value]]:
-    """AP by subset, measured here and printed in the paper, for a CSV file."""
+def flat(scores: Sequence[Score], about: Mapping[str, str]) -> list[dict[str, Value]]:
+    """AP by subset, measured here and printed in the paper, for a CSV file.
+
+    Args:
+        scores: of runs on the same images.
+        about: what the figures measured here depend on.
+    """
     here: list[dict[str, Value]] = [
-        {"source": "here", "name": s.name, **{subset: s.ap(subset) for subset in SUBSETS}}
+        {"source": "here", "name": s.name, **{subset: s.ap(subset) for subset in SUBSETS}, **about}
         for s in scores
     ]
-    return here + [{"source": PAPER, "name": row.name, **row.ap} for row in PAPER_ROWS]
+    unknown: dict[str, Value] = dict.fromkeys(about)
+    papers = ({"source": PAPER, "name": row.name, **row.ap, **unknown} for row in PAPER_ROWS)
+    return [*here, *papers]

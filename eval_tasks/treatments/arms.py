@@ -25,7 +25,7 @@ from eval_tasks.treatments import realesrgan
 from preproc.degrade import Pixels
 from preproc.enhancer import Enhancer
 from preproc.errors import ModelError, WeightsError
-from preproc.execution.devices import choose_device
+from preproc.execution.devices import choose_device, dtype_name
 from preproc.extras import importing
 from preproc.manifest import entry_for, sha256_of
 
@@ -93,6 +93,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="other networks to measure: any file that spandrel can load, A+B for two in a row, "
         f"and {REALESRGAN}",
     )
+    add("--dtype", choices=arguments.DTYPES, help=arguments.DTYPE_HELP)
     add("--device", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)")
 
 
@@ -105,12 +106,15 @@ def arms_from(options: argparse.Namespace, taken: Sequence[str] = ()) -> list[Ar
     models = options.model or (["cajnn-light"] if options.enhance else [])
     if options.strength != [1.0] and not models:
         raise ModelError("--strength is of a model, but none is to be measured; add --model.")
+    if options.dtype and not models:
+        raise ModelError("--dtype is of a model, but none is to be measured; add --model.")
     return make_arms(
         models,
         options.weights,
         options.peers,
         options.device,
         options.strength,
+        dtype=options.dtype,
         returned=not options.enlarged_only,
         taken=taken,
     )
@@ -123,6 +127,7 @@ def make_arms(
     device: str | None = None,
     strengths: Sequence[float] = (1.0,),
     *,
+    dtype: str | None = None,
     returned: bool = True,
     taken: Sequence[str] = (),
 ) -> list[Arm]:
@@ -135,6 +140,7 @@ def make_arms(
         peers: paths for spandrel, `REALESRGAN`, or several of these joined by ``+``.
         device: where the networks run; by default CUDA where it is there.
         strengths: of our models' answers, each an arm of its own; see `preproc.Enhancer`.
+        dtype: what our models are computed in; by default what the device is fast in.
         returned: whether to make the arms that return to the input's size.
         taken: names that the caller has for something else, which no arm may have.
 
@@ -142,8 +148,8 @@ def make_arms(
         The input as it is, plain bicubic, then models and peers as given.
 
     Raises:
-        ModelError: no such model or device, a file that spandrel does not know, two arms of one
-            name, or an arm of a name that is taken.
+        ModelError: no such model, device or dtype, a file that spandrel does not know, two arms of
+            one name, or an arm of a name that is taken.
         WeightsError: weights are missing or damaged.
         MissingLibraryError: an optional library is not installed.
     """
@@ -156,7 +162,7 @@ def make_arms(
     ]
     for model, strength in product(models, dict.fromkeys(strengths)):
         arms += [
-            _model_arm(model, weights, device, strength, returned=back)
+            _model_arm(model, weights, device, strength, dtype=dtype, returned=back)
             for back in ((False, True) if returned else (False,))
         ]
     arms += [_peer_arm(peer, device) for peer in dict.fromkeys(peers)]
@@ -174,18 +180,27 @@ def _bicubic(img: Pixels) -> Pixels:
 
 
 def _model_arm(
-    model: str, weights: str | Path | None, device: str | None, strength: float, *, returned: bool
+    model: str,
+    weights: str | Path | None,
+    device: str | None,
+    strength: float,
+    *,
+    dtype: str | None,
+    returned: bool,
 ) -> Arm:
     enhancer = Enhancer(
-        model, weights=weights, to_input_size=returned, device=device, strength=strength
+        model,
+        weights=weights,
+        to_input_size=returned,
+        device=device,
+        dtype=dtype,
+        strength=strength,
     )
     family, scale = enhancer.descriptor.family, enhancer.descriptor.scale
     digest = _digest(Path(weights)) if weights else entry_for(family, scale).sha256
     name = f"{model} returned" if returned else f"{model} x{scale}"
     name += "" if strength == 1 else f" at {strength:g}"
-    dtype = str(enhancer.dtype).removeprefix("torch.")
-    where = f"{device_name(enhancer.device)} ({dtype})"
-    return Arm(name, enhancer.scale, enhancer, digest, where)
+    return Arm(name, enhancer.scale, enhancer, digest, place_of(enhancer))
 
 
 def _peer_arm(peer: str, device: str | None) -> Arm:
@@ -213,6 +228,11 @@ def _peer(name: str, device: str | None) -> Arm:
     state = realesrgan.load_state() if name == REALESRGAN else None
     scale, apply = load_peer(path, where, state)
     return Arm(path.stem, scale, apply, digest, device_name(where))
+
+
+def place_of(enhancer: Enhancer) -> str:
+    """Where a model runs, and in which dtype, as reports have it."""
+    return f"{device_name(enhancer.device)} ({dtype_name(enhancer.dtype)})"
 
 
 def device_name(device: torch.device) -> str:

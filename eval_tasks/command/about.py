@@ -1,0 +1,26 @@
+"""What the figures of all scripts depend on, for their reports."""
+
+from __future__ import annotations
+
+from preproc import __version__
+from preproc.environment import machine
+from preproc.execution.devices import choose_device
+from preproc.reports import versions
+
+
+def environment(device: str | None, *packages: str) -> dict[str, str]:
+    """Versions and the machine.
+
+    Args:
+        device: what the user asked for; by default CUDA where it is there.
+        packages: whose versions matter besides those of all scripts.
+
+    Raises:
+        ModelError: there is no such device.
+    """
+    facts = machine(choose_device(device))
+    return {
+        "preproc": __version__,
+        **versions("torch", "numpy", "pillow", *packages),
+        **{name: f"{fact}" for name, fact in facts.items()},
+    }
