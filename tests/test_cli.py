@@ -78,6 +78,11 @@ def files(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
+def words(box: str) -> str:
+    """What a box of the terminal says, in one line."""
+    return " ".join(box.replace("\u2502", " ").split())
+
+
 def python(code: str, *args: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, args)],
@@ -140,6 +145,37 @@ class TestEnhance:
             }
         ]
 
+    @pytest.mark.parametrize("folder", ["~/out", "--output=~/out"])
+    def test_the_home_folder_is_found_where_no_shell_puts_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+    ) -> None:
+        pictures(tmp_path / "home/in", "a.png", "b.png")
+        for variable in ("HOME", "USERPROFILE"):
+            monkeypatch.setenv(variable, str(tmp_path / "home"))
+        monkeypatch.chdir(tmp_path)
+        output = ["-o", folder] if folder.startswith("~") else [folder]
+        assert call("enhance", "~/in/*.png", *output) == 0
+        assert files(tmp_path / "home/out") == ["a.png", "b.png"]
+        assert not (tmp_path / "~").exists()
+
+    @pytest.mark.parametrize(
+        ("name", "sentence"), [("", "A path is empty"), ("-", "Pipes are neither read nor written")]
+    )
+    def test_a_name_of_nothing_and_a_pipe_are_refused(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+        name: str,
+        sentence: str,
+    ) -> None:
+        pictures(tmp_path, "a.png")
+        monkeypatch.chdir(tmp_path)
+        for paths, output in (([name], "out"), (["a.png", name], "out"), (["a.png"], name)):
+            assert call("enhance", *paths, "-o", output, "--suffix", "_x2") == 2
+            assert sentence in words(capfd.readouterr().err)
+            assert files(tmp_path) == ["a.png"]
+
     def test_format_quality_and_suffix(self, tmp_path: Path) -> None:
         source = pictures(tmp_path / "in", "a.png")
         for quality in (10, 95):
@@ -174,7 +210,7 @@ class TestEnhance:
         pictures(tmp_path, *sources)
         paths = [tmp_path / name for name in sources]
         assert call("enhance", *paths, "-o", tmp_path / output, "-q", 10) == 2
-        assert f"--quality means nothing for {lossless}" in " ".join(capfd.readouterr().err.split())
+        assert f"--quality means nothing for {lossless}:" in words(capfd.readouterr().err)
         assert made == []
         assert not (tmp_path / output).exists()
 

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from preproc.cli.options import DType
 from preproc.console import error_console, progress_bar
+from preproc.files import at_home
 
 if TYPE_CHECKING:
     from preproc.batch import Summary
@@ -45,21 +46,32 @@ class Format(StrEnum):
     TGA = "tga"
 
 
+def _path(name: str) -> str:
+    """A path as it was given, with its home folder where the shell left a ``~``."""
+    if not name:
+        raise typer.BadParameter("A path is empty; name a file or folder.")
+    if name == "-":
+        raise typer.BadParameter("Pipes are neither read nor written; name a file or folder.")
+    return str(at_home(name)) if name.startswith("~") else name
+
+
 def enhance(
     paths: Annotated[
         list[str],
         typer.Argument(
             metavar="PATH...",
+            parser=_path,
             help="Pictures, folders (searched with all their sub-folders, but not through links) "
             "and quoted globs.",
         ),
     ],
     output: Annotated[
-        Path,
+        str,
         typer.Option(
             "--output",
             "-o",
             metavar="OUT",
+            parser=_path,
             help="Folder for the results, made if missing; for a single picture also a file name.",
         ),
     ],
@@ -246,7 +258,7 @@ def enhance(
     console = error_console()
     plan = make_plan(
         paths,
-        output,
+        Path(output),
         file_format=chosen,
         suffix=suffix,
         overwrite=overwrite,
