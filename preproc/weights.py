@@ -100,7 +100,7 @@ def save_state(
         WeightsError: the name has another ending, or values are not finite once in ``dtype``.
         OutputError: the file could not be written.
     """
-    path = Path(path)
+    path = at_home(path)
     if path.suffix != SUFFIX:
         raise WeightsError(f"Weights are saved as safetensors: let {path} end in {SUFFIX}.")
     stored = {

@@ -223,7 +223,9 @@ def test_own_file_may_lie_in_the_home_folder(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    save_state(tmp_path / "mine.safetensors", state)
+    monkeypatch.chdir(tmp_path)
+    save_state("~/mine.safetensors", state)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.safetensors"]
     torch.testing.assert_close(load_state(TINY, "~/mine.safetensors"), state, rtol=0, atol=0)
 
 
@@ -332,6 +334,20 @@ def test_saving_what_half_precision_cannot_hold_leaves_the_old_file(
     with pytest.raises(WeightsError, match="float16: infinite or NaN values in"):
         save_state(path, {**state, "conv.bias": torch.full((3,), 1e6)})
     assert path.read_bytes() == before
+
+
+def test_parameters_that_a_network_shares_are_saved_and_read(tmp_path: Path) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3)
+            self.last.weight = self.first.weight
+
+    network = Tied()
+    save_state(tmp_path / "tied.safetensors", network.state_dict(), torch.float32)
+    tied = ModelDescriptor(name="tied", scale=1, build=Tied)
+    loaded = load_network(tied, tmp_path / "tied.safetensors")
+    torch.testing.assert_close(loaded.state_dict(), network.state_dict(), rtol=0, atol=0)
 
 
 def test_saving_keeps_metadata_and_takes_views(tmp_path: Path) -> None:
