@@ -81,8 +81,10 @@ def _found_at(name: str, out: Path, complain: Callable[[Path, str], None]) -> It
         if all(hit.foreign for hit in hits):
             complain(path, "The folder holds no picture files (hidden ones are not counted).")
         yield from hits
-    elif path.exists():
+    elif path.is_file():
         yield Found(path, Path(path.name), named=True)
+    elif path.exists():
+        complain(path, "It is a pipe or device; save its content to a file first.")
     elif glob.has_magic(name):
         hits = list(_glob(name, out))
         if all(hit.foreign for hit in hits):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +76,8 @@ def make_plan(
     failures: list[Failure] = []
     every = find(paths, out, lambda path, why: failures.append(Failure(path, why)))
     found = [f for f in every if f.named or not f.foreign]
-    target = _single_target(paths, out, file_format, suffix)
+    # Of nothing there is no result to name, but a failure to report.
+    target = _single_target(paths, out, file_format, suffix) if found else None
     jobs = [Job(f.path, target or _target(f, out, file_format, suffix)) for f in found]
     if not overwrite:
         # An output of an earlier run in the same folder is no input of this one. When replacing
@@ -112,8 +112,6 @@ def _single_target(
     """``out`` itself if it is meant as the name of a picture, else None for a folder."""
     if out.is_dir():
         return None
-    if len(paths) == 1 and not _is_there(Path(paths[0])) and not glob.has_magic(paths[0]):
-        return None  # there is nothing to write, and a failure to report
     named, from_one = writable_format(out), len(paths) == 1 and Path(paths[0]).is_file()
     if named is None:
         if from_one and out.suffix:

@@ -140,6 +140,15 @@ class TestPlan:
         assert [job.source for job in plan.jobs] == [source]
         assert not plan.failures
 
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with a name")
+    @pytest.mark.parametrize("out", ["out", "out.png"])
+    def test_a_pipe_that_is_named_is_refused_with_a_way_out(self, tmp_path: Path, out: str) -> None:
+        os.mkfifo(tmp_path / "a.png")
+        plan = make_plan([str(tmp_path / "a.png")], tmp_path / out)
+        assert not plan.jobs
+        (failure,) = plan.failures
+        assert failure.reason == "It is a pipe or device; save its content to a file first."
+
     def test_a_link_that_leads_round_names_no_result(self, tmp_path: Path) -> None:
         source = picture(tmp_path / "in/z.png")
         (tmp_path / "in/again").symlink_to(source.parent)
@@ -311,6 +320,12 @@ class TestPlan:
             "There is no such file or folder.",
             "No picture file matches this pattern.",
         ]
+
+    def test_an_empty_folder_is_named_also_where_one_picture_is_asked_for(
+        self, tmp_path: Path
+    ) -> None:
+        (failure,) = make_plan([str(tmp_path)], tmp_path / "out.png").failures
+        assert failure.reason.startswith("The folder holds no picture files")
 
     @pytest.mark.parametrize("name", ["missing.png", "https://a.example/missing.png"])
     def test_a_missing_picture_is_named(self, tmp_path: Path, name: str) -> None:
