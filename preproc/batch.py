@@ -6,9 +6,10 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from PIL import Image
 
@@ -20,7 +21,8 @@ from preproc.plan import Failure, Job
 Loaded: TypeAlias = Image.Image | bytes
 """What is enhanced: a Pillow image, or a file's bytes where Pillow would lose depth."""
 
-
+_Result = TypeVar("_Result")
+_JOB_AT_HAND: ContextVar[Job | None] = ContextVar("_JOB_AT_HAND", default=None)
 _OUT_OF_MEMORY = "The picture does not fit into memory; cut it, or use fewer --workers."
 
 
@@ -96,12 +98,23 @@ def load(job: Job, scale: int = 1) -> Loaded:
         return job.source.read_bytes()
     if depth.whole != "Pillow":
         warnings.warn(
-            f"{job.source} has {depth.bits} bits a colour, but its result has 8; only from PNG to "
-            "PNG are they kept.",
+            f"The file has {depth.bits} bits a colour, but its result has 8; only from PNG to PNG "
+            "are they kept.",
             DepthWarning,
             stacklevel=1,
         )
     return image
+
+
+def job_at_hand() -> Job | None:
+    """The job whose picture the calling thread is reading or writing, to say what warnings mean."""
+    return _JOB_AT_HAND.get()
+
+
+def _at(job: Job, work: Callable[..., _Result], *arguments: object) -> _Result:
+    """Do a reading or writing thread's work with its job at hand."""
+    _JOB_AT_HAND.set(job)
+    return work(*arguments)
 
 
 def _without_palette(image: Image.Image) -> Image.Image:
@@ -142,7 +155,7 @@ class _Run:
                 while jobs or self.reading:
                     while jobs and len(self.reading) < self.workers:
                         job = jobs.popleft()
-                        self.reading.append((job, readers.submit(load, job, self.scale)))
+                        self.reading.append((job, readers.submit(_at, job, load, job, self.scale)))
                     self._enhance_next(writers)
                 self._finish_writing()
             except KeyboardInterrupt:
@@ -163,7 +176,7 @@ class _Run:
             self._note_failure(job, error)
             return
         self._finish_writing(keep=self.workers - 1)
-        self.writing.append((job, writers.submit(self.save, result, job.target)))
+        self.writing.append((job, writers.submit(_at, job, self.save, result, job.target)))
 
     def _finish_writing(self, *, keep: int = 0, stop_when_full: bool = True) -> None:
         """Wait until at most ``keep`` pictures are still being written."""

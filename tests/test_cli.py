@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import typer.core
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from preproc import cli
 from preproc.cli import enhance_command
@@ -317,6 +318,24 @@ class TestEnhance:
         source = pictures(tmp_path / "in", "a.png")
         assert call("enhance", source, "-o", tmp_path / "out") == 0
         assert "Note [half] precision overflowed\n" in capfd.readouterr().err
+
+    def test_notes_say_which_pictures_they_are_about(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        source = tmp_path / "in"
+        source.mkdir()
+        xmp = PngInfo()
+        xmp.add_itxt("XML:com.adobe.xmp", " " * 70000)
+        for name in ("a.png", "b.png"):
+            Image.new("RGB", (6, 4)).save(source / name, pnginfo=xmp)
+        (source / "c.ppm").write_bytes(b"P6\n2 1\n1023\n" + bytes(12))
+        assert call("enhance", source, "-o", tmp_path / "out", "-f", "jpg") == 0
+        notes = sorted(line for line in capfd.readouterr().err.splitlines() if "Note" in line)
+        assert [note.split(":")[0] for note in notes] == [
+            f"Note {source / name}" for name in ("a.png", "b.png", "c.ppm")
+        ]
+        assert notes[1].endswith("XMP is left out: JPEG holds 65504 bytes; write PNG to keep it.")
+        assert notes[2].endswith("its result has 8; only from PNG to PNG are they kept.")
 
     @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
     @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -308,13 +309,22 @@ def _run_with_progress(
     workers: int,
     console: Console,
 ) -> Summary:
-    from preproc.batch import run
+    from preproc.batch import job_at_hand, run
+
+    told: set[str] = set()
 
     def note(message: Warning | str, *_: object, **__: object) -> None:
-        console.print(Text.assemble(("Note", "yellow"), f" {message}"))
+        job = job_at_hand()
+        text = f"{job.source}: {message}" if job else str(message)
+        if text not in told:
+            told.add(text)
+            console.print(Text.assemble(("Note", "yellow"), f" {text}"))
 
     with _terminate_like_interrupt(), warnings.catch_warnings(), progress_bar(console) as progress:
         warnings.showwarning = note
+        if not sys.warnoptions:
+            for kind in (UserWarning, RuntimeWarning):
+                warnings.simplefilter("always", kind)  # else equal ones of the next pictures go by
         task = progress.add_task("Enhancing", total=len(jobs))
         finished = 0
 
