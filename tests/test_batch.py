@@ -616,10 +616,22 @@ class TestSave:
     @pytest.mark.parametrize(
         ("mode", "asked", "message"),
         [
-            ("RGBA", "jpg", r"JPEG cannot hold the picture's transparency.*write it as png"),
-            ("LA", "bmp", r"BMP cannot hold the picture's transparency.*write it as png"),
-            ("I;16", "jpg", r"JPEG cannot hold the picture's depth.*write it as png"),
-            ("F", "png", r"PNG cannot hold the picture's depth.*write it as tif"),
+            (
+                "RGBA",
+                "jpg",
+                r"A \.jpg file cannot hold the picture's transparency.*write it as png",
+            ),
+            ("LA", "bmp", r"A \.bmp file cannot hold the picture's transparency.*write it as png"),
+            (
+                "I;16",
+                "jpg",
+                r"A \.jpg file cannot hold the picture's colours or depth.*write it as png",
+            ),
+            (
+                "F",
+                "png",
+                r"A \.png file cannot hold the picture's colours or depth.*write it as tif",
+            ),
         ],
     )
     def test_what_a_format_cannot_hold_is_a_sentence_before_any_work(
@@ -630,6 +642,42 @@ class TestSave:
         plan = make_plan([str(source)], tmp_path / "out", file_format=format_named(asked))
         with pytest.raises(OutputError, match=message):
             batch.load(plan.jobs[0])
+
+    @pytest.mark.parametrize(
+        ("name", "mode", "start"),
+        [
+            ("a.jp2", "RGB", b"\0\0\0\x0cjP  "),
+            *(
+                (f"a.{codestream}", "RGB", b"\xff\x4f\xff\x51")
+                for codestream in ("j2k", "j2c", "jpc")
+            ),
+            ("a.ppm", "RGB", b"P6"),
+            ("a.pnm", "L", b"P5"),
+            ("a.pgm", "L", b"P5"),
+            ("a.pgm", "1", b"P5"),
+            ("a.pgm", "I;16", b"P5"),
+            ("a.pbm", "1", b"P4"),
+            ("a.pfm", "F", b"Pf"),
+        ],
+    )
+    def test_a_file_is_of_the_kind_that_its_name_says(
+        self, tmp_path: Path, name: str, mode: str, start: bytes
+    ) -> None:
+        save(Image.new(mode, (16, 16)), tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(start)
+        assert Image.open(tmp_path / name).size == (16, 16)
+
+    @pytest.mark.parametrize(
+        ("name", "mode"),
+        [("a.pgm", "RGB"), ("a.pbm", "L"), ("a.pbm", "RGB"), ("a.pfm", "RGB"), ("a.pfm", "L")],
+    )
+    def test_colours_and_greys_that_a_name_has_no_room_for_are_refused(
+        self, tmp_path: Path, name: str, mode: str
+    ) -> None:
+        ending = Path(name).suffix
+        with pytest.raises(OutputError, match=rf"A \{ending} file cannot hold .*write it as png"):
+            save(Image.new(mode, (16, 16)), tmp_path / name)
+        assert files(tmp_path) == []
 
     @pytest.mark.parametrize("source", ["a.jpg", "a.png", "a.webp", "a.tif", "a.avif"])
     def test_xmp_goes_along_without_its_orientation(self, tmp_path: Path, source: str) -> None:
@@ -860,13 +908,17 @@ class TestSave:
                 save(image, tmp_path / "a.png")
                 assert np.asarray(Image.open(tmp_path / "a.png")).tolist() == values
                 continue
-            with pytest.raises(OutputError, match=r"PNG cannot hold .* depth .*write it as tif"):
+            with pytest.raises(
+                OutputError, match=r"A \.png file cannot hold .*depth .*write it as tif"
+            ):
                 save(image, tmp_path / "b.png")
 
     def test_transparency_of_a_palette_is_never_lost(self, tmp_path: Path) -> None:
         image = Image.new("P", (4, 4))
         image.info["transparency"] = 0
-        with pytest.raises(OutputError, match="JPEG cannot hold the picture's transparency"):
+        with pytest.raises(
+            OutputError, match=r"A \.jpg file cannot hold the picture's transparency"
+        ):
             save(image, tmp_path / "a.jpg")
 
     def test_lab_becomes_rgb_where_there_is_no_lab(self, tmp_path: Path) -> None:

@@ -267,7 +267,7 @@ def enhance(
     )
     formats = {format_named(job.target.suffix) for job in plan.jobs}
     if quality is not None and formats and not any(form.quality for form in formats):
-        names = ", ".join(sorted(form.name for form in formats))
+        names = ", ".join(sorted({form.name for form in formats}))
         raise typer.BadParameter(f"--quality means nothing for {names}: results are lossless.")
     again = f"run the same command again{'' if overwrite else ' with --skip-existing'}"
     started = time.monotonic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -67,6 +67,16 @@ _FORMATS = {
         FileFormat("TGA", ".tga", _modes("L LA RGB RGBA"), 65535, profile=False),
     )
 }
+_BY_EXTENSION = {
+    **dict.fromkeys(
+        (".j2c", ".j2k", ".jpc"), replace(_FORMATS["JPEG2000"], options=(("no_jp2", True),))
+    ),
+    ".pbm": replace(_FORMATS["PPM"], extension=".pbm", modes=_modes("1")),
+    ".pfm": replace(_FORMATS["PPM"], extension=".pfm", modes=_modes("F")),
+    ".pgm": replace(_FORMATS["PPM"], extension=".pgm", modes=_modes("L I;16")),
+}
+"""Extensions that stand for one kind of a format, which Pillow's name of it leaves open."""
+
 _AS_GIVEN = {
     "HEIF": FileFormat(
         "HEIF", ".heic", _modes("RGB RGBA"), quality=True, options=(("chroma", 444),)
@@ -120,7 +130,9 @@ def format_named(name: str) -> FileFormat:
 
 def writable_format(path: Path) -> FileFormat | None:
     """The format that a file's name asks for, or None where results cannot be written in it."""
-    return _FORMATS.get(Image.registered_extensions().get(path.suffix.lower(), ""))
+    extension = path.suffix.lower()
+    general = _FORMATS.get(Image.registered_extensions().get(extension, ""))
+    return _BY_EXTENSION.get(extension, general)
 
 
 def options_anew(image: Image.Image, form: str) -> dict[str, str | int]:
@@ -157,9 +169,11 @@ def holding_mode(image: Image.Image, file_format: FileFormat) -> str:
     for candidate in candidates:
         if candidate in file_format.modes:
             return candidate
-    what = "transparency" if mode in _OPAQUE else f"depth (mode {mode})"
+    what = "transparency" if mode in _OPAQUE else f"colours or depth (mode {mode})"
     fits = "tif" if mode in {"F", "I"} else "png"
-    raise OutputError(f"{file_format.name} cannot hold the picture's {what}; write it as {fits}.")
+    raise OutputError(
+        f"A {file_format.extension} file cannot hold the picture's {what}; write it as {fits}."
+    )
 
 
 def require_size(size: tuple[int, int], file_format: FileFormat) -> None:
