@@ -6,7 +6,8 @@ did to it on the way.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,22 @@ class ListEnhancer(Protocol):
 
     def __call__(self, img: list[RgbArray], /) -> list[RgbArray]:
         """(H, W, 3) uint8 RGB each in, (scale*H, scale*W, 3) uint8 RGB each out."""
+
+
+@runtime_checkable
+class RegionEnhancer(Protocol):
+    """Anything that enlarges parts of an RGB array by itself, ``preproc.Enhancer`` above all."""
+
+    def regions(
+        self, img: RgbArray, boxes: Sequence[Sequence[float]], *, margin: int
+    ) -> list[RgbArray]:
+        """What is in each box (left, top, right, bottom), of the kind and size of `ListEnhancer`.
+
+        Args:
+            img: (H, W, 3) uint8 RGB, the whole picture.
+            boxes: in px of it.
+            margin: px around a box that are computed with it, but not given back.
+        """
 
 
 class Word(NamedTuple):

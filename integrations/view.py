@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from integrations.inputs import rgb_of
-from integrations.protocols import ArrayEnhancer, ListEnhancer, RgbArray
+from integrations.protocols import ArrayEnhancer, ListEnhancer, RegionEnhancer, RgbArray
 from preproc.errors import ModelError, PreprocError
 from preproc.pictures.images import ChannelOrder
 
@@ -77,10 +77,13 @@ def enlarge(rgb: RgbArray, enhancer: ArrayEnhancer | None) -> View:
 class Regions:
     """Enhances some regions of a picture instead of all of it.
 
-    The regions go to the enhancer as one list, so that it makes batches of them.
+    They are computed by the enhancer's own ``regions``, as of ``preproc.Enhancer``, which knows the
+    picture they are of: black text on white in a coloured one is no grey picture. An enhancer
+    without gets them as one list, so that it can make batches of them.
 
     Attributes:
-        enhancer: enlarges lists of RGB arrays.
+        enhancer: enlarges lists of RGB arrays; if it has ``regions(rgb, boxes, *, margin)``, as
+            ``preproc.Enhancer`` has it, that is called instead.
         margin: px of the picture around a region that are enhanced with it, so that the network
             sees real neighbours and no border. Word-sized regions of a picture at JPEG quality 40
             differ from the whole picture by a mean of 4/255 with none, 0.3/255 with 8 px and
@@ -114,7 +117,11 @@ class Regions:
         _require_rgb(self.enhancer)
         boxes = [bounds(quad, rgb, self.margin) for quad in quads]
         crops = [rgb[top:bottom, left:right].copy() for left, top, right, bottom in boxes]
-        scale, enhanced = self.enhancer.scale, self.enhancer(crops)
+        scale = self.enhancer.scale
+        if isinstance(self.enhancer, RegionEnhancer):
+            enhanced = self.enhancer.regions(rgb, boxes, margin=0)  # the boxes have theirs
+        else:
+            enhanced = self.enhancer(crops)
         if len(enhanced) != len(crops):
             raise ModelError(
                 f"The enhancer was given a list of {len(crops)} regions, but gave back "

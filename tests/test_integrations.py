@@ -605,6 +605,29 @@ def test_a_region_shows_the_recogniser_what_the_whole_picture_shows(make, rng, o
     assert np.abs(sheets[0] - sheets[1]).max() <= 1
 
 
+@pytest.mark.parametrize("color", [True, False])
+def test_black_text_on_white_is_enhanced_as_the_picture_around_it(make, rng, color):
+    picture = rng.integers(0, 256, (60, 110, 3), np.uint8)
+    picture[10:50, 20:100] = rng.integers(0, 256, (40, 80, 1), np.uint8)
+    if not color:
+        picture[:] = picture[..., :1]
+    corners = np.array([[40, 25], [80, 25], [80, 35], [40, 35]], float)
+    (view,) = Regions(make()).look(picture, [corners])
+    (left, top), (right, bottom) = (view.from_source(corners[n]).astype(int) for n in (0, 2))
+    difference = view.rgb[top:bottom, left:right].astype(int) - make()(picture)[100:140, 160:320]
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("gap", [2, 30])
+def test_regions_near_each_other_or_not_keep_their_places_and_sizes(make, rng, gap):
+    picture = rng.integers(0, 256, (60, 110, 3), np.uint8)
+    first = np.array([[10, 5], [30, 5], [30, 15], [10, 15]], float)
+    quads = [first, first + np.array([20 + gap, 3]), first]
+    views = Regions(make(), margin=4).look(picture, quads)
+    assert [view.origin for view in views] == [(6, 1), (26 + gap, 4), (6, 1)]
+    assert {(view.scale, view.rgb.shape) for view in views} == {(4, (72, 112, 3))}
+
+
 def test_a_region_knows_the_way_back_to_the_source():
     corners = np.array([[30, 20], [50, 20], [50, 30], [30, 30]], float)
     (view,) = Regions(Bicubic(4), margin=3).look(np.zeros((60, 80, 3), np.uint8), [corners])
