@@ -8,8 +8,7 @@ through their corners and clamp them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Number
 from typing import Any
 
@@ -26,6 +25,13 @@ _NUMBERS = (Tensor, np.ndarray, Number)
 
 _TYPES: dict[object, str] = {"boxes": "BoundingBoxes", "masks": "Mask", "keypoints": "KeyPoints"}
 """What annotations of the usual names are in ``tv_tensors``."""
+
+_SHAPES = {
+    "BoundingBoxes": "'boxes' as a tensor of (n, 4), (n, 5) or (n, 8)",
+    "Mask": "'masks' as a tensor of (n, H, W)",
+    "KeyPoints": "'keypoints' as a tensor of (n, k, 2 or more)",
+}
+"""By which plain tensors are known for these kinds."""
 
 
 def named_leaves(sample: object, key: object = None) -> Iterator[tuple[object, object]]:
@@ -77,8 +83,7 @@ def enlarged(annotation: Tensor, scale: int) -> Any:  # noqa: ANN401 - a tv_tens
     if isinstance(annotation, tv_tensors.Mask):
         return tv_tensors.wrap(_repeated(plain, scale), like=annotation)
     if isinstance(annotation, tv_tensors.BoundingBoxes):
-        # Formats of five numbers end in an angle; all other numbers of all formats are px.
-        moved = _multiplied(plain, scale, count=4 if plain.shape[-1] == 5 else plain.shape[-1])
+        moved = _boxes(plain, scale)
     elif isinstance(annotation, tv_tensors.KeyPoints):
         moved = _multiplied(plain, scale, count=2)
     else:
@@ -91,22 +96,44 @@ def enlarged_by_name(key: str, value: object, scale: int) -> object:
     """One annotation of a detection target, enlarged by its type or else by its usual name.
 
     Raises:
-        PreprocError: as `enlarged`; or boxes, masks or keypoints are no tensor.
+        PreprocError: as `enlarged`; or boxes, masks or keypoints are no tensor, or one of a shape
+            by which it cannot be told what to move.
     """
-    if not isinstance(value, Tensor):
-        if (
-            scale != 1
-            and key in _TYPES
-            and any(isinstance(v, _NUMBERS) for _, v in named_leaves(value))
-        ):
-            raise PreprocError(
-                f"The target's {key!r} is no tensor, and would stay as it is while the picture "
-                "grows; make it one."
-            )
-        return value
     if isinstance(value, tv_tensors.TVTensor):
         return enlarged(value, scale)
-    return _MOVES[key](value, scale) if key in _MOVES else value
+    if key == "area" and isinstance(value, Tensor):
+        return _times(value, scale**2)
+    if scale == 1 or key not in _TYPES:
+        return value
+    if isinstance(value, Tensor):
+        moved = _moved(value, _TYPES[key], scale)
+        if moved is not None or not value.numel():
+            return value if moved is None else moved
+    elif not any(isinstance(v, _NUMBERS) for _, v in named_leaves(value)):
+        return value
+    what = f"has shape {tuple(value.shape)}" if isinstance(value, Tensor) else "is no tensor"
+    raise PreprocError(
+        f"The target's {key!r} {what} and cannot be enlarged with the picture; make it a "
+        f"tv_tensors.{_TYPES[key]}, or give {_SHAPES[_TYPES[key]]}."
+    )
+
+
+def _moved(plain: Tensor, kind: str, scale: int) -> Tensor | None:
+    """A plain tensor, enlarged as that kind of ``tv_tensor``; None where its shape is of none."""
+    numbers = plain.shape[-1] if plain.ndim else 0
+    if kind == "BoundingBoxes" and numbers in (4, 5, 8):
+        return _boxes(plain, scale)
+    # More than three numbers without an axis for the points are several points in a row.
+    if kind == "KeyPoints" and (numbers in (2, 3) or (numbers > 3 and plain.ndim > 2)):
+        return _multiplied(plain, scale, count=2)
+    if kind == "Mask" and plain.ndim > 1:
+        return _repeated(plain, scale)
+    return None
+
+
+def _boxes(boxes: Tensor, scale: int) -> Tensor:
+    # Formats of five numbers end in an angle; all other numbers of all formats are px.
+    return _multiplied(boxes, scale, count=4 if boxes.shape[-1] == 5 else boxes.shape[-1])
 
 
 def _multiplied(coordinates: Tensor, scale: int, *, count: int) -> Tensor:
@@ -141,12 +168,3 @@ def _times(numbers: Tensor, factor: int) -> Tensor:
 def _repeated(mask: Tensor, scale: int) -> Tensor:
     """Every px of (..., H, W) as ``scale`` times ``scale`` px."""
     return mask.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
-
-
-_MOVES: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "boxes": partial(_multiplied, count=4),
-    "keypoints": partial(_multiplied, count=2),
-    "masks": _repeated,
-    "area": lambda area, scale: _times(area, scale**2),
-}
-"""What becomes of plain tensors in the targets of torchvision's detection references."""

@@ -159,8 +159,9 @@ class EnhanceBatch:
         Args:
             images: (N, C, H, W), or N times (C, H, W); uint8, uint16 or float in [0, 1].
             targets: N dictionaries. ``tv_tensors`` are enlarged by what they are, plain tensors by
-                their key: ``boxes`` (n, 4) in any format, ``masks`` (n, H, W), ``keypoints``
-                (n, k, 2 or more) with x and y first, and ``area`` (n,). The rest stays as it is.
+                their key: ``boxes`` (n, 4), (n, 5) with the angle last, or (n, 8), in any format,
+                ``masks`` (n, H, W), ``keypoints`` (n, k, 2 or more) with x and y first, and
+                ``area`` (n,). The rest stays as it is.
 
         Returns:
             The images in a tensor or list as they came, and with ``targets`` new dictionaries.
@@ -169,8 +170,9 @@ class EnhanceBatch:
             ImageError: an image is no tensor or cannot be read, a tensor of them is not (N, C, H,
                 W), or there are more or fewer targets than images, or one that is no dictionary.
             PreprocError: in a DataLoader worker, if the device is not the CPU; or boxes, masks or
-                keypoints that have to move are no tensor; or integers are too short for what
-                annotations become; or as for `preproc.Enhancer` and `preproc.cache.PictureCache`.
+                keypoints that have to move are no tensor of such a shape; or integers are too
+                short for what annotations become; or as for `preproc.Enhancer` and
+                `preproc.cache.PictureCache`.
         """
         if isinstance(images, Tensor) and images.ndim != 4:
             raise ImageError(

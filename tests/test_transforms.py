@@ -310,6 +310,40 @@ def test_a_batch_of_detection_references_is_enlarged_as_one(batch_stage, make, p
     assert targets[0]["boxes"].tolist() == [[1, 2, 5, 6]]
 
 
+@pytest.mark.parametrize("form", BOXES)
+def test_plain_boxes_of_every_format_move_as_tv_tensors_do(batch_stage, transform, form):
+    plain = torch.tensor(BOXES[form], dtype=torch.float32)
+    wanted = transform()(tv_tensors.BoundingBoxes(plain, format=form, canvas_size=(12, 16)))
+    _, [target] = batch_stage()([torch.zeros(3, 12, 16)], [{"boxes": plain}])
+    assert target["boxes"].tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "advice"),
+    [
+        ("boxes", (2, 6), r"\(n, 4\), \(n, 5\) or \(n, 8\)"),
+        ("boxes", (2, 4, 2), r"\(n, 4\), \(n, 5\) or \(n, 8\)"),
+        ("boxes", (), "tv_tensors.BoundingBoxes"),
+        ("keypoints", (2, 51), r"\(n, k, 2 or more\)"),
+        ("keypoints", (2, 17, 1), r"\(n, k, 2 or more\)"),
+        ("masks", (7,), r"\(n, H, W\)"),
+    ],
+)
+def test_plain_tensors_of_unknown_shapes_are_not_moved_by_half(batch_stage, key, shape, advice):
+    target = {key: torch.ones(shape)}
+    with pytest.raises(PreprocError, match=rf"'{key}' has shape .* cannot be enlarged.*{advice}"):
+        batch_stage()([torch.zeros(3, 4, 5)], [target])
+    _, [same] = batch_stage(to_input_size=True)([torch.zeros(3, 4, 5)], [target])
+    assert same[key] is target[key]
+    _, [none] = batch_stage()([torch.zeros(3, 4, 5)], [{key: torch.zeros(0)}])
+    assert none[key].shape == (0,)
+
+
+def test_points_without_an_axis_for_objects_are_points(batch_stage):
+    _, [target] = batch_stage()([torch.zeros(3, 4, 5)], [{"keypoints": torch.ones(2, 3)}])
+    assert target["keypoints"].tolist() == [[4, 4, 1]] * 2
+
+
 def test_a_stacked_batch_stays_stacked_and_tv_tensors_stay_what_they_are(batch_stage, picture):
     stack = torch.stack([chw(picture), chw(picture).flip(-1)])
     assert torch.equal(batch_stage()(stack), torch.stack(batch_stage()(list(stack))))
