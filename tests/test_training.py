@@ -931,6 +931,36 @@ def test_a_stage_that_the_next_has_begun_from_is_not_trained_on(data, tmp_path):
     assert (out / "first" / WEIGHTS).read_bytes() == before
 
 
+@pytest.mark.parametrize("kept", [(WEIGHTS, RECORD), (WEIGHTS,), (RECORD,)], ids=str)
+def test_weights_that_were_kept_without_a_checkpoint_are_never_written_over(data, tmp_path, kept):
+    recipe, out = recipe_file(tmp_path), tmp_path / "run"
+    folder = out / "train"
+    folder.mkdir(parents=True)
+    (folder / WEIGHTS).write_bytes(b"of a long run")
+    [stage] = load_recipe(recipe)
+    (folder / RECORD).write_text(json.dumps({"finished": True, "stage": stage.as_table()}))
+    for name in {WEIGHTS, RECORD} - {*kept}:
+        (folder / name).unlink()
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(RecipeError, match="holds a run already"):
+        run(recipe, output=out, data=data)
+    longer = {"resume": True, "overrides": ["schedule.length = 5"]}
+    with pytest.raises(RecipeError, match=r"last\.ckpt is gone; .*--init-from .*ema"):
+        run(recipe, output=out, data=data, **longer)
+    if {*kept} == {WEIGHTS, RECORD}:
+        assert run(recipe, output=out, data=data, resume=True) == folder / WEIGHTS
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"finished": true, "stage": 1}'])
+def test_a_damaged_record_is_a_sentence(content, data, tmp_path):
+    folder = tmp_path / "run" / "train"
+    folder.mkdir(parents=True)
+    (folder / RECORD).write_text(content)
+    with pytest.raises(RecipeError, match=r"run\.json is damaged \(.*\); delete it"):
+        run(recipe_file(tmp_path), output=folder.parent, data=data, resume=True)
+
+
 def test_a_coarse_network_has_no_fine_half_to_train(data, tmp_path):
     [stage] = load_recipe(
         recipe_file(tmp_path, 'model = "cisrnet-light-coarse"\nscale = 2\n[loss]\npart = "fine"\n')

@@ -27,8 +27,7 @@ class Source:
     """Where pictures come from.
 
     Attributes:
-        path: folder of pictures below the data folder, searched recursively; empty for
-            ``kind = "text"``.
+        path: folder of pictures below the data folder, searched recursively.
         kind: ``"folder"``, or ``"text"`` for words rendered on the pictures of ``path``
             (or on plain grounds when ``path`` is empty).
         weight: how often it is drawn, relative to the other sources.

@@ -40,9 +40,25 @@ def write_record(
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What `write_record` wrote."""
-    record: dict[str, Any] = json.loads((folder / RECORD).read_text("utf-8"))
+    """What `write_record` wrote.
+
+    Raises:
+        RecipeError: it is damaged.
+    """
+    file = folder / RECORD
+    try:
+        record: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        bool(record["finished"]), float(record["stage"]["schedule"]["length"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecipeError(
+            f"{file} is damaged ({error}); delete it, and --resume makes it anew from {CHECKPOINT}."
+        ) from error
     return record
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a stage has left anything that it, or the next, could go on from."""
+    return any((folder / name).exists() for name in (CHECKPOINT, WEIGHTS, RECORD))
 
 
 def has_ended(folder: Path, stage: Stage, *, whatever: bool) -> bool:

@@ -43,6 +43,7 @@ from preproc.training.stage_folder import (
     CURVE,
     RECORD,
     WEIGHTS,
+    has_begun,
     has_ended,
     read_record,
     steps_in,
@@ -134,10 +135,9 @@ def run(
     weights = output / stages[0].name / WEIGHTS
     start = init_from
     _require_sound(stages, output, session, resume=resume)
-    begun = [(output / stage.name / CHECKPOINT).exists() for stage in stages]
-    for stage, next_has_begun in zip(stages, [*begun[1:], False], strict=True):
+    ended = _have_ended(stages, output)
+    for stage, finished in zip(stages, ended, strict=True):
         folder = output / stage.name
-        finished = has_ended(folder, stage, whatever=next_has_begun)
         weights = folder / WEIGHTS
         if not finished and not _run_stage(stage, folder, start or stage.init_from, session):
             break
@@ -146,22 +146,38 @@ def run(
     return weights
 
 
+def _have_ended(stages: Sequence[Stage], output: Path) -> list[bool]:
+    """Which stages need no more training."""
+    folders = [output / stage.name for stage in stages]
+    next_begun = [*map(has_begun, folders[1:]), False]
+    return [
+        has_ended(folder, stage, whatever=begun)
+        for folder, stage, begun in zip(folders, stages, next_begun, strict=True)
+    ]
+
+
 def _require_sound(
     stages: Sequence[Stage], output: Path, session: _Session, *, resume: bool
 ) -> None:
     """Find what is wrong with any stage now, and not after the hours of the stages before."""
-    before: nn.Module | None = None
     for stage in stages:
         folder = output / stage.name
         # What failed before its first steps has left an empty log, and nothing to lose.
-        held = (folder / CHECKPOINT).exists() or any(folder.glob("log-*/metrics.csv"))
-        if held and not resume:
+        if not resume and (has_begun(folder) or any(folder.glob("log-*/metrics.csv"))):
             raise RecipeError(
                 f"{folder} holds a run already; resume it, or choose another output folder."
             )
+    before: nn.Module | None = None
+    for stage, ended in zip(stages, _have_ended(stages, output), strict=True):
+        folder = output / stage.name
         network = make_network(stage)
         Restoration(stage, network)
-        if (folder / CHECKPOINT).exists():
+        if has_begun(folder):
+            if not ended and not (folder / CHECKPOINT).exists():
+                raise RecipeError(
+                    f"{folder} cannot be gone on with: {CHECKPOINT} is gone; use another folder, "
+                    f"and --init-from {folder / WEIGHTS} to start from its weights."
+                )
             before = network
             continue
         _require_validation(stage, session.data)
