@@ -427,6 +427,13 @@ def test_text_stands_off_its_ground(monkeypatch):
     assert min(off) >= 40
 
 
+def test_rendered_text_is_as_large_as_its_patches_need(tmp_path):
+    stage = Stage("cajnn", data=Data(patch=100, source=(Source(kind="text"),)))
+    degraded, _, sharp = next(iter(Patches(stage, tmp_path, tmp_path / "cache")))
+    assert degraded.shape == (3, 100, 100)
+    assert sharp.shape == (3, 400, 400)
+
+
 def test_text_picture_is_reused_as_often_as_told():
     text = Text(4, reuse=2, ground=None)
     rng = np.random.default_rng(0)

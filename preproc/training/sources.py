@@ -28,7 +28,7 @@ from preproc.training.text import text_picture
 Pair = tuple[Pixels, Pixels]
 
 _UNREADABLE = (*DAMAGE, Image.DecompressionBombError)
-_TEXT_SIDE = 384  # HR px; several lines of text, and cheap to render
+_TEXT_SIDE = 384  # HR px, or a larger patch's; several lines of text, and cheap to render
 
 
 class PictureWarning(PreprocWarning):
@@ -159,12 +159,19 @@ class Text:
         reuse: draws from one picture.
         ground: photographs to write on, or None for plain grounds.
         kernel: of the reduction.
+        smallest: side that LR pictures must have at least, in px.
     """
 
     def __init__(
-        self, scale: int, reuse: int, ground: Folder | None, kernel: str = USUAL_KERNEL
+        self,
+        scale: int,
+        reuse: int,
+        ground: Folder | None,
+        kernel: str = USUAL_KERNEL,
+        smallest: int = 1,
     ) -> None:
         self._scale, self._reuse, self._photos, self._kernel = scale, reuse, ground, kernel
+        self._side = max(_TEXT_SIDE, scale * smallest)
         self._left = 0
         self._pair: Pair | None = None
 
@@ -172,7 +179,7 @@ class Text:
         """The current picture, or a new one when it has been used up."""
         if self._pair is None or self._left == 0:
             ground = self._photo if self._photos else None
-            hr = mod_crop(text_picture(rng, _TEXT_SIDE, ground), self._scale)
+            hr = mod_crop(text_picture(rng, self._side, ground), self._scale)
             self._pair, self._left = (hr, reduce(hr, self._scale, self._kernel)), self._reuse
         self._left -= 1
         return self._pair
@@ -198,13 +205,15 @@ def make_sources(stage: Stage, data: Path, cache: Path) -> list[PairSource]:
         raise RecipeError(f"{stage.name}: a recipe needs at least one [[data.source]].")
     cache.mkdir(parents=True, exist_ok=True)
 
+    scale, patch = stage.scale, stage.data.patch
+
     def folder(s: Source, kernel: str = USUAL_KERNEL) -> Folder:
-        return Folder(data / s.path, stage.scale, s.shrink, stage.data.patch, cache, kernel)
+        return Folder(data / s.path, scale, s.shrink, patch, cache, kernel)
 
     return [
         folder(s, s.kernel)
         if s.kind == "folder"
-        else Text(stage.scale, stage.data.reuse, folder(s) if s.path else None, s.kernel)
+        else Text(scale, stage.data.reuse, folder(s) if s.path else None, s.kernel, patch)
         for s in stage.data.source
     ]
 
