@@ -1302,6 +1302,21 @@ def test_a_run_that_failed_before_it_began_needs_no_other_folder(data, tmp_path,
         run(recipe_file(tmp_path), **options)
 
 
+@pytest.mark.parametrize("kind", [RecipeError, OutputError])
+def test_what_a_loading_worker_cannot_do_is_the_sentence_alone(data, tmp_path, monkeypatch, kind):
+    def fail(self, rng):
+        try:
+            raise ValueError("cause")
+        except ValueError as error:
+            raise kind("There is no room: none.") from error
+
+    monkeypatch.setattr(Text, "draw", fail)
+    changes = ["data.workers = 1", 'data.source = [{ kind = "text" }]', 'validation.path = ""']
+    with pytest.raises(kind) as told:
+        run(recipe_file(tmp_path), output=tmp_path / "run", data=data, overrides=changes)
+    assert str(told.value) == "There is no room: none."
+
+
 def test_minutes_that_are_none_are_a_sentence(data, tmp_path):
     for minutes in (float("nan"), float("inf"), -1):
         with pytest.raises(RecipeError, match="minutes must be 0 to"):

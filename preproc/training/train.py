@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
-from preproc.errors import RecipeError
+from preproc.errors import PreprocError, RecipeError
 from preproc.execution.devices import choose_device, choose_dtype
 from preproc.training.averaging import Average
 from preproc.training.callbacks import (
@@ -238,7 +238,7 @@ def _fit(
     checkpoint: Path | None,
 ) -> None:
     """Train, from a checkpoint on where there is one."""
-    with warnings.catch_warnings(), _interruptible(trainer):
+    with warnings.catch_warnings(), _interruptible(trainer), _sentences_of_workers():
         # Our stream is endless and seeded by its start, so a resume inside an epoch is sound; and
         # how many workers there are is the recipe's business.
         warnings.filterwarnings(
@@ -313,6 +313,19 @@ def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
             raise
         _log.warning("Training was stopped; the same command with --resume goes on with it.")
         raise SystemExit(128 + number) from stop
+
+
+@contextmanager
+def _sentences_of_workers() -> Iterator[None]:
+    """Take errors of loading workers out of the tracebacks that torch wraps them in."""
+    try:
+        yield
+    except PreprocError as error:
+        kind = type(error)
+        _, wrapped, sentence = str(error).rpartition(f"{kind.__module__}.{kind.__qualname__}: ")
+        if not wrapped:
+            raise
+        raise kind(sentence.strip()) from error
 
 
 def _callbacks(stage: Stage, folder: Path, deadline: float | None) -> list[pl.Callback]:
