@@ -713,6 +713,14 @@ def test_ground_truth_that_is_not_one_benchmark_s_is_refused(data, tmp_path):
     savemat(folder / "wider_easy_val.mat", {"gt_list": np.zeros((1, 1))})
     with pytest.raises(ImageError, match="do not belong together"):
         read_truth(folder)
+    shutil.copy(data / "eval_gt" / "wider_easy_val.mat", folder)
+    faces = pytest.importorskip("scipy.io").loadmat(folder / "wider_face_val.mat")
+    for box in ([[5, 5, 9]], [[5, 5, 9]] * 4, [[5, 5, 9, 9, 1]], [["x", "y", "w", "h"]]):
+        faces["face_bbx_list"][0, 0][1, 0] = np.array(box)
+        kept = {key: values for key, values in faces.items() if not key.startswith("__")}
+        savemat(folder / "wider_face_val.mat", kept)
+        with pytest.raises(ImageError, match="do not belong together"):
+            read_truth(folder)
     with pytest.raises(ImageError, match="There is no"):
         read_truth(tmp_path / "nowhere")
 

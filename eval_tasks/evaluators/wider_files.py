@@ -39,10 +39,13 @@ def read_truth(folder: Path) -> dict[str, Truth]:
     subsets = {name: _lists(folder / f"wider_{name}_val.mat", "gt_list")[0] for name in SUBSETS}
     try:
         return _truth(events, files, faces, subsets)
-    except (IndexError, TypeError) as error:
+    except ImageError:
+        raise
+    except (IndexError, TypeError, ValueError) as error:
         raise ImageError(
             f"The .mat files in {folder} do not belong together: they list other events or images "
-            "than each other. Copy all of them from the benchmark's eval_tools/ground_truth."
+            "than each other, or other things than faces. Copy all of them from the benchmark's "
+            "eval_tools/ground_truth."
         ) from error
 
 
@@ -52,7 +55,8 @@ def _truth(
     truth = {}
     for e, event in enumerate(events[:, 0]):
         for i, image in enumerate(files[e, 0][:, 0]):
-            boxes = np.asarray(faces[e, 0][i, 0], np.float64).reshape(-1, 4)
+            boxes = np.asarray(faces[e, 0][i, 0], np.float64)
+            boxes = boxes.reshape(len(boxes) if boxes.size else 0, 4)
             name = f"{event[0]}/{image[0]}"
             counts = {
                 subset: _flags(lists[e, 0][i, 0], len(boxes), f"{name} ({subset})")
