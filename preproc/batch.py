@@ -162,8 +162,6 @@ class _Run:
                 summary.interrupted = True
             except DiskFullError:
                 pass  # noted as the failure of its picture; the rest counts as left
-            for _, future in self.reading:
-                future.cancel()
             self._finish_writing(stop_when_full=False)
         summary.left = total - len(summary.done) - len(summary.failures)
         return summary

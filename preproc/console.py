@@ -1,4 +1,4 @@
-"""How commands speak while they work: messages and a progress bar, both on stderr."""
+"""How commands speak, on stderr, and how they end: messages, a progress bar and exit codes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
+
+from preproc.errors import PreprocError, system_sentence
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the number of the signal, as shells have it."""
 
 
 def error_console() -> Console:
@@ -19,6 +25,20 @@ def error_console() -> Console:
     They may name any file, so that what looks like markup is printed as it is.
     """
     return Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def tell_failure(error: PreprocError | OSError) -> int:
+    """Say what ended a command, in one red sentence.
+
+    Returns:
+        The exit code, 1.
+
+    Raises:
+        OSError: the same, where the system has no words for it, so that it is a bug of ours.
+    """
+    sentence = str(error) if isinstance(error, PreprocError) else system_sentence(error)
+    error_console().print(Text(f"Error: {sentence}", "red"))
+    return 1
 
 
 def progress_bar(console: Console | None = None, *, transient: bool = False) -> Progress:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from preproc.console import error_console
-from preproc.errors import PreprocError, system_sentence
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+from preproc.console import INTERRUPTED, error_console, tell_failure
+from preproc.errors import PreprocError
 
 
 def exit_code(run: Callable[[], None], kept_in: Path | None = None) -> int:
@@ -24,12 +21,8 @@ def exit_code(run: Callable[[], None], kept_in: Path | None = None) -> int:
     """
     try:
         run()
-    except PreprocError as error:
-        error_console().print(f"Error: {error}", style="red")
-        return 1
-    except OSError as error:
-        error_console().print(f"Error: {system_sentence(error)}", style="red")
-        return 1
+    except (PreprocError, OSError) as error:
+        return tell_failure(error)
     except KeyboardInterrupt:
         kept = f" What was done is kept in {kept_in}; the same command goes on." if kept_in else ""
         error_console().print(f"Interrupted.{kept}")

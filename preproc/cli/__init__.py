@@ -6,7 +6,6 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from preproc import __version__
 from preproc.cli import (
@@ -16,8 +15,8 @@ from preproc.cli import (
     models_command,
     training_commands,
 )
-from preproc.console import error_console
-from preproc.errors import PreprocError, system_sentence
+from preproc.console import tell_failure
+from preproc.errors import PreprocError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,14 +62,8 @@ def _root(
 
 def main() -> None:
     """Run the command line; an error made for users is one red sentence and exit code 1."""
-    console = error_console()
     try:
         # Patterns are ours to expand, with folders kept, also where typer would do it.
         app(windows_expand_args=False)
-    except PreprocError as error:
-        console.print(Text(f"Error: {error}", "red"))
-    except OSError as error:
-        console.print(Text(f"Error: {system_sentence(error)}", "red"))
-    else:
-        return
-    sys.exit(1)
+    except (PreprocError, OSError) as error:
+        sys.exit(tell_failure(error))

@@ -19,16 +19,13 @@ from rich.console import Console
 from rich.text import Text
 
 from preproc.cli.options import DType
-from preproc.console import error_console, progress_bar
+from preproc.console import INTERRUPTED, error_console, progress_bar
 from preproc.files import at_home
 
 if TYPE_CHECKING:
     from preproc.batch import Summary
     from preproc.enhancer import Enhancer
     from preproc.plan import Job, Plan
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 and the number of the signal, as shells have it."""
 
 _WHAT, _HOW, _FILES = "Enhancement", "Speed and memory", "Output files"
 
