@@ -14,7 +14,6 @@ A picture of yours is taken as it is, so it has no original, and no known words 
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +31,7 @@ from integrations import easyocr, mtcnn
 from integrations.protocols import Faces, RgbArray, Word
 from integrations.view import look
 from preproc import Enhancer
+from preproc.console import tell_failure
 from preproc.degrade import bicubic_up
 from preproc.errors import ImageError, OutputError, PreprocError
 from preproc.files import require_writable
@@ -42,9 +42,8 @@ from preproc.reports import write_text
 MAX_PIXELS = 1_000_000
 """Largest picture that the demo takes, in px; the engines need some 4 GB for it at x4."""
 
-
-_REPORT = re.compile(rb"input: \d+ (of \d+ words right|pieces of text), (no|\d+) faces?\b")
-"""How a report begins, so that one that was left before may be replaced, and nothing else."""
+_TITLE = "{} shows what was read and found, with boxes x1 y1 x2 y2 in px of the input:\n"
+"""How the report on a picture begins, so that both may be replaced later, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +124,8 @@ def summary(arm: Arm, known: Sequence[str]) -> str:
     return f"{text}, {faces}"
 
 
-def report(arms: Iterable[Arm], known: Sequence[str]) -> str:
-    """What was read and found, one line each, with boxes x1 y1 x2 y2 in source px."""
+def report(arms: Iterable[Arm], known: Sequence[str], name: str) -> str:
+    """What was read and found, one line each, under a title with the name of its picture."""
     lines = []
     for arm in arms:
         lines.append(f"{arm.name}: {summary(arm, known)}")
@@ -137,7 +136,7 @@ def report(arms: Iterable[Arm], known: Sequence[str]) -> str:
                 arm.faces.boxes.tolist(), arm.faces.probabilities.tolist(), strict=True
             )
         ]
-    return "\n".join(lines) + "\n"
+    return _TITLE.format(name) + "\n".join(lines) + "\n"
 
 
 def run(
@@ -172,7 +171,7 @@ def run(
         caption,
         lambda text: _is_right(text, right) if right else None,
     )
-    text = report(arms, known)
+    text = report(arms, known, out.name)
     # First, since it tells the next demo that the picture may be replaced.
     write_text(out.with_suffix(".txt"), text)
     save(drawn, out, overwrite=True)
@@ -190,8 +189,9 @@ def require_free(out: Path, image: Path | None) -> None:
 
     Raises:
         OutputError: no picture can be written there, or one of the results would replace a file of
-            the user's: any picture that no report of this demo lies beside, or a ``.txt``, which
-            may say what there is to read.
+            the user's: any picture without a report of this demo on it beside it, or a ``.txt``,
+            which may say what there is to read.
+        OSError: the system does not let it be looked at.
     """
     format_named(out.suffix)
     if out.is_dir():
@@ -199,10 +199,10 @@ def require_free(out: Path, image: Path | None) -> None:
     if image is not None and image.exists() and out.exists() and out.samefile(image):
         raise OutputError(f"--out would replace the picture {image} itself; name another file.")
     text = out.with_suffix(".txt")
-    if text.exists() and not _is_report(text):
+    if text.exists() and not _is_report(text, out.name):
         raise OutputError(
-            f"{text} is there already and is no report of this demo, which would be left there; "
-            "name another --out."
+            f"{text} is there already and is no report of this demo on {out.name}, which would be "
+            "left there; name another --out."
         )
     if out.exists() and not text.exists():
         raise OutputError(
@@ -212,10 +212,9 @@ def require_free(out: Path, image: Path | None) -> None:
     require_writable(out.parent)
 
 
-def _is_report(path: Path) -> bool:
+def _is_report(path: Path, name: str) -> bool:
     try:
-        with path.open("rb") as file:
-            return _REPORT.match(file.readline()) is not None
+        return path.read_bytes().startswith(_TITLE.format(name).encode())
     except OSError:
         return False
 
@@ -252,9 +251,8 @@ def main(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*pin_memory")  # EasyOCR, without a GPU
             text = run(source, pictures, [] if image else scene.words(), caption, out)
-    except PreprocError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    except (PreprocError, OSError) as error:
+        raise typer.Exit(tell_failure(error)) from None
     typer.echo(f"{text}-> {out}")
 
 

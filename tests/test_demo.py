@@ -109,9 +109,21 @@ def test_a_report_left_before_is_replaced(original, tmp_path):
     source = scene.degraded(original)[:, :16]
     arms = demo.examine(source, demo.arms_of(source, bicubic_up(source, 2), 2))
     for known in (scene.words(), []):
-        (tmp_path / "demo.txt").write_text(demo.report(arms, known))
+        (tmp_path / "demo.txt").write_text(demo.report(arms, known, "demo.png"))
         Image.new("RGB", (20, 20)).save(tmp_path / "demo.png")
         demo.require_free(tmp_path / "demo.png", None)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_report_vouches_for_its_own_picture_only(command, idle, tmp_path, there):
+    (tmp_path / "street.txt").write_text(demo.report([], [], "street.png"))
+    if there:
+        Image.new("RGB", (20, 20)).save(tmp_path / "street.jpg")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    done = command("--out", tmp_path / "street.jpg")
+    assert done.exit_code == 1
+    assert "is no report of this demo on street.jpg" in done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("out", ["mine.png", "folder/../mine.png", "link.png"])
@@ -133,6 +145,7 @@ def test_the_picture_itself_is_not_replaced(command, idle, tmp_path, out):
         ("demo.xyz", "cannot be written as '.xyz'"),
         ("file.txt/demo.png", "Cannot write"),
         ("folder.png", "is a folder"),
+        ("n" * 300 + ".png", "File name too long"),
     ],
 )
 def test_where_no_picture_can_be_left_is_said_before_the_work(command, idle, tmp_path, out, words):
