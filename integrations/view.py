@@ -90,7 +90,7 @@ class Regions:
             0.01/255 with 16 px, in single px by 150, 20 and 1 (cajnn-light, cajnn-ocr).
 
     Raises:
-        PreprocError: the enhancer is not one, or the margin is below 0.
+        PreprocError: the enhancer is not one, or the margin is no whole number of 0 px or more.
     """
 
     enhancer: ListEnhancer
@@ -98,8 +98,10 @@ class Regions:
 
     def __post_init__(self) -> None:
         _require_enhancer(self.enhancer)
-        if self.margin < 0:
-            raise PreprocError(f"The margin must be 0 px or more, but is {self.margin}.")
+        if not isinstance(self.margin, int | np.integer) or self.margin < 0:
+            raise PreprocError(
+                f"The margin must be a whole number of px, 0 or more, but is {self.margin!r}."
+            )
 
     def look(self, rgb: RgbArray, quads: Sequence[Points]) -> list[View]:
         """One enhanced view for each quad, of its bounding box and the margin around it.
@@ -122,10 +124,12 @@ class Regions:
             enhanced = self.enhancer.regions(rgb, boxes, margin=0)  # the boxes have theirs
         else:
             enhanced = self.enhancer(crops)
-        if len(enhanced) != len(crops):
+        number = len(enhanced) if isinstance(enhanced, list | tuple) else None
+        if number != len(crops):
+            given = f"a {type(enhanced).__name__}" if number is None else number
             raise ModelError(
-                f"The enhancer was given a list of {len(crops)} regions, but gave back "
-                f"{len(enhanced)}; it must enhance each, as preproc.Enhancer does."
+                f"The enhancer was given a list of {len(crops)} regions, but gave back {given}; it "
+                "must enhance each, as preproc.Enhancer does."
             )
         views = []
         for crop, result, (left, top, _, _) in zip(crops, enhanced, boxes, strict=True):
@@ -151,8 +155,13 @@ def _require_rgb(enhancer: object) -> None:
         )
 
 
-def _require_scale(given: RgbArray, enhanced: RgbArray, scale: int) -> None:
+def _require_scale(given: RgbArray, enhanced: object, scale: int) -> None:
     height, width, _ = given.shape
+    if not isinstance(enhanced, np.ndarray):
+        raise ModelError(
+            f"The enhancer was given an array, but gave back a {type(enhanced).__name__}; it must "
+            "answer with an array of the same kind, as preproc.Enhancer does."
+        )
     if enhanced.shape != (scale * height, scale * width, 3) or enhanced.dtype != given.dtype:
         raise ModelError(
             f"The enhancer says it has scale {scale}, but made {enhanced.shape} of "

@@ -43,6 +43,13 @@ class Bicubic:
         return np.asarray(Image.fromarray(img).resize(size, Image.Resampling.BICUBIC))
 
 
+def answering(answer):
+    """An enhancer that gives the same answer to everything."""
+    enhancer = Bicubic(2)
+    enhancer.__class__ = type("Answering", (Bicubic,), {"__call__": lambda *_: answer})
+    return enhancer
+
+
 class FixedFace:
     """Stands for facenet-pytorch's MTCNN: finds the same face in everything."""
 
@@ -667,8 +674,28 @@ def test_an_enhancer_that_takes_no_lists_is_refused_for_regions():
     reader = easyocr.Reader(FixedText([[0, 9, 0, 9]]), enhancer=Regions(One()))
     with pytest.raises(ModelError, match="list of 1 regions"):
         reader.readtext(np.zeros((20, 30, 3), np.uint8))
-    with pytest.raises(PreprocError, match="0 px or more"):
-        Regions(One(), margin=-1)
+    reader = easyocr.Reader(FixedText([[0, 9, 0, 9]]), enhancer=Regions(answering(None)))
+    with pytest.raises(ModelError, match="list of 1 regions, but gave back a NoneType"):
+        reader.readtext(np.zeros((20, 30, 3), np.uint8))
+
+
+@pytest.mark.parametrize("margin", [-1, "8", 0.5, float("nan"), None])
+def test_a_margin_that_is_no_number_of_px_is_refused(margin):
+    with pytest.raises(PreprocError, match=f"whole number of px, 0 or more, but is {margin!r}"):
+        Regions(Bicubic(2), margin=margin)
+    assert Regions(Bicubic(2), margin=np.int64(3)).margin == 3
+
+
+@pytest.mark.parametrize("answer", [None, Image.new("RGB", (60, 40)), torch.zeros(40, 60, 3)])
+def test_an_enhancer_that_answers_with_no_array_is_refused(answer):
+    enhancer = answering(answer)
+    picture = np.zeros((20, 30, 3), np.uint8)
+    sentence = f"given an array, but gave back a {type(answer).__name__}"
+    with pytest.raises(ModelError, match=sentence):
+        look(picture, enhancer)
+    quads = [np.array([[0, 0], [30, 0], [30, 20], [0, 20]], float)]
+    with pytest.raises(ModelError, match=sentence):
+        Regions(answering([answer])).look(picture, quads)
 
 
 # Single lines
