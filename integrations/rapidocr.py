@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from copy import copy
 from math import inf
 from typing import Any, Protocol
@@ -12,8 +13,13 @@ from integrations.engines import refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.text_lines import corners_of, level, shrink
 from integrations.view import Points, enlarge, look, require_usable
+from preproc.errors import PreprocWarning
 from preproc.extras import importing
 from preproc.pictures.images import ChannelOrder
+
+
+class ShownSizeWarning(PreprocWarning):
+    """The engine shrinks the enhanced picture again, to the size of its source or below."""
 
 
 class Engine(Protocol):
@@ -76,7 +82,8 @@ class Reader:
         """Find and read the text in a picture of any kind.
 
         An engine made with ``params={"Global.max_side_len": ...}`` looks at larger pictures than
-        its 2000 px, and takes longer. Whether lines are looked at for being upside down is the
+        its 2000 px, and takes longer. Where that limit undoes all enlargement, there is a
+        `ShownSizeWarning`. Whether lines are looked at for being upside down is the
         engine's own ``Global.use_cls``.
 
         Raises:
@@ -87,6 +94,8 @@ class Reader:
         source = look(image, None, self.channel_order)
         view = enlarge(source.rgb, self.enhancer)
         shown = shrink(view.rgb, self._longest() / max(view.rgb.shape[:2]))
+        if self.enhancer is not None and shown is not view.rgb:
+            _warn_if_undone(source.rgb, view.rgb, shown)
         ratio = np.array([shown.shape[1], shown.shape[0]]) / (view.rgb.shape[1::-1])
         # The engine drops what it reads as blank, or is unsure of; so it only finds the text where
         # there is a second reading.
@@ -151,6 +160,17 @@ class Reader:
         turns = use_cls is None and getattr(self.engine, "use_cls", False)
         _load(self.engine, det=use_det, cls=turns, rec=use_rec)
         return copy(self.engine)(_bgr(rgb), use_det=use_det, use_cls=use_cls, use_rec=use_rec)
+
+
+def _warn_if_undone(source: RgbArray, enhanced: RgbArray, shown: RgbArray) -> None:
+    if max(shown.shape[:2]) <= max(source.shape[:2]):
+        warnings.warn(
+            f"The enhanced picture has {enhanced.shape[1]}x{enhanced.shape[0]} px, but RapidOCR is "
+            f"shown {shown.shape[1]}x{shown.shape[0]}, no more than were given; make it with "
+            f'params={{"Global.max_side_len": {max(enhanced.shape)}}}, or leave the enhancer out.',
+            ShownSizeWarning,
+            stacklevel=3,  # where readtext is called
+        )
 
 
 def _load(engine: Engine, **models: bool) -> None:

@@ -513,7 +513,8 @@ class TestRecognisers:
 
         stripes = np.zeros((10, 20, 3), np.uint8)
         stripes[:, ::2] = 255
-        (word,) = rapidocr.Reader(Engine(), enhancer=make_skip()).readtext(stripes)
+        with pytest.warns(rapidocr.ShownSizeWarning):
+            (word,) = rapidocr.Reader(Engine(), enhancer=make_skip()).readtext(stripes)
         assert seen[0].shape == (10, 20, 3)
         assert word.box == [[0, 0], [20, 0], [20, 10], [0, 10]]
         seen.clear()

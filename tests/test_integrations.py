@@ -856,6 +856,19 @@ def test_rapidocr_is_shown_what_it_would_shrink_to(settings, shape):
     assert rectangle(word)[2] == 8 * 80 / shape[1]
 
 
+def test_rapidocr_that_undoes_all_enlargement_gets_a_warning():
+    reader = rapidocr.Reader(Flagged(), enhancer=Bicubic(4))
+    sentence = r'has 160x80 px, but RapidOCR is shown 20x10, .*"Global.max_side_len": 160\}'
+    with pytest.warns(rapidocr.ShownSizeWarning, match=sentence) as caught:
+        reader.readtext(np.zeros((20, 40, 3), np.uint8))
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        reader.readtext(np.zeros((9, 19, 3), np.uint8))
+        rapidocr.Reader(Flagged()).readtext(np.zeros((20, 40, 3), np.uint8))
+        rapidocr.Reader(Flagged(), enhancer=Bicubic(1)).readtext(np.zeros((9, 19, 3), np.uint8))
+
+
 # Both
 
 
