@@ -92,29 +92,45 @@ def enlarged(annotation: Tensor, scale: int) -> Any:  # noqa: ANN401 - a tv_tens
     return tv_tensors.wrap(moved, like=annotation, canvas_size=(scale * height, scale * width))
 
 
-def enlarged_by_name(key: str, value: object, scale: int) -> object:
-    """One annotation of a detection target, enlarged by its type or else by its usual name.
+def enlarged_target(target: Mapping[str, Any], scale: int) -> dict[str, Any]:
+    """A detection target, in any nesting, enlarged by its tensors' types or else usual names.
 
     Raises:
         PreprocError: as `enlarged`; or boxes, masks or keypoints are no tensor, or one of a shape
             by which it cannot be told what to move.
     """
-    if isinstance(value, tv_tensors.TVTensor):
-        return enlarged(value, scale)
-    if key == "area" and isinstance(value, Tensor):
-        return _times(value, scale**2)
-    if scale == 1 or key not in _TYPES:
-        return value
-    if isinstance(value, Tensor):
-        moved = _moved(value, _TYPES[key], scale)
-        if moved is not None or not value.numel():
-            return value if moved is None else moved
-    elif not any(isinstance(v, _NUMBERS) for _, v in named_leaves(value)):
-        return value
-    what = f"has shape {tuple(value.shape)}" if isinstance(value, Tensor) else "is no tensor"
+    if scale == 1:
+        return dict(target)
+    return {name: _enlarged_part(part, scale, name) for name, part in target.items()}
+
+
+def _enlarged_part(part: Any, scale: int, name: object) -> Any:  # noqa: ANN401 - of any kind
+    """What a target holds under a name; plain mappings take the place of others."""
+    if isinstance(part, Mapping):
+        return enlarged_target(part, scale)
+    if hasattr(part, "_asdict"):
+        return part._replace(**enlarged_target(part._asdict(), scale))
+    if isinstance(part, list | tuple | deque):
+        return type(part)(_enlarged_part(item, scale, name) for item in part)
+    return _enlarged_leaf(part, scale, name)
+
+
+def _enlarged_leaf(leaf: object, scale: int, name: object) -> object:
+    if isinstance(leaf, tv_tensors.TVTensor):
+        return enlarged(leaf, scale)
+    if name == "area" and isinstance(leaf, Tensor):
+        return _times(leaf, scale**2)
+    if name not in _TYPES or not isinstance(leaf, _NUMBERS):
+        return leaf
+    kind, what = _TYPES[name], "is no tensor"
+    if isinstance(leaf, Tensor):
+        moved = _moved(leaf, kind, scale)
+        if moved is not None:
+            return moved
+        what = f"has shape {tuple(leaf.shape)}"
     raise PreprocError(
-        f"The target's {key!r} {what} and cannot be enlarged with the picture; make it a "
-        f"tv_tensors.{_TYPES[key]}, or give {_SHAPES[_TYPES[key]]}."
+        f"The target's {name!r} {what} and cannot be enlarged with the picture; make it a "
+        f"tv_tensors.{kind}, or give {_SHAPES[kind]}."
     )
 
 
@@ -128,7 +144,7 @@ def _moved(plain: Tensor, kind: str, scale: int) -> Tensor | None:
         return _multiplied(plain, scale, count=2)
     if kind == "Mask" and plain.ndim > 1:
         return _repeated(plain, scale)
-    return None
+    return None if plain.numel() else plain
 
 
 def _boxes(boxes: Tensor, scale: int) -> Tensor:

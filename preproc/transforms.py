@@ -22,7 +22,7 @@ with importing("EnhanceTransform", 'pip install ".[transforms]" in the checkout'
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
-    from preproc.targets import enlarged, enlarged_by_name, named_leaves, require_movable
+    from preproc.targets import enlarged, enlarged_target, named_leaves, require_movable
 
 Target = Mapping[str, Any]
 
@@ -158,10 +158,10 @@ class EnhanceBatch:
 
         Args:
             images: (N, C, H, W), or N times (C, H, W); uint8, uint16 or float in [0, 1].
-            targets: N dictionaries. ``tv_tensors`` are enlarged by what they are, plain tensors by
-                their key: ``boxes`` (n, 4), (n, 5) with the angle last, or (n, 8), in any format,
-                ``masks`` (n, H, W), ``keypoints`` (n, k, 2 or more) with x and y first, and
-                ``area`` (n,). The rest stays as it is.
+            targets: N dictionaries, of any nesting. ``tv_tensors`` are enlarged by what they are,
+                plain tensors by their key: ``boxes`` (n, 4), (n, 5) with the angle last, or (n, 8),
+                in any format, ``masks`` (n, H, W), ``keypoints`` (n, k, 2 or more) with x and y
+                first, and ``area`` (n,). The rest stays as it is.
 
         Returns:
             The images in a tensor or list as they came, and with ``targets`` new dictionaries.
@@ -196,10 +196,7 @@ class EnhanceBatch:
             enhanced = torch.stack(list(enhanced)) if len(enhanced) else empty
         if targets is None:
             return enhanced
-        return enhanced, [
-            {key: enlarged_by_name(key, value, self.scale) for key, value in target.items()}
-            for target in targets
-        ]
+        return enhanced, [enlarged_target(target, self.scale) for target in targets]
 
 
 def _require_picture(leaves: Sequence[object]) -> None:

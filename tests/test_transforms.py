@@ -344,6 +344,30 @@ def test_points_without_an_axis_for_objects_are_points(batch_stage):
     assert target["keypoints"].tolist() == [[4, 4, 1]] * 2
 
 
+def test_annotations_of_a_batch_move_in_every_nesting(batch_stage):
+    box = tv_tensors.BoundingBoxes([[1.0, 2, 3, 4]], format="XYXY", canvas_size=(4, 5))
+    plain, labels = torch.tensor([[1.0, 2, 3, 4]]), torch.ones(1)
+    named = namedtuple("named", "boxes labels")
+    target = {
+        "ann": {"boxes": box, "labels": labels, "id": 7},
+        "objects": [box, (box,), deque([box])],
+        "others": [{"boxes": plain}, UserDict(boxes=[plain]), named(plain, labels)],
+    }
+    _, [moved] = batch_stage()([torch.zeros(3, 4, 5)], [target])
+    assert moved["ann"]["boxes"].tolist() == [[4, 8, 12, 16]]
+    assert moved["ann"]["boxes"].canvas_size == (16, 20)
+    assert moved["ann"]["labels"] is labels
+    assert moved["ann"]["id"] == 7
+    first, (second,), third = moved["objects"]
+    fourth, fifth, sixth = moved["others"]
+    for boxes in (first, second, third[0], fourth["boxes"], fifth["boxes"][0], sixth.boxes):
+        assert boxes.tolist() == [[4, 8, 12, 16]]
+    assert sixth.labels is labels
+    assert target["ann"]["boxes"].tolist() == [[1, 2, 3, 4]]
+    with pytest.raises(PreprocError, match="'boxes' is no tensor"):
+        batch_stage()([torch.zeros(3, 4, 5)], [{"objects": [{"boxes": [1, 2, 3, 4]}]}])
+
+
 def test_a_stacked_batch_stays_stacked_and_tv_tensors_stay_what_they_are(batch_stage, picture):
     stack = torch.stack([chw(picture), chw(picture).flip(-1)])
     assert torch.equal(batch_stage()(stack), torch.stack(batch_stage()(list(stack))))
