@@ -62,7 +62,7 @@ from preproc.training.text import text_picture
 from preproc.training.together import ASKED_EVERY, agree
 from preproc.training.train import run
 from preproc.training.whole_checkpoints import WholeCheckpoints
-from preproc.weights import load_state
+from preproc.weights import load_state, save_state
 
 SMALL = """
 model = "cajnn-light"
@@ -1147,6 +1147,29 @@ def test_an_interrupt_at_the_end_leaves_the_checkpoint_of_the_trained_weights(
     saved = interrupted("on_train_end", data, tmp_path, monkeypatch, caplog, devices=1)
     trained, average = saved["current_model_state"], saved["state_dict"]
     assert any((trained[name] != average[name]).any() for name in trained)
+
+
+def test_a_run_that_is_gone_on_with_keeps_the_weights_it_began_with(
+    data, tmp_path, monkeypatch, caplog
+):
+    start, other = tmp_path / "start.safetensors", tmp_path / "other.safetensors"
+    [stage] = load_recipe(recipe_file(tmp_path))
+    save_state(start, make_network(stage).state_dict(), dtype=torch.float32)
+    shutil.copy(start, other)
+    options = {"overrides": ["schedule.length = 100000"], "devices": 1, "init_from": str(start)}
+    hook = "on_train_batch_end"
+    steps = interrupted(hook, data, tmp_path, monkeypatch, caplog, **options)["global_step"]
+    options |= {"precision": "32", "overrides": [f"schedule.length = {steps + 1}"], "resume": True}
+    recipe, out = recipe_file(tmp_path), tmp_path / "run"
+    for _ in range(2):  # with and without a record
+        with pytest.raises(RecipeError, match=r"begun from .*start.*, not from .*other.*leave"):
+            run(recipe, output=out, data=data, **(options | {"init_from": str(other)}))
+        run(recipe, output=out, data=data, **(options | {"init_from": None}))
+        assert json.loads((out / "train" / RECORD).read_text())["init_from"] == str(start)
+    (out / "train" / CHECKPOINT).unlink()
+    with pytest.raises(RecipeError, match=r"begun from .*start"):
+        run(recipe, output=out, data=data, **(options | {"init_from": str(other)}))
+    run(recipe, output=out, data=data, **options)
 
 
 def test_an_interrupt_before_a_run_goes_on_leaves_its_checkpoint(

@@ -36,13 +36,17 @@ class Restoration(pl.LightningModule):
     Args:
         stage: the recipe.
         network: as the recipe describes it, with its initial weights.
+        init_from: where those come from, for the record.
         compiled: whether to compile what the network repeats, for training only.
     """
 
-    def __init__(self, stage: Stage, network: nn.Module, *, compiled: bool = False) -> None:
+    def __init__(
+        self, stage: Stage, network: nn.Module, *, init_from: str = "", compiled: bool = False
+    ) -> None:
         super().__init__()
         self.stage = stage
         self.network = network
+        self.init_from = init_from
         self.clock = 0.0
         self.waited = 0.0
         self.lr_head = _lr_head(stage, network)
@@ -149,9 +153,10 @@ class Restoration(pl.LightningModule):
         return torch.from_numpy(restored)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the clock and the recipe with the weights."""
+        """Keep the clock, the recipe and the origin with the weights."""
         checkpoint["clock"] = self.clock
         checkpoint["stage"] = self.stage.as_table()
+        checkpoint["init_from"] = self.init_from
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on from the saved minute."""

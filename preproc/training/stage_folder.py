@@ -21,20 +21,18 @@ RECORD = "run.json"
 CURVE = "curve.png"
 
 
-def write_record(
-    folder: Path, stage: Stage, module: Restoration, *, finished: bool, init_from: str
-) -> None:
+def write_record(folder: Path, module: Restoration, *, finished: bool) -> None:
     """Write everything needed to tell, and to repeat, what made the weights beside it."""
     record = {
         "finished": finished,
         "steps": module.global_step,
         "minutes": round(module.clock, 2),
         "minutes_waited_for_data": round(module.waited, 2),
-        "init_from": init_from,
+        "init_from": module.init_from,
         "versions": versions("torch", "lightning", "numpy", "pillow"),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "threads": torch.get_num_threads(),
-        "stage": stage.as_table(),
+        "stage": module.stage.as_table(),
     }
     write_json(folder / RECORD, record)
 
@@ -87,16 +85,33 @@ def steps_in(checkpoint: Path, stage: Stage) -> int:
     Raises:
         RecipeError: the checkpoint is damaged, or of a run by another recipe.
     """
+    saved = _read_checkpoint(checkpoint)
+    _require_same(checkpoint.parent, saved["stage"], stage)
+    return int(saved["global_step"])
+
+
+def origin_of(folder: Path) -> str:
+    """The initial weights that a stage which has begun was given; empty for none.
+
+    Raises:
+        RecipeError: its record or its checkpoint is damaged.
+    """
+    known = read_record(folder) if (folder / RECORD).exists() else {}
+    if (folder / CHECKPOINT).exists():  # of a run that was stopped it is all there is
+        known |= _read_checkpoint(folder / CHECKPOINT)
+    return str(known.get("init_from", ""))
+
+
+def _read_checkpoint(checkpoint: Path) -> dict[str, Any]:
     try:
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        steps, before = int(saved["global_step"]), saved["stage"]
+        saved: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        int(saved["global_step"]), saved["stage"]["schedule"]
     except (OSError, EOFError, KeyError, TypeError, UnpicklingError, RuntimeError) as error:
         raise RecipeError(
             f"{checkpoint} is damaged ({cause_of(error)}); delete its folder to begin the stage "
             "anew."
         ) from error
-    _require_same(checkpoint.parent, before, stage)
-    return steps
+    return saved
 
 
 def _require_same(folder: Path, before: Mapping[str, Any], stage: Stage) -> None:

@@ -41,11 +41,10 @@ from preproc.training.sources import make_sources
 from preproc.training.stage_folder import (
     CHECKPOINT,
     CURVE,
-    RECORD,
     WEIGHTS,
     has_begun,
     has_ended,
-    read_record,
+    origin_of,
     steps_in,
     write_record,
 )
@@ -104,7 +103,7 @@ def run(
         data: folder that the recipe's paths are relative to.
         minutes: wall time after which the run stops cleanly; ``resume`` goes on from there.
         init_from: weights for the first stage (safetensors, checkpoint, or a shipped model's name)
-            in place of the recipe's.
+            in place of the recipe's; where that has begun, they must be those it began with.
         resume: whether to go on with what ``output`` holds; otherwise it must hold no run. A stage
             that has ended is trained on if the recipe is longer now, unless the next has begun from
             its weights.
@@ -135,6 +134,8 @@ def run(
     weights = output / stages[0].name / WEIGHTS
     start = init_from
     _require_sound(stages, output, session, resume=resume)
+    if init_from:
+        _require_origin(output / stages[0].name, init_from)
     ended = _have_ended(stages, output)
     for stage, finished in zip(stages, ended, strict=True):
         folder = output / stage.name
@@ -187,15 +188,22 @@ def _require_sound(
         before = network
 
 
+def _require_origin(folder: Path, init_from: str) -> None:
+    if has_begun(folder) and init_from != (origin := origin_of(folder)):
+        raise RecipeError(
+            f"{folder} was begun from {origin or 'untrained weights'}, not from {init_from}; leave "
+            "--init-from out to go on with it, or give another output folder."
+        )
+
+
 def _run_stage(stage: Stage, folder: Path, init_from: str, session: _Session) -> bool:
     """Train one stage; whether it reached its end, and there is time for another."""
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT
     begun = checkpoint.exists()
-    if begun and (folder / RECORD).exists():
-        init_from = read_record(folder)["init_from"]
     network = make_network(stage, "" if begun else init_from)
-    module = Restoration(stage, network, compiled=session.compiled)
+    origin = origin_of(folder) if begun else init_from
+    module = Restoration(stage, network, init_from=origin, compiled=session.compiled)
     start = steps_in(checkpoint, stage) if begun else 0
     pl.seed_everything(stage.seed + start, verbose=False)
     cache = folder.parent / "cache"
@@ -208,7 +216,7 @@ def _run_stage(stage: Stage, folder: Path, init_from: str, session: _Session) ->
     _fit(trainer, module, loader, held, checkpoint if begun else None)
     done = module.progress() >= stage.schedule.length
     if trainer.is_global_zero:
-        _leave_results(folder, module, finished=done, init_from=init_from)
+        _leave_results(folder, module, finished=done)
     # The first process decides, and not before it has written what the next stage starts from.
     late = session.deadline is not None and time.monotonic() >= session.deadline
     return done and not trainer.strategy.broadcast(late)
@@ -254,12 +262,12 @@ def _fit(
         )
 
 
-def _leave_results(folder: Path, module: Restoration, *, finished: bool, init_from: str) -> None:
+def _leave_results(folder: Path, module: Restoration, *, finished: bool) -> None:
     """Write weights, record and curve, and say how far it came."""
     stage = module.stage
     _tell_waiting(module, stage)
     save_state(folder / WEIGHTS, module.network.state_dict(), dtype=torch.float32)
-    write_record(folder, stage, module, finished=finished, init_from=init_from)
+    write_record(folder, module, finished=finished)
     _log.info("%s: %d steps, %.1f minutes", stage.name, module.global_step, module.clock)
     if stage.validation.path:
         write_curve(read_curve([folder]), folder / CURVE, f"{stage.model}, {stage.name}")
