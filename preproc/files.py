@@ -25,7 +25,7 @@ def replacing(
     """A new file that takes a name when the block ends, and is gone if that fails in any way.
 
     Args:
-        path: the name; missing folders are made.
+        path: the name; missing folders are made. Of a link, what it leads to is meant.
         overwrite: whether the file may take the place of another.
         same: whether another of this name holds the same, so that it may stay where it is being
             read, which on Windows keeps it from being replaced.
@@ -36,19 +36,20 @@ def replacing(
         OutputError: the file exists, or cannot be written.
     """
     with _sentences(path, again):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = _draft(path.parent)
+        place = Path(os.path.realpath(path))  # Path.resolve raises on a link that leads round
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft = _draft(place.parent)
         try:
             with draft.open("xb+") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())  # late errors of full or remote disks must come before
-            if not overwrite and path.exists():
+            if not overwrite and place.exists():
                 raise OutputError(f"{path} exists already and was not replaced.")
             try:
-                draft.replace(path)
+                draft.replace(place)
             except PermissionError:
-                if not (same and path.exists()):
+                if not (same and place.exists()):
                     raise
                 draft.unlink()
         except BaseException:

@@ -30,6 +30,26 @@ def test_a_file_takes_the_place_of_another_at_the_end(old: Path) -> None:
     assert list(old.parent.iterdir()) == [old]
 
 
+def test_a_link_stays_and_leads_to_the_new_file(old: Path, tmp_path: Path) -> None:
+    link = tmp_path / "folder" / "link.txt"
+    link.parent.mkdir()
+    link.symlink_to(old)
+    with replacing(link) as file:
+        file.write(b"new")
+    assert link.is_symlink()
+    assert old.read_bytes() == b"new"
+    assert [p.name for p in sorted(tmp_path.rglob("*.txt"))] == ["a.txt", "link.txt"]
+
+
+def test_a_link_to_nothing_yet_leads_to_the_new_file(tmp_path: Path) -> None:
+    link = tmp_path / "link.txt"
+    link.symlink_to("later/a.txt")
+    with replacing(link, overwrite=False) as file:
+        file.write(b"new")
+    assert link.is_symlink()
+    assert (tmp_path / "later/a.txt").read_bytes() == b"new"
+
+
 def test_missing_folders_are_made(tmp_path: Path) -> None:
     with replacing(tmp_path / "a/b/c.txt") as file:
         file.write(b"new")
