@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from copy import copy
 from numbers import Real
 from typing import Any, Protocol, overload
@@ -85,7 +86,8 @@ class MTCNN:
         Raises:
             PreprocError: facenet-pytorch is not installed, the engine is none, options are given
                 for a detector that exists, or options of crops, the smallest face is not above 0,
-                or enhancer or order of channels cannot be used.
+                ``factor`` or ``thresholds`` are out of range, or enhancer or order of channels
+                cannot be used.
         """
         require_usable(enhancer, channel_order)
         if engine is not None:
@@ -130,7 +132,8 @@ class MTCNN:
             image: path, bytes, PIL image, array or tensor, the same answer for each; or a
                 list of these, of any sizes. A list is enhanced and searched one by one, so that
                 only one enlarged picture is in memory. Tensors are (C, H, W), as everywhere here,
-                and not (H, W, C), as the engine takes them.
+                and not (H, W, C), as the engine takes them. A batch of one is its picture, for
+                which the engine has a list of one; larger batches are refused.
 
         Returns:
             Faces in the engine's order, its largest first by default; a list for a list.
@@ -186,10 +189,35 @@ def _make(options: dict[str, object]) -> Engine:
             f"{', '.join(of_crops)} would change nothing, because detect finds all faces and cuts "
             "none out; to cut them out, make a facenet_pytorch.MTCNN, and give it as the engine."
         )
+    _require_possible(**options)
     with importing("integrations.mtcnn", 'pip install ".[mtcnn]" in the checkout'):
         import facenet_pytorch  # noqa: PLC0415 - the engine is imported only when used
     engine: Engine = facenet_pytorch.MTCNN(**options)
     return engine
+
+
+def _require_possible(
+    factor: object = 0.5, thresholds: object = (0, 0, 0), **_others: object
+) -> None:
+    """Refuse options with which the engine would search for ever, fail or find nothing."""
+    if not isinstance(factor, Real) or not 0 < float(factor) < 1:
+        raise PreprocError(
+            f"factor must be a number between 0 and 1, by which MTCNN shrinks the picture step by "
+            f"step, but is {factor!r}."
+        )
+    if not _are_scores(thresholds):
+        raise PreprocError(
+            f"thresholds must be three numbers from 0 to 1, one for each of MTCNN's networks, but "
+            f"are {thresholds!r}."
+        )
+
+
+def _are_scores(numbers: object) -> bool:
+    return (
+        isinstance(numbers, Sequence | np.ndarray)
+        and len(numbers) == 3
+        and all(isinstance(number, Real) and 0 <= float(number) <= 1 for number in numbers)
+    )
 
 
 def _faces(boxes: object, probabilities: object, landmarks: object, view: View) -> Faces:

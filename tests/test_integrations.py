@@ -301,6 +301,25 @@ def test_impossible_smallest_face_is_a_sentence():
             mtcnn.MTCNN(FixedFace(), min_face_size=size)
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"factor": 1.0}, "factor must be a number between 0 and 1, .* but is 1.0"),
+        ({"factor": 0}, "factor must be .* but is 0"),
+        ({"factor": "0.7"}, "factor must be .* but is '0.7'"),
+        ({"thresholds": [0.5, 0.5]}, "three numbers from 0 to 1, .* but are"),
+        ({"thresholds": [60, 70, 70]}, "three numbers from 0 to 1, .* but are"),
+        ({"thresholds": 0.7}, "three numbers from 0 to 1, .* but are 0.7"),
+        ({"thresholds": ["a", 0.5, 0.5]}, "three numbers from 0 to 1, .* but are"),
+        ({"thresholds": [0.5, 0.5, float("nan")]}, "three numbers from 0 to 1, .* but are"),
+    ],
+    ids=str,
+)
+def test_what_a_detector_could_never_search_with_is_a_sentence(options, sentence):
+    with pytest.raises(PreprocError, match=sentence):
+        mtcnn.MTCNN(**options)
+
+
 # Text
 
 
