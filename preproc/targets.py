@@ -23,7 +23,15 @@ from preproc.errors import PreprocError
 _NUMBERS = (Tensor, np.ndarray, Number)
 """What coordinates and masks may be."""
 
-_TYPES: dict[object, str] = {"boxes": "BoundingBoxes", "masks": "Mask", "keypoints": "KeyPoints"}
+_TYPES: dict[object, str] = {
+    "boxes": "BoundingBoxes",
+    "bbox": "BoundingBoxes",
+    "masks": "Mask",
+    "mask": "Mask",
+    "segmentation": "Mask",
+    "keypoints": "KeyPoints",
+    "landmarks": "KeyPoints",
+}
 """What annotations of the usual names are in ``tv_tensors``."""
 
 _SHAPES = {
@@ -68,8 +76,8 @@ def require_movable(leaves: Iterable[tuple[object, object]]) -> None:
             raise PreprocError(
                 f"The target's {key!r} is {kind} tensor, which would stay as it is while the "
                 f"picture grows; make it a tv_tensors.{_TYPES[key]} (or use "
-                "torchvision.datasets.wrap_dataset_for_transforms_v2), or take EnhanceBatch, "
-                "which takes plain tensors."
+                "torchvision.datasets.wrap_dataset_for_transforms_v2), leave it out, or take "
+                "EnhanceBatch, which takes plain tensors."
             )
 
 
@@ -124,7 +132,8 @@ def _enlarged_leaf(leaf: object, scale: int, name: object) -> object:
         return leaf
     kind, what = _TYPES[name], "is no tensor"
     if isinstance(leaf, Tensor):
-        moved = _moved(leaf, kind, scale)
+        # What is called a segmentation may be a mask or polygons.
+        moved = None if name == "segmentation" else _moved(leaf, kind, scale)
         if moved is not None:
             return moved
         what = f"has shape {tuple(leaf.shape)}"

@@ -39,10 +39,11 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
     cache helps only where the same picture comes again. Takes what they take, in any nesting: PIL
     images, tensors and ``tv_tensors`` (``Image``, ``Video``, ``BoundingBoxes`` of all formats,
     ``Mask``, ``KeyPoints``). Everything else passes through, except for plain tensors, arrays and
-    lists called ``boxes``, ``masks`` or ``keypoints``, which are refused where the picture grows,
-    because they would stay behind. An ``area`` stays as it is, as by torchvision's own
-    transforms. A PIL image is taken as stored: an EXIF orientation is neither
-    applied nor dropped, since boxes are counted that way.
+    lists called ``boxes``, ``masks`` or ``keypoints`` (or, as in data sets that
+    ``wrap_dataset_for_transforms_v2`` has not wrapped, ``bbox``, ``mask``, ``segmentation`` or
+    ``landmarks``), which are refused where the picture grows, because they would stay behind. An
+    ``area`` stays as it is, as by torchvision's own transforms. A PIL image is taken as stored: an
+    EXIF orientation is neither applied nor dropped, since boxes are counted that way.
 
     Can be sent to DataLoader workers by fork or spawn, and loads the network where it is first
     needed. On CUDA it raises in a worker unless the cache has the result; see ``in_worker``.
@@ -159,9 +160,10 @@ class EnhanceBatch:
         Args:
             images: (N, C, H, W), or N times (C, H, W); uint8, uint16 or float in [0, 1].
             targets: N dictionaries, of any nesting. ``tv_tensors`` are enlarged by what they are,
-                plain tensors by their key: ``boxes`` (n, 4), (n, 5) with the angle last, or (n, 8),
-                in any format, ``masks`` (n, H, W), ``keypoints`` (n, k, 2 or more) with x and y
-                first, and ``area`` (n,). The rest stays as it is.
+                plain tensors by their key: ``boxes`` or ``bbox`` (n, 4), (n, 5) with the angle
+                last, or (n, 8), in any format, ``masks`` or ``mask`` (n, H, W), ``keypoints`` or
+                ``landmarks`` (n, k, 2 or more) with x and y first, and ``area`` (n,). A
+                ``segmentation`` is refused if it is no ``tv_tensor``. The rest stays as it is.
 
         Returns:
             The images in a tensor or list as they came, and with ``targets`` new dictionaries.

@@ -91,9 +91,18 @@ def test_no_picture_of_a_kind_it_does_not_know_is_let_through(transform):
         transform()(tv_tensors.Image(torch.zeros(3, 8, 8, dtype=torch.int64)))
 
 
-@pytest.mark.parametrize(
-    ("key", "kind"), [("boxes", "BoundingBoxes"), ("masks", "Mask"), ("keypoints", "KeyPoints")]
-)
+KINDS = [
+    ("boxes", "BoundingBoxes"),
+    ("bbox", "BoundingBoxes"),
+    ("masks", "Mask"),
+    ("mask", "Mask"),
+    ("segmentation", "Mask"),
+    ("keypoints", "KeyPoints"),
+    ("landmarks", "KeyPoints"),
+]
+
+
+@pytest.mark.parametrize(("key", "kind"), KINDS)
 def test_annotations_that_would_stay_behind_are_refused(transform, key, kind):
     sample = torch.zeros(3, 4, 5), [{key: torch.zeros(1, 4), "labels": torch.ones(1)}]
     with pytest.raises(PreprocError, match=rf"'{key}' is a plain tensor.*tv_tensors\.{kind}"):
@@ -366,6 +375,32 @@ def test_annotations_of_a_batch_move_in_every_nesting(batch_stage):
     assert target["ann"]["boxes"].tolist() == [[1, 2, 3, 4]]
     with pytest.raises(PreprocError, match="'boxes' is no tensor"):
         batch_stage()([torch.zeros(3, 4, 5)], [{"objects": [{"boxes": [1, 2, 3, 4]}]}])
+
+
+def test_annotations_of_a_batch_move_by_the_names_of_data_sets_too(batch_stage):
+    target = {
+        "bbox": torch.tensor([[1.0, 2, 3, 4]]),
+        "mask": torch.ones(4, 5),
+        "landmarks": torch.tensor([[[1.0, 2], [3, 4]]]),
+    }
+    _, [moved] = batch_stage()([torch.zeros(3, 4, 5)], [target])
+    assert moved["bbox"].tolist() == [[4, 8, 12, 16]]
+    assert moved["mask"].shape == (16, 20)
+    assert moved["landmarks"].tolist() == [[[4, 8], [12, 16]]]
+    for refused in (
+        {"segmentation": torch.ones(4, 6)},  # polygons, or a mask
+        {"segmentation": [[1.0, 1, 5, 1, 5, 4]]},
+        {"bbox": [1.0, 2, 3, 4]},
+        {"landmarks": torch.ones(10)},
+    ):
+        with pytest.raises(PreprocError, match="cannot be enlarged with the picture"):
+            batch_stage()([torch.zeros(3, 4, 5)], [refused])
+
+
+def test_raw_annotations_of_coco_are_refused(transform):
+    annotation = {"bbox": [1.0, 2.0, 3.0, 4.0], "area": 12.0, "category_id": 1}
+    with pytest.raises(PreprocError, match=r"'bbox' is no tensor.*wrap_dataset_for_transforms_v2"):
+        transform()(Image.new("RGB", (5, 4)), [annotation])
 
 
 def test_a_stacked_batch_stays_stacked_and_tv_tensors_stay_what_they_are(batch_stage, picture):
