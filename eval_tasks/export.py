@@ -27,6 +27,7 @@ from preproc.manifest import (
     WeightsEntry,
     add_entry,
     entries,
+    entry_for,
     sha256_of,
     shipped_folder,
 )
@@ -281,13 +282,28 @@ def _require_better(shipped: WeightsEntry, results: Results) -> None:
 
 
 def _data(records: list[dict[str, Any]]) -> tuple[DataSource, ...]:
-    sources = {
-        (s["path"] if s["kind"] == "folder" else "rendered text"): s["licence"]
-        for record in records
-        for s in record["stage"]["data"]["source"]
-        if s["weight"]
-    }
-    return tuple(DataSource(name, licence) for name, licence in sources.items())
+    """What the weights have seen, and the shipped ones that they began from."""
+    sources: list[DataSource] = []
+    for record in records:
+        stage = record["stage"]
+        sources += _data_of(record["init_from"], stage["scale"])
+        sources += [
+            DataSource(_name(s), s["licence"]) for s in stage["data"]["source"] if s["weight"]
+        ]
+    return tuple(dict.fromkeys(sources))
+
+
+def _data_of(init_from: str, scale: int) -> tuple[DataSource, ...]:
+    """What initial weights have seen; nothing is known of those that are not shipped."""
+    models = {d.name: d.family for d in list_models() if d.scale == scale}
+    return entry_for(models[init_from], scale).data if init_from in models else ()
+
+
+def _name(source: dict[str, Any]) -> str:
+    path = str(source["path"])
+    if source["kind"] == "folder":
+        return path
+    return f"rendered text on {path}" if path else "rendered text"
 
 
 def _perceptual(loss: dict[str, Any]) -> str | None:

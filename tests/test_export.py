@@ -129,6 +129,30 @@ def test_an_entry_tells_of_all_stages_and_of_what_counted_in_them(shipping, fini
     assert entry_for("cajnn-light", 4, folder=folder).perceptual_loss is None
 
 
+def test_an_entry_names_all_that_the_weights_have_seen(shipping, finished):
+    folder, ship = shipping
+    record = json.loads((finished / RECORD).read_text())
+    record["init_from"] = "cajnn-light"
+    kinds = [("folder", "mine"), ("folder", "mine"), ("text", "scans"), ("text", ""), ("text", "")]
+    licences = ("CC0", "research use", "research use", "CC0", "MIT")
+    record["stage"]["data"]["source"] = [
+        {"path": path, "kind": kind, "weight": 1.0, "licence": licence}
+        for (kind, path), licence in zip(kinds, licences, strict=True)
+    ]
+    (finished / RECORD).write_text(json.dumps(record))
+    ship(25.0)
+    seen = entry_for("cajnn-light", 4, folder=folder).data
+    before = entry_for("cajnn-light", 4).data
+    assert seen[: len(before)] == before
+    assert [(s.name, s.licence) for s in seen[len(before) :]] == [
+        ("mine", "CC0"),
+        ("mine", "research use"),
+        ("rendered text on scans", "research use"),
+        ("rendered text", "CC0"),
+        ("rendered text", "MIT"),
+    ]
+
+
 def test_a_run_that_stopped_early_is_not_exported(shipping, finished):
     _, ship = shipping
     record = json.loads((finished / RECORD).read_text())
