@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from copy import copy
 from math import inf
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +15,7 @@ from integrations.engines import refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.text_lines import corners_of, level, shrink
 from integrations.view import Points, enlarge, look, require_usable
-from preproc.errors import PreprocWarning
+from preproc.errors import PreprocError, PreprocWarning
 from preproc.extras import importing
 from preproc.pictures.images import ChannelOrder
 
@@ -63,11 +65,13 @@ class Reader:
             enhancer: enlarges the picture first; None reads it as it is.
             both: whether texts are read in the source as well; reading takes twice as long.
             channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
-            options: for ``rapidocr.RapidOCR``, when one is made.
+            options: for ``rapidocr.RapidOCR``, when one is made. Its thresholds are set in
+                ``params``, as ``{"Det.box_thresh": 0.3}``.
 
         Raises:
             PreprocError: RapidOCR is not installed, the engine is none, options are given for an
-                engine that exists, or enhancer or order of channels cannot be used.
+                engine that exists, or would change nothing here, or enhancer or order of channels
+                cannot be used.
         """
         require_usable(enhancer, channel_order)
         if engine is not None:
@@ -78,7 +82,7 @@ class Reader:
         self.enhancer, self.both, self.channel_order = enhancer, both, channel_order
         self.engine = _make(options) if engine is None else engine
 
-    def readtext(self, image: object) -> list[Word]:
+    def readtext(self, image: object, *, text_score: float | None = None) -> list[Word]:
         """Find and read the text in a picture of any kind.
 
         An engine made with ``params={"Global.max_side_len": ...}`` looks at larger pictures than
@@ -86,11 +90,18 @@ class Reader:
         `ShownSizeWarning`. Whether lines are looked at for being upside down is the
         engine's own ``Global.use_cls``.
 
+        Args:
+            image: path, bytes, PIL image, array or tensor.
+            text_score: least confidence of what is given, 0 to 1; None is the engine's own.
+
         Raises:
             ImageError: the input is no image.
             ModelError: the enhancer's answer is not ``scale`` times as large as what it was given.
-            PreprocError: whatever else the enhancer raises, such as DeviceMemoryError.
+            PreprocError: ``text_score`` is not from 0 to 1, or whatever else the enhancer raises,
+                such as DeviceMemoryError.
         """
+        if text_score is not None:
+            _require_score(text_score)
         source = look(image, None, self.channel_order)
         view = enlarge(source.rgb, self.enhancer)
         shown = shrink(view.rgb, self._longest() / max(view.rgb.shape[:2]))
@@ -100,13 +111,16 @@ class Reader:
         # The engine drops what it reads as blank, or is unsure of; so it only finds the text where
         # there is a second reading.
         both = self._reads_both
-        found = self._ask(shown, use_det=True, use_cls=False if both else None, use_rec=not both)
+        use_cls = False if both else None
+        found = self._ask(
+            shown, use_det=True, use_cls=use_cls, use_rec=not both, text_score=text_score
+        )
         if found.boxes is None:
             return []
         boxes = np.asarray(found.boxes, np.float64)
         quads = [view.to_source(box / ratio) for box in boxes]
         if both:
-            least = getattr(self.engine, "text_score", 0.0)
+            least = getattr(self.engine, "text_score", 0.0) if text_score is None else text_score
             pairs = zip(boxes, quads, strict=True)
             words = [self._surer(box, shown, quad, source.rgb) for box, quad in pairs]
             return [word for word in words if word.text and word.confidence >= least]
@@ -154,12 +168,19 @@ class Reader:
         return Word([], text, float(found.scores[0])) if text.strip() else Word([], "", 0.0)
 
     def _ask(
-        self, rgb: RgbArray, *, use_det: bool, use_cls: bool | None, use_rec: bool = True
+        self,
+        rgb: RgbArray,
+        *,
+        use_det: bool,
+        use_cls: bool | None,
+        use_rec: bool = True,
+        **others: object,
     ) -> Any:  # noqa: ANN401 - untyped
         """The answer of a copy of the engine, which keeps what it is told for its next calls."""
         turns = use_cls is None and getattr(self.engine, "use_cls", False)
         _load(self.engine, det=use_det, cls=turns, rec=use_rec)
-        return copy(self.engine)(_bgr(rgb), use_det=use_det, use_cls=use_cls, use_rec=use_rec)
+        flags = {"use_det": use_det, "use_cls": use_cls, "use_rec": use_rec}
+        return copy(self.engine)(_bgr(rgb), **flags, **others)
 
 
 def _warn_if_undone(source: RgbArray, enhanced: RgbArray, shown: RgbArray) -> None:
@@ -191,7 +212,25 @@ def _bgr(rgb: RgbArray) -> RgbArray:
     return np.ascontiguousarray(rgb[..., ::-1])
 
 
+def _require_score(score: object) -> None:
+    if not isinstance(score, Real) or not 0 <= float(score) <= 1:
+        raise PreprocError(f"text_score must be a number from 0 to 1, but is {score!r}.")
+
+
+_OF_OTHER_ANSWERS = tuple(
+    f"Global.{name}" for name in ("use_det", "use_rec", "return_word_box", "return_single_char_box")
+)
+
+
 def _make(options: dict[str, object]) -> Engine:
+    params = options.get("params")
+    named = params if isinstance(params, Mapping) else {}
+    if in_vain := [name for name in named if name in _OF_OTHER_ANSWERS]:
+        raise PreprocError(
+            f"{', '.join(in_vain)} would change nothing, because readtext finds lines and reads "
+            "them, readline only reads, and both answer with Words; leave it out, or use RapidOCR "
+            "itself."
+        )
     with importing("integrations.rapidocr", "pip install rapidocr onnxruntime"):
         import rapidocr  # noqa: PLC0415 - the engine is imported only when used
     make: Any = rapidocr.RapidOCR

@@ -818,12 +818,13 @@ class TwoReadings:
     def __init__(self, *first):
         self.readings = [first, ("right", 0.9)]
 
-    def __call__(self, _shown, use_det, use_rec, **_):
+    def __call__(self, _shown, use_det, use_rec, text_score=None, **_):
+        least = self.text_score if text_score is None else text_score
         boxes = [[[8, 12], [268, 12], [268, 54], [8, 54]]]
         if not use_rec:
             return SimpleNamespace(boxes=boxes)
         text, score = self.readings.pop(0)
-        dropped = use_det and (score < self.text_score or not text.strip())
+        dropped = use_det and (score < least or not text.strip())
         return SimpleNamespace(
             boxes=None if dropped else boxes,
             txts=None if dropped else (text,),
@@ -847,6 +848,30 @@ def test_rapidocr_leaves_out_what_neither_reading_is_sure_of(sign, second, least
     engine = TwoReadings("", 0.0)
     engine.readings[1], engine.text_score = second, least
     assert rapidocr.Reader(engine, enhancer=Bicubic(2), both=True).readtext(sign) == []
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_rapidocrs_least_confidence_may_be_chosen_for_a_picture(rapid_engine, sign, both):
+    reader = rapidocr.Reader(rapid_engine, enhancer=Bicubic(1), both=both)
+    assert len(reader.readtext(sign)) == 2
+    assert reader.readtext(sign, text_score=1) == []
+    assert rapid_engine.text_score == 0.5
+    engine = TwoReadings("wrong", 0.3)
+    engine.readings[1] = ("right", 0.4)
+    doubtful = rapidocr.Reader(engine, enhancer=Bicubic(1), both=both)
+    (word,) = doubtful.readtext(sign, text_score=0.2)
+    assert word.text == ("right" if both else "wrong")
+    for score in ("0.5", 50, float("nan")):
+        with pytest.raises(PreprocError, match=f"from 0 to 1, but is {score!r}"):
+            reader.readtext(sign, text_score=score)
+
+
+@pytest.mark.parametrize(
+    "name", ["use_det", "use_rec", "return_word_box", "return_single_char_box"]
+)
+def test_rapidocrs_settings_that_would_change_nothing_are_refused(name):
+    with pytest.raises(PreprocError, match=f"Global.{name} would change nothing"):
+        rapidocr.Reader(params={f"Global.{name}": True})
 
 
 def test_rapidocr_is_asked_by_two_threads_at_once():
