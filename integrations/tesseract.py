@@ -6,8 +6,10 @@ more than other engines by being shown an enlarged picture.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
-from math import sqrt
+from math import inf, sqrt
+from numbers import Real
 from subprocess import CalledProcessError
 from types import ModuleType
 from typing import Any
@@ -54,8 +56,8 @@ class Reader:
         lang: str | None = None,
         *,
         enhancer: ArrayEnhancer | None = None,
-        config: str = "",
-        timeout: float = 0,
+        config: str | None = "",
+        timeout: float | None = 0,
         max_scale: float = 3.0,
         channel_order: ChannelOrder = "rgb",
     ) -> None:
@@ -64,21 +66,22 @@ class Reader:
         Args:
             lang: Tesseract's name for the languages, such as ``"eng+deu"``; None is English.
             enhancer: enlarges the picture first; None reads it as it is.
-            config: further options of the command, such as ``"--psm 6"``.
-            timeout: seconds after which a run is ended with a RuntimeError; 0 for none.
+            config: further options of the command, such as ``"--psm 6"``; None for none.
+            timeout: seconds after which a run is ended with a RuntimeError; 0 or None for none.
             max_scale: largest scale, relative to the source, at which the picture is read.
             channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
 
         Raises:
-            PreprocError: pytesseract or Tesseract is not installed or cannot be run, ``lang`` is
-                no text, ``max_scale`` is not above 0, or enhancer or order of channels cannot be
-                used.
+            PreprocError: pytesseract or Tesseract is not installed or cannot be run, ``lang`` or
+                ``config`` is no text that a command takes, ``timeout`` is below 0, ``max_scale`` is
+                not above 0, or enhancer or order of channels cannot be used.
         """
         require_usable(enhancer, channel_order)
         if lang is not None and not (isinstance(lang, str) and lang):
             raise PreprocError(f'lang must be text such as "eng" or "eng+deu", but is {lang!r}.')
-        if not max_scale > 0:
-            raise PreprocError(f"max_scale must be above 0, but is {max_scale}.")
+        config, timeout = config or "", timeout or 0
+        _require_config(config)
+        _require_numbers(timeout, max_scale)
         self.enhancer, self.channel_order, self.max_scale = enhancer, channel_order, max_scale
         _require_program()
         self._options: dict[str, Any] = {"lang": lang, "config": config, "timeout": timeout}
@@ -160,6 +163,23 @@ def _engine() -> ModuleType:
         import pytesseract  # noqa: PLC0415 - the engine is imported only when used
     engine: ModuleType = pytesseract
     return engine
+
+
+def _require_config(config: object) -> None:
+    """Refuse what pytesseract could not split into a command's words."""
+    if not isinstance(config, str):
+        raise PreprocError(f'config must be text such as "--psm 6", but is {config!r}.')
+    try:
+        shlex.split(config)
+    except ValueError as error:
+        raise PreprocError(f"config {config!r} is no part of a command: {error}.") from error
+
+
+def _require_numbers(timeout: object, max_scale: object) -> None:
+    if not isinstance(timeout, Real) or not 0 <= float(timeout) < inf:
+        raise PreprocError(f"timeout must be 0 or a number of seconds, but is {timeout!r}.")
+    if not isinstance(max_scale, Real) or not float(max_scale) > 0:
+        raise PreprocError(f"max_scale must be a number above 0, but is {max_scale!r}.")
 
 
 def _require_program() -> None:

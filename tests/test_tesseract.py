@@ -145,6 +145,14 @@ def test_it_is_run_as_was_asked_for(engine):
     assert engine.options[-1] == {**asked, "config": "-c tessedit_pageseg_mode=7 --psm 6"}
 
 
+def test_none_is_no_configuration_and_no_time_limit(engine):
+    reader = tesseract.Reader(config=None, timeout=None)
+    picture = np.zeros((20, 30, 3), np.uint8)
+    reader.image_to_string(picture)
+    assert len(reader.readtext(picture)) == 2
+    assert [(asked["config"], asked["timeout"]) for asked in engine.options] == [("", 0)] * 2
+
+
 def test_arrays_of_bgr_are_shown_as_rgb(engine, rng):
     array = rng.integers(0, 256, (9, 12, 3), np.uint8)
     tesseract.Reader(channel_order="bgr").readtext(array[..., ::-1])
@@ -168,8 +176,17 @@ def test_what_it_cannot_use_is_a_sentence(engine):
     for lang in (["eng"], "", 7):
         with pytest.raises(PreprocError, match='lang must be text such as "eng"'):
             tesseract.Reader(lang)
-    with pytest.raises(PreprocError, match="max_scale must be above 0, but is 0"):
-        tesseract.Reader(max_scale=0)
+    for scale in (0, "3", float("nan")):
+        with pytest.raises(PreprocError, match=f"max_scale must be .* above 0, but is {scale!r}"):
+            tesseract.Reader(max_scale=scale)
+    for timeout in (-1, "a", float("nan"), float("inf")):
+        with pytest.raises(PreprocError, match=f"a number of seconds, but is {timeout!r}"):
+            tesseract.Reader(timeout=timeout)
+    for config in (["--psm", "6"], 7):
+        with pytest.raises(PreprocError, match='config must be text such as "--psm 6", but is'):
+            tesseract.Reader(config=config)
+    with pytest.raises(PreprocError, match="is no part of a command: No closing quotation"):
+        tesseract.Reader(config='--psm "6')
     with pytest.raises(ImageError, match=r"batch of 2, of shape \(2, 9, 9, 3\); loop over them"):
         tesseract.Reader().readtext(np.zeros((2, 9, 9, 3), np.uint8))
     liar = Bicubic(2)
