@@ -26,6 +26,7 @@ _NUMBERS = (Tensor, np.ndarray, Number)
 _TYPES: dict[object, str] = {
     "boxes": "BoundingBoxes",
     "bbox": "BoundingBoxes",
+    "xmin": "BoundingBoxes",
     "masks": "Mask",
     "mask": "Mask",
     "segmentation": "Mask",
@@ -67,11 +68,7 @@ def require_movable(leaves: Iterable[tuple[object, object]]) -> None:
         PreprocError: boxes, masks or keypoints, by their name, are no ``tv_tensor``.
     """
     for key, leaf in leaves:
-        if (
-            key in _TYPES
-            and isinstance(leaf, _NUMBERS)
-            and not isinstance(leaf, tv_tensors.TVTensor)
-        ):
+        if _is_annotation(key, leaf) and not isinstance(leaf, tv_tensors.TVTensor):
             kind = "a plain" if isinstance(leaf, Tensor) else "no"
             raise PreprocError(
                 f"The target's {key!r} is {kind} tensor, which would stay as it is while the "
@@ -79,6 +76,12 @@ def require_movable(leaves: Iterable[tuple[object, object]]) -> None:
                 "torchvision.datasets.wrap_dataset_for_transforms_v2), leave it out, or take "
                 "EnhanceBatch, which takes plain tensors."
             )
+
+
+def _is_annotation(name: object, leaf: object) -> bool:
+    # VOC's corners are texts, as they stand in its XML.
+    texts = name == "xmin" and isinstance(leaf, str)
+    return name in _TYPES and (isinstance(leaf, _NUMBERS) or texts)
 
 
 def enlarged(annotation: Tensor, scale: int) -> Any:  # noqa: ANN401 - a tv_tensor
@@ -128,7 +131,7 @@ def _enlarged_leaf(leaf: object, scale: int, name: object) -> object:
         return enlarged(leaf, scale)
     if name == "area" and isinstance(leaf, Tensor):
         return _times(leaf, scale**2)
-    if name not in _TYPES or not isinstance(leaf, _NUMBERS):
+    if not _is_annotation(name, leaf):
         return leaf
     kind, what = _TYPES[name], "is no tensor"
     if isinstance(leaf, Tensor):

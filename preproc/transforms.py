@@ -40,10 +40,11 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
     images, tensors and ``tv_tensors`` (``Image``, ``Video``, ``BoundingBoxes`` of all formats,
     ``Mask``, ``KeyPoints``). Everything else passes through, except for plain tensors, arrays and
     lists called ``boxes``, ``masks`` or ``keypoints`` (or, as in data sets that
-    ``wrap_dataset_for_transforms_v2`` has not wrapped, ``bbox``, ``mask``, ``segmentation`` or
-    ``landmarks``), which are refused where the picture grows, because they would stay behind. An
-    ``area`` stays as it is, as by torchvision's own transforms. A PIL image is taken as stored: an
-    EXIF orientation is neither applied nor dropped, since boxes are counted that way.
+    ``wrap_dataset_for_transforms_v2`` has not wrapped, ``bbox``, ``xmin``, ``mask``,
+    ``segmentation`` or ``landmarks``), which are refused where the picture grows, because they
+    would stay behind. An ``area`` stays as it is, as by torchvision's own transforms. A PIL image
+    is taken as stored: an EXIF orientation is neither applied nor dropped, since boxes are counted
+    that way.
 
     Can be sent to DataLoader workers by fork or spawn, and loads the network where it is first
     needed. On CUDA it raises in a worker unless the cache has the result; see ``in_worker``.

@@ -397,10 +397,16 @@ def test_annotations_of_a_batch_move_by_the_names_of_data_sets_too(batch_stage):
             batch_stage()([torch.zeros(3, 4, 5)], [refused])
 
 
-def test_raw_annotations_of_coco_are_refused(transform):
-    annotation = {"bbox": [1.0, 2.0, 3.0, 4.0], "area": 12.0, "category_id": 1}
-    with pytest.raises(PreprocError, match=r"'bbox' is no tensor.*wrap_dataset_for_transforms_v2"):
-        transform()(Image.new("RGB", (5, 4)), [annotation])
+COCO = [{"bbox": [1.0, 2.0, 3.0, 4.0], "area": 12.0, "category_id": 1}]
+VOC = {"annotation": {"object": [{"name": "cat", "bndbox": {"xmin": "1", "ymin": "2"}}]}}
+
+
+@pytest.mark.parametrize(("target", "key"), [(COCO, "bbox"), (VOC, "xmin")], ids=["COCO", "VOC"])
+def test_raw_annotations_of_data_sets_are_refused(transform, batch_stage, target, key):
+    with pytest.raises(PreprocError, match=rf"'{key}' is no tensor.*wrap_dataset_for_transf"):
+        transform()(Image.new("RGB", (5, 4)), target)
+    with pytest.raises(PreprocError, match=rf"'{key}' is no tensor"):
+        batch_stage()([torch.zeros(3, 4, 5)], [{"objects": target}])
 
 
 def test_a_stacked_batch_stays_stacked_and_tv_tensors_stay_what_they_are(batch_stage, picture):
