@@ -36,6 +36,8 @@ class PictureCache:
     in turn, so that the oldest entry is the one needed next. Entries of other models or options
     stay until the folder is deleted, which is always safe.
 
+    One that cannot be written to, as on a read-only disk, serves what it has, and says so once.
+
     Attributes:
         folder: where the entries lie.
         limit: bytes that the folder may hold. Other processes' entries are counted only now and
@@ -51,7 +53,7 @@ class PictureCache:
 
         Raises:
             ModelError: the limit is not above 0.
-            OutputError: the folder cannot be made or written to.
+            OutputError: the folder cannot be made, or written to while it has no entries.
         """
         if limit <= 0:
             raise ModelError(f"A cache's limit must be in bytes and above 0, but is {limit}.")
@@ -62,7 +64,7 @@ class PictureCache:
                 f"The home folder in {folder} is not known; give the cache's whole path."
             ) from error
         self._said_full, self._room = False, _Room(self.folder, limit)
-        require_writable(self.folder)
+        self._writable = self._is_writable()
 
     def get(self, key: str) -> Tensor | None:
         """The entry of a key on the CPU, in memory of its own; None where there is none."""
@@ -87,7 +89,7 @@ class PictureCache:
         return None
 
     def put(self, key: str, samples: Tensor) -> None:
-        """Keep an entry, in place of one of the same key; a cache without room does nothing.
+        """Keep an entry, in place of one of the same key; nothing where there can be no more.
 
         Args:
             key: from `key_of`.
@@ -96,6 +98,8 @@ class PictureCache:
         Raises:
             OutputError: it cannot be written.
         """
+        if not self._writable:
+            return
         samples = samples.detach().cpu().contiguous()
         data = safetensors.torch.save({"samples": samples}, {"crc32": _checksum(samples)})
         if not self._has_room(len(data)):
@@ -112,6 +116,23 @@ class PictureCache:
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
+
+    def _is_writable(self) -> bool:
+        try:
+            require_writable(self.folder)
+        except DiskFullError:
+            raise
+        except OutputError as error:
+            if not any(self.folder.glob("*.safetensors")):
+                raise
+            warnings.warn(
+                f"The cache {self.folder} is only read: pictures it lacks are enhanced each time. "
+                f"{error}",
+                CacheWarning,
+                stacklevel=3,
+            )
+            return False
+        return True
 
     def _has_room(self, size: int) -> bool:
         if size > self.limit:

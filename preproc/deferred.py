@@ -72,7 +72,7 @@ class DeferredEnhancer:
 
         Raises:
             ModelError: there is no such model, scale or option, or one is out of range.
-            OutputError: the cache's folder cannot be written to.
+            OutputError: the cache's folder cannot be made, or written to while it is empty.
         """
         if in_worker not in ("error", "cpu"):
             raise ModelError(f"in_worker must be 'error' or 'cpu', but is {in_worker!r}.")

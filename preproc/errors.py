@@ -60,7 +60,7 @@ class MetadataWarning(PreprocWarning):
 
 
 class CacheWarning(PreprocWarning):
-    """An entry of a cache was damaged, or the cache has no room for another."""
+    """An entry of a cache was damaged, or the cache can take no other."""
 
 
 def system_sentence(error: OSError) -> str:

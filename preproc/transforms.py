@@ -77,7 +77,7 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
 
         Raises:
             ModelError: there is no such model, scale or option, or one is out of range.
-            OutputError: the cache's folder cannot be written to.
+            OutputError: the cache's folder cannot be made, or written to while it is empty.
         """
         super().__init__()
         self._stage = DeferredEnhancer(

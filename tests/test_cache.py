@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import pickle
 import shutil
 import time
 import warnings
@@ -256,6 +257,38 @@ def test_a_full_disk_says_what_becomes_of_the_cache(cache, monkeypatch):
     with pytest.raises(OutputError, match=r"no room left on the disk for the cache .* delete it"):
         cache.put("a", samples())
     assert not used(cache)
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+    """Every disk is read-only."""
+
+    def denied(path, *_, **__):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    def lock():
+        for name in ("touch", "open", "unlink", "replace"):
+            monkeypatch.setattr(Path, name, denied)
+
+    return lock
+
+
+def test_a_filled_cache_on_a_read_only_disk_serves_what_it_has_and_says_so_once(cache, read_only):
+    cache.put("a", samples())
+    read_only()
+    with pytest.warns(CacheWarning, match="is only read: .*Read-only file system"):
+        reader = PictureCache(cache.folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(reader.get("a"), samples())
+        reader.put("b", samples())
+        assert pickle.loads(pickle.dumps(reader)).get("b") is None
+
+
+def test_an_empty_cache_that_cannot_be_filled_is_refused(cache, read_only):
+    read_only()
+    with pytest.raises(OutputError, match="Read-only file system"):
+        PictureCache(cache.folder)
 
 
 def test_a_folder_that_cannot_be_and_a_limit_of_nothing_are_refused(tmp_path):
