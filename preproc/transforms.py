@@ -71,7 +71,8 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
             in_worker: in a DataLoader worker, where CUDA cannot be used, ``"error"`` raises and
                 ``"cpu"`` runs on the CPU.
             cache: a folder that keeps results, or a cache with a limit of its own. Results are
-                keyed by content, model, weights and options; the device is not part of the key.
+                keyed by content, model, weights and options; the device is not part of the key,
+                and neither is the code of a network of your own: delete the folder when it changes.
             options: `preproc.Enhancer`'s ``scale``, ``weights``, ``to_input_size``, ``dtype``,
                 ``tile``, ``overlap``, ``strength``, ``self_ensemble`` and ``batch_size``.
 
