@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -189,6 +190,12 @@ def test_cisrnet_paper_recipe_has_both_stages():
 def test_recipe_errors_name_the_culprit(change, word):
     with pytest.raises(RecipeError, match=word):
         load_recipe("cajnn-light", [change])
+
+
+def test_an_override_that_is_no_toml_is_named_with_how_texts_are_written():
+    changes = ["data.patch = 16", "validation.path = "]
+    with pytest.raises(RecipeError, match=r"override validation\.path = .*need quotes.*'valid"):
+        load_recipe("cajnn-light", changes)
 
 
 def test_a_recipe_names_its_model_and_each_stage_by_another_name(tmp_path):
@@ -1352,11 +1359,12 @@ def test_hardware_that_lightning_does_not_know_is_a_sentence(data, tmp_path, opt
         run(recipe_file(tmp_path), output=tmp_path / "run", data=data, **option)
 
 
-def test_missing_validation_set_is_a_sentence(data, tmp_path):
-    with pytest.raises(RecipeError, match="validation"):
-        run(
-            recipe_file(tmp_path),
-            output=tmp_path / "run",
-            data=data,
-            overrides=['validation.path = "absent"'],
-        )
+def test_missing_validation_set_is_a_sentence_whose_advice_works_in_a_shell(
+    data, tmp_path, recwarn
+):
+    options = {"output": tmp_path / "run", "data": data, "precision": "32", "devices": 1}
+    with pytest.raises(RecipeError, match="measures its curve") as told:
+        run(recipe_file(tmp_path), overrides=['validation.path = "absent"'], **options)
+    advice = re.search("(--set .*) to train without", str(told.value))
+    run(recipe_file(tmp_path), overrides=shlex.split(advice[1])[1:], **options)
+    assert not [str(told.message) for told in recwarn if "val_dataloader" in str(told.message)]

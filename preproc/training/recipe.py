@@ -238,7 +238,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
         overrides: ``table.key=value`` in TOML syntax, applied to every stage.
 
     Raises:
-        RecipeError: the file is missing or no TOML, or a key or value does not belong.
+        RecipeError: the file is missing, it or an override is no TOML, or a key or value does not
+            belong.
     """
     path = Path(path)
     file = path if path.is_file() else _SHIPPED / f"{path}.toml"
@@ -247,9 +248,9 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
         raise RecipeError(f"There is no recipe {path}; give a TOML file, or one of {shipped}.")
     try:
         table = tomllib.loads(file.read_text("utf-8"))
-        changes = [tomllib.loads(line) for line in overrides]
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{file.name} or an override is not valid TOML: {error}.") from error
+        raise RecipeError(f"{file.name} is not valid TOML: {error}.") from error
+    changes = [_parsed(line) for line in overrides]
     stages = table.pop("stage", [{}])
     if not isinstance(stages, list) or not stages or not all(isinstance(s, dict) for s in stages):
         raise RecipeError(f"{file.name}: every stage begins with [[stage]], in double brackets.")
@@ -266,6 +267,16 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
 
 
 _SHIPPED = Path(__file__).parent / "recipes"
+
+
+def _parsed(override: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(override)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(
+            f"The override {override} is not valid TOML: {error}. Texts need quotes, and in a "
+            "shell others around them: --set 'validation.path=\"\"'."
+        ) from error
 
 
 def _merged(base: Table, change: Table) -> dict[str, Any]:

@@ -234,7 +234,7 @@ def _require_validation(stage: Stage, data: Path) -> None:
     if stage.validation.path and not (data / stage.validation.path).is_dir():
         raise RecipeError(
             f"The recipe measures its curve on {data / stage.validation.path}, which is missing; "
-            'give --data, or --set validation.path="" to train without a curve.'
+            "give --data, or --set 'validation.path=\"\"' to train without a curve."
         )
 
 
@@ -248,10 +248,11 @@ def _fit(
     """Train, from a checkpoint on where there is one."""
     with warnings.catch_warnings(), _interruptible(trainer), _sentences_of_workers():
         # Our stream is endless and seeded by its start, so a resume inside an epoch is sound; and
-        # how many workers there are is the recipe's business.
+        # how many workers there are, and whether there is a curve, is the recipe's business.
         warnings.filterwarnings(
             "ignore",
-            ".*resum.*|.*many workers.*|.*exists and is not empty.*|.*ckpt_path.*|.*LeafSpec.*",
+            ".*resum.*|.*many workers.*|.*no `val_dataloader`.*|.*exists and is not empty.*|"
+            ".*ckpt_path.*|.*LeafSpec.*",
         )
         trainer.fit(
             module,
