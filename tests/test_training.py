@@ -214,6 +214,12 @@ def test_an_override_goes_before_the_stage_which_goes_before_what_all_share(tmp_
     assert (stage.data.patch, stage.data.batch, len(stage.data.source)) == (9, 4, 2)
 
 
+@pytest.mark.parametrize("name", ["../evil", "/evil", "", ".", "..", "cache", "a/b", "a\\\\b"])
+def test_a_stage_stays_in_the_output_folder_and_out_of_the_cache(name):
+    with pytest.raises(RecipeError, match="stage's name"):
+        load_recipe("cajnn-light", [f'name = "{name}"'])
+
+
 def test_missing_recipe_lists_those_there_are():
     with pytest.raises(RecipeError, match="cajnn-light"):
         load_recipe("nothing")

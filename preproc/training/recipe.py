@@ -11,7 +11,7 @@ import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -20,6 +20,9 @@ from preproc.errors import RecipeError
 from preproc.training.degradation import Degradation
 
 Table = Mapping[str, Any]
+
+CACHE = "cache"
+"""Folder of the decoded pictures in a run's, beside those of its stages."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,7 @@ class Stage:
     """One training run of one network.
 
     Attributes:
-        name: folder of its results.
+        name: folder of its results, a plain name; ``cache`` is that of the decoded pictures.
         model: registered name of the network.
         scale: output px per input px.
         network: constructor options that differ from the registered network's.
@@ -191,6 +194,12 @@ class Stage:
     validation: Validation = Validation()
 
     def __post_init__(self) -> None:
+        plain = all(kind(self.name).name == self.name for kind in (PurePosixPath, PureWindowsPath))
+        if not plain or self.name in ("", "..", CACHE):
+            raise RecipeError(
+                f"A stage's name is that of its folder in the output folder, neither empty nor a "
+                f"path nor {CACHE!r}, but is {self.name!r}."
+            )
         if self.degrade.scale != self.scale:
             raise RecipeError(
                 f"{self.name}: the network's scale is {self.scale}, but the degradation's is "

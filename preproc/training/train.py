@@ -36,7 +36,7 @@ from preproc.training.curve import read_curve, write_curve
 from preproc.training.data import Patches, ValidationSet, make_loader
 from preproc.training.initial import load_into
 from preproc.training.module import Restoration
-from preproc.training.recipe import Stage, load_recipe
+from preproc.training.recipe import CACHE, Stage, load_recipe
 from preproc.training.sources import make_sources
 from preproc.training.stage_folder import (
     CHECKPOINT,
@@ -184,7 +184,7 @@ def _require_sound(
         _require_validation(stage, session.data)
         if before is not None:
             load_into(network, before.state_dict(), stage.network)
-            make_sources(stage, session.data, output / "cache")
+            make_sources(stage, session.data, output / CACHE)
         before = network
 
 
@@ -206,7 +206,7 @@ def _run_stage(stage: Stage, folder: Path, init_from: str, session: _Session) ->
     module = Restoration(stage, network, init_from=origin, compiled=session.compiled)
     start = steps_in(checkpoint, stage) if begun else 0
     pl.seed_everything(stage.seed + start, verbose=False)
-    cache = folder.parent / "cache"
+    cache = folder.parent / CACHE
     held = _held_out(stage, session.data, cache)
     trainer = _trainer(stage, folder, f"log-{start:07d}", session)
     # Where it will be trained, because the average is kept where the network is before.
