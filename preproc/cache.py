@@ -10,6 +10,7 @@ import zlib
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import SupportsInt
 
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
@@ -52,11 +53,16 @@ class PictureCache:
             limit: bytes, 20 GiB by default.
 
         Raises:
-            ModelError: the limit is not above 0.
+            ModelError: the folder has no name, or the limit is no number above 0.
             OutputError: the folder cannot be made, or written to while it has no entries.
         """
-        if limit <= 0:
-            raise ModelError(f"A cache's limit must be in bytes and above 0, but is {limit}.")
+        if folder == "":
+            raise ModelError(
+                "The cache's folder has no name, and the working folder would be filled; give one "
+                "for the cache alone."
+            )
+        if not isinstance(limit, SupportsInt) or not limit > 0:
+            raise ModelError(f"A cache's limit must be in bytes and above 0, but is {limit!r}.")
         try:
             self.folder, self.limit = Path(folder).expanduser().absolute(), limit
         except RuntimeError as error:
@@ -89,7 +95,7 @@ class PictureCache:
         return None
 
     def put(self, key: str, samples: Tensor) -> None:
-        """Keep an entry, in place of one of the same key; nothing where there can be no more.
+        """Keep an entry, in place of one of the same key; do nothing where none can be added.
 
         Args:
             key: from `key_of`.

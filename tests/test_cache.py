@@ -295,8 +295,15 @@ def test_a_folder_that_cannot_be_and_a_limit_of_nothing_are_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="Cannot write"):
         PictureCache(tmp_path / "file" / "cache")
-    with pytest.raises(ModelError, match="above 0, but is 0"):
-        PictureCache(tmp_path, limit=0)
+    for limit in (0, "20GB", float("nan"), None):
+        with pytest.raises(ModelError, match=f"above 0, but is {limit!r}"):
+            PictureCache(tmp_path, limit=limit)
+
+
+def test_a_folder_without_a_name_does_not_fill_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="folder has no name"):
+        PictureCache("")
 
 
 def write_and_read(folder, worker):
