@@ -88,7 +88,7 @@ def enlarged(annotation: Tensor, scale: int) -> Any:  # noqa: ANN401 - a tv_tens
     """A tv_tensor that is no picture, enlarged with the picture it belongs to.
 
     Raises:
-        PreprocError: an integer dtype is too short for what its numbers become.
+        PreprocError: its dtype cannot hold what its numbers become.
     """
     plain = annotation.as_subclass(Tensor)
     if isinstance(annotation, tv_tensors.Mask):
@@ -168,7 +168,7 @@ def _multiplied(coordinates: Tensor, scale: int, *, count: int) -> Tensor:
     """The first ``count`` numbers of the last axis times ``scale``; the dtype stays.
 
     Raises:
-        PreprocError: an integer dtype is too short for them.
+        PreprocError: the dtype cannot hold them.
     """
     moved = coordinates.clone()
     moved[..., :count] = _times(coordinates[..., :count], scale)
@@ -179,18 +179,21 @@ def _times(numbers: Tensor, factor: int) -> Tensor:
     """Numbers of px times a factor, of the same dtype.
 
     Raises:
-        PreprocError: it is an integer dtype that is too short for them.
+        PreprocError: the dtype cannot hold them.
     """
+    exact = numbers if numbers.is_floating_point() else numbers.to(torch.int64)
+    moved = (exact * factor).to(numbers.dtype)
     if numbers.is_floating_point():
-        return numbers * factor
-    wide = numbers.to(torch.int64) * factor
-    limits = torch.iinfo(numbers.dtype)
-    if wide.numel() and (wide.min() < limits.min or wide.max() > limits.max):
+        lost = moved.isinf() & numbers.isfinite()
+    else:
+        lost = moved.to(torch.int64) != exact * factor
+    if lost.any():
+        largest = int(exact[lost].abs().max()) * factor
         raise PreprocError(
-            f"Annotations of {numbers.dtype} cannot hold {int(wide.abs().max())}, which they "
-            "become in the enlarged picture; make them float32 or int64."
+            f"Annotations of {numbers.dtype} cannot hold {largest}, which they become in the "
+            "enlarged picture; make them float32 or int64."
         )
-    return wide.to(numbers.dtype)
+    return moved
 
 
 def _repeated(mask: Tensor, scale: int) -> Tensor:

@@ -174,8 +174,8 @@ class EnhanceBatch:
             ImageError: an image is no tensor or cannot be read, a tensor of them is not (N, C, H,
                 W), or there are more or fewer targets than images, or one that is no dictionary.
             PreprocError: in a DataLoader worker, if the device is not the CPU; or boxes, masks or
-                keypoints that have to move are no tensor of such a shape; or integers are too
-                short for what annotations become; or as for `preproc.Enhancer` and
+                keypoints that have to move are no tensor of such a shape; or an annotation's dtype
+                cannot hold what it becomes; or as for `preproc.Enhancer` and
                 `preproc.cache.PictureCache`.
         """
         if isinstance(images, Tensor) and images.ndim != 4:

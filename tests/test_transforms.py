@@ -463,6 +463,19 @@ def test_coordinates_that_their_dtype_cannot_hold_are_refused(batch_stage, pictu
     assert none["boxes"].shape == (0, 4)
 
 
+def test_half_floats_that_would_become_infinite_are_refused(batch_stage, transform, picture):
+    boxes = torch.tensor([[0, 0, 20000, 5]], dtype=torch.float16)
+    like = {"format": "XYXY", "canvas_size": (10, 14)}
+    for target in ({"boxes": boxes}, {"area": boxes[:, 2]}):
+        with pytest.raises(PreprocError, match=r"float16 cannot hold (80000|320000)"):
+            batch_stage()([chw(picture)], [target])
+    with pytest.raises(PreprocError, match="float16 cannot hold 80000"):
+        transform()(chw(picture), tv_tensors.BoundingBoxes(boxes, **like))
+    endless = torch.tensor([[0, 0, float("inf"), 5]])
+    _, [target] = batch_stage()([chw(picture)], [{"boxes": endless}])
+    assert target["boxes"].tolist() == [[0, 0, float("inf"), 20]]
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_batch_on_the_gpu_comes_back_on_the_gpu(tiny_weights, make, picture):
     enhance = preproc.EnhanceBatch("tiny", weights=tiny_weights, dtype="float32")
