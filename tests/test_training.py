@@ -179,6 +179,20 @@ def test_cisrnet_paper_recipe_has_both_stages():
         ("degrade.scale = 2", "scale"),
         ("degrade.quality = [0, 10]", "quality"),
         ("ema = 1.0", "ema"),
+        ("seed = 5000000000", "seed"),
+        ("data.source = [{ weight = nan }]", "data.source.weight"),
+        ("optimizer.eps = -1.0", "eps"),
+        ("optimizer.eps = 0", "eps"),
+        ("optimizer.clip = -1.0", "clip"),
+        ("loss.pixel_weight = nan", "loss.pixel_weight"),
+        ("loss.lr_weight = -1", "weights of losses"),
+        ("schedule.gamma = nan", "schedule.gamma"),
+        ("schedule.gamma = -1", "gamma"),
+        ("schedule.floor = -1e-7", "floor"),
+        ("schedule.floor = 1.0", "floor 1"),
+        ("schedule.warmup = -1", "warmup"),
+        ("schedule.length = nan", "length"),
+        ("degrade.blur_sigma = [0.1, inf]", "degrade.blur_sigma"),
         ("not toml", "TOML"),
         ("validation.quality = [10, 200]", "validation.*quality.*200"),
         ("validation.quality = [0]", "validation.*quality"),
@@ -218,6 +232,13 @@ def test_an_override_goes_before_the_stage_which_goes_before_what_all_share(tmp_
 def test_a_stage_stays_in_the_output_folder_and_out_of_the_cache(name):
     with pytest.raises(RecipeError, match="stage's name"):
         load_recipe("cajnn-light", [f'name = "{name}"'])
+
+
+@pytest.mark.parametrize("change", ['features = "x"', "features = 7.5", "blocks = 1.5"])
+def test_options_that_no_network_can_be_made_with_are_a_sentence(change):
+    (stage,) = load_recipe("cajnn-light", [f"network = {{ {change} }}"])
+    with pytest.raises(RecipeError, match=r"network: cajnn-light cannot be made with .*; change"):
+        make_network(stage)
 
 
 def test_missing_recipe_lists_those_there_are():
@@ -570,7 +591,7 @@ def test_compiled_blocks_learn_the_same_from_one_graph(tmp_path):
 def test_a_loss_that_is_no_number_stops_the_run(data, tmp_path):
     recipe = recipe_file(tmp_path)
     with pytest.raises(RecipeError, match=r"not finite at step 1\. Lower optimizer\.lr"):
-        run(recipe, output=tmp_path / "run", data=data, overrides=["loss.pixel_weight=inf"])
+        run(recipe, output=tmp_path / "run", data=data, overrides=["loss.pixel_weight=1e300"])
 
 
 # Averages and optimizers

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import UnionType
@@ -194,27 +194,38 @@ class Stage:
     validation: Validation = Validation()
 
     def __post_init__(self) -> None:
+        self._require_name()
+        for key, value in _floats(self.as_table()):
+            if not math.isfinite(value) and key != "schedule.length":
+                raise RecipeError(f"{self.name}: {key} must be finite, but is {value}.")
+        if self.degrade.scale != self.scale:
+            raise RecipeError(
+                f"{self.name}: the network's scale is {self.scale}, but the degradation's is "
+                f"{self.degrade.scale}; give the scale once, at the top."
+            )
+        if not 0 <= self.ema < 1:
+            raise RecipeError(f"{self.name}: ema lies in [0, 1), but is {self.ema}.")
+        if not 0 <= self.seed <= _LARGEST_SEED:
+            raise RecipeError(
+                f"{self.name}: seed must be 0 to {_LARGEST_SEED}, but is {self.seed}."
+            )
+        self._require_data()
+        self._require_descent()
+        self._require_validation()
+
+    def _require_name(self) -> None:
         plain = all(kind(self.name).name == self.name for kind in (PurePosixPath, PureWindowsPath))
         if not plain or self.name in ("", "..", CACHE):
             raise RecipeError(
                 f"A stage's name is that of its folder in the output folder, neither empty nor a "
                 f"path nor {CACHE!r}, but is {self.name!r}."
             )
-        if self.degrade.scale != self.scale:
-            raise RecipeError(
-                f"{self.name}: the network's scale is {self.scale}, but the degradation's is "
-                f"{self.degrade.scale}; give the scale once, at the top."
-            )
+
+    def _require_data(self) -> None:
         if self.data.patch < 1 or self.data.batch < 1 or self.data.reuse < 1:
             raise RecipeError(f"{self.name}: patch, batch and reuse must be at least 1.")
-        if not 0 <= self.ema < 1:
-            raise RecipeError(f"{self.name}: ema lies in [0, 1), but is {self.ema}.")
-        if not self.schedule.length > 0 or not 0 < self.optimizer.lr < math.inf:
-            raise RecipeError(f"{self.name}: length and lr must be above 0.")
-        if not all(0 <= beta < 1 for beta in self.optimizer.betas):
-            raise RecipeError(f"{self.name}: betas lie in [0, 1), but are {self.optimizer.betas}.")
-        if self.data.workers < 0 or self.seed < 0:
-            raise RecipeError(f"{self.name}: workers and seed must be at least 0.")
+        if self.data.workers < 0:
+            raise RecipeError(f"{self.name}: workers must be at least 0.")
         if any(s.weight < 0 or s.shrink < 1 for s in self.data.source):
             raise RecipeError(f"{self.name}: a source's weight is at least 0, its shrink 1.")
         for source in self.data.source:
@@ -223,6 +234,24 @@ class Stage:
                     f"{self.name}: a source's kernel is one of {', '.join(KERNELS)}, but is "
                     f"{source.kernel!r}."
                 )
+
+    def _require_descent(self) -> None:
+        optimizer, schedule, loss = self.optimizer, self.schedule, self.loss
+        if not (schedule.length > 0 and optimizer.lr > 0 and optimizer.eps > 0):
+            raise RecipeError(f"{self.name}: length, lr and eps must be above 0.")
+        if not all(0 <= beta < 1 for beta in optimizer.betas):
+            raise RecipeError(f"{self.name}: betas lie in [0, 1), but are {optimizer.betas}.")
+        if min(optimizer.clip, schedule.gamma, schedule.floor, schedule.warmup) < 0:
+            raise RecipeError(f"{self.name}: clip, gamma, floor and warmup must be at least 0.")
+        if schedule.kind == "cosine" and schedule.floor > optimizer.lr:
+            raise RecipeError(
+                f"{self.name}: the cosine falls from lr to floor, but lr is {optimizer.lr:g} and "
+                f"floor {schedule.floor:g}."
+            )
+        if min(loss.pixel_weight, loss.perceptual_weight, loss.lr_weight) < 0:
+            raise RecipeError(f"{self.name}: the weights of losses must be at least 0.")
+
+    def _require_validation(self) -> None:
         held = self.validation
         if not held.quality or not all(1 <= quality <= 100 for quality in held.quality):
             raise RecipeError(
@@ -275,6 +304,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
     return made
 
 
+_LARGEST_SEED = 2**31 - 1  # with the steps that a run goes on from added, numpy still takes it
 _SHIPPED = Path(__file__).parent / "recipes"
 
 
@@ -286,6 +316,18 @@ def _parsed(override: str) -> dict[str, Any]:
             f"The override {override} is not valid TOML: {error}. Texts need quotes, and in a "
             "shell others around them: --set 'validation.path=\"\"'."
         ) from error
+
+
+def _floats(value: object, key: str = "") -> Iterator[tuple[str, float]]:
+    """All floats of a table, with their keys."""
+    if isinstance(value, float):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _floats(part, f"{key}.{name}" if key else name)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _floats(part, key)
 
 
 def _merged(base: Table, change: Table) -> dict[str, Any]:

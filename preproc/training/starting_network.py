@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from preproc.errors import RecipeError, WeightsError
+from preproc.errors import ModelError, RecipeError, WeightsError
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
@@ -29,7 +29,8 @@ def make_network(stage: Stage, init_from: str = "") -> nn.Module:
 
     Raises:
         ModelError: there is no such model or scale, or an option does not take its value.
-        RecipeError: the network has no such option, or the weights do not fit it.
+        RecipeError: the network has no such option or cannot be made with these, or the weights do
+            not fit it.
         WeightsError: the weights cannot be read.
     """
     descriptor = find(stage.model, stage.scale)
@@ -44,7 +45,15 @@ def make_network(stage: Stage, init_from: str = "") -> nn.Module:
                 f"{', '.join(sorted(known))}."
             )
         base = cajnn_shape(network.state_dict()) if isinstance(network, CAJNN) else {}
-        network = type(network)(**{"scale": stage.scale, **base, **stage.network})
+        try:
+            network = type(network)(**{"scale": stage.scale, **base, **stage.network})
+        except ModelError:
+            raise
+        except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+            raise RecipeError(
+                f"{stage.name}: network: {stage.model} cannot be made with {stage.network} "
+                f"({cause_of(error)}); change these values."
+            ) from error
     if init_from == NEAREST:
         if not isinstance(network, CISRNet):
             raise RecipeError(f'init_from = "{NEAREST}" is for CISRNet, not for {stage.model}.')
