@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import ceil, floor, sqrt
 from typing import Any, Protocol
 
 import numpy as np
 
+from integrations.easyocr_options import require_options
 from integrations.easyocr_output import paragraphs, require_format, shaped
 from integrations.engines import refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
@@ -52,25 +53,13 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class _Sizes:
-    """How large the detector is shown a picture; `Reader.readtext` describes each.
-
-    Raises:
-        PreprocError: one of them would show it a picture without px, in which there is no text.
-    """
+    """How large the detector is shown a picture; `Reader.readtext` describes each."""
 
     min_size: float
     canvas_size: float
     mag_ratio: float
     max_scale: float
     max_pixels: float
-
-    def __post_init__(self) -> None:
-        for name in ("canvas_size", "mag_ratio", "max_scale", "max_pixels"):
-            size = getattr(self, name)
-            if not size > 0:
-                raise PreprocError(
-                    f"{name} must be above 0, but is {size}; nothing would be found."
-                )
 
     def enlarged(self, scale: int) -> _Sizes:
         """The same in px, and relative to the size, of a picture ``scale`` times as large."""
@@ -131,7 +120,8 @@ class Reader:
 
         Raises:
             PreprocError: EasyOCR is not installed, the engine is none, options are given for a
-                reader that exists, or enhancer or order of channels cannot be used.
+                reader that exists, it is made with ``recognizer=False``, or enhancer or order of
+                channels cannot be used.
         """
         require_usable(enhancer, channel_order, regions=True)
         self.enhancer, self.both, self.channel_order = enhancer, both, channel_order
@@ -143,9 +133,14 @@ class Reader:
         given = lang_list if engine is None else engine
         if isinstance(given, Sequence | Set):
             self.engine = _make([given] if isinstance(given, str) else list(given), options)
-            return
-        self.engine = require_engine(given, "easyocr.Reader", _INSTEAD, "detect", "recognize")
-        refuse_options("reader", options)
+        else:
+            self.engine = require_engine(given, "easyocr.Reader", _INSTEAD, "detect", "recognize")
+            refuse_options("reader", options)
+        if _made_without(self.engine, "recognizer"):
+            raise PreprocError(
+                "A reader made with recognizer=False cannot read; leave recognizer out, or use "
+                "EasyOCR's own detect."
+            )
 
     def readtext(
         self,
@@ -236,44 +231,50 @@ class Reader:
 
         Raises:
             ImageError: the input is no image.
-            PreprocError: EasyOCR has no such output format, a size at which text is looked for is
-                not above 0, or whatever else the enhancer raises, such as DeviceMemoryError.
+            PreprocError: EasyOCR has no such output format or decoder, an option is of the wrong
+                kind or out of range, the engine was made with ``detector=False``, or whatever else
+                the enhancer raises, such as DeviceMemoryError.
             ModelError: the enhancer's answer is not ``scale`` times as large as what it was given.
         """
         require_format(output_format)
+        finding = {
+            "text_threshold": text_threshold,
+            "low_text": low_text,
+            "link_threshold": link_threshold,
+            "slope_ths": slope_ths,
+            "ycenter_ths": ycenter_ths,
+            "height_ths": height_ths,
+            "width_ths": width_ths,
+            "add_margin": add_margin,
+            "threshold": threshold,
+            "bbox_min_score": bbox_min_score,
+            "bbox_min_size": bbox_min_size,
+            "max_candidates": max_candidates,
+        }
+        reading = {
+            "decoder": decoder,
+            "beamWidth": beamWidth,
+            "batch_size": batch_size,
+            "workers": workers,
+            "allowlist": allowlist,
+            "blocklist": blocklist,
+            "rotation_info": rotation_info,
+            "contrast_ths": contrast_ths,
+            "adjust_contrast": adjust_contrast,
+            "filter_ths": filter_ths,
+        }
+        require_options(
+            {**finding, **reading, "min_size": min_size, "x_ths": x_ths, "y_ths": y_ths}
+        )
         sizes = _Sizes(min_size or 0, canvas_size, mag_ratio, max_scale, max_pixels)
+        require_options(asdict(sizes))
+        if _made_without(self.engine, "detector"):
+            raise PreprocError(
+                "The reader was made with detector=False and cannot look for text; use readline."
+            )
         source = look(image, None, self.channel_order)
-        views, quads = self._find(
-            source,
-            sizes,
-            text_threshold=text_threshold,
-            low_text=low_text,
-            link_threshold=link_threshold,
-            slope_ths=slope_ths,
-            ycenter_ths=ycenter_ths,
-            height_ths=height_ths,
-            width_ths=width_ths,
-            add_margin=add_margin,
-            threshold=threshold,
-            bbox_min_score=bbox_min_score,
-            bbox_min_size=bbox_min_size,
-            max_candidates=max_candidates,
-        )
-        words: list[Any] = self._read(
-            source,
-            views,
-            quads,
-            decoder=decoder,
-            beamWidth=beamWidth,
-            batch_size=batch_size,
-            workers=workers,
-            allowlist=allowlist,
-            blocklist=blocklist,
-            rotation_info=rotation_info,
-            contrast_ths=contrast_ths,
-            adjust_contrast=adjust_contrast,
-            filter_ths=filter_ths,
-        )
+        views, quads = self._find(source, sizes, **finding)
+        words: list[Any] = self._read(source, views, quads, **reading)
         if paragraph:
             from_right = self.engine.model_lang == "arabic"
             words = paragraphs(words, x_ths=x_ths, y_ths=y_ths, right_to_left=from_right)
@@ -314,8 +315,21 @@ class Reader:
 
         Raises:
             ImageError: the input is no image.
-            ModelError: as for `readtext`.
+            PreprocError, ModelError: as for `readtext`.
         """
+        reading = {
+            "decoder": decoder,
+            "beamWidth": beamWidth,
+            "batch_size": batch_size,
+            "workers": workers,
+            "allowlist": allowlist,
+            "blocklist": blocklist,
+            "rotation_info": rotation_info,
+            "contrast_ths": contrast_ths,
+            "adjust_contrast": adjust_contrast,
+            "filter_ths": filter_ths,
+        }
+        require_options(reading)
         source = look(image, None, self.channel_order)
         height, width, _ = source.rgb.shape
         quad = np.array(corners_of(0, 0, width, height), np.float64)
@@ -323,21 +337,7 @@ class Reader:
             views = self.enhancer.look(source.rgb, [quad])
         else:
             views = [enlarge(source.rgb, self.enhancer)]
-        words = self._read(
-            source,
-            views,
-            [quad],
-            decoder=decoder,
-            beamWidth=beamWidth,
-            batch_size=batch_size,
-            workers=workers,
-            allowlist=allowlist,
-            blocklist=blocklist,
-            rotation_info=rotation_info,
-            contrast_ths=contrast_ths,
-            adjust_contrast=adjust_contrast,
-            filter_ths=filter_ths,
-        )
+        words = self._read(source, views, [quad], **reading)
         return words[0] if words else Word(_reported(quad), "", 0.0)
 
     def _find(
@@ -425,6 +425,12 @@ def _make(languages: list[str], options: dict[str, object]) -> Engine:
         import easyocr  # noqa: PLC0415 - the engine is imported only when used
     engine: Engine = easyocr.Reader(languages, **options)
     return engine
+
+
+def _made_without(engine: Engine, part: str) -> bool:
+    """Whether it is a reader of EasyOCR's own class that lacks a network."""
+    own = any(kind.__module__.partition(".")[0] == "easyocr" for kind in type(engine).__mro__)
+    return own and not hasattr(engine, part)
 
 
 def _inside(quad: Points, rgb: RgbArray) -> Points:

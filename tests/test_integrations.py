@@ -369,12 +369,16 @@ def test_a_picture_without_text_has_no_words(text_engine):
 def test_sizes_are_in_source_pixels():
     engine = FixedText([[40, 80, 20, 40]])
     words = easyocr.Reader(engine, enhancer=Bicubic(2)).readtext(
-        np.zeros((50, 100, 3), np.uint8), min_size=7, canvas_size=100, add_margin=0.3, decoder="x"
+        np.zeros((50, 100, 3), np.uint8),
+        min_size=7,
+        canvas_size=100,
+        add_margin=0.3,
+        decoder="beamsearch",
     )
     sizes = {k: engine.options[k] for k in ("min_size", "canvas_size", "mag_ratio")}
     assert sizes == {"min_size": 14, "canvas_size": 200, "mag_ratio": 1.0}
     assert (engine.options["add_margin"], engine.options["reformat"]) == (0.3, False)
-    assert engine.recognise_options["decoder"] == "x"
+    assert engine.recognise_options["decoder"] == "greedy"
     assert engine.recognise_options["reformat"] is False
     assert words == [([[20, 10], [40, 10], [40, 20], [20, 20]], "40x20", 0.5)]
 
@@ -435,7 +439,7 @@ def test_the_detector_is_spared_what_would_fill_the_memory_without_enlargement(e
 @pytest.mark.parametrize("size", [0, -1, float("nan")])
 def test_a_size_at_which_nothing_would_be_found_is_one_sentence(name, size):
     reader = easyocr.Reader(FixedText([[1, 5, 1, 5]]))
-    with pytest.raises(PreprocError, match=f"{name} must be above 0, but is {size}"):
+    with pytest.raises(PreprocError, match=f"{name} must be a number above 0, but is {size}"):
         reader.readtext(np.zeros((50, 100, 3), np.uint8), **{name: size})
 
 
@@ -565,6 +569,59 @@ def test_the_first_of_two_equal_readings_counts_and_its_place_in_any_case():
 def test_an_unknown_output_format_is_a_sentence():
     with pytest.raises(PreprocError, match="free_merge, but is 'xml'"):
         easyocr.Reader(FixedText()).readtext(np.zeros((9, 9, 3), np.uint8), output_format="xml")
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ({"decoder": "beam"}, "decoder must be one of greedy, beamsearch, .* but is 'beam'"),
+        ({"decoder": ["greedy"]}, "decoder must be one of greedy"),
+        ({"rotation_info": 90}, "rotation_info must be a list of angles .* but is 90"),
+        ({"rotation_info": ["x"]}, "rotation_info must be a list of angles"),
+        ({"batch_size": 0}, "batch_size must be a whole number, 1 or more, but is 0"),
+        ({"batch_size": 1.5}, "batch_size must be a whole number"),
+        ({"beamWidth": 0}, "beamWidth must be a whole number, 1 or more"),
+        ({"workers": -1}, "workers must be a whole number, 0 or more, but is -1"),
+        ({"contrast_ths": "a"}, "contrast_ths must be a number, but is 'a'"),
+        ({"canvas_size": "a"}, "canvas_size must be a number above 0, but is 'a'"),
+        ({"min_size": "a"}, "min_size must be a number of px, or None, but is 'a'"),
+        ({"add_margin": None}, "add_margin must be a number, but is None"),
+        ({"x_ths": "a"}, "x_ths must be a number"),
+    ],
+    ids=str,
+)
+def test_what_an_option_cannot_be_is_a_sentence_before_anything_is_enhanced(option, sentence):
+    enhancer = Bicubic(2)
+    reader = easyocr.Reader(FixedText(), enhancer=enhancer)
+    picture = np.zeros((20, 30, 3), np.uint8)
+    with pytest.raises(PreprocError, match=sentence):
+        reader.readtext(picture, **option)
+    if set(option) <= set(inspect.signature(reader.readline).parameters):
+        with pytest.raises(PreprocError, match=sentence):
+            reader.readline(picture, **option)
+    assert enhancer.sizes == []
+
+
+def test_angles_may_be_a_tuple_and_numbers_numpys():
+    engine = FixedText([[0, 9, 0, 9]])
+    options = {"rotation_info": (90, np.int64(180)), "batch_size": np.int64(2), "min_size": None}
+    assert easyocr.Reader(engine).readtext(
+        np.zeros((20, 30, 3), np.uint8), contrast_ths=np.float32(0.2), **options
+    )
+    assert engine.recognise_options["batch_size"] == 2
+
+
+def test_a_reader_made_without_a_network_says_what_it_is_for(sign):
+    models = pytest.importorskip("easyocr_en_models", reason="the offline EasyOCR models")
+    options = {"model_storage_directory": models.model_dir(), "download_enabled": False}
+    make = pytest.importorskip("easyocr").Reader
+    deaf = make(["en"], gpu=False, verbose=False, recognizer=False, **options)
+    with pytest.raises(PreprocError, match="made with recognizer=False cannot read"):
+        easyocr.Reader(deaf)
+    blind = easyocr.Reader(["en"], gpu=False, verbose=False, detector=False, **options)
+    with pytest.raises(PreprocError, match=r"made with detector=False, .* use readline"):
+        blind.readtext(sign)
+    assert blind.readline(sign.crop((8, 12, 268, 54))).text == "Emergency exit"
 
 
 @pytest.mark.parametrize("wrap", [lambda e: e, Regions], ids=["whole", "regions"])
