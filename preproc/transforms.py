@@ -198,6 +198,8 @@ class EnhanceBatch:
             height, width = (self.scale * extent for extent in images.shape[-2:])
             empty = images.new_empty(0, images.shape[1], height, width)
             enhanced = torch.stack(list(enhanced)) if len(enhanced) else empty
+            if isinstance(images, tv_tensors.TVTensor):
+                enhanced = tv_tensors.wrap(enhanced, like=images)
         if targets is None:
             return enhanced
         return enhanced, [enlarged_target(target, self.scale) for target in targets]

@@ -412,6 +412,10 @@ def test_raw_annotations_of_data_sets_are_refused(transform, batch_stage, target
 def test_a_stacked_batch_stays_stacked_and_tv_tensors_stay_what_they_are(batch_stage, picture):
     stack = torch.stack([chw(picture), chw(picture).flip(-1)])
     assert torch.equal(batch_stage()(stack), torch.stack(batch_stage()(list(stack))))
+    for images in (stack, stack[:0]):
+        enhanced = batch_stage()(tv_tensors.Image(images))
+        assert isinstance(enhanced, tv_tensors.Image)
+        assert torch.equal(enhanced, batch_stage()(images))
     box = tv_tensors.BoundingBoxes([[7.0, 5, 4, 2]], format="CXCYWH", canvas_size=(10, 14))
     images, (target,) = batch_stage()([tv_tensors.Image(chw(picture))], [{"boxes": box}])
     assert isinstance(images[0], tv_tensors.Image)
