@@ -317,6 +317,18 @@ def test_folder_decodes_once_and_shrinks(data, tmp_path):
     assert {f: f.stat().st_mtime_ns for f in cache.iterdir()} == files
 
 
+@pytest.mark.parametrize("left", [0, 5, 64, 1000])
+@pytest.mark.parametrize("which", ["hr", "lr"])
+def test_a_decoded_picture_that_is_damaged_is_decoded_anew(data, tmp_path, which, left):
+    folder = Folder(data / "photos", 4, 1, 8, tmp_path)
+    before = [np.array(part) for part in folder.pair(0)]
+    (file,) = tmp_path.glob(f"*.{which}.npy")
+    file.write_bytes(file.read_bytes()[:left])
+    for _ in range(2):
+        for part, was in zip(folder.pair(0), before, strict=True):
+            np.testing.assert_array_equal(part, was)
+
+
 @pytest.mark.parametrize("kind", ["folder", "text"])
 def test_a_source_is_reduced_by_its_kernel(data, tmp_path, kind):
     def pair(kernel):

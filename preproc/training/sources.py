@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -134,10 +135,11 @@ class Folder:
         key += "" if self._kernel == USUAL_KERNEL else f" {self._kernel}"
         stem = self._cache / hashlib.sha256(key.encode()).hexdigest()[:24]
         hr_file, lr_file = stem.with_suffix(".hr.npy"), stem.with_suffix(".lr.npy")
-        if not (hr_file.exists() and lr_file.exists()):
-            hr = self._decode(path)
-            _save(hr_file, hr)
-            _save(lr_file, reduce(hr, self._scale, self._kernel))
+        with suppress(OSError, ValueError, EOFError):  # not there yet, or damaged
+            return np.load(hr_file, mmap_mode="r"), np.load(lr_file, mmap_mode="r")
+        hr = self._decode(path)
+        _save(hr_file, hr)
+        _save(lr_file, reduce(hr, self._scale, self._kernel))
         return np.load(hr_file, mmap_mode="r"), np.load(lr_file, mmap_mode="r")
 
     def _decode(self, path: Path) -> Pixels:
