@@ -1022,12 +1022,22 @@ def test_an_enhancer_of_another_scale_than_it_says_is_refused(monkeypatch):
             look(picture, enhancer)
 
 
-def test_engines_get_the_usual_layout_and_may_write_to_it():
-    given = torch.arange(60, dtype=torch.uint8).view(3, 4, 5)
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.arange(60, dtype=np.uint8).reshape(4, 5, 3),
+        np.arange(60, dtype=np.uint8).reshape(1, 4, 5, 3),
+        torch.arange(60, dtype=torch.uint8).view(3, 4, 5),
+        torch.arange(60, dtype=torch.uint8).view(4, 5, 3).permute(2, 0, 1),
+    ],
+    ids=["array", "batch", "tensor", "turned tensor"],
+)
+def test_engines_get_the_usual_layout_and_may_write_to_it(given):
+    before = given.copy() if isinstance(given, np.ndarray) else given.clone()
     rgb = look(given, None).rgb
     assert rgb.flags.c_contiguous
     rgb[:] = 9
-    assert torch.equal(given.flatten(), torch.arange(60))
+    assert (given == before).all()
 
 
 def test_grey_deep_and_transparent_pictures_become_rgb():
