@@ -38,8 +38,7 @@ class Found:
     @property
     def foreign(self) -> bool:
         """Whether its name says that Pillow cannot open it, as no plug-in is there to help."""
-        extension = self.path.suffix.lower()
-        return extension in _FOREIGN and extension not in picture_extensions()
+        return self.path.suffix.lower() in foreign_extensions()
 
 
 def picture_extensions() -> frozenset[str]:
@@ -49,6 +48,11 @@ def picture_extensions() -> frozenset[str]:
     # Pillow opens several JPEGs in one file as JPEG, and finds out then.
     drawn = (Image.OPEN.keys() | {"MPO"}) - _NOT_PICTURES
     return frozenset(e for e, name in extensions if name in drawn)
+
+
+def foreign_extensions() -> frozenset[str]:
+    """Extensions of pictures that Pillow cannot open, as no plug-in is there to help."""
+    return _FOREIGN - picture_extensions()
 
 
 def find(paths: Iterable[str], out: Path, complain: Callable[[Path, str], None]) -> list[Found]:

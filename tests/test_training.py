@@ -399,6 +399,33 @@ def test_unreadable_files_are_left_out_with_one_warning(data, tmp_path):
         Folder(photos, 4, 1, 8, tmp_path)
 
 
+def test_what_a_folder_leaves_out_is_told_in_one_line(data, tmp_path, caplog):
+    photos = data / "photos"
+    Image.new("RGB", (20, 20)).save(photos / "small.png")
+    for name in ("one.CR2", "two.jxl", "bad.png", "notes.txt"):
+        (photos / name).write_bytes(b"no picture")
+    caplog.set_level(logging.INFO, "preproc")
+    for kernel in ("bicubic", "lanczos"):
+        with pytest.warns(PictureWarning, match=r"bad\.png \(the first: cannot identify"):
+            Folder(photos, 4, 1, 8, tmp_path, kernel)
+    (line,) = caplog.messages
+    assert line.startswith(f"{photos}: 2 pictures; ")
+    for part in ("1 too small", "2 of formats that cannot be opened", "1 unreadable"):
+        assert part in line
+
+
+def test_linked_folders_are_entered_once(data, tmp_path):
+    photos, elsewhere = data / "photos", tmp_path / "elsewhere"
+    shutil.copytree(photos, elsewhere)
+    try:
+        (photos / "link").symlink_to(elsewhere)
+        (photos / "again").symlink_to(elsewhere)
+        (elsewhere / "round").symlink_to(photos)
+    except OSError:
+        pytest.skip("links are not allowed here")
+    assert len(Folder(photos, 4, 1, 8, tmp_path)) == 4
+
+
 def test_a_file_cut_short_is_left_out_when_it_is_drawn(data, tmp_path):
     photos, rng = data / "photos", np.random.default_rng(0)
     whole = (photos / "0.png").read_bytes()

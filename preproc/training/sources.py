@@ -6,9 +6,13 @@ Each picture is decoded and reduced once, into a cache on disk that every worker
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +23,7 @@ from PIL import Image
 from preproc.degrade import USUAL_KERNEL, Pixels, bicubic_down, mod_crop, reduce
 from preproc.errors import ImageError, PreprocWarning, RecipeError
 from preproc.files import replacing
-from preproc.inputs import picture_extensions
+from preproc.inputs import foreign_extensions, picture_extensions, real
 from preproc.pictures.images import upright
 from preproc.pictures.opening import DAMAGE, open_picture
 from preproc.pictures.pil_modes import to_rgb
@@ -27,6 +31,8 @@ from preproc.training.recipe import Source, Stage
 from preproc.training.text import text_picture
 
 Pair = tuple[Pixels, Pixels]
+
+_log = logging.getLogger(__name__)
 
 _UNREADABLE = (*DAMAGE, Image.DecompressionBombError)
 _TEXT_SIDE = 384  # HR px, or a larger patch's; several lines of text, and cheap to render
@@ -47,10 +53,12 @@ class Folder:
     """Every picture below a folder, upright, decoded and reduced once, then read from the cache.
 
     Files that cannot be read are left out with a `PictureWarning`: those whose headers show it at
-    once, those cut short or damaged further on when they are first drawn.
+    once, those cut short or damaged further on when they are first drawn. How many pictures there
+    are, and how many were left out for what, is logged.
 
     Args:
-        folder: searched recursively for files whose names say that they are pictures.
+        folder: searched recursively, linked folders too, for files whose names say that they are
+            pictures.
         scale: HR px per LR px.
         shrink: the pictures are reduced by this first.
         smallest: pictures whose LR side is shorter, in px, are left out.
@@ -70,14 +78,29 @@ class Folder:
         cache: Path,
         kernel: str = USUAL_KERNEL,
     ) -> None:
-        extensions = picture_extensions()
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in extensions)
         self._scale, self._shrink, self._cache, self._kernel = scale, shrink, cache, kernel
-        sides = {p: _shorter_side(p) for p in paths}
-        _warn_of([p for p, side in sides.items() if side is None])
-        self._paths = [
-            p for p, side in sides.items() if (side or 0) // (scale * shrink) >= smallest
-        ]
+        extensions, foreign = picture_extensions(), foreign_extensions()
+        left_out: Counter[str] = Counter()
+        unreadable: dict[Path, Exception] = {}
+        self._paths: list[Path] = []
+        for path in sorted(_files_below(folder)):
+            if path.suffix.lower() in foreign:
+                left_out["of formats that cannot be opened"] += 1
+            if path.suffix.lower() not in extensions:
+                continue
+            try:
+                side = _shorter_side(path)
+            except _UNREADABLE as error:
+                unreadable[path] = error
+                left_out["unreadable"] += 1
+                continue
+            if side // (scale * shrink) < smallest:
+                left_out["too small"] += 1
+            else:
+                self._paths.append(path)
+        _warn_of(unreadable)
+        reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items())
+        _tell_once(f"{folder}: {len(self._paths)} pictures{'; ' if reasons else ''}{reasons}")
         if not self._paths:
             raise RecipeError(
                 f"There is no picture of at least {smallest * scale * shrink} px below {folder}; "
@@ -97,10 +120,10 @@ class Folder:
             index = int(rng.integers(len(self._paths)))
             try:
                 return self.pair(index)
-            except RecipeError:
+            except RecipeError as error:
                 if len(self._paths) == 1:
                     raise
-                _warn_of([self._paths.pop(index)])
+                _warn_of({self._paths.pop(index): error})
 
     def readable(self) -> Iterator[int]:
         """Indices of pictures that can be read, decoded by then; others are left out, as in `draw`.
@@ -112,8 +135,8 @@ class Folder:
         for index, path in enumerate(self._paths):
             try:
                 self.pair(index)
-            except RecipeError:
-                _warn_of([path])
+            except RecipeError as error:
+                _warn_of({path: error})
             else:
                 found = True
                 yield index
@@ -224,22 +247,42 @@ def _unreadable(path: Path, error: Exception) -> RecipeError:
     return RecipeError(f"The picture {path} cannot be read ({error}); replace or delete it.")
 
 
-def _shorter_side(path: Path) -> int | None:
-    """In px, as the header has it; None for a file that cannot be opened."""
-    try:
-        with Image.open(path) as file:
-            return min(file.size)
-    except _UNREADABLE:
-        return None
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files, each folder's once, however many links lead to it or round."""
+    seen: set[Path] = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        folders.sort()
+        if real(Path(root)) in seen:
+            folders.clear()
+            continue
+        seen.add(real(Path(root)))
+        yield from (Path(root, name) for name in files)
 
 
-def _warn_of(paths: Sequence[Path], named: int = 3) -> None:
-    """Name the first few files that are left out; the same files are told once a process."""
-    if paths:
-        more = f" and {len(paths) - named} more" if len(paths) > named else ""
+def _shorter_side(path: Path) -> int:
+    """In px, as the header has it."""
+    with Image.open(path) as file:
+        return min(file.size)
+
+
+@lru_cache
+def _tell_once(line: str) -> None:
+    """Log a line, once a process: several sources, and all stages, may share a folder."""
+    _log.info(line)
+
+
+def _warn_of(errors: Mapping[Path, Exception], named: int = 3) -> None:
+    """Name the first few files that are left out, and what is wrong with the first.
+
+    The same files are told once a process.
+    """
+    if errors:
+        more = f" and {len(errors) - named} more" if len(errors) > named else ""
+        first = next(iter(errors.values()))
         warnings.warn(
-            f"{len(paths)} picture(s) cannot be read and are left out: "
-            f"{', '.join(map(str, paths[:named]))}{more}; replace or delete them.",
+            f"{len(errors)} picture(s) cannot be read and are left out: "
+            f"{', '.join(map(str, [*errors][:named]))}{more} (the first: "
+            f"{first.__cause__ or first}); replace or delete them.",
             PictureWarning,
             stacklevel=1,  # always this line: all sources of one folder warn of the same
         )
