@@ -135,8 +135,8 @@ def _enlarged_leaf(leaf: object, scale: int, name: object) -> object:
         return leaf
     kind, what = _TYPES[name], "is no tensor"
     if isinstance(leaf, Tensor):
-        # What is called a segmentation may be a mask or polygons.
-        moved = None if name == "segmentation" else _moved(leaf, kind, scale)
+        # A segmentation may be a mask or polygons, and beside xmin there are other corners.
+        moved = None if name in ("segmentation", "xmin") else _moved(leaf, kind, scale)
         if moved is not None:
             return moved
         what = f"has shape {tuple(leaf.shape)}"

@@ -392,6 +392,7 @@ def test_annotations_of_a_batch_move_by_the_names_of_data_sets_too(batch_stage):
         {"segmentation": [[1.0, 1, 5, 1, 5, 4]]},
         {"bbox": [1.0, 2, 3, 4]},
         {"landmarks": torch.ones(10)},
+        {"xmin": torch.ones(4), "ymin": torch.ones(4)},
     ):
         with pytest.raises(PreprocError, match="cannot be enlarged with the picture"):
             batch_stage()([torch.zeros(3, 4, 5)], [refused])
