@@ -11,10 +11,15 @@ into blocks along the diagonal, made once a size and kept. The cost is linear in
 from __future__ import annotations
 
 import math
-from functools import lru_cache, partial
+from collections.abc import Iterator
+from functools import lru_cache
+from numbers import Real
+from operator import index
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from preproc.autocast import without_autocast
@@ -25,6 +30,7 @@ BICUBIC_REACH = 2
 
 _CUBIC = -0.5  # Keys (1981); OpenCV uses -0.75
 _SUPPORT = 2.0 * BICUBIC_REACH  # full width of the cubic in px
+_LARGEST_SCALE = 10_000  # a kernel that is widened by more needs too much memory
 _BLOCK = 64  # px on a block's shorter side: less is hardly faster on a CPU, more is slower
 
 
@@ -58,19 +64,26 @@ def imresize(
 
     Returns:
         (..., H', W') of ``x``'s dtype and device, computed in float32 or better, not clamped: the
-        cubic overshoots at edges. Under ``torch.set_float32_matmul_precision("high")`` a GPU
-        rounds to 11 bits on the way, up to an eighth of a uint8 level.
+        cubic overshoots at edges. Where the size stays the same, it is ``x`` itself, not a copy.
+        Under ``torch.set_float32_matmul_precision("high")`` a GPU rounds to 11 bits on the way, up
+        to an eighth of a uint8 level.
 
     Raises:
         ImageError: ``x`` is not a float tensor with at least one px.
-        ModelError: not exactly one of ``scale`` and ``size``, or one that is not positive.
+        ModelError: not exactly one of ``scale`` and ``size``, a scale that is no number from
+            1/10,000 to 10,000, or a size that is not two whole numbers from 1 on.
     """
+    if not isinstance(x, Tensor):
+        raise ImageError(
+            f"imresize takes a float tensor (..., H, W), but got a {type(x).__name__}; "
+            "torch.from_numpy makes a tensor of an array."
+        )
     if not x.is_floating_point() or x.ndim < 2 or 0 in x.shape[-2:]:
         raise ImageError(
             "imresize takes a float tensor (..., H, W) with at least one px, but got "
             f"{x.dtype} of shape {tuple(x.shape)}."
         )
-    rows, columns = _axes(x.shape[-2], x.shape[-1], scale, size, antialias)
+    rows, columns = _axes(index(x.shape[-2]), index(x.shape[-1]), scale, size, antialias)
     work = x if x.dtype in (torch.float32, torch.float64) else x.float()
     with without_autocast(x.device.type):
         # As MATLAB: the axis that shrinks most goes first, which is also the cheaper order.
@@ -91,72 +104,101 @@ def _axes(
     if (scale is None) == (size is None):
         raise ModelError("imresize takes either a scale or a size; give exactly one of them.")
     if size is not None:
-        if min(size) < 1:
-            raise ModelError(f"imresize cannot make an image of {size[0]}x{size[1]} px.")
+        try:
+            out_height, out_width = map(index, size)
+        except (TypeError, ValueError):
+            raise ModelError(
+                f"imresize needs a size (height, width) of whole px, but got {size!r}."
+            ) from None
+        if min(out_height, out_width) < 1:
+            raise ModelError(f"imresize cannot make an image of {out_height}x{out_width} px.")
         return (
-            _Axis(height, size[0], size[0] / height, antialias),
-            _Axis(width, size[1], size[1] / width, antialias),
+            _Axis(height, out_height, out_height / height, antialias),
+            _Axis(width, out_width, out_width / width, antialias),
         )
     assert scale is not None
     scales = scale if isinstance(scale, tuple) else (scale, scale)
-    if not all(s > 0 and math.isfinite(s) for s in scales):
-        raise ModelError(f"imresize needs a positive scale, but got {scale}.")
+    if len(scales) != 2 or not all(map(_is_scale, scales)):
+        raise ModelError(
+            f"imresize needs a positive scale, or two (rows, columns), of 1/{_LARGEST_SCALE:,} to "
+            f"{_LARGEST_SCALE:,}, but got {scale!r}."
+        )
     # The tiny allowance keeps ceil(100 * 1.1) at 110 in spite of binary fractions.
     rows, columns = (
-        _Axis(extent, math.ceil(extent * s - 1e-9), s, antialias)
+        _Axis(extent, math.ceil(extent * float(s) - 1e-9), float(s), antialias)
         for extent, s in zip((height, width), scales, strict=True)
     )
     return rows, columns
 
 
+def _is_scale(value: object) -> bool:
+    return isinstance(value, Real) and 1 / _LARGEST_SCALE <= float(value) <= _LARGEST_SCALE
+
+
 def _resize_rows(x: Tensor, axis: _Axis) -> Tensor:
     if axis.scale == 1.0:
         return x
-    blocks = _blocks(axis, x.dtype, x.device)
+    blocks = _blocks(*axis, x.dtype, x.device)
     return torch.cat([matrix @ x[..., reads, :] for reads, matrix in blocks], -2)
 
 
 def _resize_columns(x: Tensor, axis: _Axis) -> Tensor:
     if axis.scale == 1.0:
         return x
-    blocks = _blocks(axis, x.dtype, x.device)
+    blocks = _blocks(*axis, x.dtype, x.device)
     return torch.cat([x[..., reads] @ matrix.mT for reads, matrix in blocks], -1)
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)  # the tables outlive this call, and autograd refuses inference tensors
-def _blocks(axis: _Axis, dtype: torch.dtype, device: torch.device) -> list[tuple[slice, Tensor]]:
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _blocks(
+    extent: int, out: int, scale: float, antialias: bool, dtype: torch.dtype, device: torch.device
+) -> list[tuple[slice, Tensor]]:
     """The px a block of output px reads, and its matrix (output px, px read), in order."""
+    # What is made while an exporter looks on belongs to its graph, and must not be kept.
+    find = _made_blocks if torch.compiler.is_compiling() else _kept_blocks
+    return find(_Axis(extent, out, scale, antialias), dtype, device)
+
+
+@torch.inference_mode(False)  # the tables outlive this call, and autograd refuses inference tensors
+def _made_blocks(
+    axis: _Axis, dtype: torch.dtype, device: torch.device
+) -> list[tuple[slice, Tensor]]:
+    return [(reads, torch.from_numpy(m).to(device, dtype)) for reads, m in _matrices(axis)]
+
+
+_kept_blocks = lru_cache(maxsize=64)(_made_blocks)
+
+
+def _matrices(axis: _Axis) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """The blocks in numpy, where no compiler or exporter asks for the values of its tensors."""
     block = math.ceil(_BLOCK * max(1.0, axis.scale))
-    blocks = []
-    all_index, all_weight = _taps(axis)
+    all_read, all_weight = _taps(axis)
     for first in range(0, axis.out, block):
-        index, weight = (t[:, first : first + block] for t in (all_index, all_weight))
-        start, stop = int(index.min()), int(index.max()) + 1
-        matrix = weight.new_zeros(stop - start, index.shape[1])
-        matrix.scatter_add_(0, index - start, weight)
-        blocks.append((slice(start, stop), matrix.mT.contiguous().to(device, dtype)))
-    return blocks
+        part = slice(first, first + block)
+        read, weight = all_read[:, part], all_weight[:, part]
+        start, stop = int(read.min()), int(read.max()) + 1
+        matrix = np.zeros((read.shape[1], stop - start))
+        np.add.at(matrix, (np.arange(read.shape[1]), read - start), weight)
+        yield slice(start, stop), matrix
 
 
-def _taps(axis: _Axis) -> tuple[Tensor, Tensor]:
-    """Which px each output px reads, and by which weight: two tensors (taps, output px)."""
+def _taps(axis: _Axis) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Which px each output px reads, and by which weight: two arrays (taps, output px)."""
     shrink = min(axis.scale, 1.0) if axis.antialias else 1.0
     width = _SUPPORT / shrink
-    counted = partial(torch.arange, dtype=torch.float64, device="cpu")
-    centre = (counted(axis.out) + 0.5) / axis.scale - 0.5
-    first = torch.floor(centre - width / 2) + 1
-    position = first + counted(math.ceil(width) + 1).unsqueeze(1)
+    centre = (np.arange(axis.out) + 0.5) / axis.scale - 0.5
+    first = np.floor(centre - width / 2) + 1
+    position = first + np.arange(math.ceil(width) + 1)[:, None]
     weight = _cubic((centre - position) * shrink)
     # Mirror with the edge px repeated; the modulus serves images narrower than the kernel.
-    index = position.long().remainder(2 * axis.extent)
-    index = torch.where(index < axis.extent, index, 2 * axis.extent - 1 - index)
-    return index, weight / weight.sum(0)
+    read = position.astype(np.int64) % (2 * axis.extent)
+    read = np.where(read < axis.extent, read, 2 * axis.extent - 1 - read)
+    return read, weight / weight.sum(0)
 
 
-def _cubic(distance: Tensor) -> Tensor:
+def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
     """Keys' cubic convolution kernel (1981, eq. 3 to 8), zero from two px on."""
-    d = distance.abs()
+    d = np.abs(distance)
     near = ((_CUBIC + 2) * d - (_CUBIC + 3)) * d * d + 1
     far = _CUBIC * (((d - 5) * d + 8) * d - 4)
-    return torch.where(d <= 1, near, torch.where(d < 2, far, torch.zeros_like(d)))
+    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from preproc import resize
 from preproc.errors import ImageError, ModelError
 from preproc.resize import imresize
 
@@ -98,7 +100,7 @@ def test_output_sizes_round_up_unless_a_size_is_given():
 
 def test_the_same_size_is_the_same_image():
     x = ramp(5, 4)
-    assert torch.equal(imresize(x, size=(5, 4)), x)
+    assert imresize(x, size=(5, 4)) is x
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -129,6 +131,25 @@ def test_gradients_flow_even_after_use_in_inference_mode():
     assert torch.autograd.gradcheck(lambda t: imresize(t, 0.5), leaf)
 
 
+class Halved(torch.nn.Module):
+    def forward(self, x):
+        return imresize(x, size=(x.shape[-2] // 2, x.shape[-1] // 2))
+
+
+def test_it_is_exported_before_its_first_run_and_runs_afterwards():
+    resize._kept_blocks.cache_clear()
+    x = torch.rand(1, 20, 150)
+    exported = torch.export.export(Halved(), (x,)).module()
+    assert torch.equal(exported(x), Halved()(x))
+
+
+def test_it_is_compiled_without_breaks_for_one_size_after_another():
+    compiled = torch.compile(Halved(), backend="eager", fullgraph=True)
+    for side in (23, 25, 27):
+        x = torch.rand(1, side, 150)
+        assert torch.equal(compiled(x), Halved()(x))
+
+
 @pytest.mark.parametrize(
     ("x", "kwargs", "error", "words"),
     [
@@ -140,7 +161,15 @@ def test_gradients_flow_even_after_use_in_inference_mode():
         (torch.zeros(3, 3), {"scale": 0}, ModelError, "positive scale"),
         (torch.zeros(3, 3), {"scale": float("nan")}, ModelError, "positive scale"),
         (torch.zeros(3, 3), {"scale": float("inf")}, ModelError, "positive scale"),
+        (torch.zeros(3, 3), {"scale": 1e-10}, ModelError, "positive scale"),
+        (torch.zeros(3, 3), {"scale": 1e10}, ModelError, "positive scale"),
+        (torch.zeros(3, 3), {"scale": "2"}, ModelError, "positive scale"),
+        (torch.zeros(3, 3), {"scale": (2.0,)}, ModelError, "positive scale"),
         (torch.zeros(3, 3), {"size": (0, 3)}, ModelError, "0x3 px"),
+        (torch.zeros(3, 3), {"size": 3}, ModelError, "whole px"),
+        (torch.zeros(3, 3), {"size": (3.5, 2)}, ModelError, "whole px"),
+        (torch.zeros(3, 3), {"size": (3, 2, 1)}, ModelError, "whole px"),
+        (np.zeros((3, 3)), {"scale": 2}, ImageError, "ndarray"),
     ],
 )
 def test_what_cannot_be_resized_is_named(x, kwargs, error, words):
