@@ -40,9 +40,11 @@ def mod_crop(img: Pixels, multiple: int) -> Pixels:
     """Cut px off the bottom and right until both sides are multiples of ``multiple``.
 
     Raises:
-        ImageError: a side is shorter than ``multiple``.
+        ImageError: a side is shorter than ``multiple``, or that is not 1 or more.
     """
     _check(img)
+    if multiple < 1:
+        raise ImageError(f"An image is cut to multiples of 1 or more, but got {multiple!r}.")
     height, width = (side - side % multiple for side in img.shape[:2])
     if not (height and width):
         raise ImageError(
@@ -53,7 +55,12 @@ def mod_crop(img: Pixels, multiple: int) -> Pixels:
 
 
 def bicubic_down(img: Pixels, scale: float) -> Pixels:
-    """Reduce both sides by ``scale`` with MATLAB's antialiased bicubic on uint8."""
+    """Reduce both sides by ``scale`` with MATLAB's antialiased bicubic on uint8.
+
+    Raises:
+        ImageError: the image is none, or the scale is not above 0.
+    """
+    _check_scale(scale)
     return _resized(img, 1 / scale, 1 / scale)
 
 
@@ -69,8 +76,9 @@ def reduce(img: Pixels, scale: int, kernel: str = USUAL_KERNEL) -> Pixels:
         uint8 (ceil(H / scale), ceil(W / scale), 3).
 
     Raises:
-        ImageError: the image is none, or there is no such kernel.
+        ImageError: the image is none, the scale is not above 0, or there is no such kernel.
     """
+    _check_scale(scale)
     if kernel == USUAL_KERNEL:
         return bicubic_down(img, scale)
     if kernel not in KERNELS:
@@ -96,12 +104,17 @@ def jpeg(img: Pixels, quality: int, subsampling: str = "4:2:0") -> Pixels:
         img: uint8 (H, W, 3).
         quality: 1 to 100, IJG scale.
         subsampling: one of `SUBSAMPLINGS`.
+
+    Raises:
+        ImageError: the image is none, or there is no such quality or chroma.
     """
+    if quality not in range(1, 101):
+        raise ImageError(f"JPEG quality is a whole number from 1 to 100, but got {quality!r}.")
     if subsampling not in SUBSAMPLINGS:
         raise ImageError(
             f"JPEG chroma must be one of {', '.join(SUBSAMPLINGS)}, but got {subsampling!r}."
         )
-    return _coded(img, "JPEG", quality, subsampling=subsampling)
+    return _coded(img, "JPEG", int(quality), subsampling=subsampling)
 
 
 def double_jpeg(
@@ -120,8 +133,14 @@ def double_jpeg(
         subsampling: one of `SUBSAMPLINGS`, of both passes.
         shift: by how many px (down, right) the first grid lies before the second's, as after a
             crop between the passes.
+
+    Raises:
+        ImageError: as `jpeg`, or the shift is negative.
     """
+    _check(img)
     down, right = shift
+    if min(shift) < 0:
+        raise ImageError(f"A shift is 0 px or more, down and right, but got {shift}.")
     moved = np.pad(img, ((down, 0), (right, 0), (0, 0)), mode="edge")
     once = jpeg(moved, first, subsampling)[down:, right:]
     return jpeg(once, second, subsampling)
@@ -173,6 +192,11 @@ def _coded(img: Pixels, kind: str, quality: int, **options: Any) -> Pixels:  # n
         Image.fromarray(img).save(file, kind, quality=quality, **options)
         with Image.open(file) as coded:
             return np.array(coded.convert("RGB"))
+
+
+def _check_scale(scale: float) -> None:
+    if not scale > 0:
+        raise ImageError(f"An image is reduced by a scale above 0, but got {scale!r}.")
 
 
 def _check(img: Pixels) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -264,3 +265,33 @@ def test_only_uint8_rgb_is_taken(img):
     ):
         with pytest.raises(ImageError, match="uint8 RGB"):
             change()
+
+
+@pytest.mark.parametrize("quality", [-1, 0, 101, 500, 39.5, None, "40"])
+def test_only_the_qualities_of_jpeg_are_taken(photo, quality):
+    with pytest.raises(ImageError, match=f"from 1 to 100, but got {quality!r}"):
+        degrade.jpeg(photo, quality)
+
+
+@pytest.mark.parametrize("quality", [1, 100, np.int64(40)])
+def test_all_qualities_of_jpeg_are_taken(photo, quality):
+    assert degrade.jpeg(photo, quality).shape == photo.shape
+
+
+@pytest.mark.parametrize("scale", [0, -2, float("nan")])
+def test_a_scale_that_reduces_to_nothing_is_named(photo, scale):
+    for change in (degrade.bicubic_down, degrade.reduce, partial(degrade.reduce, kernel="box")):
+        with pytest.raises(ImageError, match="scale above 0"):
+            change(photo, scale)
+
+
+@pytest.mark.parametrize("multiple", [0, -4])
+def test_a_multiple_that_no_side_has_is_named(photo, multiple):
+    with pytest.raises(ImageError, match="multiples of 1 or more"):
+        degrade.mod_crop(photo, multiple)
+
+
+@pytest.mark.parametrize("shift", [(-1, 0), (0, -1)])
+def test_a_shift_the_other_way_is_named(photo, shift):
+    with pytest.raises(ImageError, match="0 px or more"):
+        degrade.double_jpeg(photo, 20, 80, shift=shift)
