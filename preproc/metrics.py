@@ -71,12 +71,12 @@ PROTOCOLS = {p.name: p for p in (CAJNN_PROTOCOL, CISRNET_PROTOCOL)}
 
 
 def y_channel(img: Pixels, protocol: Protocol = CAJNN_PROTOCOL) -> Plane:
-    """Y of an RGB image, (H, W, 3) uint8 to (H, W) float64 of about 0 to 255, not rounded."""
-    if img.dtype != np.uint8 or img.ndim != 3 or img.shape[2] != 3:
-        raise ImageError(
-            f"Metrics take uint8 RGB arrays (height, width, 3), but got {img.dtype} of shape "
-            f"{img.shape}."
-        )
+    """Y of an RGB image, (H, W, 3) uint8 to (H, W) float64 of about 0 to 255, not rounded.
+
+    Raises:
+        ImageError: another kind, dtype or shape.
+    """
+    _require_rgb(img)
     return np.asarray(img @ np.array(protocol.luma) + protocol.offset, dtype=np.float64)
 
 
@@ -92,7 +92,7 @@ def psnr(
         scale: HR px per LR px of the task; only the border depends on it.
 
     Raises:
-        ImageError: other dtypes, unequal shapes, or nothing left inside the border.
+        ImageError: other kinds or dtypes, unequal shapes, or nothing left inside the border.
     """
     x, y = _planes(restored, reference, protocol, scale)
     error = float(np.mean((x - y) ** 2))
@@ -133,6 +133,8 @@ def ssim(
 def _planes(
     restored: Pixels, reference: Pixels, protocol: Protocol, scale: int
 ) -> tuple[Plane, Plane]:
+    _require_rgb(restored)
+    _require_rgb(reference)
     if restored.shape != reference.shape:
         raise ImageError(
             f"Cannot compare a restored image of shape {restored.shape} with a reference of "
@@ -146,6 +148,16 @@ def _planes(
         )
     inside = (slice(border, height - border), slice(border, width - border))
     return y_channel(restored[inside], protocol), y_channel(reference[inside], protocol)
+
+
+def _require_rgb(img: object) -> None:
+    if isinstance(img, np.ndarray):
+        if img.dtype == np.uint8 and img.ndim == 3 and img.shape[2] == 3:
+            return
+        got = f"{img.dtype} of shape {img.shape}"
+    else:
+        got = f"a {type(img).__name__}"
+    raise ImageError(f"Metrics take uint8 RGB arrays (height, width, 3), but got {got}.")
 
 
 def _gaussian_rows(plane: Plane) -> Plane:

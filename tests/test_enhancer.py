@@ -570,6 +570,7 @@ def test_a_bad_picture_in_a_list_is_named(make):
         ({"overlap": -1}, "overlap"),
         ({"dtype": "int8"}, "dtype must be"),
         ({"device": "abacus"}, "Device 'abacus'"),
+        ({"device": 1.5}, "Device '1.5' cannot be used"),
         ({"scale": 3}, "no scale 3"),
         # As configuration files have them: 0.5 and 4 themselves would do.
         ({"strength": "0.5"}, "but is '0.5'"),

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from preproc.errors import ImageError
 from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL, PROTOCOLS, psnr, ssim, y_channel
@@ -99,6 +100,8 @@ def test_only_cisrnet_s_protocol_leaves_out_a_border_of_scale_px():
         (grey(0), grey(0)[:, :-1], CAJNN_PROTOCOL, "shape"),
         (grey(0) / 255, grey(0) / 255, CAJNN_PROTOCOL, "uint8 RGB"),
         (grey(0)[..., 0], grey(0)[..., 0], CAJNN_PROTOCOL, "uint8 RGB"),
+        (grey(0)[:, 0, 0], grey(0)[:, 0, 0], CAJNN_PROTOCOL, "uint8 RGB"),
+        (grey(0), Image.fromarray(grey(0)), CAJNN_PROTOCOL, "uint8 RGB .* but got a Image"),
         (grey(0, 10, 30), grey(1, 10, 30), CAJNN_PROTOCOL, "at least 11 px"),
         (grey(0, 8, 30), grey(1, 8, 30), CISRNET_PROTOCOL, "border of 4 px"),
     ],
@@ -106,3 +109,6 @@ def test_only_cisrnet_s_protocol_leaves_out_a_border_of_scale_px():
 def test_what_cannot_be_compared_is_named(a, b, protocol, words):
     with pytest.raises(ImageError, match=words):
         ssim(a, b, protocol)
+    if "11 px" not in words:
+        with pytest.raises(ImageError, match=words):
+            psnr(a, b, protocol)

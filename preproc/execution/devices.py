@@ -38,7 +38,7 @@ def choose_device(device: str | int | torch.device | None = None) -> torch.devic
         return torch.device("cpu")
     try:
         return _tried("cuda" if device is None else device)
-    except (RuntimeError, AssertionError, ImportError) as error:
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
         # Torch's messages go on for pages; their first sentence says it.
         reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
         if reason.startswith("Expected one of"):
