@@ -7,7 +7,6 @@ antialias, has nothing left to shrink.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from math import ceil, floor, sqrt
@@ -21,7 +20,7 @@ from integrations.engines import refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.text_lines import GreyArray, corners_of, grey_line, is_upright, sheet_of, shrink
 from integrations.view import Points, Regions, View, enlarge, look, require_usable
-from preproc.errors import PreprocError, PreprocWarning
+from preproc.errors import PreprocError, PreprocWarning, warn
 from preproc.extras import importing
 from preproc.pictures.images import ChannelOrder
 
@@ -359,13 +358,12 @@ class Reader:
         largest = longest * sqrt(sizes.max_pixels / (rgb.shape[0] * rgb.shape[1]))
         if target > largest:
             enlarged = self.enhancer is not None and not isinstance(self.enhancer, Regions)
-            warnings.warn(
+            warn(
                 f"Text is looked for at {largest / longest:.2f} of the "
                 f"{'enlarged' if enlarged else 'given'} size, because the detector would need more "
                 f"memory than for {sizes.max_pixels / 1e6:.3g} million px; raise max_pixels="
                 f"{', or enhance only where text is, with enhancer=Regions(...)' * enlarged}.",
                 DetectionSizeWarning,
-                stacklevel=4,  # where readtext is called
             )
             target = largest
         shrunk = shrink(rgb, target / longest)

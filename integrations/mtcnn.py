@@ -9,7 +9,6 @@ window; asking for it gets a `FaceSizeWarning`.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from copy import copy
 from numbers import Real
@@ -22,7 +21,7 @@ from integrations.engines import refuse_options, require_engine
 from integrations.inputs import is_batch
 from integrations.protocols import ArrayEnhancer, Faces, RgbArray
 from integrations.view import View, look, require_usable
-from preproc.errors import ImageError, PreprocError, PreprocWarning
+from preproc.errors import ImageError, PreprocError, PreprocWarning, warn
 from preproc.extras import importing
 from preproc.pictures.images import ChannelOrder
 
@@ -113,12 +112,11 @@ class MTCNN:
     def _warn_of_window(self) -> None:
         enhancer, smallest = self.enhancer, self.min_face_size
         if enhancer is not None and enhancer.scale == 1 and smallest < WINDOW:
-            warnings.warn(
+            warn(
                 f"The enhancer returns to the input size, and MTCNN looks through a window of "
                 f"{WINDOW:g} px, so min_face_size {smallest:g} cannot bring faces under "
                 f"{WINDOW:g} px; use an enhancer that enlarges.",
                 FaceSizeWarning,
-                stacklevel=3,
             )
 
     @overload

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from copy import copy
 from math import inf
@@ -15,7 +14,7 @@ from integrations.engines import refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
 from integrations.text_lines import corners_of, level, shrink
 from integrations.view import Points, enlarge, look, require_usable
-from preproc.errors import PreprocError, PreprocWarning
+from preproc.errors import PreprocError, PreprocWarning, warn
 from preproc.extras import importing
 from preproc.pictures.images import ChannelOrder
 
@@ -185,12 +184,11 @@ class Reader:
 
 def _warn_if_undone(source: RgbArray, enhanced: RgbArray, shown: RgbArray) -> None:
     if max(shown.shape[:2]) <= max(source.shape[:2]):
-        warnings.warn(
+        warn(
             f"The enhanced picture has {enhanced.shape[1]}x{enhanced.shape[0]} px, but RapidOCR is "
             f"shown {shown.shape[1]}x{shown.shape[0]}, no more than were given; make it with "
             f'params={{"Global.max_side_len": {max(enhanced.shape)}}}, or leave the enhancer out.',
             ShownSizeWarning,
-            stacklevel=3,  # where readtext is called
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from PIL import Image
 
-from preproc.errors import DepthWarning, DiskFullError, PreprocError
+from preproc.errors import DepthWarning, DiskFullError, PreprocError, warn
 from preproc.pictures.formats import format_named, holding_mode, require_size
 from preproc.pictures.opening import depth_of, open_picture
 from preproc.plan import Failure, Job
@@ -97,11 +96,10 @@ def load(job: Job, scale: int = 1) -> Loaded:
     if depth.whole == "png16" and target.name == "PNG":
         return job.source.read_bytes()
     if depth.whole != "Pillow":
-        warnings.warn(
+        warn(
             f"The file has {depth.bits} bits a colour, but its result has 8; only from PNG to PNG "
             "are they kept.",
             DepthWarning,
-            stacklevel=1,
         )
     return image
 

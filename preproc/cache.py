@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-import warnings
 import zlib
 from contextlib import suppress
 from fnmatch import fnmatch
@@ -16,8 +15,8 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from preproc.errors import CacheWarning, DiskFullError, ModelError, OutputError
-from preproc.files import DRAFTS, replacing, require_writable
+from preproc.errors import CacheWarning, DiskFullError, ModelError, OutputError, warn
+from preproc.files import DRAFTS, replacing, require_writable, whole_path
 
 _LIMIT = 20 * 2**30
 _STALE = 3600.0  # s; a file that is still being written then was left by a killed process
@@ -63,12 +62,7 @@ class PictureCache:
             )
         if not isinstance(limit, SupportsInt) or not limit > 0:
             raise ModelError(f"A cache's limit must be in bytes and above 0, but is {limit!r}.")
-        try:
-            self.folder, self.limit = Path(folder).expanduser().absolute(), limit
-        except RuntimeError as error:
-            raise OutputError(
-                f"The home folder in {folder} is not known; give the cache's whole path."
-            ) from error
+        self.folder, self.limit = whole_path(folder), limit
         self._said_full, self._room = False, _Room(self.folder, limit)
         self._writable = self._is_writable()
 
@@ -86,11 +80,10 @@ class PictureCache:
             whole = False
         if whole:
             return samples
-        warnings.warn(
+        warn(
             f"The cache's entry {path} is damaged and is made anew; check the disk if this comes "
             "again.",
             CacheWarning,
-            stacklevel=2,
         )
         return None
 
@@ -131,34 +124,31 @@ class PictureCache:
         except OutputError as error:
             if not any(self.folder.glob("*.safetensors")):
                 raise
-            warnings.warn(
+            warn(
                 f"The cache {self.folder} is only read: pictures it lacks are enhanced each time. "
                 f"{error}",
                 CacheWarning,
-                stacklevel=3,
             )
             return False
         return True
 
     def _has_room(self, size: int) -> bool:
         if size > self.limit:
-            warnings.warn(
+            warn(
                 f"A result of {size:,} bytes is larger than the whole cache {self.folder} may be "
                 f"({self.limit:,}); it is made each time. Raise the cache's limit.",
                 CacheWarning,
-                stacklevel=3,
             )
             return False
         if self._room.holds(size):
             return True
         if not self._said_full:
             self._said_full = True
-            warnings.warn(
+            warn(
                 f"The cache {self.folder} is full ({self.limit - self._room.left:,} of "
                 f"{self.limit:,} bytes): pictures it lacks are enhanced each time. Raise its "
                 "limit, or delete the folder if it holds what other models or options left.",
                 CacheWarning,
-                stacklevel=3,
             )
         return False
 

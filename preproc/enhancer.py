@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -33,7 +34,7 @@ from preproc.execution.runtime import Runtime
 from preproc.execution.sizes import sizes_for
 from preproc.execution.strips import Splittable, Strips
 from preproc.execution.tiles import Apply, run_tiles
-from preproc.files import at_home, require_writable
+from preproc.files import require_writable, whole_path
 from preproc.networks import SizeRule, Tiling, find
 from preproc.networks.masking import install_masks
 from preproc.networks.steps import Stepwise
@@ -202,9 +203,13 @@ class Enhancer:
         straight = self.device.type == "cuda" and not isinstance(network, Stepwise)
         self._given_on = self.device if straight else torch.device("cpu")
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __getstate__(self) -> bytes:
+        """All in one, because torch sends each tensor to a process by a descriptor of its own."""
+        return pickle.dumps(self.__dict__)
+
+    def __setstate__(self, state: bytes) -> None:
         """An enhancer that comes from another process is as safe to fork with as one made here."""
-        self.__dict__.update(state)
+        self.__dict__.update(pickle.loads(state))
         compute_on_one_thread_after_forks()
 
     @overload
@@ -337,7 +342,7 @@ class Enhancer:
             return whole
         room: Room = in_memory
         if map_folder is not None:
-            room = InFiles(at_home(map_folder))
+            room = InFiles(whole_path(map_folder))
             require_writable(room.folder)
         runtime = Runtime(
             Layerwise(network, room=room),

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+
+_OWN = ("preproc", "integrations")
+
 
 class PreprocError(Exception):
     """Base of every error this package raises on purpose; ``str(error)`` is one clear sentence."""
@@ -61,6 +66,14 @@ class MetadataWarning(PreprocWarning):
 
 class CacheWarning(PreprocWarning):
     """An entry of a cache was damaged, or the cache can take no other."""
+
+
+def warn(sentence: str, kind: type[PreprocWarning]) -> None:
+    """Give a warning of the line that called the package, by which the user's filters find it."""
+    level, frame = 1, sys._getframe()
+    while frame.f_globals.get("__name__", "").partition(".")[0] in _OWN and frame.f_back:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(sentence, kind, stacklevel=level)
 
 
 def system_sentence(error: OSError) -> str:

@@ -75,6 +75,22 @@ def at_home(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises there
 
 
+def whole_path(path: str | Path) -> Path:
+    """A path that leads to the same place wherever the program goes, from a ``~`` as well.
+
+    Raises:
+        OutputError: where it leads from, the home or the working folder, is not known.
+    """
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise OutputError(f"The home folder in {path} is not known; give a whole path.") from error
+    except OSError as error:
+        raise OutputError(
+            f"The working folder, from which {path} leads, is gone; give a whole path."
+        ) from error
+
+
 def _draft(folder: Path) -> Path:
     """A name for a hidden file; in the same folder, because renaming is atomic there."""
     return folder / DRAFTS.replace("*", uuid4().hex[:12])

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from preproc.errors import ModelError, WeightsError
-from preproc.files import at_home, replacing
+from preproc.files import at_home, replacing, whole_path
 from preproc.manifest import SUFFIX, entry_for, shipped_folder, verified
 from preproc.networks.registry import ModelDescriptor
 
@@ -100,7 +100,7 @@ def save_state(
         WeightsError: the name has another ending, or values are not finite once in ``dtype``.
         OutputError: the file could not be written.
     """
-    path = at_home(path)
+    path = whole_path(path)
     if path.suffix != SUFFIX:
         raise WeightsError(f"Weights are saved as safetensors: let {path} end in {SUFFIX}.")
     stored = {

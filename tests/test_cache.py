@@ -69,6 +69,14 @@ def test_a_home_folder_that_is_not_known_is_a_sentence():
         PictureCache("~nobody-here/cache")
 
 
+def test_a_working_folder_that_is_gone_is_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(OutputError, match="working folder, from which cache leads, is gone"):
+        PictureCache("cache")
+
+
 def test_a_folder_stays_the_same_wherever_the_program_goes(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert PictureCache("~/kept").folder == tmp_path / "kept"

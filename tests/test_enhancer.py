@@ -7,6 +7,8 @@ import pickle
 import subprocess
 import sys
 import threading
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from conftest import Tiny, tiled_difference
 from PIL import Image
 
 from preproc import Enhancer, EnhancerModule
-from preproc.errors import DeviceMemoryError, ImageError, ModelError, PrecisionWarning
+from preproc.errors import DepthWarning, DeviceMemoryError, ImageError, ModelError, PrecisionWarning
 from preproc.execution import ensemble
 from preproc.execution.runtime import Runtime
 from preproc.execution.tiles import stack
@@ -382,6 +384,14 @@ def test_an_enhancer_goes_to_other_processes(name, rng):
     np.testing.assert_array_equal(travelled(array), enhancer(array))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted as Linux tells them")
+def test_an_enhancer_goes_to_other_processes_without_a_descriptor_for_each_tensor(make):
+    before = len([*Path("/proc/self/fd").iterdir()])
+    sent = ForkingPickler.dumps(make())
+    assert len([*Path("/proc/self/fd").iterdir()]) <= before
+    assert len(sent) > 1000
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"strength": 0.5}, {"to_input_size": True, "strips": False}, {"tile": 64}]
 )
@@ -580,6 +590,13 @@ def test_a_bad_picture_in_a_list_is_named(make):
 def test_wrong_options_are_one_sentence(make, options, sentence):
     with pytest.raises(ModelError, match=sentence):
         make(**options)
+
+
+def test_warnings_point_at_the_users_line(make, tmp_path):
+    (tmp_path / "deep.ppm").write_bytes(b"P6\n2 1\n1023\n" + bytes(12))
+    with pytest.warns(DepthWarning) as given:
+        make()(tmp_path / "deep.ppm")
+    assert [one.filename for one in given] == [__file__]
 
 
 def test_what_an_enhancer_tells_about_itself(make):

@@ -246,14 +246,26 @@ def test_a_full_disk_is_a_sentence(make_small, rng, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(maps, "_fill", full)
-    with pytest.raises(OutputError, match=r"no room for .* GB .*No space left.*another folder"):
+    with pytest.raises(OutputError, match=r"Cannot keep .* GB .*No space left.*another folder"):
         enhance(rng.random((5, 6, 3), np.float32))
 
 
-def test_a_folder_that_is_not_there_is_named_with_the_room_that_it_was_to_have(tmp_path):
-    room = maps.InFiles(tmp_path / "absent")
-    with pytest.raises(OutputError, match=r"no room for 10\.0 GB of feature maps in .*absent"):
+def test_a_folder_that_cannot_be_is_named_with_the_room_that_it_was_to_have(tmp_path):
+    (tmp_path / "taken").touch()
+    room = maps.InFiles(tmp_path / "taken")
+    with pytest.raises(OutputError, match=r"Cannot keep 10\.0 GB of feature maps in .*taken"):
         room((1, 1, 50_000, 50_000), torch.float32)
+
+
+def test_maps_stay_in_their_folder_wherever_the_program_goes(
+    make_small, rng, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    enhance = make_small(layerwise=True, map_folder="maps")
+    (tmp_path / "maps").rmdir()  # as who clears a disk does
+    monkeypatch.chdir("/")
+    enhance(rng.random((5, 6, 3), np.float32))
+    assert (tmp_path / "maps").is_dir()
 
 
 @pytest.mark.parametrize("call", ["posix_fallocate", "write"])

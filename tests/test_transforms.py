@@ -501,6 +501,13 @@ def without_kernels(zeros):
     return failing
 
 
+def test_weights_are_found_wherever_the_program_goes(tiny_weights, picture, monkeypatch):
+    monkeypatch.chdir(tiny_weights.parent)
+    transform = preproc.EnhanceTransform("tiny", weights=tiny_weights.name, device="cpu")
+    monkeypatch.chdir("/")
+    assert transform(chw(picture)).shape[-1] == 4 * picture.shape[1]
+
+
 def test_a_gpu_that_cannot_be_used_is_left_for_the_cpu(tiny_weights, picture, monkeypatch):
     image = chw(picture)
     wanted = preproc.EnhanceTransform("tiny", weights=tiny_weights, dtype="float32")(image)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from preproc.errors import DeviceWarning, ModelError
+from preproc.errors import DeviceWarning, ModelError, warn
 
 _DTYPES = {
     "float32": torch.float32,
@@ -48,11 +47,10 @@ def choose_device(device: str | int | torch.device | None = None) -> torch.devic
                 f"Device {str(device)!r} cannot be used ({reason}); choose 'cpu' or 'cuda', or "
                 "leave it out."
             ) from error
-    warnings.warn(
+    warn(
         f"There is a GPU, but it cannot be used ({reason}), so the CPU is; pass device='cpu' to "
         "choose it.",
         DeviceWarning,
-        stacklevel=2,
     )
     return torch.device("cpu")
 

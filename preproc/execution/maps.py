@@ -49,12 +49,14 @@ class InFiles:
         batch, channels, height, width = shape
         size = math.prod(shape) * dtype.itemsize
         try:
+            # Whoever clears the disk may take an empty folder along.
+            self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder) as file:
                 _fill(file.fileno(), size)
                 mapped = mmap.mmap(file.fileno(), size)
         except OSError as error:
             raise OutputError(
-                f"There is no room for {size / 1e9:.1f} GB of feature maps in {self.folder} "
+                f"Cannot keep {size / 1e9:.1f} GB of feature maps in {self.folder} "
                 f"({error.strerror or error}); choose another folder."
             ) from error
         flat = torch.frombuffer(mapped, dtype=dtype)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from preproc.errors import DeviceMemoryError, ModelError, PrecisionWarning
+from preproc.errors import DeviceMemoryError, ModelError, PrecisionWarning, warn
 from preproc.execution.devices import dtype_name
 from preproc.execution.graphs import Graphs
 from preproc.execution.memory import is_out_of_memory, keep_heap
@@ -125,12 +124,11 @@ class Runtime:
         self._graphs = None
         self._form = self._made_for(torch.float32)
         self.dtype = torch.float32
-        warnings.warn(
+        warn(
             f"{self.name} gave NaN or infinite values in {short} on {self.device}; that "
             "part is computed again in float32, and all that follows in float32 at once. Pass "
             "dtype='float32' to avoid the detour.",
             PrecisionWarning,
-            stacklevel=2,
         )
 
     def _made_for(self, dtype: torch.dtype) -> nn.Module:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from preproc.box import Box
-from preproc.errors import DepthWarning, ImageError
+from preproc.errors import DepthWarning, ImageError, warn
 from preproc.pictures import pil_modes, png16
 from preproc.pictures.alpha import fill_hidden, resized_alpha
 from preproc.pictures.formats import options_anew
@@ -340,10 +339,9 @@ def _warn_of_depth(depth: Depth, name: str) -> None:
     way_out = "pass the bytes of a 16-bit PNG, or an array"
     if depth.whole == "png16":
         way_out = "pass the file's bytes"
-    warnings.warn(
+    warn(
         f"{name} has {depth.bits} bits a colour, of which Pillow gives 8; to keep them, {way_out}.",
         DepthWarning,
-        stacklevel=2,
     )
 
 

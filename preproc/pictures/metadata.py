@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from typing import Any, SupportsFloat
 
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from preproc.errors import MetadataWarning
+from preproc.errors import MetadataWarning, warn
 
 _OF_THE_FILE = {
     ExifTags.Base.XMLPacket,  # may repeat the orientation
@@ -144,4 +143,4 @@ def _xmp(image: Image.Image, form: str) -> bytes | None:
 
 
 def _warn(sentence: str) -> None:
-    warnings.warn(f"Of a result's metadata, {sentence}", MetadataWarning, stacklevel=4)
+    warn(f"Of a result's metadata, {sentence}", MetadataWarning)
