@@ -52,6 +52,46 @@ def test_output_is_scale_times_the_input(scale, tail, size):
     assert out.dtype == torch.float32
 
 
+def reference(state, x, scale, tail):
+    """The small net by its definition: functions of a state dict, written from the paper."""
+
+    def conv(key, x, dilation=1):
+        weight = state[f"{key}.weight"]
+        padding = dilation * (weight.shape[2] // 2)
+        return F.conv2d(x, weight, state[f"{key}.bias"], padding=padding, dilation=dilation)
+
+    def dense(key, x):
+        stack = x
+        for layer in range(4):
+            stack = torch.cat((stack, F.leaky_relu(conv(f"{key}.convs.{layer}", stack), 0.2)), 1)
+        return x + 0.2 * conv(f"{key}.convs.4", stack)
+
+    first = F.leaky_relu(conv("conv_first", x), 0.1)
+    branches = [conv(f"context.branches.{i}", first, d) for i, d in enumerate((1, 3, 4))]
+    h = conv("context.fuse", torch.cat(branches, 1))
+    for block in range(2):
+        inside = h
+        for number in range(3):
+            inside = dense(f"trunk.{block}.dense.{number}", inside)
+        h = h + 0.2 * inside
+    for step, factor in enumerate([2, 2] if scale == 4 and tail == "msr" else [scale]):
+        h = F.leaky_relu(F.pixel_shuffle(conv(f"upsampler.{step}.conv", h), factor), 0.1)
+    residual = conv("conv_last", F.leaky_relu(conv("conv_hr", h), 0.1))
+    return residual + F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("tail", ["msr", "literal"])
+def test_the_network_computes_what_the_paper_defines(scale, tail):
+    network = tiny(blocks=2, scale=scale, tail=tail).double()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    x = torch.rand(2, 3, 11, 10, dtype=torch.float64)
+    with torch.inference_mode():
+        wanted = reference(network.state_dict(), x, scale, tail)
+        torch.testing.assert_close(network(x).double(), wanted, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("context", ["aspp", "nonlocal", "sequential", "none"])
 @pytest.mark.parametrize("upsampling", ["pixelshuffle", "upconvolution"])
 def test_without_residual_it_is_bilinear(context, upsampling):
