@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import io
 import math
 import os
@@ -659,6 +660,40 @@ def test_the_module_is_differentiable_and_keeps_its_size(tiny_weights, model, to
     y.sum().backward()
     assert (x.grad != 0).all()
     assert all(p.grad is not None for p in module.parameters())
+
+
+def under_autocast(module, x):
+    with torch.autocast("cpu", torch.bfloat16):
+        return module(x)
+
+
+@pytest.mark.parametrize("to_input_size", [False, True])
+@pytest.mark.parametrize(
+    ("use", "difference"),
+    [
+        (under_autocast, 0.03),
+        (lambda module, x: module.bfloat16()(x.bfloat16()), 0.03),
+        (lambda module, x: module.half()(x.half()), 0.005),
+        (lambda module, x: module.double()(x.double()), 1e-5),
+        (lambda module, x: copy.deepcopy(module)(x), 0),
+        (lambda module, x: pickle.loads(pickle.dumps(module))(x), 0),
+        (lambda module, x: torch.export.export(module, (x,)).module()(x), 1e-5),
+    ],
+    ids=["autocast", "bfloat16", "half", "double", "copied", "pickled", "exported"],
+)
+def test_however_the_module_is_run_it_gives_the_same(use, difference, to_input_size):
+    module, x = EnhancerModule(to_input_size=to_input_size), torch.rand(1, 3, 7, 9)
+    expected = module(x)
+    out = use(module, x)
+    torch.testing.assert_close(out.float(), expected, atol=difference, rtol=0)
+
+
+def test_a_frozen_module_lets_gradients_through(tiny_weights):
+    module = EnhancerModule("tiny", weights=tiny_weights).requires_grad_(requires_grad=False)
+    x = torch.rand(1, 3, 5, 9, requires_grad=True)
+    module(x).sum().backward()
+    assert (x.grad != 0).all()
+    assert all(p.grad is None for p in module.parameters())
 
 
 def test_the_module_gives_what_the_enhancer_gives(make, tiny_weights, rng):
