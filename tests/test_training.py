@@ -37,6 +37,7 @@ from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.training import module, text, train
 from preproc.training.averaging import warm_average
+from preproc.training.callbacks import SaveAtEnd
 from preproc.training.curve import read_curve
 from preproc.training.data import Patches, ValidationSet, cut_patch
 from preproc.training.degradation import Degradation
@@ -910,6 +911,23 @@ def test_processes_take_the_first_ones_word_and_ask_seldom():
     assert asked == [0, 50, 100]
     alone = SimpleNamespace(world_size=1, global_step=7)
     assert agree(alone, "own", "old") == "own"
+
+
+def test_the_first_process_saves_though_the_others_were_not_interrupted(tmp_path):
+    met = []
+
+    def interrupt(*, first):
+        strategy = SimpleNamespace(barrier=lambda: met.append(first))  # the others never come
+        trainer = Mock(strategy=strategy, is_global_zero=first, callbacks=[])
+        trainer.save_checkpoint = lambda file: (file.touch(), trainer.strategy.barrier())
+        saving = SaveAtEnd(tmp_path / CHECKPOINT)
+        saving.on_train_start(trainer, Mock())
+        saving.on_exception(trainer, Mock(), KeyboardInterrupt())
+
+    interrupt(first=True)
+    assert (tmp_path / CHECKPOINT).exists()
+    interrupt(first=False)
+    assert met == [False], "the others wait to be ended, as their end would end the first"
 
 
 def train_with_two_processes(recipe, data, out):

@@ -148,6 +148,10 @@ class SaveAtEnd(pl.Callback):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Average):
                 callback.put_back(trainer, pl_module)
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            # Others that were not interrupted wait for gradients and never come to the barrier;
+            # Lightning ends them when this is saved.
+            trainer.strategy.barrier = lambda *_, **__: None  # type: ignore[method-assign]
         trainer.save_checkpoint(self._file)
 
 
