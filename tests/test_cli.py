@@ -30,7 +30,7 @@ class FakeEnhancer:
     """Doubles pictures, and remembers how it was made."""
 
     made: list[dict[str, object]]
-    scale = 2
+    scale, descriptor, device, dtype = 2, "cajnn-light x4", "cpu", "float32"
 
     def __init__(self, model: str = "cajnn", **options: object) -> None:
         if model == "nosuch":
@@ -119,7 +119,9 @@ class TestEnhance:
         assert Image.open(tmp_path / "out/a.png").size == (12, 8)
         out, err = capfd.readouterr()
         assert out == ""
-        assert err.startswith("2 enhanced, in ")
+        begun, ended = err.splitlines()
+        assert begun == "Enhancing 2 with cajnn-light x4 on cpu (float32)."
+        assert ended.startswith("2 enhanced, in ")
 
     def test_options_reach_the_enhancer(
         self, tmp_path: Path, made: list[dict[str, object]]
@@ -240,7 +242,7 @@ class TestEnhance:
         for name in ("b.heic", "c.HEIC", "d.nef", "notes.txt", ".hidden.heic"):
             (source / name).write_bytes(b"?")
         assert call("enhance", source, "-o", tmp_path / "out") == 0
-        enhanced, left = capfd.readouterr().err.splitlines()
+        _, enhanced, left = capfd.readouterr().err.splitlines()
         assert enhanced.startswith("1 enhanced, in ")
         assert left.startswith("3 files were left out: Pillow cannot open .heic, .nef; convert ")
         assert left.endswith("for HEIC, pip install pillow-heif.")
@@ -358,7 +360,7 @@ class TestEnhance:
             "def enhance(image, progress):\n"
             "    time.sleep(0.2)\n"
             "    return image\n"
-            "enhance.scale = 1\n"
+            "enhance.scale, enhance.descriptor, enhance.device, enhance.dtype = 1, '', '', ''\n"
             "fake.Enhancer = lambda *a, **k: enhance\n"
             "sys.modules['preproc.enhancer'] = fake\n"
             "cli.main()\n"

@@ -721,6 +721,13 @@ def test_bytes_of_a_tga_that_would_come_back_opaque_are_refused(photo):
         enlarge(tga)
 
 
+def test_a_tiff_that_tells_no_resolution_gets_none(photo):
+    data = encoded(photo, "TIFF")
+    for result in (enlarge(data), encoded(enlarge(Image.open(io.BytesIO(data))), "TIFF")):
+        tags = Image.open(io.BytesIO(result)).tag_v2
+        assert not {282, 283} & set(tags)
+
+
 def test_a_resolution_of_nothing_is_not_handed_on(photo):
     photo.info["dpi"] = (float("nan"), float("nan"))
     assert "dpi" not in Image.open(io.BytesIO(encoded(enlarge(photo), "PNG"))).info

@@ -79,8 +79,10 @@ def test_an_unknown_name_or_scale_says_what_is_known() -> None:
         match=r"no model 'cajn'; known are cajnn, cajnn-light, cajnn-ocr, cajnn-faces, cisrnet",
     ):
         find("cajn")
-    with pytest.raises(ModelError, match=r"cisrnet has no scale 5; .* x2, x3, x4"):
+    with pytest.raises(ModelError, match=r"cisrnet has no scale 5, only x2, x3, x4\."):
         find("cisrnet", 5)
+    with pytest.raises(ModelError, match=r"scale 2, only x4; cisrnet, cisrnet-.* have it\."):
+        find("cajnn-light", 2)
 
 
 def test_a_network_from_outside_is_found_by_its_largest_scale() -> None:

@@ -83,7 +83,8 @@ def enhance(
             "--scale",
             "-s",
             min=1,
-            help="How many times larger; by default the most that the model can.",
+            help="How many times larger; by default the most that the model can. Those called "
+            "cisrnet take 2, 3 and 4, the others 4 only.",
             rich_help_panel=_WHAT,
         ),
     ] = None,
@@ -271,6 +272,7 @@ def enhance(
     summary = Summary()
     if plan.jobs:
         from preproc.enhancer import Enhancer
+        from preproc.execution.devices import dtype_name
 
         enhancer = Enhancer(
             model,
@@ -288,6 +290,10 @@ def enhance(
         )
         for folder in {job.target.parent for job in plan.jobs}:
             require_writable(folder)
+        console.print(
+            f"Enhancing {len(plan.jobs)} with {enhancer.descriptor} on {enhancer.device} "
+            f"({dtype_name(enhancer.dtype)})."
+        )
         write = partial(save, quality=quality, overwrite=overwrite, again=again)
         summary = _run_with_progress(plan.jobs, enhancer, write, workers, console)
     summary.failures[:0] = plan.failures

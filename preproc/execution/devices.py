@@ -44,8 +44,7 @@ def choose_device(device: str | int | torch.device | None = None) -> torch.devic
             reason = "there is no such kind"
         if device is not None:
             raise ModelError(
-                f"Device {str(device)!r} cannot be used ({reason}); choose 'cpu' or 'cuda', or "
-                "leave it out."
+                f"Device {str(device)!r} cannot be used ({reason}); choose 'cpu', or leave it out."
             ) from error
     warn(
         f"There is a GPU, but it cannot be used ({reason}), so the CPU is; pass device='cpu' to "

@@ -162,9 +162,10 @@ def find(name: str, scale: int | None = None) -> ModelDescriptor:
     if scale is None:
         return scales[max(scales)]
     if scale not in scales:
+        others = _joined(n for n, s in _registry if s == scale)
         raise ModelError(
-            f"{name} has no scale {scale!r}; it is registered for "
-            f"{_joined(f'x{s}' for s in scales)}."
+            f"{name} has no scale {scale!r}, only {_joined(f'x{s}' for s in scales)}"
+            f"{f'; {others} have it' if others else ''}."
         )
     return scales[scale]
 

@@ -85,10 +85,18 @@ def metadata_of(
         metadata["exif"] = exif
         if form == "TIFF" and not exif.keys().isdisjoint(_NESTED):
             metadata["compression"] = "raw"  # libtiff, which Pillow compresses with, takes none
-    dpi = tuple(_number(value) for value in image.info.get("dpi", ()))
-    if dpi and all(0 < value <= _HIGHEST_DPI for value in dpi):
+    if dpi := resolution_of(image):
         metadata["dpi"] = dpi
     return metadata
+
+
+def resolution_of(image: Image.Image) -> tuple[float, ...] | None:
+    """Px an inch, across and down, where a picture tells them in earnest.
+
+    Of a TIFF that says nothing Pillow says 1, and some files say 0/0 or more than JPEG can hold.
+    """
+    dpi = tuple(_number(value) for value in image.info.get("dpi", ()))
+    return dpi if dpi and all(1 < value <= _HIGHEST_DPI for value in dpi) else None
 
 
 def _number(value: SupportsFloat) -> float:

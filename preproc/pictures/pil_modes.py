@@ -7,7 +7,6 @@ become real alpha.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from PIL import Image
 
 from preproc.box import Box
 from preproc.errors import ImageError
+from preproc.pictures.metadata import resolution_of
 from preproc.resize import BICUBIC_REACH
 
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -118,8 +118,8 @@ def from_array(samples: NDArray[Any], like: Image.Image, part: Box | None = None
         image.info.pop("transparency", None)
     # Pillow's own way to give a picture default options for save().
     image.encoderinfo = {key: image.info[key] for key in _SAVED if key in image.info}
-    if not all(0 < value < math.inf for value in image.info.get("dpi", ())):
-        del image.encoderinfo["dpi"]  # a file may say 0/0 px an inch, and none can be told so
+    if resolution_of(image) is None:
+        image.encoderinfo.pop("dpi", None)
     return image
 
 
