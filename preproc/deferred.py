@@ -154,7 +154,7 @@ class DeferredEnhancer:
         )
 
     def _describe(self) -> str:
-        """All that a result depends on besides the picture; rounding on other devices aside."""
+        """All that a result depends on besides the picture, but for rounding elsewhere."""
         if self._maker is None:
             # However they are written: torch.float32 is "float32", and full strength the default.
             options = {

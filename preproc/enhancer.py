@@ -79,7 +79,8 @@ class Enhancer:
     `preproc.errors.PrecisionWarning`.
 
     May be called from several threads, and sent to other processes. Those forked once an enhancer
-    was made compute on one thread (`preproc.execution.forks`); spawned ones on all.
+    was made compute on one thread, and must not be forked while another thread computes
+    (`preproc.execution.forks`); spawned ones compute on all, at any time.
 
     Attributes:
         descriptor: what is known about the network.

@@ -1,7 +1,9 @@
 """Processes forked from one that has computed: torch would wait there for ever.
 
 OpenMP's threads are not forked along with the process, and its pool does not notice. This concerns
-servers that load an application and then fork their workers, as gunicorn does with ``--preload``.
+servers that load an application and then fork their workers, as gunicorn does with ``--preload``. A
+process that is forked while another thread computes may wait for a lock that this thread held; only
+spawning helps there.
 """
 
 from __future__ import annotations
