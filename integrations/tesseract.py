@@ -7,6 +7,7 @@ more than other engines by being shown an enlarged picture.
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Iterator
 from math import inf, sqrt
 from numbers import Real
@@ -170,7 +171,7 @@ def _require_config(config: object) -> None:
     if not isinstance(config, str):
         raise PreprocError(f'config must be text such as "--psm 6", but is {config!r}.')
     try:
-        shlex.split(config)
+        shlex.split(config, posix=sys.platform != "win32")  # as pytesseract does
     except ValueError as error:
         raise PreprocError(f"config {config!r} is no part of a command: {error}.") from error
 

@@ -56,7 +56,7 @@ class DeferredEnhancer:
         self,
         model: str,
         *,
-        device: str | torch.device | None,
+        device: str | int | torch.device | None,
         in_worker: InWorker,
         cache: PictureCache | str | Path | None,
         **options: Unpack[EnhancerOptions],
@@ -191,11 +191,11 @@ class DeferredEnhancer:
             ) from error
 
 
-def _described(device: str | torch.device | None) -> torch.device:
+def _described(device: str | int | torch.device | None) -> torch.device:
     """The device asked for, chosen before any fork: a forked worker would not find CUDA."""
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ModelError(f"{device!r} names no device; choose 'cpu' or 'cuda'.") from error

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
+from multiprocessing.reduction import ForkingPickler
 from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -204,13 +205,9 @@ class Enhancer:
         straight = self.device.type == "cuda" and not isinstance(network, Stepwise)
         self._given_on = self.device if straight else torch.device("cpu")
 
-    def __getstate__(self) -> bytes:
-        """All in one, because torch sends each tensor to a process by a descriptor of its own."""
-        return pickle.dumps(self.__dict__)
-
-    def __setstate__(self, state: bytes) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         """An enhancer that comes from another process is as safe to fork with as one made here."""
-        self.__dict__.update(pickle.loads(state))
+        self.__dict__.update(state)
         compute_on_one_thread_after_forks()
 
     @overload
@@ -423,3 +420,11 @@ class Enhancer:
 
 def _is_whole_number(value: object) -> bool:
     return isinstance(value, Real) and not float(value) % 1
+
+
+def _in_one_piece(enhancer: Enhancer) -> tuple[Any, ...]:
+    return pickle.loads, (pickle.dumps(enhancer),)
+
+
+# Else torch sends each of its tensors to another process by a descriptor of its own.
+ForkingPickler.register(Enhancer, _in_one_piece)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 
-_OWN = ("preproc", "integrations")
+_BETWEEN = ("preproc", "integrations", "torch", "torchvision", "contextlib")
 
 
 class PreprocError(Exception):
@@ -71,7 +71,7 @@ class CacheWarning(PreprocWarning):
 def warn(sentence: str, kind: type[PreprocWarning]) -> None:
     """Give a warning of the line that called the package, by which the user's filters find it."""
     level, frame = 1, sys._getframe()
-    while frame.f_globals.get("__name__", "").partition(".")[0] in _OWN and frame.f_back:
+    while frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN and frame.f_back:
         level, frame = level + 1, frame.f_back
     warnings.warn(sentence, kind, stacklevel=level)
 

@@ -30,10 +30,14 @@ _TYPES: dict[object, str] = {
     "masks": "Mask",
     "mask": "Mask",
     "segmentation": "Mask",
+    "counts": "Mask",  # of a run-length encoded one
     "keypoints": "KeyPoints",
     "landmarks": "KeyPoints",
 }
 """What annotations of the usual names are in ``tv_tensors``."""
+
+_UNTOLD = ("counts", "mask", "segmentation", "xmin")
+"""Names of which no plain tensor tells what to move: polygons or masks, of px or of others."""
 
 _SHAPES = {
     "BoundingBoxes": "'boxes' as a tensor of (n, 4), (n, 5) or (n, 8)",
@@ -73,15 +77,16 @@ def require_movable(leaves: Iterable[tuple[object, object]]) -> None:
             raise PreprocError(
                 f"The target's {key!r} is {kind} tensor, which would stay as it is while the "
                 f"picture grows; make it a tv_tensors.{_TYPES[key]} (or use "
-                "torchvision.datasets.wrap_dataset_for_transforms_v2), leave it out, or take "
-                "EnhanceBatch, which takes plain tensors."
+                "torchvision.datasets.wrap_dataset_for_transforms_v2), or leave it out"
+                f"{'' if key in _UNTOLD else ', or take EnhanceBatch, which takes plain tensors'}."
             )
 
 
 def _is_annotation(name: object, leaf: object) -> bool:
-    # VOC's corners are texts, as they stand in its XML.
-    texts = name == "xmin" and isinstance(leaf, str)
-    return name in _TYPES and (isinstance(leaf, _NUMBERS) or texts)
+    # VOC's corners are texts, as they stand in its XML, and so are COCO's compressed masks.
+    texts = name in ("counts", "xmin") and isinstance(leaf, str | bytes)
+    numbers = isinstance(leaf, _NUMBERS) and not isinstance(leaf, bool)
+    return name in _TYPES and (numbers or texts)
 
 
 def enlarged(annotation: Tensor, scale: int) -> Any:  # noqa: ANN401 - a tv_tensor
@@ -122,7 +127,9 @@ def _enlarged_part(part: Any, scale: int, name: object) -> Any:  # noqa: ANN401 
     if hasattr(part, "_asdict"):
         return part._replace(**enlarged_target(part._asdict(), scale))
     if isinstance(part, list | tuple | deque):
-        return type(part)(_enlarged_part(item, scale, name) for item in part)
+        items = [_enlarged_part(item, scale, name) for item in part]
+        same = all(new is old for new, old in zip(items, part, strict=True))
+        return part if same else type(part)(items)
     return _enlarged_leaf(part, scale, name)
 
 
@@ -135,14 +142,13 @@ def _enlarged_leaf(leaf: object, scale: int, name: object) -> object:
         return leaf
     kind, what = _TYPES[name], "is no tensor"
     if isinstance(leaf, Tensor):
-        # A segmentation may be a mask or polygons, and beside xmin there are other corners.
-        moved = None if name in ("segmentation", "xmin") else _moved(leaf, kind, scale)
+        moved = None if name in _UNTOLD else _moved(leaf, kind, scale)
         if moved is not None:
             return moved
         what = f"has shape {tuple(leaf.shape)}"
     raise PreprocError(
         f"The target's {name!r} {what} and cannot be enlarged with the picture; make it a "
-        f"tv_tensors.{kind}, or give {_SHAPES[kind]}."
+        f"tv_tensors.{kind}, give {_SHAPES[kind]}, or leave it out."
     )
 
 

@@ -58,7 +58,7 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
         self,
         model: str = "cajnn-light",
         *,
-        device: str | torch.device | None = None,
+        device: str | int | torch.device | None = None,
         in_worker: InWorker = "error",
         cache: PictureCache | str | Path | None = None,
         **options: Unpack[EnhancerOptions],
@@ -131,7 +131,7 @@ class EnhanceBatch:
         self,
         model: str = "cajnn-light",
         *,
-        device: str | torch.device | None = None,
+        device: str | int | torch.device | None = None,
         in_worker: InWorker = "error",
         cache: PictureCache | str | Path | None = None,
         **options: Unpack[EnhancerOptions],
@@ -163,9 +163,9 @@ class EnhanceBatch:
             images: (N, C, H, W), or N times (C, H, W); uint8, uint16 or float in [0, 1].
             targets: N dictionaries, of any nesting. ``tv_tensors`` are enlarged by what they are,
                 plain tensors by their key: ``boxes`` or ``bbox`` (n, 4), (n, 5) with the angle
-                last, or (n, 8), in any format, ``masks`` or ``mask`` (n, H, W), ``keypoints`` or
-                ``landmarks`` (n, k, 2 or more) with x and y first, and ``area`` (n,). A
-                ``segmentation`` is refused if it is no ``tv_tensor``. The rest stays as it is.
+                last, or (n, 8), in any format, ``masks`` (n, H, W), ``keypoints`` or ``landmarks``
+                (n, k, 2 or more) with x and y first, and ``area`` (n,). A ``mask`` and a
+                ``segmentation`` are refused unless they are ``tv_tensors``. The rest stays.
 
         Returns:
             The images in a tensor or list as they came, and with ``targets`` new dictionaries.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, TiffImagePlugin, TiffTags
+from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from preproc import batch
@@ -715,20 +715,6 @@ class TestSave:
         with pytest.warns(MetadataWarning, match="JPEG holds 65533 bytes; write PNG"):
             save(image, tmp_path / "a.jpg")
         assert not Image.open(tmp_path / "a.jpg").getexif()
-
-    def test_a_larger_geotiff_does_not_claim_the_place_of_the_original(
-        self, tmp_path: Path
-    ) -> None:
-        tags = TiffImagePlugin.ImageFileDirectory_v2()
-        tags[33550], tags.tagtype[33550] = (0.5, 0.5, 0.0), TiffTags.DOUBLE
-        tags[270] = "a field"
-        (tmp_path / "in").mkdir()
-        Image.new("RGB", (4, 4)).save(tmp_path / "in/a.tif", tiffinfo=tags)
-        (job,) = make_plan([str(tmp_path / "in")], tmp_path / "out").jobs
-        with pytest.warns(MetadataWarning, match="GeoTIFF's tags are left out"):
-            save(double(batch.load(job)), job.target)
-        kept = Image.open(job.target).getexif()
-        assert (33550 in kept, kept[270]) == (False, "a field")
 
     @pytest.mark.parametrize("dpi", [1e6, 1e12])
     def test_a_resolution_beyond_all_printers_is_none(self, tmp_path: Path, dpi: float) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import platform
 import sys
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -171,7 +172,7 @@ def test_host_memory_is_the_peak_of_the_first_run():
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc returns free memory")
 def test_equal_contenders_take_equal_host_memory_whichever_comes_first():
     def work(_):
-        return lambda: [bytearray(1000) for _ in range(2**16)]  # small blocks lie on the heap
+        return lambda: [bytearray(2**16) for _ in range(2**10)]  # on the heap, in whole pages
 
     found = measure([contender(name, work=work) for name in "abc"], [(4, 4)], [1], TIMING)
     assert [row.host_mib for row in found] == pytest.approx([64] * 3, abs=16)
@@ -265,6 +266,10 @@ def test_a_command_that_is_stopped_shows_and_writes_what_was_measured(
     assert [found["contender"] for found in saved["rows"]] == ["done"]
     assert saved["notes"] == ["It was stopped before all was measured."]
     assert "done" in capsys.readouterr().out
+    monkeypatch.setattr(bench, "measure", Mock(side_effect=stop))
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert json.loads((tmp_path / "o.json").read_text()) == saved, "nothing takes no place"
 
 
 def test_where_no_report_can_be_written_is_said_before_measuring(tmp_path, monkeypatch, capsys):

@@ -385,6 +385,16 @@ def test_an_enhancer_goes_to_other_processes(name, rng):
     np.testing.assert_array_equal(travelled(array), enhancer(array))
 
 
+def test_an_enhancer_of_a_network_that_is_not_picklable_can_be_copied(tmp_path, monkeypatch, rng):
+    monkeypatch.setattr(registry, "_registry", registry._registry)
+    register(ModelDescriptor(name="own", scale=4, build=lambda: Tiny()))  # noqa: PLW0108
+    save_state(tmp_path / "own.safetensors", Tiny().state_dict(), torch.float32)
+    enhance = Enhancer("own", weights=tmp_path / "own.safetensors", device="cpu")
+    picture = photo(rng, 9, 7)
+    for other in (copy.copy(enhance), copy.deepcopy(enhance)):
+        np.testing.assert_array_equal(other(picture), enhance(picture))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted as Linux tells them")
 def test_an_enhancer_goes_to_other_processes_without_a_descriptor_for_each_tensor(make):
     before = len([*Path("/proc/self/fd").iterdir()])
@@ -554,8 +564,10 @@ def test_a_black_hole_in_half_precision_is_filled_in_float32(make, rng, monkeypa
         return y / 0 if torch.is_autocast_enabled(x.device.type) else y
 
     monkeypatch.setattr(Tiny, "forward", overflows)
-    with pytest.warns(PrecisionWarning, match="tiny x4 gave NaN or infinite values in bfloat16"):
+    told = "tiny x4 gave NaN or infinite values in bfloat16"
+    with pytest.warns(PrecisionWarning, match=told) as given:
         out = make(dtype="bfloat16")(array)
+    assert given[0].filename == __file__
     np.testing.assert_allclose(out, wanted, atol=1e-6)
 
 

@@ -7,10 +7,10 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms, ImageDraw, PngImagePlugin, TiffImagePlugin
+from PIL import Image, ImageCms, ImageDraw, PngImagePlugin, TiffImagePlugin, TiffTags
 from PIL.PngImagePlugin import PngInfo
 
-from preproc.errors import DepthWarning, ImageError, OutputError
+from preproc.errors import DepthWarning, ImageError, MetadataWarning, OutputError
 from preproc.pictures import png16
 from preproc.pictures.images import decode
 from preproc.pictures.opening import Depth, depth_of
@@ -719,6 +719,19 @@ def test_bytes_of_a_tga_that_would_come_back_opaque_are_refused(photo):
         pytest.skip("this Pillow does not see a TGA palette's transparency")
     with pytest.raises(ImageError, match=r"as TGA again .*no place for transparency"):
         enlarge(tga)
+
+
+def test_only_a_geotiff_of_its_own_size_keeps_its_place_on_the_ground(photo, tmp_path):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[33550], tags.tagtype[33550] = (0.5, 0.5, 0.0), TiffTags.DOUBLE
+    tags[270] = "a field"
+    photo.save(tmp_path / "a.tif", tiffinfo=tags)
+    picture = decode(tmp_path / "a.tif")
+    save(picture.pack(picture.color), tmp_path / "same.tif")
+    with pytest.warns(MetadataWarning, match="GeoTIFF's tags are left out"):
+        save(enlarge(tmp_path / "a.tif"), tmp_path / "larger.tif")
+    kept = [Image.open(tmp_path / name).getexif() for name in ("same.tif", "larger.tif")]
+    assert [(33550 in tags, tags[270]) for tags in kept] == [(True, "a field"), (False, "a field")]
 
 
 def test_a_tiff_that_tells_no_resolution_gets_none(photo):

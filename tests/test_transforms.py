@@ -380,15 +380,15 @@ def test_annotations_of_a_batch_move_in_every_nesting(batch_stage):
 def test_annotations_of_a_batch_move_by_the_names_of_data_sets_too(batch_stage):
     target = {
         "bbox": torch.tensor([[1.0, 2, 3, 4]]),
-        "mask": torch.ones(4, 5),
         "landmarks": torch.tensor([[[1.0, 2], [3, 4]]]),
     }
     _, [moved] = batch_stage()([torch.zeros(3, 4, 5)], [target])
     assert moved["bbox"].tolist() == [[4, 8, 12, 16]]
-    assert moved["mask"].shape == (16, 20)
     assert moved["landmarks"].tolist() == [[[4, 8], [12, 16]]]
     for refused in (
+        {"mask": torch.ones(4, 5)},  # of the picture, or of what pads it
         {"segmentation": torch.ones(4, 6)},  # polygons, or a mask
+        {"segmentation": {"size": [4, 5], "counts": b"04:"}},
         {"segmentation": [[1.0, 1, 5, 1, 5, 4]]},
         {"bbox": [1.0, 2, 3, 4]},
         {"landmarks": torch.ones(10)},
@@ -396,6 +396,16 @@ def test_annotations_of_a_batch_move_by_the_names_of_data_sets_too(batch_stage):
     ):
         with pytest.raises(PreprocError, match="cannot be enlarged with the picture"):
             batch_stage()([torch.zeros(3, 4, 5)], [refused])
+
+
+def test_what_is_no_annotation_stays_the_object_it_was(batch_stage):
+    class Listed(list):
+        def __init__(self, first, *others):
+            super().__init__([first, *others])
+
+    target = {"mask": True, "sizes": Listed(4, 5), "names": deque(["a"], maxlen=1)}
+    _, [kept] = batch_stage()([torch.zeros(3, 4, 5)], [target])
+    assert all(kept[name] is value for name, value in target.items())
 
 
 COCO = [{"bbox": [1.0, 2.0, 3.0, 4.0], "area": 12.0, "category_id": 1}]

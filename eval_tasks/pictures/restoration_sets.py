@@ -33,7 +33,7 @@ def shipping_sets(data: Path) -> dict[str, list[Path]]:
         if len(paths) != SET_SIZES[name]:
             raise ImageError(
                 f"{name} has {SET_SIZES[name]} images, but {data / _HOMES[name] / name} holds "
-                f"{len(paths)}; figures are only compared over the whole set, so complete it."
+                f"{len(paths)}; figures are only compared over the whole set, so give just that."
             )
     return sets
 

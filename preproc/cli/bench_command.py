@@ -122,16 +122,21 @@ def bench(
     notes: list[Note] = []
     if peers and not has_peer():
         notes.append(benchmark.Note(f"{PEER} is left out: spandrel is not installed."))
-    try:
-        _measure(contenders, sizes, batch or [1], timing, rows, notes)
-    except BaseException:  # Ctrl-C as well
-        notes.append(benchmark.Note("It was stopped before all was measured."))
-        raise
-    finally:
+
+    def leave_results() -> None:
         report = benchmark.report(rows, notes, where, timing)
         _print_benchmark(report, *benchmark.table(rows))
         if json_file is not None:
             write_json(json_file, report)
+
+    try:
+        _measure(contenders, sizes, batch or [1], timing, rows, notes)
+    except BaseException:  # Ctrl-C as well
+        if rows:
+            notes.append(benchmark.Note("It was stopped before all was measured."))
+            leave_results()
+        raise
+    leave_results()
 
 
 def _contenders(

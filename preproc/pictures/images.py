@@ -25,7 +25,7 @@ from preproc.errors import DepthWarning, ImageError, warn
 from preproc.pictures import pil_modes, png16
 from preproc.pictures.alpha import fill_hidden, resized_alpha
 from preproc.pictures.formats import options_anew
-from preproc.pictures.metadata import exif_of, metadata_of
+from preproc.pictures.metadata import exif_of, metadata_of, without_ground
 from preproc.pictures.opening import DAMAGE, Depth, depth_of, open_picture
 from preproc.samples import from_float, luma, to_float
 
@@ -206,15 +206,17 @@ def _from_pil(image: Image.Image, *, turn: bool = True) -> Picture:
     _require_px(turned.size)
     picture = _from_array(pil_modes.to_array(turned))
 
-    # A new image has no EXIF but what is in ``info``.
-    exif = Image.Exif() if "exif" in image.info else exif_of(image)
+    exif = exif_of(image)
     if turn:
         exif.pop(ExifTags.Base.Orientation, None)
 
     def pack(result: Tensor, part: Box | None = None) -> Image.Image:
         packed = pil_modes.from_array(picture.pack(result, part), turned, part)
-        if exif:
-            packed.info["exif"] = exif.tobytes()
+        whole = packed.size == turned.size and part is None
+        told = exif if whole else without_ground(exif)
+        # A new image has no EXIF but what is in ``info``.
+        if told and ("exif" not in image.info or told is not exif):
+            packed.info["exif"] = told.tobytes()
         return packed
 
     return replace(picture, pack=pack)

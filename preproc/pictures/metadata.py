@@ -58,15 +58,26 @@ def exif_of(image: Image.Image) -> Image.Exif:
     return exif
 
 
+def without_ground(exif: Image.Exif) -> Image.Exif:
+    """EXIF data for px of another size: a GeoTIFF's place is left out, with a `MetadataWarning`."""
+    if exif.keys().isdisjoint(_GROUND):
+        return exif
+    _warn("GeoTIFF's tags are left out, because they count the original's px.")
+    other = Image.Exif()
+    other.load(exif.tobytes())
+    for number in _GROUND:
+        other.pop(number, None)
+    return other
+
+
 def metadata_of(
     image: Image.Image, form: str, size: tuple[int, int] | None = None
 ) -> dict[str, Any]:
     """What Pillow's writer of a format has to be given for an image's metadata to be kept.
 
     EXIF and XMP go without the orientation, since the pixels are upright; texts go into PNG only.
-    With a `MetadataWarning`, what is too long for JPEG is left out, and a GeoTIFF's place on the
-    ground, which is told by px. What a writer has no place for, it ignores. It takes the place of
-    other options: a TIFF with a camera's EXIF is not compressed.
+    With a `MetadataWarning`, what is too long for JPEG is left out. What a writer has no place for,
+    it ignores. It takes the place of other options: a TIFF with a camera's EXIF is not compressed.
 
     Args:
         image: has it in its ``info`` and ``getexif()``.
@@ -95,7 +106,8 @@ def resolution_of(image: Image.Image) -> tuple[float, ...] | None:
 
     Of a TIFF that says nothing Pillow says 1, and some files say 0/0 or more than JPEG can hold.
     """
-    dpi = tuple(_number(value) for value in image.info.get("dpi", ()))
+    dpi = image.info.get("dpi", ())
+    dpi = tuple(_number(value) for value in (dpi if isinstance(dpi, tuple | list) else (dpi, dpi)))
     return dpi if dpi and all(1 < value <= _HIGHEST_DPI for value in dpi) else None
 
 
@@ -103,7 +115,7 @@ def _number(value: SupportsFloat) -> float:
     """A float; NaN for the nothing by nothing of some scanners, which Pillow 11 leaves as it is."""
     try:
         return float(value)
-    except ZeroDivisionError:
+    except (TypeError, ZeroDivisionError):
         return math.nan
 
 
@@ -116,9 +128,7 @@ def _exif(image: Image.Image, form: str, size: tuple[int, int]) -> Image.Exif:
     for tag, value in zip(sides, size, strict=True):
         if tag in details:
             details[tag] = value
-    if not exif.keys().isdisjoint(_GROUND):
-        _warn("GeoTIFF's tags are left out, because they count the original's px.")
-    for number in _GROUND | (_NOT_FOR_LIBTIFF if form == "TIFF" else set()):
+    for number in _NOT_FOR_LIBTIFF if form == "TIFF" else ():
         exif.pop(number, None)
     if form == "JPEG" and len(exif.tobytes()) > _LONGEST_JPEG_EXIF:
         _warn(f"EXIF is left out: JPEG holds {_LONGEST_JPEG_EXIF} bytes; write PNG to keep it.")

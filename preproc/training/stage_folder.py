@@ -49,7 +49,8 @@ def read_record(folder: Path) -> dict[str, Any]:
         bool(record["finished"]), float(record["stage"]["schedule"]["length"])
     except (ValueError, KeyError, TypeError) as error:
         raise RecipeError(
-            f"{file} is damaged ({error}); delete it, and --resume makes it anew from {CHECKPOINT}."
+            f"{file} is damaged ({error}); delete it, and --resume makes it anew where "
+            f"{CHECKPOINT} lies beside it."
         ) from error
     return record
 
@@ -90,8 +91,11 @@ def steps_in(checkpoint: Path, stage: Stage) -> int:
     return int(saved["global_step"])
 
 
-def origin_of(folder: Path) -> str:
+def origin_of(folder: Path) -> str | None:
     """The initial weights that a stage which has begun was given; empty for none.
+
+    Returns:
+        None where that is not known, as of a run that was stopped before checkpoints told it.
 
     Raises:
         RecipeError: its record or its checkpoint is damaged.
@@ -99,7 +103,7 @@ def origin_of(folder: Path) -> str:
     known = read_record(folder) if (folder / RECORD).exists() else {}
     if (folder / CHECKPOINT).exists():  # of a run that was stopped it is all there is
         known |= _read_checkpoint(folder / CHECKPOINT)
-    return str(known.get("init_from", ""))
+    return known.get("init_from")
 
 
 def _read_checkpoint(checkpoint: Path) -> dict[str, Any]:

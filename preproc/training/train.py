@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 
 from preproc.errors import PreprocError, RecipeError
 from preproc.execution.devices import choose_device, choose_dtype
+from preproc.inputs import real
 from preproc.training.averaging import Average
 from preproc.training.callbacks import (
     Deadline,
@@ -87,7 +88,7 @@ def run(
     output: Path,
     data: Path = Path(),
     minutes: float | None = None,
-    init_from: str | None = None,
+    init_from: str | Path | None = None,
     resume: bool = False,
     devices: int | str = "auto",
     nodes: int = 1,
@@ -132,10 +133,10 @@ def run(
     hardware = {"devices": devices, "num_nodes": nodes, "precision": precision or _precision()}
     session = _Session(data, deadline, hardware, compiled)
     weights = output / stages[0].name / WEIGHTS
-    start = init_from
     _require_sound(stages, output, session, resume=resume)
-    if init_from:
-        _require_origin(output / stages[0].name, init_from)
+    start = str(init_from) if init_from else None
+    if start:
+        _require_origin(output / stages[0].name, start)
     ended = _have_ended(stages, output)
     for stage, finished in zip(stages, ended, strict=True):
         folder = output / stage.name
@@ -177,7 +178,7 @@ def _require_sound(
             if not ended and not (folder / CHECKPOINT).exists():
                 raise RecipeError(
                     f"{folder} cannot be gone on with: {CHECKPOINT} is gone; use another folder, "
-                    f"and --init-from {folder / WEIGHTS} to start from its weights."
+                    f"with --init-from to start from weights such as its {WEIGHTS}."
                 )
             before = network
             continue
@@ -189,7 +190,8 @@ def _require_sound(
 
 
 def _require_origin(folder: Path, init_from: str) -> None:
-    if has_begun(folder) and init_from != (origin := origin_of(folder)):
+    origin = origin_of(folder) if has_begun(folder) else None
+    if origin is not None and real(Path(init_from)) != real(Path(origin)):
         raise RecipeError(
             f"{folder} was begun from {origin or 'untrained weights'}, not from {init_from}; leave "
             "--init-from out to go on with it, or give another output folder."
@@ -202,7 +204,8 @@ def _run_stage(stage: Stage, folder: Path, init_from: str, session: _Session) ->
     checkpoint = folder / CHECKPOINT
     begun = checkpoint.exists()
     network = make_network(stage, "" if begun else init_from)
-    origin = origin_of(folder) if begun else init_from
+    known = origin_of(folder) if begun else None
+    origin = init_from if known is None else known
     module = Restoration(stage, network, init_from=origin, compiled=session.compiled)
     start = steps_in(checkpoint, stage) if begun else 0
     pl.seed_everything(stage.seed + start, verbose=False)
