@@ -30,13 +30,12 @@ _TYPES: dict[object, str] = {
     "masks": "Mask",
     "mask": "Mask",
     "segmentation": "Mask",
-    "counts": "Mask",  # of a run-length encoded one
     "keypoints": "KeyPoints",
     "landmarks": "KeyPoints",
 }
 """What annotations of the usual names are in ``tv_tensors``."""
 
-_UNTOLD = ("counts", "mask", "segmentation", "xmin")
+_UNTOLD = ("mask", "segmentation", "xmin")
 """Names of which no plain tensor tells what to move: polygons or masks, of px or of others."""
 
 _SHAPES = {
@@ -50,7 +49,11 @@ _SHAPES = {
 def named_leaves(sample: object, key: object = None) -> Iterator[tuple[object, object]]:
     """What a sample holds, in any nesting, each with the name it is found under, if any."""
     if isinstance(sample, Mapping):
-        named: Iterable[tuple[object, object]] = sample.items()
+        # The numbers of a run-length encoded segmentation are its own.
+        inherited = key == "segmentation"
+        named: Iterable[tuple[object, object]] = (
+            (key if inherited else name, item) for name, item in sample.items()
+        )
     elif isinstance(sample, tuple) and hasattr(sample, "_fields"):
         named = zip(sample._fields, sample, strict=True)
     elif isinstance(sample, list | tuple | deque):
@@ -83,8 +86,8 @@ def require_movable(leaves: Iterable[tuple[object, object]]) -> None:
 
 
 def _is_annotation(name: object, leaf: object) -> bool:
-    # VOC's corners are texts, as they stand in its XML, and so are COCO's compressed masks.
-    texts = name in ("counts", "xmin") and isinstance(leaf, str | bytes)
+    # VOC's corners are texts, as they stand in its XML.
+    texts = name == "xmin" and isinstance(leaf, str)
     numbers = isinstance(leaf, _NUMBERS) and not isinstance(leaf, bool)
     return name in _TYPES and (numbers or texts)
 
@@ -123,6 +126,8 @@ def enlarged_target(target: Mapping[str, Any], scale: int) -> dict[str, Any]:
 def _enlarged_part(part: Any, scale: int, name: object) -> Any:  # noqa: ANN401 - of any kind
     """What a target holds under a name; plain mappings take the place of others."""
     if isinstance(part, Mapping):
+        if name == "segmentation":  # run-length encoded, by numbers of its own
+            return {key: _enlarged_part(item, scale, name) for key, item in part.items()}
         return enlarged_target(part, scale)
     if hasattr(part, "_asdict"):
         return part._replace(**enlarged_target(part._asdict(), scale))

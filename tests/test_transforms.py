@@ -404,6 +404,7 @@ def test_what_is_no_annotation_stays_the_object_it_was(batch_stage):
             super().__init__([first, *others])
 
     target = {"mask": True, "sizes": Listed(4, 5), "names": deque(["a"], maxlen=1)}
+    target["counts"] = torch.tensor([3])
     _, [kept] = batch_stage()([torch.zeros(3, 4, 5)], [target])
     assert all(kept[name] is value for name, value in target.items())
 
