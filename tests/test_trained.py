@@ -98,12 +98,23 @@ def test_the_form_for_inference_is_within_a_level_of_the_network_as_it_was_train
 @pytest.mark.parametrize("entry", SHIPPED)
 @pytest.mark.parametrize("level", [0, 255])
 def test_black_stays_black_and_white_white(entry, level):
-    """To two levels at the border, to one inside, mostly to the level itself in any dtype."""
-    out = of(entry)(np.full((32, 32, 3), level, np.uint8)).astype(int)
-    inside = np.abs(out - level)[16:-16, 16:-16]
-    assert np.abs(out - level).max() <= 2
-    assert inside.max() <= 1
-    assert inside.mean() < 0.25
+    """Exactly, but for a level at the border, and in bfloat16 one without a skip around it all."""
+    flat = np.full((32, 32, 3), level, np.uint8)
+    residual = find(entry.model, entry.scale).tiling is Tiling.TILES
+    for dtype in (torch.float32, torch.bfloat16):
+        off = np.abs(of(entry, dtype=dtype)(flat).astype(int) - level)
+        assert off.max() <= 1
+        if residual or dtype is torch.float32:
+            assert off[16:-16, 16:-16].max() == 0
+        assert off.mean() < 0.25
+
+
+@pytest.mark.parametrize("entry", SHIPPED)
+def test_colours_do_not_shift(entry):
+    """By three levels at most, in the mean of a channel over a photograph."""
+    low = jpeg(bicubic_down(photograph(entry), entry.scale), 20)
+    shift = of(entry)(low).mean((0, 1)) - low.mean((0, 1))
+    assert np.abs(shift).max() < 3
 
 
 @pytest.mark.parametrize("entry", SHIPPED)
