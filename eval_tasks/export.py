@@ -162,7 +162,7 @@ def _ship(files: Sequence[Path], entry: WeightsEntry, folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
         for file in files:
             file.replace(folder / file.name)
-        add_entry(entry, folder=folder)
+        add_entry(entry, folder)
     except BaseException:
         for name in names:
             if (before / name).exists():

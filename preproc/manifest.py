@@ -167,26 +167,24 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def add_entry(entry: WeightsEntry, *, folder: Path | None = None) -> None:
-    """Put an entry into the manifest, in place of one for the same model and scale.
+def add_entry(entry: WeightsEntry, folder: Path) -> None:
+    """Put an entry into a folder's manifest, in place of one for the same model and scale.
 
-    The manifest is replaced in one step, and stays as it was on any error. A folder of one's own
-    gets one if it has none.
+    The manifest is made if there is none, is replaced in one step, and stays as it was on any
+    error.
 
     Args:
-        entry: describes a file that lies beside the manifest already, and so does its card.
-        folder: where manifest and files lie; by default the shipped ones.
+        entry: describes a file that lies in the folder already, and so does its card.
+        folder: where manifest and files lie.
 
     Raises:
         WeightsError: file or card is missing, or size or SHA-256 is not the file's.
         OutputError: the manifest could not be written.
     """
-    begins = folder is not None and not (folder / MANIFEST).exists()
-    folder = folder or shipped_folder()
-    verified(entry, folder)
+    verified(entry, folder=folder)
     if not (folder / entry.card).is_file():
         raise WeightsError(f"{entry}: write its card {folder / entry.card} first.")
-    known = [] if begins else entries(folder=folder)
+    known = entries(folder=folder) if (folder / MANIFEST).exists() else []
     listed = {(e.model, e.scale): e for e in known}
     listed[entry.model, entry.scale] = entry
     content = {"format": _FORMAT, "entries": [asdict(e) for e in listed.values()]}
@@ -195,14 +193,17 @@ def add_entry(entry: WeightsEntry, *, folder: Path | None = None) -> None:
         file.write(text.encode())
 
 
-def _entry_from(record: Mapping[str, Any]) -> WeightsEntry:
-    sources = tuple(DataSource(**source) for source in record["data"])
-    return WeightsEntry(**{**record, "data": sources})
+def verified(entry: WeightsEntry, *, folder: Path | None = None) -> Path:
+    """The path of the entry's file, after checking its size and SHA-256.
 
+    Args:
+        entry: from `entry_for` or `entries`.
+        folder: where manifest and files lie; by default the shipped ones.
 
-def verified(entry: WeightsEntry, folder: Path) -> Path:
-    """The entry's file, once its size and SHA-256 are known to be the manifest's."""
-    path = folder / entry.file
+    Raises:
+        WeightsError: the file is missing or another.
+    """
+    path = (folder or shipped_folder()) / entry.file
     if not path.is_file():
         raise WeightsError(f"The weights of {entry} are missing at {path}; {_REPAIR}.")
     size = path.stat().st_size
@@ -217,3 +218,8 @@ def verified(entry: WeightsEntry, folder: Path) -> Path:
             f"{_REPAIR}."
         )
     return path
+
+
+def _entry_from(record: Mapping[str, Any]) -> WeightsEntry:
+    sources = tuple(DataSource(**source) for source in record["data"])
+    return WeightsEntry(**{**record, "data": sources})

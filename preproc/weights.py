@@ -19,25 +19,19 @@ from torch.overrides import TorchFunctionMode
 
 from preproc.errors import ModelError, WeightsError
 from preproc.files import at_home, replacing, whole_path
-from preproc.manifest import SUFFIX, entry_for, shipped_folder, verified
+from preproc.manifest import SUFFIX, entry_for, verified
 from preproc.networks.registry import ModelDescriptor
 
 _READABLE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def load_state(
-    descriptor: ModelDescriptor,
-    weights: str | Path | None = None,
-    *,
-    folder: Path | None = None,
-) -> dict[str, Tensor]:
+def load_state(descriptor: ModelDescriptor, weights: str | Path | None = None) -> dict[str, Tensor]:
     """Read and check a network's weights.
 
     Args:
         descriptor: the network they must fit, by key and shape.
         weights: the user's own safetensors file in half, bfloat16, single or double precision;
             by default the shipped file, whose size and SHA-256 must be the manifest's.
-        folder: where the shipped ones lie, when not in their usual place.
 
     Returns:
         The state dict on the CPU, floating-point values in float32, in memory of its own.
@@ -46,21 +40,15 @@ def load_state(
         WeightsError: none is shipped, or the file is missing, truncated, altered, not safetensors,
             for another network, or holds values that are not finite.
     """
-    return _state_for(skeleton(descriptor), descriptor, weights, folder)
+    return _state_for(skeleton(descriptor), descriptor, weights)
 
 
-def load_network(
-    descriptor: ModelDescriptor,
-    weights: str | Path | None = None,
-    *,
-    folder: Path | None = None,
-) -> nn.Module:
+def load_network(descriptor: ModelDescriptor, weights: str | Path | None = None) -> nn.Module:
     """Build a network once, without initial values, and give it its weights.
 
     Args:
         descriptor: the network.
         weights: as for `load_state`.
-        folder: as for `load_state`.
 
     Returns:
         The network on the CPU in float32, in evaluation mode; its parameters stay trainable.
@@ -71,7 +59,7 @@ def load_network(
     """
     network = skeleton(descriptor)
     # assign: the tensors read become the parameters, so that nothing is copied or initialised.
-    network.load_state_dict(_state_for(network, descriptor, weights, folder), assign=True)
+    network.load_state_dict(_state_for(network, descriptor, weights), assign=True)
     lost = [name for name, buffer in network.named_buffers() if buffer.is_meta]
     if lost:
         raise ModelError(
@@ -139,15 +127,10 @@ class _Unfilled(TorchFunctionMode):
 
 
 def _state_for(
-    network: nn.Module,
-    descriptor: ModelDescriptor,
-    weights: str | Path | None,
-    folder: Path | None,
+    network: nn.Module, descriptor: ModelDescriptor, weights: str | Path | None
 ) -> dict[str, Tensor]:
     if weights is None:
-        folder = folder or shipped_folder()
-        entry = entry_for(descriptor.family, descriptor.scale, folder=folder)
-        path = verified(entry, folder)
+        path = verified(entry_for(descriptor.family, descriptor.scale))
     else:
         path = at_home(weights)
     state = _read(path)

@@ -19,7 +19,7 @@ from eval_tasks import export
 from eval_tasks.evaluators.restoration import Row
 from eval_tasks.evaluators.set_sizes import SET_SIZES
 from preproc.errors import OutputError, RecipeError, WeightsError
-from preproc.manifest import MANIFEST, entries, entry_for, read_card
+from preproc.manifest import MANIFEST, entries, entry_for, read_card, verified
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.training.curve import Point
@@ -85,9 +85,9 @@ def test_export_ships_weights_card_and_entry(shipping):
     folder, ship = shipping
     file = ship(25.0)
     entry = entry_for("cajnn-light", 4, folder=folder)
-    assert file == folder / entry.file
+    assert file == verified(entry, folder=folder)
     assert entry.results["Kodak24"]["20"]["psnr"] == 25
-    load_state(find("cajnn-light", 4), folder=folder)
+    load_state(find("cajnn-light", 4), file)
     card = read_card(entry, folder=folder)
     assert "25.00" in card
     assert "in 1 minute on cpu (1 thread)" in card

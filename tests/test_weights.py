@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from preproc import manifest, weights
+from preproc import manifest
 from preproc.errors import ModelError, OutputError, WeightsError
 from preproc.manifest import DataSource, WeightsEntry
 from preproc.networks import ModelDescriptor, find
@@ -46,12 +46,13 @@ def state() -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, state: dict[str, torch.Tensor]) -> Path:
-    """A weights folder with one entry."""
+def folder(tmp_path: Path, state: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A weights folder with one entry, in place of the shipped one."""
     (tmp_path / "manifest.json").write_text('{"format": 1, "entries": []}')
     (tmp_path / "tiny.md").write_text("# tiny")
     save_state(tmp_path / "tiny.safetensors", state)
-    manifest.add_entry(entry(tmp_path), folder=tmp_path)
+    manifest.add_entry(entry(tmp_path), tmp_path)
+    monkeypatch.setattr(manifest, "shipped_folder", lambda: tmp_path)
     return tmp_path
 
 
@@ -75,8 +76,8 @@ def entry(folder: Path, file: str = "tiny.safetensors") -> WeightsEntry:
 
 
 def test_what_was_added_is_listed_and_loaded(folder: Path, state: dict[str, torch.Tensor]) -> None:
-    assert manifest.entries(folder=folder) == [entry(folder)]
-    loaded = load_state(TINY, folder=folder)
+    assert manifest.entries() == [entry(folder)]
+    loaded = load_state(TINY)
     assert loaded["conv.weight"].dtype == torch.float32
     assert loaded["seen"].dtype == torch.int64
     torch.testing.assert_close(loaded, state, rtol=0, atol=0)
@@ -87,7 +88,7 @@ def test_the_network_answers_with_the_weights_and_can_be_trained_on(
 ) -> None:
     wanted = Tiny()
     wanted.load_state_dict(state)
-    network = load_network(TINY, folder=folder)
+    network = load_network(TINY)
     x = torch.rand(1, 3, 5, 7)
     torch.testing.assert_close(network(x), wanted(x), rtol=0, atol=0)
     assert not network.training
@@ -115,7 +116,7 @@ def test_the_network_is_built_once_and_on_the_meta_device(folder: Path) -> None:
         assert built[-1].conv.weight.is_meta
         return built[-1]
 
-    assert load_network(replace(TINY, build=build), folder=folder) is built[0]
+    assert load_network(replace(TINY, build=build)) is built[0]
     assert len(built) == 1
 
 
@@ -143,14 +144,14 @@ def test_a_buffer_that_no_file_can_hold_is_refused(folder: Path) -> None:
         return network
 
     with pytest.raises(ModelError, match="buffer mean"):
-        load_network(replace(TINY, build=build), folder=folder)
+        load_network(replace(TINY, build=build))
 
 
 def test_a_truncated_file_is_a_sentence_that_says_what_to_do(folder: Path) -> None:
     file = folder / "tiny.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(WeightsError, match=r"damaged: .*git checkout -- weights.*weights="):
-        load_state(TINY, folder=folder)
+        load_state(TINY)
 
 
 def test_one_altered_bit_is_found(folder: Path) -> None:
@@ -159,20 +160,21 @@ def test_one_altered_bit_is_found(folder: Path) -> None:
     content[-1] ^= 1
     file.write_bytes(content)
     with pytest.raises(WeightsError, match=r"altered: .*git checkout -- weights"):
-        load_state(TINY, folder=folder)
+        load_state(TINY)
 
 
-def test_missing_files_are_sentences(folder: Path, tmp_path: Path) -> None:
+def test_missing_files_are_sentences(folder: Path) -> None:
     (folder / "tiny.safetensors").unlink()
     with pytest.raises(WeightsError, match=r"tiny x1 are missing at .*reinstall preproc"):
-        load_state(TINY, folder=folder)
+        load_state(TINY)
+    (folder / "manifest.json").unlink()
     with pytest.raises(WeightsError, match=r"manifest .* is missing; reinstall preproc"):
-        load_state(TINY, folder=tmp_path / "nowhere")
+        load_state(TINY)
 
 
 def test_a_model_without_shipped_weights_names_the_way_out(folder: Path) -> None:
     with pytest.raises(WeightsError, match=r"No weights .* tiny x2 \(shipped: tiny x1\).*weights="):
-        load_network(replace(TINY, scale=2), folder=folder)
+        load_network(replace(TINY, scale=2))
 
 
 @pytest.mark.parametrize(
@@ -191,7 +193,7 @@ def test_a_model_without_shipped_weights_names_the_way_out(folder: Path) -> None
 def test_a_malformed_manifest_is_a_sentence(folder: Path, content: str) -> None:
     (folder / "manifest.json").write_text(content)
     with pytest.raises(WeightsError, match=r"manifest\.json .*reinstall preproc"):
-        manifest.entries(folder=folder)
+        manifest.entries()
 
 
 @pytest.mark.parametrize(
@@ -204,7 +206,7 @@ def test_an_entry_cannot_point_elsewhere(folder: Path, field: str, value: str) -
     content["entries"][0][field] = value
     (folder / "manifest.json").write_text(json.dumps(content))
     with pytest.raises(WeightsError, match="tiny x1"):
-        manifest.entries(folder=folder)
+        manifest.entries()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -374,7 +376,7 @@ def test_a_failed_write_changes_nothing_and_leaves_no_part(
     with pytest.raises(OutputError, match=r"no room left on the disk to write .*; free some"):
         save_state(folder / "tiny.safetensors", Tiny().state_dict())
     with pytest.raises(OutputError, match=r"no room left on the disk to write .*; free some"):
-        manifest.add_entry(replace(entry(folder), steps=11), folder=folder)
+        manifest.add_entry(replace(entry(folder), steps=11), folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -387,9 +389,9 @@ def test_saving_into_a_file_or_by_another_name_is_a_sentence(tmp_path: Path) -> 
 
 
 def test_an_entry_replaces_its_predecessor_and_keeps_the_others(folder: Path) -> None:
-    manifest.add_entry(replace(entry(folder), scale=4), folder=folder)
-    manifest.add_entry(replace(entry(folder), steps=11), folder=folder)
-    listed = manifest.entries(folder=folder)
+    manifest.add_entry(replace(entry(folder), scale=4), folder)
+    manifest.add_entry(replace(entry(folder), steps=11), folder)
+    listed = manifest.entries()
     assert [(e.scale, e.steps) for e in listed] == [(1, 11), (4, 10)]
 
 
@@ -402,15 +404,15 @@ def test_an_entry_that_is_untrue_is_not_listed(folder: Path) -> None:
         ({"card": "absent.md"}, "card"),
     ):
         with pytest.raises(WeightsError, match=said):
-            manifest.add_entry(replace(entry(folder), **change), folder=folder)
+            manifest.add_entry(replace(entry(folder), **change), folder)
     assert (folder / "manifest.json").read_bytes() == before
 
 
 def test_the_card_is_read_or_missed(folder: Path) -> None:
-    assert manifest.read_card(entry(folder), folder=folder) == "# tiny"
+    assert manifest.read_card(entry(folder)) == "# tiny"
     (folder / "tiny.md").unlink()
     with pytest.raises(WeightsError, match=r"card of tiny x1.*git checkout"):
-        manifest.read_card(entry(folder), folder=folder)
+        manifest.read_card(entry(folder))
 
 
 def test_an_installed_package_finds_weights_where_the_build_puts_them(
@@ -424,7 +426,7 @@ def test_an_installed_package_finds_weights_where_the_build_puts_them(
 
 
 def test_everything_shipped_is_whole_described_and_fits_its_network() -> None:
-    folder = weights.shipped_folder()
+    folder = manifest.shipped_folder()
     listed = manifest.entries()
     for shipped in listed:
         descriptor = find(shipped.model, shipped.scale)
