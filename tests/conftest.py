@@ -53,7 +53,7 @@ class Even(Tiny):
 
 
 def _describe(name: str, build: type[nn.Module], **facts) -> ModelDescriptor:
-    facts = {"parameters": 3704, "macs_per_pixel": 3672, "radius": 3, "overlap": 3} | facts
+    facts = {"parameters": 3704, "macs_per_pixel": 3672, "overlap": 3} | facts
     return ModelDescriptor(name=name, scale=4, build=build, **facts)
 
 

@@ -405,7 +405,7 @@ class TestWithANetwork:
                 return self.gain * nn.functional.interpolate(x, scale_factor=2.0)
 
         monkeypatch.delitem(sys.modules, "preproc.enhancer")
-        register(ModelDescriptor("cli-repeat", 2, Repeat, 1, 12, radius=0), replace=True)
+        register(ModelDescriptor("cli-repeat", 2, Repeat, 1, 12), replace=True)
         save_state(tmp_path / "w.safetensors", Repeat().state_dict())
         return tmp_path / "w.safetensors"
 

@@ -247,7 +247,7 @@ class Averages(Tiny):
 
 
 def test_a_network_of_your_own_gives_each_picture_of_a_list_what_it_gives_alone(tiny_weights, rng):
-    register(ModelDescriptor("averages", 4, Averages, 3704, 3672, radius=5, overlap=8))
+    register(ModelDescriptor("averages", 4, Averages, 3704, 3672, overlap=8))
     enhancer = Enhancer("averages", weights=tiny_weights, device="cpu", dtype="float32")
     crops = [photo(rng, h, w) for h, w in ((25, 97), (32, 100))]
     for one, crop in zip(enhancer(crops), crops, strict=True):
@@ -521,7 +521,7 @@ def test_progress_is_told_of_a_picture_that_goes_layer_by_layer(tmp_path, rng, s
     def build():
         return CISRNet(4, 8, 2, 2, coarse_groups=1, fine_groups=1)
 
-    descriptor = ModelDescriptor("told-cisrnet", 4, build, 0, 1, 99, tiling=Tiling.WHOLE)
+    descriptor = ModelDescriptor("told-cisrnet", 4, build, 0, 1, tiling=Tiling.WHOLE)
     register(descriptor, replace=True)
     weights = tmp_path / "w.safetensors"
     save_state(weights, build().state_dict(), torch.float32)

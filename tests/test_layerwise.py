@@ -39,9 +39,7 @@ def network(scale=4, **options):
 def make_small(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     save_state(path, network().state_dict(), torch.float32)
-    register(
-        ModelDescriptor("small-cisrnet", 4, network, 0, 1, 99, tiling=Tiling.WHOLE), replace=True
-    )
+    register(ModelDescriptor("small-cisrnet", 4, network, 0, 1, tiling=Tiling.WHOLE), replace=True)
 
     def make(**options):
         options = {"device": "cpu", "dtype": "float32"} | options

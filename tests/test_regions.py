@@ -126,7 +126,6 @@ def test_regions_in_one_batch_do_not_see_each_other(rng, tmp_path, strips, monke
     register(
         ModelDescriptor(
             *("small-cajnn", 4, lambda: CAJNN(4, 8, 4, 1), 0, 1),
-            radius=22,
             overlap=22,
             maskable=True,
         ),

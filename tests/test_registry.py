@@ -128,7 +128,6 @@ def test_one_call_cannot_name_a_network_twice(replacing: bool) -> None:
         {"name": "Own"},
         {"name": "my own"},
         {"scale": 0},
-        {"radius": -1},
         {"overlap": -1},
         {"parameters": -1},
         {"macs_per_pixel": -1},

@@ -40,9 +40,7 @@ def make_small(small, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     save_state(path, small.state_dict(), torch.float32)
     register(
-        ModelDescriptor(
-            "small-cajnn-strips", 4, lambda: CAJNN(4, 8, 4, 1), 0, 1, radius=22, overlap=22
-        ),
+        ModelDescriptor("small-cajnn-strips", 4, lambda: CAJNN(4, 8, 4, 1), 0, 1, overlap=22),
         replace=True,
     )
 
@@ -230,7 +228,7 @@ _CHILD = """
         lines = Path("/proc/self/status").read_text().splitlines()
         return 1024 * int(next(line for line in lines if line.startswith(key)).split()[1])
 
-    register(ModelDescriptor("repeats", 4, Repeats, 1, 1, radius=0))
+    register(ModelDescriptor("repeats", 4, Repeats, 1, 1))
     save_state(sys.argv[1], Repeats().state_dict(), torch.float32)
     small = np.zeros((64, 64, 3), np.uint8)
     img = np.full((1400, 1400, 3), (76, 77, 78), np.uint8)  # grey would be a third

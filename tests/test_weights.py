@@ -35,7 +35,7 @@ class Tiny(nn.Module):
         return self.conv(x)
 
 
-TINY = ModelDescriptor("tiny", 1, Tiny, parameters=84, macs_per_pixel=81, radius=1)
+TINY = ModelDescriptor("tiny", 1, Tiny, parameters=84, macs_per_pixel=81)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ bilinearly upscaled input added at the end.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Literal
@@ -212,6 +211,9 @@ class CAJNN(nn.Module):
         ModelError: a value that is not one of those above.
     """
 
+    # 3x3 before each upsampling step and two at HR: at most two LR px at any scale.
+    tail_radius = 2
+
     def __init__(
         self,
         scale: int = 4,
@@ -236,7 +238,6 @@ class CAJNN(nn.Module):
         if tail == "literal" and upsampling == "upconvolution":
             raise ModelError("The literal tail is defined for PixelShuffle only; use tail='msr'.")
         self.scale = scale
-        self.tail_radius = math.ceil(_tail_radius(scale))
         self.long_skip = long_skip
         self.conv_first = Conv2d(3, features, slope=_SLOPE)
         self.context = _CONTEXTS[context](features)
@@ -315,19 +316,6 @@ def _require(option: str, value: str, choices: Iterable[str]) -> None:
         raise ModelError(f"{option} must be one of {', '.join(choices)}, but is {value!r}.")
 
 
-def radius(blocks: int, scale: int = 4) -> int:
-    """LR px that an output px sees to each side: 7 + 15 a block at x4."""
-    # conv_first 1, widest atrous branch 4, 15 convolutions a block, then the tail.
-    return math.ceil(1 + max(_DILATIONS) + 15 * blocks + _tail_radius(scale))
-
-
-def _tail_radius(scale: int) -> float:
-    """LR px that an output px sees to each side of the trunk's features: at most two."""
-    # A 3x3 convolution before each step, two at HR; the bilinear skip never reaches further.
-    steps = upsampling_steps(scale)
-    return sum(1 / math.prod(steps[:k]) for k in range(len(steps))) + 2 / scale
-
-
 def _descriptor(
     name: str, shape: tuple[int, int, int], parameters: int, macs_per_pixel: int, title: str
 ) -> ModelDescriptor:
@@ -337,7 +325,6 @@ def _descriptor(
         build=partial(CAJNN, 4, *shape),
         parameters=parameters,
         macs_per_pixel=macs_per_pixel,
-        radius=radius(shape[2]),
         maskable=True,
         # Half precision is as fast on a GPU and ten times nearer to float32.
         dtypes=(torch.float16, torch.bfloat16),

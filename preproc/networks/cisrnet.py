@@ -13,7 +13,6 @@ not suit the other, and L1 shrinks by 255 while the VGG loss stays, so that the 
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
@@ -291,19 +290,6 @@ class CISRNet(nn.Module):
         ]
 
 
-def radius(scale: int, blocks: int = 8, coarse_groups: int = 4, fine_groups: int = 2) -> int:
-    """LR px that an output px sees to each side through convolutions, apart from pooled means.
-
-    Without groups in the fine stage there is no such stage.
-    """
-    steps = upsampling_steps(scale)
-    group = 3 * blocks + 1
-    upsampler = sum(1 / math.prod(steps[:k]) for k in range(len(steps)))
-    at_lr = 1 + coarse_groups * group + 1 + upsampler
-    at_hr = 1 + (1 + fine_groups * group + 1 if fine_groups else 0)
-    return math.ceil(at_lr + at_hr / scale)
-
-
 def _descriptors(
     name: str,
     scale: int,
@@ -319,7 +305,6 @@ def _descriptors(
         build=partial(CISRNet, scale, features),
         parameters=parameters[0],
         macs_per_pixel=macs_per_pixel[0],
-        radius=radius(scale),
         tiling=Tiling.WHOLE,
         overlap=32,
         # Without a skip around the whole, zeros beyond a white border darken it.
@@ -333,7 +318,6 @@ def _descriptors(
         build=partial(CISRNet, scale, features, coarse_only=True),
         parameters=parameters[1],
         macs_per_pixel=macs_per_pixel[1],
-        radius=radius(scale, fine_groups=0),
         title=f"{name}'s coarse stage alone, from the same weights",
         part_of=whole.name,
     )

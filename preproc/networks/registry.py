@@ -59,11 +59,9 @@ class ModelDescriptor:
         parameters: number of trainable values; None to have them counted where they are asked for
             (`preproc.networks.counts.cost_of`).
         macs_per_pixel: multiply-accumulates per LR px, likewise.
-        radius: how far in LR px an output may depend on the input through its convolutions, or
-            None.
         tiling: whether tiles give the whole image's answer.
         overlap: LR px of real neighbours each tile is given on every inner side by default;
-            measured with the trained weights, not the radius.
+            measured with the trained weights, which see less far than their layers could.
         border: LR px of reflection that the stage puts around a picture and cuts off again, for
             networks in which zero padding shows.
         maskable: whether px influence each other only through zero-padded ``nn.Conv2d`` of stride 1
@@ -81,7 +79,6 @@ class ModelDescriptor:
     build: Callable[[], nn.Module]
     parameters: int | None = None
     macs_per_pixel: int | None = None
-    radius: int | None = None
     tiling: Tiling = Tiling.TILES
     overlap: int = 32
     border: int = 0
@@ -98,9 +95,9 @@ class ModelDescriptor:
             )
         if self.scale < 1:
             raise ModelError(f"{self.name}: scale must be 1 or more, but is {self.scale}.")
-        counts = (self.parameters, self.macs_per_pixel, self.radius, self.overlap, self.border)
+        counts = (self.parameters, self.macs_per_pixel, self.overlap, self.border)
         if min(count or 0 for count in counts) < 0:
-            raise ModelError(f"{self.name}: counts, radius, overlap and border cannot be negative.")
+            raise ModelError(f"{self.name}: counts, overlap and border cannot be negative.")
         if self.maskable and self.tiling is Tiling.WHOLE:
             raise ModelError(f"{self.name}: a network that pools cannot be maskable.")
 
