@@ -27,9 +27,8 @@ from eval_tasks.pictures.own_pictures import find_pictures
 from eval_tasks.pictures.picture_files import pixels
 from preproc.degrade import Pixels
 from preproc.errors import OutputError
-from preproc.files import require_writable
+from preproc.files import require_writable, write_text
 from preproc.pictures.saving import save
-from preproc.reports import write_text
 from preproc.training.text import any_colour, contrasting_colour, random_font
 
 SIZE = 768

@@ -31,13 +31,12 @@ from eval_tasks.treatments.restorers import make_methods
 from preproc.console import progress_bar
 from preproc.degrade import Pixels, bicubic_up
 from preproc.execution.devices import choose_device
-from preproc.files import require_writable
+from preproc.files import require_writable, write_text
 from preproc.manifest import WeightsEntry, entries, shipped_folder
 from preproc.metrics import PROTOCOLS
 from preproc.networks import find, list_models
 from preproc.networks.counts import cost_of
 from preproc.pictures.saving import save
-from preproc.reports import write_text
 
 _CROPPED_AT = (10, 40)
 _INTRODUCTION = """# Weights

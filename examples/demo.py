@@ -34,10 +34,9 @@ from preproc import Enhancer
 from preproc.console import tell_failure
 from preproc.degrade import bicubic_up
 from preproc.errors import ImageError, OutputError, PreprocError
-from preproc.files import require_writable
+from preproc.files import require_writable, write_text
 from preproc.pictures.formats import format_named
 from preproc.pictures.saving import save
-from preproc.reports import write_text
 
 MAX_PIXELS = 1_000_000
 """Largest picture that the demo takes, in px; the engines need some 4 GB for it at x4."""

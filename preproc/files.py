@@ -57,6 +57,16 @@ def replacing(
             raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8; it appears whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
 def require_writable(folder: Path) -> None:
     """Make a folder, and make sure that files can be written there, before any work is done.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from preproc.errors import WeightsError
-from preproc.files import replacing
+from preproc.files import write_text
 
 MANIFEST = "manifest.json"
 SUFFIX = ".safetensors"
@@ -188,9 +188,8 @@ def add_entry(entry: WeightsEntry, folder: Path) -> None:
     listed = {(e.model, e.scale): e for e in known}
     listed[entry.model, entry.scale] = entry
     content = {"format": _FORMAT, "entries": [asdict(e) for e in listed.values()]}
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    with replacing(folder / MANIFEST) as file:
-        file.write(text.encode())
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(folder / MANIFEST, text + "\n")
 
 
 def verified(entry: WeightsEntry, *, folder: Path | None = None) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import features
 
 from preproc.errors import OutputError
-from preproc.files import replacing, require_writable
+from preproc.files import require_writable, write_text
 
 Value = str | int | float | None
 
@@ -87,13 +87,3 @@ def _finite(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file; it appears whole or not at all.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    with replacing(path) as file:
-        file.write(text.encode())

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from preproc.errors import DiskFullError, OutputError
-from preproc.files import replacing, require_writable
-from preproc.reports import write_json, write_text
+from preproc.files import replacing, require_writable, write_text
+from preproc.reports import write_json
 
 
 @pytest.fixture
