@@ -78,11 +78,11 @@ def reduce(img: Pixels, scale: int, kernel: str = USUAL_KERNEL) -> Pixels:
     Raises:
         ImageError: the image is none, the scale is not above 0, or there is no such kernel.
     """
-    _check_scale(scale)
     if kernel == USUAL_KERNEL:
         return bicubic_down(img, scale)
     if kernel not in KERNELS:
         raise ImageError(f"A kernel is one of {', '.join(KERNELS)}, but got {kernel!r}.")
+    _check_scale(scale)
     _check(img)
     size = (math.ceil(img.shape[1] / scale), math.ceil(img.shape[0] / scale))
     return np.array(Image.fromarray(img).resize(size, KERNELS[kernel]))

@@ -7,7 +7,7 @@ each time they are loaded; a user's own file is checked against the network's ke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +203,5 @@ def _require_finite(state: Mapping[str, Tensor], problem: str) -> None:
         raise WeightsError(f"{problem}: infinite or NaN values in {_some(bad)}.")
 
 
-def _some(words: Iterable[str], most: int = 3) -> str:
-    words = list(words)
-    return ", ".join(words[:most]) + (", ..." if len(words) > most else "")
+def _some(words: Sequence[str]) -> str:
+    return ", ".join(words[:3]) + (", ..." if len(words) > 3 else "")

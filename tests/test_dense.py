@@ -38,7 +38,8 @@ inside[0], inside[1, :, :5, :11] = 1, 1
 for below, mask in ((None, None), (base, inside)):
     with masked(mask):
         wanted = block(x, None, below)
-    given = fused(x.half(), None if below is None else below.half(), mask)
+    halves = [None if one is None else one.half() for one in (below, mask)]
+    given = fused(x.half(), *halves)
     assert given.is_contiguous(memory_format=torch.channels_last)
     off = (given.float() - wanted).abs() * (1 if mask is None else mask)
     assert off.max() < 1e-3 * wanted.abs().max(), off.max()

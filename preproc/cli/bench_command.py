@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from preproc.cli.options import DType
-from preproc.console import error_console, progress_bar
+from preproc.console import progress_bar
 
 if TYPE_CHECKING:
     import torch
@@ -172,7 +172,7 @@ def _measure(
     """Add all figures, and notes on those that are missing, with a progress bar meanwhile."""
     from preproc.bench import Row, measure
 
-    with progress_bar(error_console()) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("Measuring", total=len(contenders) * len(sizes) * len(batches))
         for found in measure(contenders, sizes, batches, timing):
             if isinstance(found, Row):

@@ -282,12 +282,10 @@ class CISRNet(nn.Module):
 
     def steps(self) -> list[Step]:
         """The same as steps that are local but for means over the image (`networks.steps`)."""
-        return [
-            step
-            for stage in (self.coarse, self.fine)
-            if isinstance(stage, (Coarse, Fine))
-            for step in stage.steps()
-        ]
+        steps = list(self.coarse.steps())
+        if isinstance(self.fine, Fine):
+            steps += self.fine.steps()
+        return steps
 
 
 def _descriptors(
@@ -306,7 +304,6 @@ def _descriptors(
         parameters=parameters[0],
         macs_per_pixel=macs_per_pixel[0],
         tiling=Tiling.WHOLE,
-        overlap=32,
         # Without a skip around the whole, zeros beyond a white border darken it.
         border=4,
         dtypes=(torch.bfloat16,),

@@ -135,7 +135,7 @@ class ResidualConv2d(Conv2d):
 
     def forward(self, input: Tensor, skip: Tensor) -> Tensor:  # type: ignore[override]  # noqa: A002
         """Map (N, inputs, H, W) and the skip (N, outputs, H, W) to the skip's shape."""
-        if self._fuses_epilogue_for(input) and self.scale == 1 and skip.dtype == input.dtype:
+        if self._fuses_epilogue_for(input) and skip.dtype == input.dtype:
             sums = self._conv_forward(input, self.weight, None)
             return fused_epilogue(sums, self.bias, skip=skip)
         if self._is_packed_for(input) and skip.dtype == input.dtype:

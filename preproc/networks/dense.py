@@ -93,13 +93,13 @@ class FusedDense:
         Args:
             x: (N, features, H, W), in the dtype of the weights.
             base: of the same shape; if given, the result is scaled like the residual and added.
-            mask: which px are pictures, (N, 1, H, W), as `preproc.networks.masking` has them.
+            mask: which px are pictures, (N, 1, H, W), as `preproc.networks.masking.current_mask`
+                has it in the dtype of ``x``.
 
         Returns:
             (N, features, H, W) in channels_last.
         """
         if mask is not None:
-            mask = mask.to(x.dtype).contiguous()
             x = x * mask
         count, _, height, width = x.shape
         # As the kernels see them: (N, H, W, channels) without gaps.

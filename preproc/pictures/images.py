@@ -201,8 +201,7 @@ def _from_samples(
 
 
 def _from_pil(image: Image.Image, *, turn: bool = True) -> Picture:
-    _load(image)
-    turned = upright(image) if turn else image
+    turned = upright(image) if turn else _load(image)
     _require_px(turned.size)
     picture = _from_array(pil_modes.to_array(turned))
 
@@ -239,10 +238,11 @@ def _orientation(image: Image.Image) -> int:
     return int(image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
-def _load(image: Image.Image) -> None:
-    """Decode an image that may only be opened so far."""
+def _load(image: Image.Image) -> Image.Image:
+    """The same image, decoded in case it has only been opened."""
     try:
         image.load()
+        return image
     except DAMAGE as error:
         raise ImageError(f"The PIL image is truncated or damaged ({error}).") from error
 

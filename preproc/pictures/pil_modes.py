@@ -25,7 +25,7 @@ _SAVED = ("icc_profile", "dpi")
 
 
 def to_array(image: Image.Image) -> NDArray[Any]:
-    """The samples of a picture of any mode.
+    """The samples of a picture of any mode, of at least 1x1 px.
 
     Modes ``I;16*`` and ``I`` (0 to 65535) give uint16, ``F`` (0 to 255, as Pillow converts to it)
     float32 in [0, 1], all others uint8. Colours are those of the file, without colour management,
@@ -43,7 +43,7 @@ def to_array(image: Image.Image) -> NDArray[Any]:
         return np.array(image).astype(np.uint16)[..., None]
     if mode == "I":
         values = np.asarray(image)
-        if values.size and (values.min() < 0 or values.max() > 65535):
+        if values.min() < 0 or values.max() > 65535:
             raise ImageError(
                 f"A PIL image of mode I is read as 16-bit grey, but this one holds values from "
                 f"{values.min()} to {values.max()}; scale them to 0..65535."
@@ -51,9 +51,7 @@ def to_array(image: Image.Image) -> NDArray[Any]:
         return values.astype(np.uint16)[..., None]
     if mode == "F":
         return _unit(np.asarray(image))[..., None]
-    grey, alpha = mode in _GREY, image.has_transparency_data
-    plain = {(True, False): "L", (True, True): "LA", (False, False): "RGB", (False, True): "RGBA"}
-    wanted = plain[grey, alpha]
+    wanted = ("L" if mode in _GREY else "RGB") + ("A" if image.has_transparency_data else "")
     try:  # Pillow's conversion copies even where there is nothing to convert
         samples = np.array(image if mode == wanted else image.convert(wanted))
     except ValueError as error:
@@ -78,7 +76,7 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """The samples of an ``F`` image, 0 to 255, in [0, 1]."""
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    low, high = float(values.min()), float(values.max())
     # Other programs write 0 to 1, which would pass for a picture that is black all over.
     if 0 < high <= 1 or high > _MAX_FLOAT or low < 255 - _MAX_FLOAT:
         raise ImageError(
@@ -114,7 +112,7 @@ def from_array(samples: NDArray[Any], like: Image.Image, part: Box | None = None
         plain = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
         image = _converted(plain, like, part)
     image.info = {**like.info, **image.info}
-    if image.mode != "P" or "transparency" not in image.info:
+    if image.mode != "P":
         image.info.pop("transparency", None)
     # Pillow's own way to give a picture default options for save().
     image.encoderinfo = {key: image.info[key] for key in _SAVED if key in image.info}
