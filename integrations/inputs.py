@@ -16,7 +16,7 @@ from torch import Tensor
 from integrations.protocols import RgbArray
 from preproc.errors import ImageError
 from preproc.pictures.images import ChannelOrder, decode
-from preproc.pictures.opening import depth_of, open_picture
+from preproc.pictures.opening import open_picture
 from preproc.samples import from_float, to_float
 
 
@@ -85,8 +85,8 @@ def _opened(path: str | os.PathLike[str]) -> object:
 
 def _shown(data: bytes, name: str) -> object:
     """A file's picture; of a PNG that Pillow would cut to 8 bits without rounding, its bytes."""
-    picture = open_picture(io.BytesIO(data), name)
-    return data if depth_of(io.BytesIO(data)).whole == "png16" else picture
+    picture, depth = open_picture(io.BytesIO(data), name)
+    return data if depth.whole == "png16" else picture
 
 
 def _on_ground(color: Tensor, alpha: Tensor) -> Tensor:

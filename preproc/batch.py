@@ -14,7 +14,7 @@ from PIL import Image
 
 from preproc.errors import DepthWarning, DiskFullError, PreprocError, warn
 from preproc.pictures.formats import format_named, holding_mode, require_size
-from preproc.pictures.opening import depth_of, open_picture
+from preproc.pictures.opening import open_picture
 from preproc.plan import Failure, Job
 
 Loaded: TypeAlias = Image.Image | bytes
@@ -88,8 +88,8 @@ def load(job: Job, scale: int = 1) -> Loaded:
         OSError: the system does not let the file be read.
     """
     with job.source.open("rb") as file:
-        image = _without_palette(open_picture(file))
-        depth = depth_of(file)
+        image, depth = open_picture(file)
+    image = _without_palette(image)
     target = format_named(job.target.suffix)
     holding_mode(image, target)
     require_size((scale * image.width, scale * image.height), target)

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from preproc.errors import DepthWarning, ImageError, MetadataWarning, OutputError
 from preproc.pictures import png16
 from preproc.pictures.images import decode
-from preproc.pictures.opening import Depth, depth_of
+from preproc.pictures.opening import Depth, open_picture
 from preproc.pictures.saving import save
 
 MODES = ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"]
@@ -32,8 +32,12 @@ def encoded(image, form, **options):
     return buffer.getvalue()
 
 
+def depth_of(data):
+    return open_picture(io.BytesIO(data)).depth
+
+
 def is_deep(data):
-    return depth_of(io.BytesIO(data)) == Depth(16, "png16")
+    return depth_of(data) == Depth(16, "png16")
 
 
 def blocks(shape, rng, high=256, dtype=np.uint8):
@@ -542,10 +546,10 @@ def test_depth_that_pillow_cuts_is_said(rng, tmp_path, make_file):
 )
 def test_headers_of_formats_pillow_writes_in_8_bits_only(photo, form, before, at, value, bits):
     data = bytearray(encoded(photo, form))
-    assert depth_of(io.BytesIO(data)) == Depth(8, "Pillow")
+    assert depth_of(data) == Depth(8, "Pillow")
     data[data.index(before) + len(before) + at] |= value
     data = data.replace(b"\x03\x08\x08\x08", bytes([3, bits, bits, bits]))  # AVIF says it twice
-    assert depth_of(io.BytesIO(data)) == Depth(bits, None)
+    assert depth_of(data) == Depth(bits, None)
 
 
 @pytest.mark.filterwarnings("error")

@@ -27,7 +27,7 @@ def pixels(path: Path, *, upright: bool = True, multiple: int = 1) -> Pixels:
     """
     try:
         with path.open("rb") as file:
-            picture = open_picture(file, str(path))
+            picture = open_picture(file, str(path)).image
     except OSError as error:
         raise ImageError(f"Cannot read {path}: {error.strerror}.") from error
     try:

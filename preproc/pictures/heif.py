@@ -7,9 +7,6 @@ from importlib.util import find_spec
 
 from PIL import Image
 
-HEADER = 64
-"""Bytes at the start of a file that tell whether it is one."""
-
 INSTALL = "pip install pillow-heif"
 """What makes Pillow open them."""
 
@@ -26,7 +23,7 @@ def is_heif(header: bytes) -> bool:
     """Whether a file holds pictures coded in HEVC, by its brands (ISO/IEC 14496-12, 4.3).
 
     Args:
-        header: its first `HEADER` bytes, or all if there are fewer.
+        header: its first 64 bytes or more, or all if there are fewer.
     """
     if header[4:8] != b"ftyp":
         return False

@@ -26,7 +26,7 @@ from preproc.pictures import pil_modes, png16
 from preproc.pictures.alpha import fill_hidden, resized_alpha
 from preproc.pictures.formats import options_anew
 from preproc.pictures.metadata import exif_of, metadata_of, without_ground
-from preproc.pictures.opening import DAMAGE, Depth, depth_of, open_picture
+from preproc.pictures.opening import DAMAGE, Depth, open_picture
 from preproc.samples import from_float, luma, to_float
 
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
@@ -256,13 +256,13 @@ def _from_path(path: Path) -> Picture:
         raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:  # a name with a zero byte
         raise ImageError(f"{str(path)!r} is no name of a file ({error}).") from error
-    image = open_picture(io.BytesIO(data), str(path))
-    _warn_of_depth(depth_of(io.BytesIO(data)), str(path))
+    image, depth = open_picture(io.BytesIO(data), str(path))
+    _warn_of_depth(depth, str(path))
     return _from_pil(image)
 
 
 def _from_bytes(data: bytes) -> Picture:
-    image, depth = open_picture(io.BytesIO(data), _NAMELESS), depth_of(io.BytesIO(data))
+    image, depth = open_picture(io.BytesIO(data), _NAMELESS)
     if depth.whole == "png16":
         return _from_deep_png(data, image)
     _warn_of_depth(depth, _NAMELESS)

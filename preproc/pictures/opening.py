@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Literal
+from typing import IO, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -52,24 +52,33 @@ class Depth:
     whole: Literal["Pillow", "png16"] | None
 
 
-def open_picture(file: IO[bytes], name: str = "The file") -> Image.Image:
+class Opened(NamedTuple):
+    """A picture file's content and depth.
+
+    Attributes:
+        image: the decoded picture, in the mode Pillow has for it, not yet turned as EXIF says; its
+            EXIF data, if any that is sound, in ``info["exif"]`` for all formats. A PNG of 16-bit
+            grey with alpha, which Pillow gives as RGBA, is LA.
+        depth: of the file, which may be more than the image's.
+    """
+
+    image: Image.Image
+    depth: Depth
+
+
+def open_picture(file: IO[bytes], name: str = "The file") -> Opened:
     """Read a picture file wholly.
 
     Args:
         file: its content, at its start.
         name: what the file is called at the start of an error's sentence.
 
-    Returns:
-        The decoded picture, in the mode Pillow has for it, not yet turned as EXIF says; its EXIF
-        data, if any that is sound, in ``info["exif"]`` for all formats. A PNG of 16-bit grey with
-        alpha, which Pillow gives as RGBA, is LA.
-
     Raises:
         ImageError: it is empty, truncated, suspiciously large, an animation, no picture, or HEIC
             where pillow-heif is not installed.
         OSError: the system does not let the file be read.
     """
-    header = file.read(heif.HEADER)
+    header = file.read(_HEADER)
     if not header:
         raise ImageError(f"{name} is empty.")
     if heif.is_heif(header) and not heif.plug_in():
@@ -85,45 +94,37 @@ def open_picture(file: IO[bytes], name: str = "The file") -> Image.Image:
                 f"{name} holds {frames} frames or pages, and only single pictures are enhanced; "
                 "split it first."
             )
+        depth = _depth(image, header)
         image.load()
         _carry_exif(image)
-        _mend_deep_grey(image)
-        if image.format == "PNG":
+        _mend_deep_grey(image, depth.bits)
+        if isinstance(image, PngImageFile):
             _mend_png(image, *png16.kind_of(header))
-        if image.format == "PNG" and png16.kind_of(header) == (16, png16.GREY_ALPHA):
-            return image.convert("LA")
-    return image
+            if png16.kind_of(header) == (16, png16.GREY_ALPHA):
+                return Opened(image.convert("LA"), depth)
+    return Opened(image, depth)
 
 
-def depth_of(file: IO[bytes]) -> Depth:
-    """How many bits a colour a picture file has, and what reads them all.
-
-    Args:
-        file: what `open_picture` could read; it is left at its start.
-    """
-    file.seek(0)
-    with Image.open(file) as image:  # nothing is decoded
-        bits = _bits(image, file)
-        file.seek(0)
-        if bits <= 8 or image.mode in _DEEP_MODES:
-            return Depth(bits, "Pillow")
-        return Depth(bits, "png16" if isinstance(image, PngImageFile) else None)
+def _depth(image: Image.Image, header: bytes) -> Depth:
+    """The depth of a file whose image is not decoded yet."""
+    bits = _bits(image, header)
+    if bits <= 8 or image.mode in _DEEP_MODES:
+        return Depth(bits, "Pillow")
+    return Depth(bits, "png16" if isinstance(image, PngImageFile) else None)
 
 
-def _bits(image: Image.Image, file: IO[bytes]) -> int:
-    """Bits a colour in a file, as its header says; 8 for formats that Pillow reads whole."""
+def _bits(image: Image.Image, header: bytes) -> int:
+    """Bits a colour, as the file's header says; 8 for formats that Pillow reads whole."""
     match image:
         case PngImageFile():
-            file.seek(0)
-            return png16.kind_of(file.read(_HEADER))[0]
+            return png16.kind_of(header)[0]
         case TiffImageFile():
             return int(max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,))))
         case PpmImageFile():
             args = image.tile[0].args  # with the value that means white, unless that is usual
             return int(args[1]).bit_length() if isinstance(args, tuple) else 8
         case Jpeg2KImageFile() | AvifImageFile():
-            file.seek(0)
-            return _bits_in_header(file.read(_HEADER))
+            return _bits_in_header(header)
         case Image.Image(format="HEIF"):
             return int(image.info.get("bit_depth", 8))
     return 8
@@ -140,14 +141,13 @@ def _bits_in_header(header: bytes) -> int:
     return 8
 
 
-def _mend_deep_grey(image: Image.Image) -> None:
+def _mend_deep_grey(image: Image.Image, bits: int) -> None:
     """Give a TIFF of 9 to 16 bits of grey the whole range, from black to white.
 
     Pillow leaves 12 bits in 0 to 4095, and takes no notice where 0 is white, as it does for 8 bits.
     """
     if not isinstance(image, TiffImageFile) or not image.mode.startswith("I;16"):
         return
-    bits = int(max(image.tag_v2.get(_BITS_PER_SAMPLE, (16,))))
     negative = image.tag_v2.get(_PHOTOMETRIC) == 0
     if bits >= 16 and not negative:
         return

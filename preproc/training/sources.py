@@ -168,7 +168,7 @@ class Folder:
     def _decode(self, path: Path) -> Pixels:
         try:
             with path.open("rb") as file:
-                picture = to_rgb(upright(open_picture(file)))
+                picture = to_rgb(upright(open_picture(file).image))
         except (OSError, ImageError) as error:
             raise _unreadable(path, error) from error
         if self._shrink > 1:
