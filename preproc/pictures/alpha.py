@@ -1,4 +1,4 @@
-"""Alpha: resized apart from the colours, and hidden colours replaced before they are resized."""
+"""Alpha: resized apart from the colours, as black ink is; colours it hides are replaced first."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from preproc.resize import BICUBIC_REACH, imresize
 from preproc.samples import from_float, to_float
 
 
-def resized_alpha(
-    alpha: Tensor, size: tuple[int, int] | torch.Size, part: Box | None = None
+def resized_plane(
+    plane: Tensor, size: tuple[int, int] | torch.Size, part: Box | None = None
 ) -> Tensor:
-    """Alpha enlarged by bicubic, without overshoot; what is constant stays exactly constant.
+    """Bicubic enlargement of a plane, clamped to the values near by so that edges get no halo.
 
     Args:
-        alpha: (N, 1, H, W), uint8, uint16 or float in [0, 1].
-        size: (height, width) of the result in px: those of ``alpha``, or of the part, times one
+        plane: (N, 1, H, W), uint8, uint16 or float in [0, 1].
+        size: (height, width) of the result in px: those of ``plane``, or of the part, times one
             whole number.
         part: what the result shows, if not all.
 
     Returns:
         (N, 1, height, width) of the same dtype.
     """
-    height, width = alpha.shape[-2:]
+    height, width = plane.shape[-2:]
     part = part or Box(0, 0, width, height)
     scale = size[0] // part.height
     if scale == 1:
-        own = alpha[..., part.top : part.bottom, part.left : part.right]
+        own = plane[..., part.top : part.bottom, part.left : part.right]
         return own.clamp(0, 1) if own.is_floating_point() else own
     around = part.grown(BICUBIC_REACH, height, width)
-    values = to_float(alpha[..., around.top : around.bottom, around.left : around.right])
+    values = to_float(plane[..., around.top : around.bottom, around.left : around.right])
     highest, lowest = (
         F.max_pool2d(v, 2 * BICUBIC_REACH + 1, 1, BICUBIC_REACH)[..., None, :, None]
         for v in (values, -values)
     )
     resized = imresize(values, size=(scale * around.height, scale * around.width))
-    # An overshoot beyond the values there were would be a halo; for a constant it is exact.
+    # What is constant so stays exactly constant, too.
     resized.view(*values.shape[:-1], scale, around.width, scale).clamp_(-lowest, highest)
-    return from_float(resized[..., *part.within(around, scale)], alpha.dtype)
+    return from_float(resized[..., *part.within(around, scale)], plane.dtype)
 
 
 def fill_hidden(color: Tensor, alpha: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor
 from preproc.box import Box
 from preproc.errors import DepthWarning, ImageError, warn
 from preproc.pictures import pil_modes, png16
-from preproc.pictures.alpha import fill_hidden, resized_alpha
+from preproc.pictures.alpha import fill_hidden, resized_plane
 from preproc.pictures.formats import options_anew
 from preproc.pictures.metadata import exif_of, metadata_of, without_ground
 from preproc.pictures.opening import DAMAGE, Depth, open_picture
@@ -194,7 +194,7 @@ def _from_samples(
         if channel_order == "bgr":
             result = result.flip(1)
         if has_alpha:
-            result = torch.cat([result, resized_alpha(alpha, result.shape[-2:], part)], 1)
+            result = torch.cat([result, resized_plane(alpha, result.shape[-2:], part)], 1)
         return pack(result, part)
 
     return Picture(color, repack, alpha if has_alpha else None)

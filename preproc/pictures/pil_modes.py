@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from preproc.box import Box
 from preproc.errors import ImageError
+from preproc.pictures.alpha import resized_plane
 from preproc.pictures.metadata import resolution_of
-from preproc.resize import BICUBIC_REACH
 
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 _GREY = ("1", "L", "LA", "La")
@@ -132,7 +133,8 @@ def _converted(plain: Image.Image, like: Image.Image, part: Box | None) -> Image
         image.putalpha(plain.getchannel("A"))
         return image
     if like.mode == "CMYK":
-        return _separated(plain, _resized(like.getchannel("K"), plain.size, part))
+        black = torch.from_numpy(np.array(like.getchannel("K")))[None, None]
+        return _separated(plain, resized_plane(black, plain.size[::-1], part)[0, 0].numpy())
     if "transparency" in like.info or plain.mode == like.mode:
         return plain
     return plain.convert(like.mode)
@@ -177,28 +179,14 @@ def _quantized(rgb: Image.Image, colors: int) -> Image.Image:
     return rgb.quantize(colors, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
-def _resized(channel: Image.Image, size: tuple[int, int], part: Box | None) -> Image.Image:
-    """A channel, or a part of it, at a size some whole times larger."""
-    width, height = channel.size
-    part = part or Box(0, 0, width, height)
-    scale = size[0] // part.width
-    around = part.grown(BICUBIC_REACH, height, width)
-    # Pillow's own argument for a part does not read beyond all its sides.
-    resized = channel.crop(around).resize(
-        (scale * around.width, scale * around.height), Image.Resampling.BICUBIC
-    )
-    rows, columns = part.within(around, scale)
-    return resized.crop((columns.start, rows.start, columns.stop, rows.stop))
-
-
-def _separated(rgb: Image.Image, black: Image.Image) -> Image.Image:
+def _separated(rgb: Image.Image, black: NDArray[np.uint8]) -> Image.Image:
     """RGB as CMYK with black ink of the same size, so far as no colour gets darker by it.
 
     Pillow's plain conversion prints black with three inks, which the ICC profile of the picture
     would show as another colour.
     """
     light = np.asarray(rgb.convert("RGB"), np.float32) / 255
-    ink = np.asarray(black, np.float32) / 255
+    ink = black.astype(np.float32) / 255
     ink = np.minimum(ink, 1 - light.max(-1))[..., None]
     paper = np.maximum(1 - ink, 1e-6)
     inks = np.concatenate([np.where(ink < 1, 1 - light / paper, 0), ink], -1)
