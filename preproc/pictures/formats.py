@@ -9,7 +9,7 @@ from PIL import Image
 
 from preproc.errors import OutputError
 
-_QUALITY = 95
+USUAL_QUALITY = 95
 """Default quality of lossy formats: high, since the point of the result is its detail."""
 
 
@@ -39,7 +39,7 @@ class FileFormat:
         """Options for Pillow's writer; ``quality`` in [1, 100] counts where the format is lossy."""
         options = dict(self.options)
         if self.quality:
-            options["quality"] = _QUALITY if quality is None else quality
+            options["quality"] = USUAL_QUALITY if quality is None else quality
         return options
 
 
@@ -47,7 +47,7 @@ def _modes(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-_FORMATS = {
+FORMATS = {
     f.name: f
     for f in (
         FileFormat("PNG", ".png", _modes("1 L LA I;16 RGB RGBA")),
@@ -67,24 +67,17 @@ _FORMATS = {
         FileFormat("TGA", ".tga", _modes("L LA RGB RGBA"), 65535, profile=False),
     )
 }
+"""By Pillow's names."""
+
 _BY_EXTENSION = {
     **dict.fromkeys(
-        (".j2c", ".j2k", ".jpc"), replace(_FORMATS["JPEG2000"], options=(("no_jp2", True),))
+        (".j2c", ".j2k", ".jpc"), replace(FORMATS["JPEG2000"], options=(("no_jp2", True),))
     ),
-    ".pbm": replace(_FORMATS["PPM"], extension=".pbm", modes=_modes("1")),
-    ".pfm": replace(_FORMATS["PPM"], extension=".pfm", modes=_modes("F")),
-    ".pgm": replace(_FORMATS["PPM"], extension=".pgm", modes=_modes("L I;16")),
+    ".pbm": replace(FORMATS["PPM"], extension=".pbm", modes=_modes("1")),
+    ".pfm": replace(FORMATS["PPM"], extension=".pfm", modes=_modes("F")),
+    ".pgm": replace(FORMATS["PPM"], extension=".pgm", modes=_modes("L I;16")),
 }
 """Extensions that stand for one kind of a format, which Pillow's name of it leaves open."""
-
-_AS_GIVEN = {
-    "HEIF": FileFormat(
-        "HEIF", ".heic", _modes("RGB RGBA"), quality=True, options=(("chroma", 444),)
-    )
-}
-"""Formats written only for bytes that came in them."""
-
-_LOSSY_IN_TIFF = ("jpeg", "tiff_jpeg", "webp")
 
 _LOSSLESS = {
     "1": ("L", "RGB"),
@@ -110,7 +103,7 @@ _OPAQUE = {"LA": "L", "RGBA": "RGB"}
 
 def format_names() -> list[str]:
     """The usual names of the formats results can be written in, such as ``"png"``."""
-    return [f.extension.removeprefix(".") for f in _FORMATS.values()]
+    return [f.extension.removeprefix(".") for f in FORMATS.values()]
 
 
 def format_named(name: str) -> FileFormat:
@@ -131,25 +124,8 @@ def format_named(name: str) -> FileFormat:
 def writable_format(path: Path) -> FileFormat | None:
     """The format that a file's name asks for, or None where results cannot be written in it."""
     extension = path.suffix.lower()
-    general = _FORMATS.get(Image.registered_extensions().get(extension, ""))
+    general = FORMATS.get(Image.registered_extensions().get(extension, ""))
     return _BY_EXTENSION.get(extension, general)
-
-
-def options_anew(image: Image.Image, form: str) -> dict[str, str | int]:
-    """Options for Pillow's writer where a file is written again, in its own format.
-
-    A TIFF stays compressed as it was, unless that would lose something.
-
-    Args:
-        image: as the file was opened.
-        form: Pillow's name of the format.
-    """
-    known = _FORMATS.get(form) or _AS_GIVEN.get(form)
-    options = known.writer_options(None) if known else {}
-    compression = image.info.get("compression")
-    if form == "TIFF" and compression not in (None, *_LOSSY_IN_TIFF):
-        options["compression"] = compression
-    return options
 
 
 def holding_mode(image: Image.Image, file_format: FileFormat) -> str:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -24,9 +24,9 @@ from preproc.box import Box
 from preproc.errors import DepthWarning, ImageError, warn
 from preproc.pictures import pil_modes, png16
 from preproc.pictures.alpha import fill_hidden, resized_plane
-from preproc.pictures.formats import options_anew
 from preproc.pictures.metadata import exif_of, metadata_of, without_ground
 from preproc.pictures.opening import DAMAGE, Depth, open_picture
+from preproc.pictures.rewriting import rewritten
 from preproc.samples import from_float, luma, to_float
 
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
@@ -267,26 +267,9 @@ def _from_bytes(data: bytes) -> Picture:
         return _from_deep_png(data, image)
     _warn_of_depth(depth, _NAMELESS)
     picture = _from_pil(image)
-    form = "JPEG" if image.format == "MPO" else str(image.format)
 
     def pack(result: Tensor, part: Box | None = None) -> bytes:
-        packed, buffer = picture.pack(result, part), io.BytesIO()
-        if form == "GIF" and packed.mode == "LA":  # of which Pillow would write the grey alone
-            packed = packed.convert("RGBA")
-        options = {**options_anew(image, form), **metadata_of(packed, form)}
-        if form == "ICO":  # else of usual sizes, to which Pillow resizes
-            options["sizes"] = [packed.size]
-        try:
-            packed.save(buffer, form, **options)
-            if form in ("ICO", "ICNS"):
-                _require_size(buffer, packed.size)
-            _require_transparency(buffer, packed)
-        except (KeyError, OSError, RuntimeError, ValueError) as error:
-            raise ImageError(
-                f"The result cannot be written as {form} again ({error}); pass a PIL image and "
-                "save the result in another format."
-            ) from error
-        return buffer.getvalue()
+        return rewritten(picture.pack(result, part), image)
 
     return replace(picture, pack=pack)
 
@@ -307,31 +290,6 @@ def _from_deep_png(data: bytes, image: Image.Image) -> Picture:
         return png16.write(packed, metadata_of(turned, "PNG", packed.shape[1::-1]))
 
     return replace(picture, pack=pack)
-
-
-def _require_transparency(file: IO[bytes], image: Image.Image) -> None:
-    """Check that a file shows through where its picture does.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if not image.has_transparency_data:
-        return
-    lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
-    with Image.open(file) as written:  # nothing is decoded
-        if lowest < 255 and not written.has_transparency_data:  # type: ignore[operator]
-            raise ValueError("it has no place for transparency")
-
-
-def _require_size(file: IO[bytes], size: tuple[int, int]) -> None:
-    """Check the size of an icon: Pillow resizes those of sizes that the format lacks.
-
-    Raises:
-        ValueError: it was resized.
-    """
-    with Image.open(file) as written:  # nothing is decoded
-        if written.size != size:
-            raise ValueError(f"it has no size of {size[0]}x{size[1]} px")
 
 
 def _warn_of_depth(depth: Depth, name: str) -> None:
