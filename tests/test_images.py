@@ -339,8 +339,11 @@ def test_taken_as_stored_an_image_keeps_its_orientation(photo, place):
     assert dict(result.getexif()) == {0x0112: 6, 0x010F: "Maker"}
 
 
-def test_bytes_whose_result_pillow_would_find_suspiciously_large_come_back(photo, monkeypatch):
-    data = encoded(photo, "PNG")
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_bytes_whose_result_pillow_would_find_suspiciously_large_come_back(
+    photo, monkeypatch, mode
+):
+    data = encoded(in_mode(photo, mode), "PNG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12 * 20)
     result = enlarge(data)
     monkeypatch.undo()

@@ -33,7 +33,7 @@ def rewritten(image: Image.Image, original: Image.Image) -> bytes:
     try:
         image.save(file, form, **options)
         _require_faithful(file, form, image)
-    except (KeyError, OSError, RuntimeError, ValueError) as error:
+    except (KeyError, OSError, RuntimeError, SyntaxError, ValueError) as error:
         raise ImageError(
             f"The result cannot be written as {form} again ({error}); pass a PIL image and save "
             "the result in another format."
@@ -64,7 +64,10 @@ def _require_faithful(file: io.BytesIO, form: str, image: Image.Image) -> None:
     )
     if not hides and form not in ("ICO", "ICNS"):
         return
-    with Image.open(file) as written:  # nothing is decoded
+    file.seek(0)
+    # Without Image.open, which refuses large files as suspicious; nothing is decoded.
+    opener, _ = Image.OPEN[form]
+    with opener(file, "") as written:
         if written.size != image.size:
             raise ValueError(f"it has no size of {image.width}x{image.height} px")
         if hides and not written.has_transparency_data:
