@@ -8,13 +8,13 @@ antialias, has nothing left to shrink.
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from math import ceil, floor, sqrt
 from typing import Any, Protocol
 
 import numpy as np
 
-from integrations.easyocr_options import require_options
+from integrations.easyocr_options import FINDING, GROUPING, READING, SIZES, chosen
 from integrations.easyocr_output import paragraphs, require_format, shaped
 from integrations.engines import refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
@@ -235,38 +235,11 @@ class Reader:
                 the enhancer raises, such as DeviceMemoryError.
             ModelError: the enhancer's answer is not ``scale`` times as large as what it was given.
         """
+        given = locals()
         require_format(output_format)
-        finding = {
-            "text_threshold": text_threshold,
-            "low_text": low_text,
-            "link_threshold": link_threshold,
-            "slope_ths": slope_ths,
-            "ycenter_ths": ycenter_ths,
-            "height_ths": height_ths,
-            "width_ths": width_ths,
-            "add_margin": add_margin,
-            "threshold": threshold,
-            "bbox_min_score": bbox_min_score,
-            "bbox_min_size": bbox_min_size,
-            "max_candidates": max_candidates,
-        }
-        reading = {
-            "decoder": decoder,
-            "beamWidth": beamWidth,
-            "batch_size": batch_size,
-            "workers": workers,
-            "allowlist": allowlist,
-            "blocklist": blocklist,
-            "rotation_info": rotation_info,
-            "contrast_ths": contrast_ths,
-            "adjust_contrast": adjust_contrast,
-            "filter_ths": filter_ths,
-        }
-        require_options(
-            {**finding, **reading, "min_size": min_size, "x_ths": x_ths, "y_ths": y_ths}
-        )
-        sizes = _Sizes(min_size or 0, canvas_size, mag_ratio, max_scale, max_pixels)
-        require_options(asdict(sizes))
+        finding, reading = chosen(given, FINDING), chosen(given, READING)
+        grouping = chosen(given, GROUPING)
+        sizes = _Sizes(**{**chosen(given, SIZES), "min_size": min_size or 0})
         if _made_without(self.engine, "detector"):
             raise PreprocError(
                 "The reader was made with detector=False and cannot look for text; use readline."
@@ -276,7 +249,7 @@ class Reader:
         words: list[Any] = self._read(source, views, quads, **reading)
         if paragraph:
             from_right = self.engine.model_lang == "arabic"
-            words = paragraphs(words, x_ths=x_ths, y_ths=y_ths, right_to_left=from_right)
+            words = paragraphs(words, **grouping, right_to_left=from_right)
         return shaped(words, detail=detail, output_format=output_format)
 
     def readline(
@@ -316,19 +289,7 @@ class Reader:
             ImageError: the input is no image.
             PreprocError, ModelError: as for `readtext`.
         """
-        reading = {
-            "decoder": decoder,
-            "beamWidth": beamWidth,
-            "batch_size": batch_size,
-            "workers": workers,
-            "allowlist": allowlist,
-            "blocklist": blocklist,
-            "rotation_info": rotation_info,
-            "contrast_ths": contrast_ths,
-            "adjust_contrast": adjust_contrast,
-            "filter_ths": filter_ths,
-        }
-        require_options(reading)
+        reading = chosen(locals(), READING)
         source = look(image, None, self.channel_order)
         height, width, _ = source.rgb.shape
         quad = np.array(corners_of(0, 0, width, height), np.float64)

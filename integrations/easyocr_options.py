@@ -1,28 +1,30 @@
-"""What EasyOCR's options may be: checked before a picture is enhanced, text in it or not."""
+"""EasyOCR's options, by what they are for, and what each may be.
+
+They are checked before a picture is enhanced, text in it or not.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
+from typing import Any, TypeAlias
 
 from preproc.errors import PreprocError
 
-DECODERS = ("greedy", "beamsearch", "wordbeamsearch")
+Options: TypeAlias = dict[str, tuple[str, Callable[[object], bool]]]
+"""What each option must be, in words, and whether a value is that."""
 
 
-def require_options(options: Mapping[str, object]) -> None:
-    """Refuse what EasyOCR would fail with, or find nothing with.
-
-    Args:
-        options: of `integrations.easyocr.Reader.readtext`, by name; those that may be anything are
-            passed over.
+def chosen(given: Mapping[str, object], options: Options) -> dict[str, Any]:
+    """Those of ``options`` among a method's arguments.
 
     Raises:
-        PreprocError: one of them is not what it may be.
+        PreprocError: EasyOCR would fail with one of them, or find nothing.
     """
-    for name, (what, fits) in _CHECKS.items():
-        if name in options and not fits(options[name]):
-            raise PreprocError(f"{name} must be {what}, but is {options[name]!r}.")
+    for name, (what, fits) in options.items():
+        if not fits(given[name]):
+            raise PreprocError(f"{name} must be {what}, but is {given[name]!r}.")
+    return {name: given[name] for name in options}
 
 
 def _is_number(value: object) -> bool:
@@ -41,35 +43,42 @@ def _are_angles(value: object) -> bool:
     return value is None or (isinstance(value, list | tuple) and all(map(_is_number, value)))
 
 
-_CHECKS: dict[str, tuple[str, Callable[[object], bool]]] = {
-    "decoder": (f"one of {', '.join(DECODERS)}", lambda value: value in DECODERS),
-    "rotation_info": ("a list of angles in degrees, or None", _are_angles),
+_ANYTHING = ("anything", lambda _: True)
+_NUMBER = ("a number", _is_number)
+_ABOVE_0 = ("a number above 0", _is_above_0)
+_DECODERS = ("greedy", "beamsearch", "wordbeamsearch")
+
+FINDING: Options = {
+    "text_threshold": _NUMBER,
+    "low_text": _NUMBER,
+    "link_threshold": _NUMBER,
+    "slope_ths": _NUMBER,
+    "ycenter_ths": _NUMBER,
+    "height_ths": _NUMBER,
+    "width_ths": _NUMBER,
+    "add_margin": _NUMBER,
+    "threshold": _NUMBER,
+    "bbox_min_score": _NUMBER,
+    "bbox_min_size": _NUMBER,
+    "max_candidates": _NUMBER,
+}
+SIZES: Options = {
+    "min_size": ("a number of px, or None", lambda value: value is None or _is_number(value)),
+    "canvas_size": _ABOVE_0,
+    "mag_ratio": _ABOVE_0,
+    "max_scale": _ABOVE_0,
+    "max_pixels": _ABOVE_0,
+}
+READING: Options = {
+    "decoder": (f"one of {', '.join(_DECODERS)}", lambda value: value in _DECODERS),
     "beamWidth": ("a whole number, 1 or more", _is_whole_from(1)),
     "batch_size": ("a whole number, 1 or more", _is_whole_from(1)),
     "workers": ("a whole number, 0 or more", _is_whole_from(0)),
-    "min_size": ("a number of px, or None", lambda value: value is None or _is_number(value)),
-    **dict.fromkeys(
-        ("canvas_size", "mag_ratio", "max_scale", "max_pixels"), ("a number above 0", _is_above_0)
-    ),
-    **dict.fromkeys(
-        (
-            "contrast_ths",
-            "adjust_contrast",
-            "text_threshold",
-            "low_text",
-            "link_threshold",
-            "slope_ths",
-            "ycenter_ths",
-            "height_ths",
-            "width_ths",
-            "y_ths",
-            "x_ths",
-            "add_margin",
-            "threshold",
-            "bbox_min_score",
-            "bbox_min_size",
-            "max_candidates",
-        ),
-        ("a number", _is_number),
-    ),
+    "allowlist": _ANYTHING,
+    "blocklist": _ANYTHING,
+    "rotation_info": ("a list of angles in degrees, or None", _are_angles),
+    "contrast_ths": _NUMBER,
+    "adjust_contrast": _NUMBER,
+    "filter_ths": _ANYTHING,
 }
+GROUPING: Options = {"x_ths": _NUMBER, "y_ths": _NUMBER}
