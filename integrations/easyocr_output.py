@@ -69,20 +69,18 @@ def _merged(items: Sequence[Any]) -> list[Any]:
     That is what EasyOCR's ``merge_to_free`` is for, which fails where no line begins below a
     tilted word.
     """
+    upright = [item for item in items if is_upright(np.asarray(item[0]))]
+    tilted = [item for item in items if not is_upright(np.asarray(item[0]))]
+    if not upright:
+        return sorted(tilted, key=lambda item: item[0][0][0])
     lines: list[list[Any]] = []
-    for item in items:
-        if is_upright(np.asarray(item[0])):
-            if lines and lines[-1][-1][0][0][0] < item[0][0][0]:
-                lines[-1].append(item)
-            else:
-                lines.append([item])
-    for item in items:
-        if is_upright(np.asarray(item[0])):
-            continue
+    for item in upright:
+        if lines and lines[-1][-1][0][0][0] < item[0][0][0]:
+            lines[-1].append(item)
+        else:
+            lines.append([item])
+    for item in tilted:
         left, top = item[0][0]
-        above = [line for line in lines if line[0][0][0][1] <= top]
-        line = above[-1] if above else lines[0] if lines else []
-        if not lines:
-            lines.append(line)
+        line = next((line for line in reversed(lines) if line[0][0][0][1] <= top), lines[0])
         line.insert(sum(word[0][0][0] <= left for word in line), item)
     return [item for line in lines for item in line]
