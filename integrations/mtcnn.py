@@ -187,27 +187,29 @@ def _make(options: dict[str, object]) -> Engine:
             f"{', '.join(of_crops)} would change nothing, because detect finds all faces and cuts "
             "none out; to cut them out, make a facenet_pytorch.MTCNN, and give it as the engine."
         )
-    _require_possible(**options)
+    _require_possible(options)
     with importing("integrations.mtcnn", 'pip install ".[mtcnn]" in the checkout'):
         import facenet_pytorch  # noqa: PLC0415 - the engine is imported only when used
     engine: Engine = facenet_pytorch.MTCNN(**options)
     return engine
 
 
-def _require_possible(
-    factor: object = 0.5, thresholds: object = (0, 0, 0), **_others: object
-) -> None:
+def _require_possible(options: dict[str, object]) -> None:
     """Refuse options with which the engine would search for ever, fail or find nothing."""
-    if not isinstance(factor, Real) or not 0 < float(factor) < 1:
+    if "factor" in options and not _is_between_0_and_1(options["factor"]):
         raise PreprocError(
             f"factor must be a number between 0 and 1, by which MTCNN shrinks the picture step by "
-            f"step, but is {factor!r}."
+            f"step, but is {options['factor']!r}."
         )
-    if not _are_scores(thresholds):
+    if "thresholds" in options and not _are_scores(options["thresholds"]):
         raise PreprocError(
             f"thresholds must be three numbers from 0 to 1, one for each of MTCNN's networks, but "
-            f"are {thresholds!r}."
+            f"are {options['thresholds']!r}."
         )
+
+
+def _is_between_0_and_1(number: object) -> bool:
+    return isinstance(number, Real) and 0 < float(number) < 1
 
 
 def _are_scores(numbers: object) -> bool:

@@ -118,12 +118,11 @@ class Regions:
             return []
         _require_rgb(self.enhancer)
         boxes = [bounds(quad, rgb, self.margin) for quad in quads]
-        crops = [rgb[top:bottom, left:right].copy() for left, top, right, bottom in boxes]
-        scale = self.enhancer.scale
+        crops = [rgb[top:bottom, left:right] for left, top, right, bottom in boxes]
         if isinstance(self.enhancer, RegionEnhancer):
             enhanced = self.enhancer.regions(rgb, boxes, margin=0)  # the boxes have theirs
         else:
-            enhanced = self.enhancer(crops)
+            enhanced = self.enhancer([crop.copy() for crop in crops])
         number = len(enhanced) if isinstance(enhanced, list | tuple) else None
         if number != len(crops):
             given = f"a {type(enhanced).__name__}" if number is None else number
@@ -133,8 +132,8 @@ class Regions:
             )
         views = []
         for crop, result, (left, top, _, _) in zip(crops, enhanced, boxes, strict=True):
-            _require_scale(crop, result, scale)
-            views.append(View(result, scale, (left, top)))
+            _require_scale(crop, result, self.enhancer.scale)
+            views.append(View(result, self.enhancer.scale, (left, top)))
         return views
 
 
