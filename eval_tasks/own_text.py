@@ -29,7 +29,6 @@ from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.page_readers import (
     PAGE_ENGINES,
     PageEngine,
-    PageReader,
 )
 from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.engines.recognisers import ENGINE_PACKAGES
@@ -41,6 +40,7 @@ from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.plain_arms import INPUT
 from eval_tasks.treatments import arms
 from eval_tasks.treatments.stage import Stage
+from integrations.protocols import PageReader
 from integrations.view import Regions
 from preproc.console import progress_bar
 from preproc.errors import ImageError

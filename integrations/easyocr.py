@@ -17,7 +17,7 @@ import numpy as np
 from integrations.easyocr_options import FINDING, GROUPING, READING, SIZES, chosen
 from integrations.easyocr_output import paragraphs, require_format, shaped
 from integrations.engines import refuse_options, require_engine
-from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
+from integrations.protocols import ArrayEnhancer, LineRecogniser, PageReader, RgbArray, Word, surer
 from integrations.text_lines import GreyArray, corners_of, grey_line, is_upright, sheet_of, shrink
 from integrations.view import Points, Regions, View, enlarge, look, require_usable
 from preproc.errors import PreprocError, PreprocWarning, warn
@@ -70,7 +70,7 @@ class _Sizes:
         )
 
 
-class Reader:
+class Reader(PageReader, LineRecogniser):
     """An EasyOCR reader that sees the enhanced picture and answers in source pixels.
 
     ::

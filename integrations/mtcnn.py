@@ -19,7 +19,7 @@ from torch import Tensor
 
 from integrations.engines import refuse_options, require_engine
 from integrations.inputs import is_batch
-from integrations.protocols import ArrayEnhancer, Faces, RgbArray
+from integrations.protocols import ArrayEnhancer, FaceDetector, Faces, RgbArray
 from integrations.view import View, look, require_usable
 from preproc.errors import ImageError, PreprocError, PreprocWarning, warn
 from preproc.extras import importing
@@ -42,7 +42,7 @@ class Engine(Protocol):
         """Boxes, probabilities and landmarks as arrays, or None for no face."""
 
 
-class MTCNN:
+class MTCNN(FaceDetector):
     """A face detector that sees the enhanced picture and answers in source pixels.
 
     ::

@@ -91,8 +91,22 @@ class Faces(NamedTuple):
     landmarks: NDArray[np.float32]
 
 
+class PageReader(Protocol):
+    """Finds and reads the text in a picture."""
+
+    def readtext(self, image: object) -> list[Word]:
+        """Path, bytes, PIL image, array or tensor in; the text found, with boxes in its px."""
+
+
 class LineRecogniser(Protocol):
     """Reads a picture that is one line of text, without looking for text first."""
 
     def readline(self, image: object) -> Word:
         """Path, bytes, PIL image, array or tensor in; its text out, ``""`` for none."""
+
+
+class FaceDetector(Protocol):
+    """Finds the faces in a picture."""
+
+    def detect(self, image: object) -> Faces:
+        """Path, bytes, PIL image, array or tensor in; the faces found, with boxes in its px."""

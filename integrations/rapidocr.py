@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from integrations.engines import refuse_options, require_engine
-from integrations.protocols import ArrayEnhancer, RgbArray, Word, surer
+from integrations.protocols import ArrayEnhancer, LineRecogniser, PageReader, RgbArray, Word, surer
 from integrations.text_lines import corners_of, level, shrink
 from integrations.view import Points, enlarge, look, require_usable
 from preproc.errors import PreprocError, PreprocWarning, warn
@@ -30,7 +30,7 @@ class Engine(Protocol):
         """Finds and reads text in a BGR picture."""
 
 
-class Reader:
+class Reader(PageReader, LineRecogniser):
     """A RapidOCR engine that sees the enhanced picture and answers in source pixels.
 
     ::

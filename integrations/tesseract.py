@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image
 
-from integrations.protocols import ArrayEnhancer, RgbArray, Word
+from integrations.protocols import ArrayEnhancer, LineRecogniser, PageReader, RgbArray, Word
 from integrations.text_lines import corners_of, shrink
 from integrations.view import View, enlarge, look, require_usable
 from preproc.errors import MissingLibraryError, PreprocError
@@ -38,7 +38,7 @@ config file, such as ``quiet``, Tesseract expects nothing else.
 """
 
 
-class Reader:
+class Reader(PageReader, LineRecogniser):
     """Tesseract that sees the enhanced picture and answers in source pixels.
 
     ::

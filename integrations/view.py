@@ -33,23 +33,34 @@ class View:
     origin: tuple[int, int] = (0, 0)
 
     def to_source(self, points: Points) -> Points:
-        """Points in px of this view, in source px."""
+        """Points that an engine found in this view, as points of the picture it was made from.
+
+        Args:
+            points: (..., 2) x y in px of ``rgb``: corners (4, 2), or boxes (N, 2, 2).
+
+        Returns:
+            The same shape, in source px.
+        """
         return points / self.scale + self.origin
 
     def from_source(self, points: Points) -> Points:
-        """Points in source px, in px of this view."""
+        """Points (..., 2) of the picture this view was made from, in px of ``rgb``."""
         return (points - self.origin) * self.scale
 
 
 def look(
     image: object, enhancer: ArrayEnhancer | None, channel_order: ChannelOrder = "rgb"
 ) -> View:
-    """Decode a picture of any kind once, and enhance it.
+    """Decode a picture of any kind, and enhance it, for an engine to look at.
 
     Args:
-        image: the picture.
-        enhancer: as for `enlarge`.
-        channel_order: of arrays and tensors.
+        image: path, bytes, PIL image, array (H, W, C) or tensor (C, H, W).
+        enhancer: such as ``preproc.Enhancer()``; None shows the picture as it is.
+        channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
+
+    Returns:
+        The whole picture, right side up; what an engine finds in its ``rgb`` goes back to px of
+        the input with its ``to_source``.
 
     Raises:
         ImageError: the input is no image, or a batch of several.
@@ -59,7 +70,14 @@ def look(
 
 
 def enlarge(rgb: RgbArray, enhancer: ArrayEnhancer | None) -> View:
-    """Enhance a picture (H, W, 3), uint8 RGB; None shows it as it is.
+    """Enhance a picture that is decoded already, such as the ``rgb`` of another view.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        enhancer: such as ``preproc.Enhancer()``; None shows the picture as it is.
+
+    Returns:
+        The whole picture, ``enhancer.scale`` times as large.
 
     Raises:
         ModelError: the enhancer's answer is not ``scale`` times as large as its input, or it takes
@@ -109,6 +127,9 @@ class Regions:
         Args:
             rgb: (H, W, 3) uint8, the whole picture.
             quads: (4, 2) corners each, in px of it.
+
+        Returns:
+            In the order of ``quads``; the ``to_source`` of each gives px of the whole picture.
 
         Raises:
             ModelError: the enhancer's answers are not ``scale`` times as large as its inputs, or

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from eval_tasks.engines.recognisers import (
     easyocr_with_detector,
@@ -13,17 +13,9 @@ from eval_tasks.engines.recognisers import (
 )
 from eval_tasks.treatments.stage import Stage
 from integrations import easyocr, rapidocr
-from integrations.protocols import Word
+from integrations.protocols import PageReader
 from integrations.view import Regions
 from preproc.errors import PreprocError
-
-
-class PageReader(Protocol):
-    """An engine behind an enhancer."""
-
-    def readtext(self, image: object) -> list[Word]:
-        """Path, bytes, PIL image, array or tensor in; the text found, with boxes in its px."""
-
 
 Behind: TypeAlias = Callable[[Stage | Regions, bool], PageReader]
 """Puts an engine behind an enhancer; True also reads what is found in the picture as it is.
