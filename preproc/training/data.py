@@ -41,7 +41,7 @@ def cut_patch(
         Degraded LR and clean LR (patch, patch, 3), and HR (scale*patch, scale*patch, 3), turned
         alike by one of the 8 symmetries of the square.
     """
-    scale = degradation.scale
+    scale = len(hr) // len(lr)
     y, x = (int(rng.integers(side - patch + 1)) for side in lr.shape[:2])
     # One whole MCU to spare on each side: decoders smooth chroma across MCU borders.
     top, left = (max(0, (at // MCU - 1) * MCU) for at in (y, x))

@@ -20,7 +20,6 @@ class Degradation:
     uniform in 10 to 100, drawn anew for each sample.
 
     Attributes:
-        scale: HR px per LR px.
         quality: lowest and highest quality, both included.
         quality_skew: the quality is ``low + (high - low) * u ** quality_skew`` with u uniform in
             [0, 1): 1 draws it uniformly; 2 puts a third of the draws from 10 to 100 below 20.
@@ -34,7 +33,6 @@ class Degradation:
         resave_factor: smallest and largest relative size of the first file of ``resave``.
     """
 
-    scale: int = 4
     quality: tuple[int, int] = (10, 100)
     quality_skew: float = 1.0
     uncompressed: float = 0.0
@@ -55,8 +53,6 @@ class Degradation:
             raise RecipeError(f"quality goes up to 100, but is {self.quality[1]}.")
         if not self.quality_skew > 0:
             raise RecipeError(f"quality_skew must be above 0, but is {self.quality_skew}.")
-        if self.scale < 1:
-            raise RecipeError(f"scale must be 1 or more, but is {self.scale}.")
         coders = (self.uncompressed, self.double_jpeg, self.resave, self.webp)
         if min(*coders, self.chroma, self.blur) < 0 or max(self.chroma, self.blur) > 1:
             raise RecipeError(f"Probabilities lie between 0 and 1, but got {self}.")

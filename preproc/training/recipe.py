@@ -198,11 +198,6 @@ class Stage:
         for key, value in _floats(self.as_table()):
             if not math.isfinite(value) and key != "schedule.length":
                 raise RecipeError(f"{self.name}: {key} must be finite, but is {value}.")
-        if self.degrade.scale != self.scale:
-            raise RecipeError(
-                f"{self.name}: the network's scale is {self.scale}, but the degradation's is "
-                f"{self.degrade.scale}; give the scale once, at the top."
-            )
         if not 0 <= self.ema < 1:
             raise RecipeError(f"{self.name}: ema lies in [0, 1), but is {self.ema}.")
         if not 0 <= self.seed <= _LARGEST_SEED:
@@ -297,7 +292,6 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
         merged = table
         for change in (stage, *changes):
             merged = _merged(merged, change)
-        merged = _merged({"degrade": {"scale": merged.get("scale", 4)}}, merged)
         made.append(_build(Stage, merged, file.name))
     if len({s.name for s in made}) < len(made):
         raise RecipeError(f"{file.name}: every stage needs a name of its own.")
