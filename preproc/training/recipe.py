@@ -12,8 +12,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from preproc.degrade import KERNELS, USUAL_KERNEL
 from preproc.errors import RecipeError
@@ -349,7 +348,7 @@ def _build(kind: Any, table: Any, where: str) -> Any:  # noqa: ANN401 - any data
         raise RecipeError(f"{where}: {error}.") from error
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401, PLR0911 - a case a kind
+def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401 - any value
     if is_dataclass(hint):
         return _build(hint, value, where)
     origin, args = get_origin(hint), get_args(hint)
@@ -361,12 +360,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401, PLR0911
         if value in args:
             return value
         raise RecipeError(f"{where} must be one of {', '.join(map(str, args))}, but is {value!r}.")
-    elif origin in (Union, UnionType):
-        return value
     elif hint is float and type(value) in (int, float):
         return float(value)
-    elif hint in (int, str, bool) and type(value) is hint:
+    elif hint in (int, str) and type(value) is hint:
         return value
-    elif origin is not None and issubclass(origin, Mapping) and isinstance(value, Mapping):
+    elif origin is Mapping and isinstance(value, Mapping):
         return dict(value)
     raise RecipeError(f"{where} has the wrong type: {value!r}.")
