@@ -241,6 +241,16 @@ def test_options_that_no_network_can_be_made_with_are_a_sentence(change):
         make_network(stage)
 
 
+@pytest.mark.parametrize(
+    "model", ["cajnn-light", "cajnn", "cisrnet-light", "cisrnet", "cisrnet-light-coarse"]
+)
+def test_options_of_a_network_change_nothing_else_of_the_model(model):
+    usual = make_network(Stage(model)).state_dict()
+    shallow = make_network(Stage(model, network={"blocks": 1})).state_dict()
+    assert len(shallow) < len(usual)
+    assert all(value.shape == usual[key].shape for key, value in shallow.items())
+
+
 def test_missing_recipe_lists_those_there_are():
     with pytest.raises(RecipeError, match="cajnn-light"):
         load_recipe("nothing")

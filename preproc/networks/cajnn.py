@@ -322,7 +322,7 @@ def _descriptor(
     return ModelDescriptor(
         name=name,
         scale=4,
-        build=partial(CAJNN, 4, *shape),
+        build=partial(CAJNN, scale=4, features=shape[0], growth=shape[1], blocks=shape[2]),
         parameters=parameters,
         macs_per_pixel=macs_per_pixel,
         maskable=True,

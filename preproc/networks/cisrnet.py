@@ -300,7 +300,7 @@ def _descriptors(
     whole = ModelDescriptor(
         name=name,
         scale=scale,
-        build=partial(CISRNet, scale, features),
+        build=partial(CISRNet, scale=scale, features=features),
         parameters=parameters[0],
         macs_per_pixel=macs_per_pixel[0],
         tiling=Tiling.WHOLE,
@@ -312,7 +312,7 @@ def _descriptors(
     coarse = replace(
         whole,
         name=f"{name}-coarse",
-        build=partial(CISRNet, scale, features, coarse_only=True),
+        build=partial(CISRNet, scale=scale, features=features, coarse_only=True),
         parameters=parameters[1],
         macs_per_pixel=macs_per_pixel[1],
         title=f"{name}'s coarse stage alone, from the same weights",

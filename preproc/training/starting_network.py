@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from preproc.errors import ModelError, RecipeError, WeightsError
 from preproc.networks import find
-from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
-from preproc.training.initial import cajnn_shape, load_into
+from preproc.training.initial import load_into
 from preproc.training.recipe import Stage
 from preproc.training.stage_folder import cause_of
 from preproc.training.start_nearest import start_nearest
@@ -33,27 +32,24 @@ def make_network(stage: Stage, init_from: str = "") -> nn.Module:
             not fit it.
         WeightsError: the weights cannot be read.
     """
-    descriptor = find(stage.model, stage.scale)
+    build = find(stage.model, stage.scale).build
+    known = signature(build).parameters.keys() - {"scale"}  # the stage's own
+    unknown = sorted(stage.network.keys() - known)
+    if unknown:
+        raise RecipeError(
+            f"{stage.name}: network: there is no key {unknown[0]!r}; known are "
+            f"{', '.join(sorted(known)) or 'none'}."
+        )
     torch.manual_seed(stage.seed)
-    network = descriptor.build()
-    if stage.network:
-        known = signature(type(network)).parameters.keys() - {"scale"}  # the stage's own
-        unknown = sorted(stage.network.keys() - known)
-        if unknown:
-            raise RecipeError(
-                f"{stage.name}: network: there is no key {unknown[0]!r}; known are "
-                f"{', '.join(sorted(known))}."
-            )
-        base = cajnn_shape(network.state_dict()) if isinstance(network, CAJNN) else {}
-        try:
-            network = type(network)(**{"scale": stage.scale, **base, **stage.network})
-        except ModelError:
-            raise
-        except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-            raise RecipeError(
-                f"{stage.name}: network: {stage.model} cannot be made with {stage.network} "
-                f"({cause_of(error)}); change these values."
-            ) from error
+    try:
+        network = build(**stage.network)
+    except ModelError:
+        raise
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise RecipeError(
+            f"{stage.name}: network: {stage.model} cannot be made with {stage.network} "
+            f"({cause_of(error)}); change these values."
+        ) from error
     if init_from == NEAREST:
         if not isinstance(network, CISRNet):
             raise RecipeError(f'init_from = "{NEAREST}" is for CISRNet, not for {stage.model}.')
