@@ -26,7 +26,7 @@ from eval_tasks.command import arguments
 from eval_tasks.command.about import environment
 from eval_tasks.command.console import facts, table_console
 from eval_tasks.command.exit_codes import exit_code
-from eval_tasks.engines.wider_runs import ENGINE, make_run, search
+from eval_tasks.engines.wider_runs import ENGINE, Run, engine_title, search
 from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.wider import SUBSETS, Floats, Truth
 from eval_tasks.evaluators.wider_files import read_detections
@@ -35,6 +35,7 @@ from eval_tasks.pictures import own_pictures
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.treatments import arms
 from preproc.errors import ImageError
+from preproc.execution.devices import choose_device
 from preproc.files import require_writable
 from preproc.reports import write_json
 
@@ -92,11 +93,11 @@ def _run(options: argparse.Namespace) -> None:
     require_writable(options.output)  # rather now than after the work
     plain, *others = arms.arms_from(options, taken=(_TRUTH,))
     degradation = Degradation(options.reduce, options.jpeg, options.kernel)
-    shared = (options.output, options.min_face_size, options.device)
+    shared = (options.min_face_size, choose_device(options.device), options.output)
     whole = arms.Arm(_TRUTH, 1, plain.apply)
-    original = make_run(whole, Degradation(), *shared, upright=True)
-    runs = {arm.name: make_run(arm, degradation, *shared, upright=True) for arm in (plain, *others)}
-    search({_TRUTH: original, **runs}, images, options.device)
+    original = Run(whole, Degradation(), *shared, upright=True)
+    runs = {arm.name: Run(arm, degradation, *shared, upright=True) for arm in (plain, *others)}
+    search({_TRUTH: original, **runs}, images)
     truth = _truth(read_detections(original.folder, images), options.sure)
     faces = sum(int(labelled.counts[_EVERY].sum()) for labelled in truth.values())
     if not faces:
@@ -112,7 +113,7 @@ def _run(options: argparse.Namespace) -> None:
     about = {
         "folder": options.images.resolve().name,
         "every": f"{options.every}",
-        "engine": original.settings.engine,
+        "engine": engine_title(),
         **environment(options.device, ENGINE),
         "devices": ", ".join(dict.fromkeys(run.arm.device for run in runs.values())),
         "sure": f"{options.sure:g}",

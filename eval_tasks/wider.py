@@ -24,7 +24,7 @@ from rich.text import Text
 from eval_tasks.command import arguments
 from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
-from eval_tasks.engines.wider_runs import ENGINE, Run, make_run, search
+from eval_tasks.engines.wider_runs import ENGINE, Run, engine_title, search
 from eval_tasks.evaluators.coco import coco_scores
 from eval_tasks.evaluators.wider import Floats, Truth
 from eval_tasks.evaluators.wider_files import FACES_FILE, read_detections, read_truth
@@ -35,6 +35,7 @@ from eval_tasks.tables.wider_plot import plot_curves
 from eval_tasks.tables.wider_tables import show
 from eval_tasks.treatments import arms
 from preproc.errors import ImageError, PreprocError
+from preproc.execution.devices import choose_device
 from preproc.files import require_writable
 from preproc.reports import write_csv, write_json
 
@@ -204,7 +205,7 @@ def _search_and_score(
     """Let the detector search pictures, going on with what an earlier run found, and score it."""
     degradation = Degradation(REDUCTION, options.jpeg, options.kernel)
     runs = _runs(options, degradation)
-    search(runs, {name: images[name] for name in truth}, options.device)
+    search(runs, {name: images[name] for name in truth})
     return _Outcome(
         f"{title}, {degradation.sentence}; "
         f"MTCNN, faces from {options.min_face_size:g} px of the original",
@@ -214,7 +215,7 @@ def _search_and_score(
             for name, run in runs.items()
         ],
         {
-            "engine": runs[ORIGINAL].settings.engine,
+            "engine": engine_title(),
             "degradation": f"{degradation}",
             "smallest face": f"{options.min_face_size:g} px",
             "devices": ", ".join(dict.fromkeys(run.arm.device for run in runs.values())),
@@ -293,12 +294,12 @@ def _every(step: int, names: Iterable[str]) -> set[str]:
 def _runs(options: argparse.Namespace, degradation: Degradation) -> dict[str, Run]:
     """What is compared, by the name it has in tables."""
     plain, *others = arms.arms_from(options, taken=(ORIGINAL, REDUCED))
-    shared = (options.output, options.min_face_size, options.device)
+    shared = (options.min_face_size, choose_device(options.device), options.output)
     original = arms.Arm(ORIGINAL, 1, plain.apply)
     return {
-        ORIGINAL: make_run(original, Degradation(), *shared),
-        REDUCED: make_run(plain, degradation, *shared),
-        **{arm.name: make_run(arm, degradation, *shared) for arm in others},
+        ORIGINAL: Run(original, Degradation(), *shared),
+        REDUCED: Run(plain, degradation, *shared),
+        **{arm.name: Run(arm, degradation, *shared) for arm in others},
     }
 
 

@@ -7,14 +7,16 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from eval_tasks import wider
-from eval_tasks.engines.wider_runs import Run, Settings, make_run
+from eval_tasks.engines.wider_runs import Run
 from eval_tasks.evaluators import intervals
 from eval_tasks.evaluators.coco import coco_scores
 from eval_tasks.evaluators.wider import SUBSETS, Matches, Truth, average_precision
@@ -341,7 +343,6 @@ def test_any_name_that_a_file_may_have_can_be_searched(name, tmp_path):
     assert read_detections(tmp_path, [name])[name].tolist() == [[*face(), 1.0]]
     run, make = finished_run(tmp_path)
     make(name)
-    assert len((run.folder / "seconds.csv").read_bytes().rstrip().split(b",cpu")) == 3
     assert run.seconds() is not None
     assert run.missing({f"e/{name}": tmp_path / "p.png"}) == {}
 
@@ -453,6 +454,10 @@ def test_coco_agrees_on_the_clear_cases():
 # Runs
 
 
+def make_run(folder, arm, *degradation, smallest=20.0):
+    return Run(arm, Degradation(*degradation), smallest, torch.device("cpu"), folder)
+
+
 class FixedFace:
     """Stands for the detector: a face of 12 px in the corner of whatever it sees."""
 
@@ -483,8 +488,7 @@ def test_settings_and_boxes_are_in_px_of_the_original(
     scale, reduction, smallest, asked, side, tmp_path
 ):
     arm = Arm("any", scale, lambda img: img.repeat(scale, 0).repeat(scale, 1))
-    settings = Settings("any", reduction=reduction, smallest=smallest)
-    run = Run(arm, settings, tmp_path / settings.folder)
+    run = make_run(tmp_path, arm, reduction, smallest=smallest)
     picture = tmp_path / "p.png"
     Image.new("RGB", (67, 83), "gray").save(picture)
     engine = FixedFace()
@@ -499,8 +503,7 @@ def test_settings_and_boxes_are_in_px_of_the_original(
 
 def finished_run(folder):
     """A run with one picture searched, and what searches another as ``e/<name>``."""
-    arm = Arm("any", 1, lambda img: img)
-    run = Run(arm, Settings("any"), folder / "run")
+    run = make_run(folder, Arm("any", 1, lambda img: img))
     picture = folder / "p.png"
     Image.new("RGB", (40, 40), "gray").save(picture)
 
@@ -526,36 +529,39 @@ def test_another_picture_under_a_name_that_was_searched_is_searched_anew(tmp_pat
         assert run.missing(images) == {}
 
 
-@pytest.mark.parametrize(
-    "torn", ["", "e/other,0.12", "e/other,1.5,2", '"e/oth', "e/other,1.5,x,cpu"]
-)
-def test_times_that_were_cut_short_are_left_out(torn, tmp_path):
+@pytest.mark.parametrize("torn", ["", '{"image": "e/oth', '{"image": "e/other", "digest": "ab'])
+def test_a_record_that_was_cut_short_is_left_out(torn, tmp_path):
     run, make = finished_run(tmp_path)
-    times = run.folder / "seconds.csv"
-    times.write_text(torn)
+    (run.folder / "pictures.jsonl").write_text(torn)
     assert run.seconds() is None
     make("second")
-    (*before, row) = times.read_text().splitlines()
-    assert before == [torn] * bool(torn)
-    assert row.startswith("e/second,")
-    times.write_text(f"e/a,1,3,cpu\n{torn}\ne/b,2,5,cpu\n")
+    assert run.seconds() is not None
+    assert run.missing({"e/second": tmp_path / "p.png"}) == {}
+
+
+def test_seconds_are_means_over_the_images(tmp_path):
+    run, _ = finished_run(tmp_path)
+    records = [{"image": "e/p", "digest": "", "seconds": s} for s in ((1, 3), (2, 5))]
+    records.append({"image": "e/q", "digest": ""})  # as earlier runs left them
+    (run.folder / "pictures.jsonl").write_text("\n".join(map(json.dumps, records)))
     assert run.seconds() == (1.5, 4)
 
 
-def test_settings_that_matter_have_folders_of_their_own():
-    settings = [
-        Settings("bicubic x4"),
-        Settings("bicubic x4", quality=40),
-        Settings("bicubic x4", reduction=4),
-        Settings("bicubic x4", smallest=10),
-        Settings("bicubic x4", weights="00ff"),
-        Settings("bicubic x4", kernel="lanczos"),
-        Settings("bicubic, x4"),
+def test_settings_that_matter_have_folders_of_their_own(tmp_path):
+    plain = Arm("bicubic x4", 4, lambda img: img)
+    runs = [
+        make_run(tmp_path, plain),
+        make_run(tmp_path, plain, 1, 40),
+        make_run(tmp_path, plain, 4),
+        make_run(tmp_path, plain, smallest=10.0),
+        make_run(tmp_path, replace(plain, weights="00ff")),
+        make_run(tmp_path, plain, 1, None, "lanczos"),
+        make_run(tmp_path, replace(plain, name="bicubic, x4")),
     ]
-    folders = {s.folder for s in settings}
-    assert len(folders) == len(settings)
-    assert all(f.startswith("bicubic-x4-") for f in folders)
-    assert Settings("bicubic x4").folder in folders
+    folders = {run.folder for run in runs}
+    assert len(folders) == len(runs)
+    assert all(folder.name.startswith("bicubic-x4-") for folder in folders)
+    assert make_run(tmp_path, plain).folder in folders
 
 
 def test_pictures_are_reduced_by_the_kernel_asked_for(tmp_path, rng):
@@ -564,11 +570,10 @@ def test_pictures_are_reduced_by_the_kernel_asked_for(tmp_path, rng):
     picture = tmp_path / "p.png"
     Image.fromarray(rng.integers(0, 256, (64, 80, 3), np.uint8)).save(picture)
     for kernel in ("bicubic", "lanczos"):
-        degradation = Degradation(4, None, kernel)
-        run = make_run(arm, degradation, tmp_path, 20.0, "cpu")
+        run = make_run(tmp_path, arm, 4, None, kernel)
         run.make({"e/p": picture}, FixedFace(), lambda: None)
         with Image.open(picture) as original:
-            assert np.array_equal(seen[-1], degradation.apply(np.array(original)))
+            assert np.array_equal(seen[-1], run.degradation.apply(np.array(original)))
     assert not np.array_equal(*seen)
 
 

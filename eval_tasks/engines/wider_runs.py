@@ -1,26 +1,25 @@
-"""Faces that a detector finds in pictures treated in one way, kept on disk picture by picture.
+"""MTCNN's detections for one arm, kept on disk image by image.
 
-What is found is written at once, in WIDER FACE's text format and in px of the original, into a
-folder named after everything that matters to it but the pictures, whose digests lie beside: a run
-that was killed goes on where it was, other settings get another folder, and what was found in
-another picture of the same name is not taken for this one's.
+A folder is named after all settings that matter, so a killed run resumes, and other settings get
+another folder. Digests of the pictures lie beside, so that a changed picture is searched again.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from re import sub
 from statistics import fmean
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.markup import escape
 
@@ -32,69 +31,59 @@ from eval_tasks.treatments.arms import Arm, device_name
 from eval_tasks.treatments.stage import Stage
 from integrations.mtcnn import MTCNN, WINDOW, Engine
 from preproc.console import progress_bar
-from preproc.degrade import USUAL_KERNEL
 from preproc.errors import OutputError
-from preproc.execution.devices import choose_device
 from preproc.reports import versions, write_json
 
 ENGINE = "facenet-pytorch"
 """The package of the detector."""
 
-
-@dataclass(frozen=True)
-class Settings:
-    """What decides which faces are found; lengths are px of the original picture.
-
-    Attributes:
-        arm: name of the arm.
-        weights: SHA-256 of the arm's weights, if it has any.
-        reduction: px of the original per px of the arm's input.
-        quality: JPEG quality of the arm's input; None is not compressed again.
-        kernel: of the reduction.
-        smallest: side of the smallest face looked for. The detector's window sets a limit: an arm
-            whose result is smaller than the original is searched from `WINDOW` px there.
-        thresholds: of MTCNN's three networks.
-        factor: between the steps of MTCNN's pyramid.
-        engine: the detector and its version.
-        device: where it runs, and with it the arm's network: their rounding differs a little, and
-            their time by much.
-    """
-
-    arm: str
-    weights: str = ""
-    reduction: int = 1
-    quality: int | None = None
-    smallest: float = 20.0
-    thresholds: tuple[float, float, float] = (0.5, 0.5, 0.3)
-    factor: float = 0.709
-    engine: str = field(default_factory=lambda: f"{ENGINE} {versions(ENGINE)[ENGINE]}")
-    device: str = "cpu"
-    kernel: str = USUAL_KERNEL
-
-    @property
-    def folder(self) -> str:
-        """A name that tells these settings from all others."""
-        key = json.dumps(asdict(self), sort_keys=True)
-        readable = sub(r"[^a-z0-9.]+", "-", self.arm.lower()).strip("-")
-        return f"{readable}-{sha256(key.encode()).hexdigest()[:8]}"
+_THRESHOLDS = (0.5, 0.5, 0.3)  # of MTCNN's three networks
+_FACTOR = 0.709  # between the steps of its pyramid
 
 
 @dataclass(frozen=True)
 class Run:
-    """An arm, under settings, with the folder that holds what it found.
+    """An arm, what is done before and after it, and the folder that holds what was found.
 
     Attributes:
         arm: how pictures are treated.
-        settings: how they are degraded before, and searched after.
-        folder: where the files are.
+        degradation: what is done to them before.
+        smallest: side of the smallest face looked for, in px of the original. The detector's window
+            sets a limit: an arm whose result is smaller than the original is searched from
+            `WINDOW` px there.
+        device: where the detector runs.
+        output: the folder of all results.
         upright: whether pictures are turned as their EXIF data says. Labels know nothing of that,
             and so are made for pictures as they are stored.
     """
 
     arm: Arm
-    settings: Settings
-    folder: Path
+    degradation: Degradation
+    smallest: float
+    device: torch.device
+    output: Path
     upright: bool = False
+
+    @cached_property
+    def settings(self) -> dict[str, object]:
+        """All that decides which faces are found."""
+        return {
+            "arm": self.arm.name,
+            "weights": self.arm.weights,
+            **asdict(self.degradation),
+            "smallest": self.smallest,
+            "thresholds": _THRESHOLDS,
+            "factor": _FACTOR,
+            "engine": engine_title(),
+            "device": ", ".join(dict.fromkeys((device_name(self.device), self.arm.device))),
+        }
+
+    @cached_property
+    def folder(self) -> Path:
+        """Its name tells these settings from all others."""
+        digest = sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
+        readable = sub(r"[^a-z0-9.]+", "-", self.arm.name.lower()).strip("-")
+        return self.output / "detections" / f"{readable}-{digest[:8]}"
 
     def missing(self, names: Mapping[str, Path]) -> dict[str, Path]:
         """The images whose detections are still to be made, or are not known to be this picture's.
@@ -102,7 +91,7 @@ class Run:
         Raises:
             ImageError: a picture cannot be read.
         """
-        searched = self._searched()
+        searched = {record["image"]: record["digest"] for record in self._records()}
         return {
             name: path
             for name, path in names.items()
@@ -115,7 +104,7 @@ class Run:
 
         Args:
             images: picture files by name, ``event/image``.
-            engine: a ``facenet_pytorch.MTCNN`` with the thresholds and factor of the settings.
+            engine: what `make_engine` gives.
             advance: called after each image.
 
         Raises:
@@ -124,23 +113,20 @@ class Run:
         """
         if not images:
             return
-        write_json(self.folder / "settings.json", asdict(self.settings))
-        settings = self.settings
-        degradation = Degradation(settings.reduction, settings.quality, settings.kernel)
+        write_json(self.folder / "settings.json", self.settings)
+        reduction = self.degradation.reduction
         stage = Stage(self.arm)
         detector = MTCNN(engine, enhancer=stage, min_face_size=self._smallest())
         for name, path in images.items():
             content = digest(path)
-            whole = pixels(path, upright=self.upright, multiple=degradation.reduction)
-            seen = degradation.apply(whole)
+            seen = self.degradation.apply(pixels(path, upright=self.upright, multiple=reduction))
             start = time.perf_counter()
             stage.seconds = 0.0
             faces = detector.detect(seen)
-            seconds = time.perf_counter() - start
-            found = _official(faces.boxes, faces.probabilities, self.settings.reduction)
+            searching = time.perf_counter() - start - stage.seconds
+            found = _official(faces.boxes, faces.probabilities, reduction)
             write_file(detections_path(self.folder, name), f"{name}{path.suffix}", found)
-            _append(self._pictures, json.dumps({"image": name, "digest": content}) + "\n")
-            _append(self._times, self._times_of(name, stage.seconds, seconds - stage.seconds))
+            self._record(image=name, digest=content, seconds=[stage.seconds, searching])
             advance()
 
     def seconds(self) -> tuple[float, float] | None:
@@ -149,79 +135,41 @@ class Run:
         Returns:
             None where no time is known.
         """
-        try:
-            lines = self._times.read_text(encoding="utf-8", errors="replace").split("\n")
-        except FileNotFoundError:
-            return None
-        times = [time for line in lines if (time := _seconds(line))]
+        times = [record["seconds"] for record in self._records() if "seconds" in record]
         return (fmean(t for t, _ in times), fmean(t for _, t in times)) if times else None
 
     def _smallest(self) -> float:
         """Smallest face in px of the arm's input, as the adapter wants it."""
-        scale, wanted = self.arm.scale, self.settings.smallest
-        in_view = wanted * scale / self.settings.reduction
-        return (max(in_view, WINDOW) if scale < self.settings.reduction else in_view) / scale
+        scale, reduction = self.arm.scale, self.degradation.reduction
+        in_view = self.smallest * scale / reduction
+        return (max(in_view, WINDOW) if scale < reduction else in_view) / scale
 
     @property
-    def _times(self) -> Path:
-        return self.folder / "seconds.csv"
-
-    @property
-    def _pictures(self) -> Path:
+    def _searched(self) -> Path:
         return self.folder / "pictures.jsonl"
 
-    def _searched(self) -> dict[str, str]:
-        """Digests of the pictures that were searched last, by the images' names."""
+    def _records(self) -> Iterator[dict[str, Any]]:
+        """What was searched so far, one record an image; the last of a name counts."""
+        with suppress(FileNotFoundError):
+            for line in self._searched.read_bytes().splitlines():
+                with suppress(ValueError):  # cut short with the run that wrote it
+                    yield json.loads(line)
+
+    def _record(self, **record: object) -> None:
         try:
-            lines = self._pictures.read_bytes().splitlines()
-        except FileNotFoundError:
-            return {}
-        return dict(picture for line in lines if (picture := _picture(line)))
-
-    def _times_of(self, name: str, *seconds: float) -> str:
-        row = io.StringIO()
-        csv.writer(row).writerow([name, *(f"{s:.4f}" for s in seconds), self.arm.device])
-        return row.getvalue()
+            with self._searched.open("ab") as file:
+                # The line break comes first, to end what a run that was killed left unfinished.
+                file.write(f"\n{json.dumps(record)}".encode())
+        except OSError as error:
+            raise OutputError(f"Cannot write {self._searched}: {error.strerror}.") from error
 
 
-def make_run(
-    arm: Arm,
-    degradation: Degradation,
-    output: Path,
-    smallest: float,
-    device: str | None,
-    *,
-    upright: bool = False,
-) -> Run:
-    """A run with a folder of its own.
-
-    Args:
-        arm: how pictures are treated.
-        degradation: what is done to them before.
-        output: the folder of all results.
-        smallest: side of the smallest face looked for, in px of the original.
-        device: of the detector; by default CUDA where it is there.
-        upright: as for `Run`.
-    """
-    settings = Settings(
-        arm=arm.name,
-        weights=arm.weights,
-        reduction=degradation.reduction,
-        quality=degradation.quality,
-        kernel=degradation.kernel,
-        smallest=smallest,
-        device=", ".join(dict.fromkeys((device_name(choose_device(device)), arm.device))),
-    )
-    return Run(arm, settings, output / "detections" / settings.folder, upright)
-
-
-def search(runs: Mapping[str, Run], images: Mapping[str, Path], device: str | None) -> None:
+def search(runs: Mapping[str, Run], images: Mapping[str, Path]) -> None:
     """Search the images that each run still lacks, with a bar on stderr.
 
     Args:
         runs: by the name that the bar shows; of one smallest face and one detector.
         images: picture files by name.
-        device: of the detector; by default CUDA where it is there.
 
     Raises:
         PreprocError: as `make_engine` and `Run.make`.
@@ -230,7 +178,7 @@ def search(runs: Mapping[str, Run], images: Mapping[str, Path], device: str | No
     total = sum(map(len, todo.values()))
     if not total:
         return
-    engine = make_engine(next(iter(runs.values())).settings, device)
+    engine = make_engine(next(iter(runs.values())).device)
     with progress_bar(transient=True) as progress:
         task = progress.add_task("", total=total)
         for name, run in runs.items():
@@ -238,56 +186,20 @@ def search(runs: Mapping[str, Run], images: Mapping[str, Path], device: str | No
             run.make(todo[name], engine, lambda: progress.advance(task))
 
 
-def make_engine(settings: Settings, device: str | None) -> Engine:
-    """The detector, on a device; by default CUDA where it is there.
+def make_engine(device: torch.device) -> Engine:
+    """The detector.
 
     Raises:
         PreprocError: facenet-pytorch is not installed.
     """
-    made = MTCNN(
-        thresholds=list(settings.thresholds),
-        factor=settings.factor,
-        select_largest=False,
-        device=choose_device(device),
-    )
-    return made.engine
+    return MTCNN(
+        thresholds=list(_THRESHOLDS), factor=_FACTOR, select_largest=False, device=device
+    ).engine
 
 
-def _seconds(line: str) -> tuple[float, float] | None:
-    """The two times of a row; None where it was cut short with the run that wrote it."""
-    try:
-        _, treating, searching, _ = next(csv.reader([line]))
-        return float(treating), float(searching)
-    except (StopIteration, ValueError, csv.Error):
-        return None
-
-
-def _picture(line: bytes) -> tuple[str, str] | None:
-    """An image's name and its picture's digest; None where the line was cut short."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record["image"], record["digest"]
-
-
-def _append(path: Path, line: str) -> None:
-    """Add a line to a file, or make it; one that was cut short is ended before."""
-    try:
-        with path.open("ab+") as file:
-            if not _ends_a_line(file):
-                file.write(b"\r\n")
-            file.write(line.encode(errors="surrogateescape"))
-    except OSError as error:
-        raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
-
-
-def _ends_a_line(file: BinaryIO) -> bool:
-    """Whether what is appended to a file begins a line."""
-    if not file.seek(0, io.SEEK_END):
-        return True
-    file.seek(-1, io.SEEK_END)
-    return file.read(1) == b"\n"
+def engine_title() -> str:
+    """The detector and its version."""
+    return f"{ENGINE} {versions(ENGINE)[ENGINE]}"
 
 
 def _official(boxes: NDArray[np.float32], scores: NDArray[np.float32], reduction: int) -> Floats:
