@@ -15,13 +15,12 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import TypeAlias
-
-from rich.markup import escape
 
 from eval_tasks.command import arguments
 from eval_tasks.command.about import environment
@@ -44,8 +43,7 @@ from eval_tasks.tables import word_tables
 from eval_tasks.tables.word_sheet import Sample, draw
 from eval_tasks.treatments import arms as arm_options
 from eval_tasks.treatments.arms import Arm
-from preproc.console import progress_bar
-from preproc.degrade import USUAL_KERNEL, Pixels
+from preproc.degrade import USUAL_KERNEL
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
 from preproc.pictures.saving import save
@@ -142,8 +140,14 @@ def _run(options: argparse.Namespace) -> None:
     if (clean := (Degradation(), arms[0])) not in ways:
         ways.insert(0, clean)  # always read, since it says what there is to win back
     with Readings(options.out / "readings.jsonl") as readings:
-        _read_all(words, ways, recogniser, readings)
-        read = {way: {w.file: readings[_key(recogniser, *way, w)] for w in words} for way in ways}
+        found = readings.read(
+            {
+                _key(recogniser, *way, word): partial(_read, word, *way, recogniser)
+                for way in ways
+                for word in words
+            }
+        )
+    read = {way: {w.file: found[_key(recogniser, *way, w)] for w in words} for way in ways}
     plain = arms[0]
     runs = [_run_of(recogniser, *way, read[way]) for way in ways]
     runs += [
@@ -169,29 +173,8 @@ def _key(recogniser: NamedRecogniser, degradation: Degradation, arm: Arm, word: 
     return Key(recogniser.title, str(degradation), arm.name, arm.weights, arm.device, crop)
 
 
-def _read_all(
-    words: Sequence[Crop],
-    ways: Iterable[tuple[Degradation, Arm]],
-    recogniser: NamedRecogniser,
-    readings: Readings,
-) -> None:
-    """Read what has not been read yet."""
-    missing = [
-        (degradation, arm, word)
-        for degradation, arm in ways
-        for word in words
-        if _key(recogniser, degradation, arm, word) not in readings
-    ]
-    with progress_bar(transient=True) as progress:
-        task = progress.add_task("", total=len(missing))
-        for degradation, arm, word in missing:
-            progress.update(task, description=escape(f"{degradation}: {arm.name}"))
-            reading = _read(degradation.apply(pixels(word.path)), arm, recogniser)
-            readings.add(_key(recogniser, degradation, arm, word), reading)
-            progress.advance(task)
-
-
-def _read(crop: Pixels, arm: Arm, recogniser: NamedRecogniser) -> Reading:
+def _read(word: Crop, degradation: Degradation, arm: Arm, recogniser: NamedRecogniser) -> Reading:
+    crop = degradation.apply(pixels(word.path))
     start = time.perf_counter()
     treated = arm.apply(crop)
     between = time.perf_counter()

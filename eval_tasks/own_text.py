@@ -14,9 +14,9 @@ import argparse
 import sys
 import time
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.markup import escape
@@ -26,10 +26,7 @@ from eval_tasks.command import arguments
 from eval_tasks.command.about import environment
 from eval_tasks.command.console import facts, table_console
 from eval_tasks.command.exit_codes import exit_code
-from eval_tasks.engines.page_readers import (
-    PAGE_ENGINES,
-    PageEngine,
-)
+from eval_tasks.engines.page_readers import PAGE_ENGINES, PageEngine
 from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.engines.recognisers import ENGINE_PACKAGES
 from eval_tasks.evaluators.intervals import Interval
@@ -40,9 +37,7 @@ from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.plain_arms import INPUT
 from eval_tasks.treatments import arms
 from eval_tasks.treatments.stage import Stage
-from integrations.protocols import PageReader
 from integrations.view import Regions
-from preproc.console import progress_bar
 from preproc.errors import ImageError
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
@@ -115,18 +110,36 @@ def _run(options: argparse.Namespace) -> None:
     treatments = arms.arms_from(options)
     degradation = Degradation(options.reduce, options.jpeg, options.kernel)
     engine = PAGE_ENGINES[options.engine](choose_device(options.device).type == "cuda")
+    engine.behind(Regions(Stage(_ORIGINAL)) if options.regions else Stage(_ORIGINAL), options.both)
+    texts = {name: path.with_suffix(".txt") for name, path in images.items()}
+    labels = {name: _text(path) for name, path in texts.items() if path.is_file()}
     with Readings(options.output / "readings.jsonl") as readings:
-        pages = _Pages(images, readings, engine, regions=options.regions, both=options.both)
-        known = pages.known(options.sure)
+        original = _Way(_ORIGINAL, Degradation(), least=options.sure)
+        others = {name: path for name, path in images.items() if name not in labels}
+        sure = {name: r.text for name, r in _read(original, others, engine, readings).items()}
+        known = {name: words([(labels | sure)[name]]) for name in images}
         if not (total := sum(bag.total() for bag in known.values())):
             raise ImageError(
                 f"No text is known of the {len(images)} pictures of {options.images}: there is no "
                 f".txt file beside any, and {options.engine} is sure of no word; give a smaller "
                 "--sure."
             )
-        scores = [pages.score(arm, degradation, known) for arm in treatments]
+        ways = [
+            _Way(arm, degradation, options.regions, options.both and arm.name != INPUT)
+            for arm in treatments
+        ]
+        read = {way.arm.name: _read(way, images, engine, readings) for way in ways}
+    scores = [
+        score(
+            arm,
+            known,
+            {name: words([reading.text]) for name, reading in its.items()},
+            [(reading.arm_seconds, reading.read_seconds) for reading in its.values()],
+        )
+        for arm, its in read.items()
+    ]
     title = (
-        f"{total} words in {len(images)} pictures, {pages.labelled} of them with a .txt file, "
+        f"{total} words in {len(images)} pictures, {len(labels)} of them with a .txt file, "
         f"{degradation.sentence}, read by {engine.title}"
     )
     about = {
@@ -150,97 +163,57 @@ def _run(options: argparse.Namespace) -> None:
     write_json(options.output / f"{stem}.json", _report(title, scores, about))
 
 
-class _Pages:
-    """Pictures, and what was read in them so far."""
+@dataclass(frozen=True)
+class _Way:
+    """How pictures are degraded, treated and read.
 
-    def __init__(
-        self,
-        images: Mapping[str, Path],
-        readings: Readings,
-        engine: PageEngine,
-        *,
-        regions: bool,
-        both: bool,
-    ) -> None:
-        self._images, self._readings, self._engine = images, readings, engine
-        self._regions, self._both = regions, both
-        self._texts = {name: path.with_suffix(".txt") for name, path in images.items()}
-        self._reader(Stage(_ORIGINAL), regions=regions, both=both)  # refused now, if at all
+    Attributes:
+        arm: how they are treated.
+        degradation: what is done to them before.
+        regions: whether only the text that is found is treated.
+        both: whether it is also read untreated.
+        least: confidence from which text counts; None for all of it.
+    """
 
-    @property
-    def labelled(self) -> int:
-        """How many pictures have their text beside them."""
-        return sum(path.is_file() for path in self._texts.values())
+    arm: arms.Arm
+    degradation: Degradation
+    regions: bool = False
+    both: bool = False
+    least: float | None = None
 
-    def known(self, sure: float) -> dict[str, Counter[str]]:
-        """The words in each picture."""
-        missing = [name for name, path in self._texts.items() if not path.is_file()]
-        self._read(_ORIGINAL, Degradation(), missing, least=sure)
-        return {
-            name: words(
-                [self._readings[self._key(_ORIGINAL, Degradation(), name, least=sure)].text]
-                if name in missing
-                else [_text(path)]
-            )
-            for name, path in self._texts.items()
-        }
+    def __str__(self) -> str:
+        if self.least is not None:
+            return f"sure from {self.least:g}"
+        return ("regions" if self.regions else "pages") + (", both" if self.both else "")
 
-    def score(
-        self, arm: arms.Arm, degradation: Degradation, known: Mapping[str, Counter[str]]
-    ) -> Score:
-        """What an arm reads of the known words."""
-        self._read(arm, degradation, list(known))
-        read = {name: self._readings[self._key(arm, degradation, name)] for name in known}
-        return score(
-            arm.name,
-            known,
-            {name: words([reading.text]) for name, reading in read.items()},
-            [(reading.arm_seconds, reading.read_seconds) for reading in read.values()],
-        )
 
-    def _read(
-        self, arm: arms.Arm, degradation: Degradation, names: Sequence[str], least: float = 0.0
-    ) -> None:
-        """Read what has not been read yet, with a bar on stderr."""
-        names = [n for n in names if self._key(arm, degradation, n, least) not in self._readings]
-        stage = Stage(arm)
-        regions = self._regions and arm is not _ORIGINAL
-        reader = self._reader(stage, regions=regions, both=self._reads_both(arm))
-        with progress_bar(transient=True) as progress, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*pin_memory")  # said where there is no GPU
-            task = progress.add_task(escape(f"{degradation}: {arm.name}"), total=len(names))
-            for name in names:
-                whole = pixels(self._images[name], multiple=degradation.reduction)
-                picture = degradation.apply(whole)
-                start = time.perf_counter()
-                stage.seconds = 0.0
-                found = reader.readtext(picture)
-                seconds = time.perf_counter() - start - stage.seconds
-                texts = [word for word in found if word.confidence >= least]
-                reading = Reading(
-                    "\n".join(word.text for word in texts),
-                    min((word.confidence for word in texts), default=0.0),
-                    stage.seconds,
-                    seconds,
-                )
-                self._readings.add(self._key(arm, degradation, name, least), reading)
-                progress.advance(task)
+def _read(
+    way: _Way, images: Mapping[str, Path], engine: PageEngine, readings: Readings
+) -> dict[str, Reading]:
+    """What is read in each picture, with the lines one below the other."""
+    arm, degradation = way.arm, way.degradation
+    stage = Stage(arm)
+    reader = engine.behind(Regions(stage) if way.regions else stage, way.both)
 
-    def _reader(self, stage: Stage, *, regions: bool, both: bool) -> PageReader:
-        return self._engine.behind(Regions(stage) if regions else stage, both)
+    def read(path: Path) -> Reading:
+        picture = degradation.apply(pixels(path, multiple=degradation.reduction))
+        start = time.perf_counter()
+        stage.seconds = 0.0
+        found = reader.readtext(picture)
+        seconds = time.perf_counter() - start - stage.seconds
+        kept = [word for word in found if word.confidence >= (way.least or 0)]
+        least = min((word.confidence for word in kept), default=0.0)
+        return Reading("\n".join(word.text for word in kept), least, stage.seconds, seconds)
 
-    def _reads_both(self, arm: arms.Arm) -> bool:
-        """Whether there are two ways to read: as the picture is, and otherwise."""
-        return self._both and arm.name not in (_ORIGINAL.name, INPUT)
-
-    def _key(self, arm: arms.Arm, degradation: Degradation, name: str, least: float = 0.0) -> Key:
-        if arm is _ORIGINAL:
-            way = f"sure from {least:g}"
-        else:
-            way = "regions" if self._regions else "pages"
-            way += ", both" if self._reads_both(arm) else ""
-        title = f"{self._engine.title}, {way}"
-        return Key(title, str(degradation), arm.name, arm.weights, arm.device, name)
+    title = f"{engine.title}, {way}"
+    keys = {
+        name: Key(title, str(degradation), arm.name, arm.weights, arm.device, name)
+        for name in images
+    }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*pin_memory")  # said where there is no GPU
+        read_by_key = readings.read({keys[n]: partial(read, path) for n, path in images.items()})
+    return {name: read_by_key[key] for name, key in keys.items()}
 
 
 def _text(path: Path) -> str:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -207,47 +208,47 @@ class TestDegradation:
 
 class TestReadings:
     KEY = Key("eyes", "none", "input", "", "cpu", "word_1.png")
+    OTHER = KEY._replace(word="word_2.png")
+
+    def keep(self, path, **words: str) -> list[str]:
+        """What is read of words; those not known yet are read as what is given for them."""
+        keys = {self.KEY._replace(word=f"{word}.png"): text for word, text in words.items()}
+        with Readings(path) as readings:
+            found = readings.read(
+                {key: partial(Reading, text, 1, 0, 0) for key, text in keys.items()}
+            )
+        return [found[key].text for key in keys]
 
     def test_are_there_again(self, tmp_path):
         path = tmp_path / "new" / "readings.jsonl"
-        with Readings(path) as readings:
-            assert self.KEY not in readings
-            readings.add(self.KEY, Reading("caf\u00e9 \n", 0.5, 0.1, 0.2))
-        with Readings(path) as readings:
-            assert readings[self.KEY] == Reading("caf\u00e9 \n", 0.5, 0.1, 0.2)
-            assert self.KEY._replace(weights="0") not in readings
+        reading = Reading("caf\u00e9 \n", 0.5, 0.1, 0.2)
+        for make in (lambda: reading, None):
+            with Readings(path) as readings:
+                assert readings.read({self.KEY: make}) == {self.KEY: reading}
+        with Readings(path) as readings, pytest.raises(ZeroDivisionError):
+            readings.read({self.KEY._replace(weights="0"): lambda: 1 / 0})
 
     def test_a_line_cut_short_is_read_again(self, tmp_path):
         path = tmp_path / "readings.jsonl"
-        other = self.KEY._replace(word="word_2.png")
-        with Readings(path) as readings:
-            readings.add(self.KEY, Reading("a", 1, 0, 0))
-            readings.add(other, Reading("b", 1, 0, 0))
+        assert self.keep(path, word_1="a", word_2="b") == ["a", "b"]
         path.write_bytes(path.read_bytes()[:-7])
-        with Readings(path) as readings:
-            assert self.KEY in readings
-            assert other not in readings
-            readings.add(other, Reading("c", 1, 0, 0))
-        with Readings(path) as readings:
-            assert readings[other].text == "c"
+        assert self.keep(path, word_1="-", word_2="c") == ["a", "c"]
+        assert self.keep(path, word_1="-", word_2="-") == ["a", "c"]
 
     def test_what_another_run_adds_meanwhile_stays(self, tmp_path, monkeypatch):
         path = tmp_path / "readings.jsonl"
-        other = self.KEY._replace(word="word_2.png")
-        with Readings(path) as first:
-            first.add(self.KEY, Reading("a", 1, 0, 0))
+        self.keep(path, word_1="a")
+        first = Readings(path)
 
-            def loads(text):
-                if other not in first:
-                    first.add(other, Reading("b", 1, 0, 0))
-                return json.JSONDecoder().decode(text.decode())
+        def loads(text):
+            first.read({self.OTHER: lambda: Reading("b", 1, 0, 0)})
+            return json.JSONDecoder().decode(text.decode())
 
-            monkeypatch.setattr(json, "loads", loads)
-            with Readings(path) as second:
-                assert self.KEY in second
+        monkeypatch.setattr(json, "loads", loads)
+        with first, Readings(path) as second:
+            second.read({self.KEY: None})
         monkeypatch.undo()
-        with Readings(path) as readings:
-            assert readings[other].text == "b"
+        assert self.keep(path, word_1="-", word_2="-") == ["a", "b"]
 
     @pytest.mark.parametrize("content", ["hello\n", '{"key": 1}\n', "[]\n"])
     def test_another_file_is_left_as_it_is(self, tmp_path, content):
@@ -307,26 +308,21 @@ def eyes(data, monkeypatch) -> Eyes:
 
 
 class TestFullDisk:
-    def keep(self, path, *words: str) -> None:
-        with Readings(path) as readings:
-            for word in words:
-                readings.add(TestReadings.KEY._replace(word=word), Reading("a", 1, 0, 0))
-
     def test_a_reading_that_cannot_be_kept_is_a_sentence(self, tmp_path):
         resource = pytest.importorskip("resource", reason="only Unix limits the size of files")
         path = tmp_path / "readings.jsonl"
-        self.keep(path, "1")
+        keep = TestReadings().keep
+        keep(path, word_1="a")
         size = path.stat().st_size
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, limits[1]))
         try:
             with pytest.raises(OutputError, match="Cannot keep a reading"):
-                self.keep(path, "2")
+                keep(path, word_2="b")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert path.stat().st_size > size
-        with Readings(path) as readings:
-            assert TestReadings.KEY._replace(word="1") in readings
+        assert keep(path, word_1="-") == ["a"]
         assert path.stat().st_size == size
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from os import SEEK_END
@@ -10,6 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from rich.markup import escape
+
+from preproc.console import progress_bar
 from preproc.errors import OutputError
 
 
@@ -99,18 +103,26 @@ class Readings:
     ) -> None:
         self._file.close()
 
-    def __contains__(self, key: Key) -> bool:
-        return key in self._known
+    def read(self, wanted: Mapping[Key, Callable[[], Reading]]) -> dict[Key, Reading]:
+        """All readings that are wanted; those not known yet are made, with a bar on stderr.
 
-    def __getitem__(self, key: Key) -> Reading:
-        return self._known[key]
-
-    def add(self, key: Key, reading: Reading) -> None:
-        """Keep a reading, in the file too, which is closed if that fails.
+        Args:
+            wanted: what makes each.
 
         Raises:
             OutputError: the disk is full or the like; what was kept before stays.
         """
+        missing = {key: make for key, make in wanted.items() if key not in self._known}
+        with progress_bar(transient=True) as progress:
+            task = progress.add_task("", total=len(missing))
+            for key, make in missing.items():
+                progress.update(task, description=escape(f"{key.degradation}: {key.arm}"))
+                self._keep(key, make())
+                progress.advance(task)
+        return {key: self._known[key] for key in wanted}
+
+    def _keep(self, key: Key, reading: Reading) -> None:
+        """Keep a reading, in the file too, which is closed if that fails."""
         line = json.dumps({"key": key._asdict(), "reading": asdict(reading)}) + "\n"
         try:
             self._file.write(line.encode())
