@@ -193,12 +193,7 @@ class Enhancer:
             # Padding would have to go before shrinking, which only the stage can do.
             unpadded = self.descriptor.size == SizeRule() and not self.descriptor.border
             network = Strips(network, shrink=self._shrinks and unpadded, pixels=self._sizes.strip)
-        name = str(self.descriptor)
-        graphs = not self._shrinks
-        runtime = Runtime(
-            network, self.device, self.dtype, name, fast=fast, compiled=compiled, graphs=graphs
-        )
-        apply = self._by_layers(network, runtime, layerwise, map_folder, fast=fast)
+        apply = self._ready(network, layerwise, map_folder, fast=fast, compiled=compiled)
         self._apply: Apply = partial(geometric_self_ensemble, apply) if self_ensemble else apply
         # A picture that goes layer by layer may be too large to be whole on the device; other kinds
         # than CUDA do not have all dtypes of samples.
@@ -320,16 +315,20 @@ class Enhancer:
             window_cost=self._sizes.window,
         )
 
-    def _by_layers(
+    def _ready(
         self,
         network: nn.Module,
-        whole: Runtime,
         layerwise: bool | None,
         map_folder: str | Path | None,
         *,
         fast: bool,
+        compiled: bool,
     ) -> Apply:
-        """The network as it is, or layer by layer where that is wanted and it can."""
+        """The network on its device, going layer by layer where that is wanted and it can."""
+        ready = partial(
+            Runtime, device=self.device, dtype=self.dtype, name=str(self.descriptor), fast=fast
+        )
+        whole = partial(ready, network, compiled=compiled, graphs=not self._shrinks)
         if layerwise is False or not isinstance(network, Stepwise):
             for option, value in (("layerwise", layerwise), ("map_folder", map_folder)):
                 if value not in (None, False):
@@ -337,22 +336,15 @@ class Enhancer:
                         f"{option} is for pictures that go layer by layer, and those of "
                         f"{self.descriptor} do not; leave it out."
                     )
-            return whole
+            return whole()
         room: Room = in_memory
         if map_folder is not None:
             room = InFiles(whole_path(map_folder))
             require_writable(room.folder)
-        runtime = Runtime(
-            Layerwise(network, room=room),
-            self.device,
-            self.dtype,
-            str(self.descriptor),
-            in_pieces=True,
-            fast=fast,
-        )
+        layers = ready(Layerwise(network, room=room), in_pieces=True)
         if layerwise:
-            return runtime
-        return partial(large_layerwise, whole, runtime, self.descriptor.scale)
+            return layers
+        return partial(large_layerwise, whole(), layers, self.descriptor.scale)
 
     def _nth(self, number: int, img: object) -> Picture:
         try:
