@@ -76,7 +76,7 @@ def test_switched_off_the_network_runs_as_it_was_trained(light_weights):
     enhancer = Enhancer("cajnn-light", weights=light_weights, device="cpu", fast=False)
     runtime = enhancer._apply
     assert isinstance(runtime, Runtime)
-    assert runtime._form is runtime._network
+    assert runtime._run.args[0] is runtime._network
 
 
 @pytest.mark.parametrize("build", [small_cajnn, small_cisrnet])
@@ -283,7 +283,7 @@ def test_infinite_values_are_computed_again_by_the_network_proper():
     network = small_cajnn()
     runtime = Runtime(network, CPU, torch.bfloat16)
     with torch.no_grad():
-        runtime._form.conv_hr.bias.fill_(float("nan"))
+        runtime._run.args[0].conv_hr.bias.fill_(float("nan"))
     x = torch.rand(1, 3, 9, 9)
     with pytest.warns(PrecisionWarning, match="again in float32"):
         retried = runtime(x)

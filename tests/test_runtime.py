@@ -69,7 +69,7 @@ def test_the_form_for_inference_is_made_anew_for_float32():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert torch.equal(runtime(x), x)
-    assert runtime._form.prepared == torch.float32
+    assert runtime._run.args[0].prepared == torch.float32
 
 
 def test_finite_output_is_computed_once_without_a_warning():

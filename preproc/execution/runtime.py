@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -46,7 +47,7 @@ class Runtime:
             network: maps float (N, 3, H, W) to (N, 3, s*H, s*W); it is moved, not copied.
             device: where to run it.
             dtype: float32, or what autocast shortens to.
-            name: how messages call it.
+            name: what error messages call the network.
             in_pieces: whether the network takes host tensors to the device itself, piece by piece,
                 and gives host tensors; else whole batches are moved.
             fast: whether to run the form for inference; False runs the network as it was trained.
@@ -60,10 +61,9 @@ class Runtime:
         network = network.to(device).requires_grad_(requires_grad=False).eval()
         self._network = network.to(memory_format=torch.channels_last)
         self._fast, self._compiled = fast, compiled
-        self._form = self._made_for(dtype)
-        graphs = graphs and fast and not compiled and device.type == "cuda"
-        # Graphs hold on to the form, which may be replaced while one of them runs.
-        self._graphs = Graphs(partial(self._run, self._form, dtype=dtype)) if graphs else None
+        self._run = self._run_small = self._made_for(dtype)
+        if graphs and fast and not compiled and device.type == "cuda":
+            self._run_small = Graphs(self._run)
 
     @torch.inference_mode()
     def __call__(self, batch: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -85,7 +85,7 @@ class Runtime:
         try:
             with masked(None if mask is None else mask.to(self.device)):
                 # A graph repeats what it was made with, which was without a mask.
-                return self._finite(batch, graphs=self._graphs if mask is None else None)
+                return self._finite(self._run_small if mask is None else self._run, batch)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -101,14 +101,14 @@ class Runtime:
             f"{height}x{width} px at once; {way_out}."
         )
 
-    def _finite(self, batch: Tensor, graphs: Graphs | None) -> Tensor:
+    def _finite(self, run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         """Run, and in float32 from now on if the output holds NaN or infinity that way only."""
         if not self._in_pieces:
             batch = batch.to(self.device, memory_format=torch.channels_last)
-        output = self._run_form(batch) if graphs is None else graphs(batch)
+        output = run(batch)
         if _is_finite(output):
             return output
-        output = self._run(self._network, batch, torch.float32)
+        output = _computed(self._network, torch.float32, self.device.type, batch)
         if not _is_finite(output):
             raise ModelError(
                 f"{self.name} gives NaN or infinite values even in float32; its weights do not "
@@ -121,8 +121,7 @@ class Runtime:
         if self.dtype == torch.float32:  # another thread, or a run begun before, has seen to it
             return
         short = dtype_name(self.dtype)
-        self._graphs = None
-        self._form = self._made_for(torch.float32)
+        self._run = self._run_small = self._made_for(torch.float32)
         self.dtype = torch.float32
         warn(
             f"{self.name} gave NaN or infinite values in {short} on {self.device}; that "
@@ -131,22 +130,20 @@ class Runtime:
             PrecisionWarning,
         )
 
-    def _made_for(self, dtype: torch.dtype) -> nn.Module:
-        """What runs in a dtype."""
-        if not self._fast:
-            return self._network
-        if self.device.type == "cpu":
-            keep_heap()
-        return inference_form(self._network, dtype, compiled=self._compiled)
+    def _made_for(self, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        """The network in the form that runs in this dtype."""
+        form = self._network
+        if self._fast:
+            if self.device.type == "cpu":
+                keep_heap()
+            form = inference_form(form, dtype, compiled=self._compiled)
+        return partial(_computed, form, dtype, self.device.type)
 
-    def _run_form(self, batch: Tensor) -> Tensor:
-        dtype = self.dtype  # read first: `_stay_in_float32`, maybe in another thread, sets it last
-        return self._run(self._form, batch, dtype)
 
-    def _run(self, network: nn.Module, batch: Tensor, dtype: torch.dtype) -> Tensor:
-        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
-            output: Tensor = network(batch)
-        return output.float()
+def _computed(network: nn.Module, dtype: torch.dtype, device_type: str, batch: Tensor) -> Tensor:
+    with torch.autocast(device_type, dtype=dtype, enabled=dtype != torch.float32):
+        output: Tensor = network(batch)
+    return output.float()
 
 
 def _is_finite(output: Tensor) -> bool:
