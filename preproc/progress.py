@@ -11,7 +11,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called with the LR px that are done and those of the whole call; the first never falls, and at
 the end both are equal. The call comes from the thread that computes, which it keeps waiting."""
 
-_advance: ContextVar[Callable[[float], None] | None] = ContextVar("advance", default=None)
+_advance: ContextVar[Callable[[float], None]] = ContextVar("advance", default=lambda _: None)
 
 
 class Tally:
@@ -26,14 +26,9 @@ class Tally:
         self._progress, self._total = progress, total
         self._done = self._told = 0
 
-    def add(self, px: int) -> None:
-        """Count px that are done."""
-        self._done += px
-        self._tell(self._done)
-
     @contextmanager
     def during(self, px: int) -> Iterator[None]:
-        """While a pass that will make ``px`` is computed, tell what `advance` says of it."""
+        """Report progress in a pass over ``px`` px, as `advance` tells it; count it at the end."""
         share = 0.0
 
         def further(more: float) -> None:
@@ -46,6 +41,8 @@ class Tally:
             yield
         finally:
             _advance.reset(token)
+        self._done += px
+        self._tell(self._done)
 
     def _tell(self, done: int) -> None:
         """Tell, unless as much was told before a pass ran out of memory and began again."""
@@ -59,11 +56,11 @@ def scaled(factor: float) -> Iterator[None]:
     """While a part of a pass is computed, let it `advance` in units of its own.
 
     Args:
-        factor: how much of the pass, or of the part around this one, such a unit is: 1/8 for one of
-            eight calls that make one result, 1/n where n px are counted one by one.
+        factor: what one unit of the part is worth in the pass (or part) around it: 1/8 if the part
+            is one of eight calls, 1/n if it counts n px one by one.
     """
     around = _advance.get()
-    token = _advance.set(None if around is None else lambda more: around(factor * more))
+    token = _advance.set(lambda more: around(factor * more))
     try:
         yield
     finally:
@@ -72,6 +69,4 @@ def scaled(factor: float) -> Iterator[None]:
 
 def advance(share: float) -> None:
     """Say that a further share of the pass being computed, or of its `scaled` part, is done."""
-    further = _advance.get()
-    if further is not None:
-        further(share)
+    _advance.get()(share)

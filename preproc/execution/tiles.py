@@ -89,9 +89,8 @@ def run_tiles(
     with AsyncHostCopy() as copies:
         while jobs:
             batch = _next_batch(jobs, policy, batch_size)
-            kept = sum(job.tile.kept for job in batch)
             try:
-                with tally.during(kept):
+                with tally.during(sum(job.tile.kept for job in batch)):
                     _enhance(batch, apply, device, copies)
             except MemoryError:
                 jobs.extendleft(reversed(batch))
@@ -102,8 +101,6 @@ def run_tiles(
                     jobs = _cut_finer(jobs, policy, max(longest // 2, policy.min_size))
                 else:
                     raise
-            else:
-                tally.add(kept)
 
 
 def stack(pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
