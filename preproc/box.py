@@ -1,4 +1,4 @@
-"""Rectangles of px, and what they are in others."""
+"""Rectangles in px: grow, clip, and turn into slices of another rectangle's picture."""
 
 from __future__ import annotations
 
@@ -40,6 +40,10 @@ class Box(NamedTuple):
             and other.right <= self.right
             and other.bottom <= self.bottom
         )
+
+    def slices(self, scale: int = 1) -> tuple[slice, slice]:
+        """Rows and columns of this box in the whole picture at ``scale`` px a px."""
+        return self.within(Box(0, 0, 0, 0), scale)
 
     def within(self, other: Box, scale: int = 1) -> tuple[slice, slice]:
         """Rows and columns of this box in a picture of ``other`` at ``scale`` px a px."""

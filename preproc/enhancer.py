@@ -23,7 +23,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from preproc.blend import blend
-from preproc.box import Box
 from preproc.errors import ImageError, ModelError
 from preproc.execution.devices import choose_device, choose_dtype
 from preproc.execution.ensemble import geometric_self_ensemble
@@ -274,8 +273,7 @@ class Enhancer:
         picture = decode(img, self.channel_order)
         height, width = picture.color.shape[-2:]
         plan = self.plan_regions((height, width), boxes, margin=margin)
-        whole = Box(0, 0, width, height)
-        windows = [picture.color[..., *window.within(whole)] for window in plan.windows]
+        windows = [picture.color[..., *window.slices()] for window in plan.windows]
         canvases = self._run(windows, progress)
         # In their own kind the crops lie there once more.
         with self._room_for(2 * sum(canvas.nbytes for canvas in canvases), picture.color):

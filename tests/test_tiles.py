@@ -265,7 +265,7 @@ def test_a_full_host_memory_halves_as_a_full_device_does(monkeypatch, step):
     made, picture = getattr(tiles, step), torch.rand(3, 200, 180)
 
     def small(*args):
-        windows = [a for a in args if isinstance(a, tiles.Job)]
+        windows = [a for a in args if isinstance(a, tiles.Piece)]
         if step == "stack" and len(args[0]) * args[0][0][0].numel() > 40 * 40:
             raise FULL
         if windows and max(windows[0].tile.shape) > 40:

@@ -32,8 +32,8 @@ BATCH_PIXELS = 512 * 512
 _HOST = torch.device("cpu")
 
 
-@dataclass(frozen=True)
-class Job:
+@dataclass(frozen=True, eq=False)
+class Piece:
     """A tile with its picture (C, H, W) and the canvas (C, scale*H, scale*W) it is written to."""
 
     picture: Tensor
@@ -80,25 +80,25 @@ def run_tiles(
         MemoryError: as ``apply`` raised it, or a `DeviceMemoryError` if the host's memory is full,
             when the tiles cannot be made smaller.
     """
-    jobs = deque(
-        Job(picture, canvas, tile)
+    pieces = deque(
+        Piece(picture, canvas, tile)
         for picture, canvas in zip(pictures, canvases, strict=True)
         for tile in policy.tiles(*picture.shape[-2:])
     )
-    tally = Tally(progress, sum(job.tile.kept for job in jobs))
+    tally = Tally(progress, sum(piece.tile.kept for piece in pieces))
     with AsyncHostCopy() as copies:
-        while jobs:
-            batch = _next_batch(jobs, policy, batch_size)
+        while pieces:
+            batch = _next_batch(pieces, policy, batch_size)
             try:
-                with tally.during(sum(job.tile.kept for job in batch)):
+                with tally.during(sum(piece.tile.kept for piece in batch)):
                     _enhance(batch, apply, device, copies)
             except MemoryError:
-                jobs.extendleft(reversed(batch))
+                pieces.extendleft(reversed(batch))
                 longest = max(batch[0].tile.shape)
                 if len(batch) > 1:
                     batch_size = len(batch) // 2
                 elif policy.size is not None and longest > policy.min_size:
-                    jobs = _cut_finer(jobs, policy, max(longest // 2, policy.min_size))
+                    pieces = _cut_finer(pieces, policy, max(longest // 2, policy.min_size))
                 else:
                     raise
 
@@ -131,26 +131,20 @@ def pad(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def _enhance(
-    batch: Sequence[Job], apply: Apply, device: torch.device, copies: AsyncHostCopy
+    batch: Sequence[Piece], apply: Apply, device: torch.device, copies: AsyncHostCopy
 ) -> None:
     """Put a batch of tiles through ``apply``, and their cores in their places."""
     height, width = batch[0].tile.shape
     full = f"The main memory has no room for {len(batch)} tile(s) of about {height}x{width} px"
     with explain_out_of_memory(f"{full}; choose a smaller tile=."):
-        samples, mask = stack([_cut(job) for job in batch])
+        samples, mask = stack([_cut(piece) for piece in batch])
         windows = to_float(samples.to(device))
     results = apply(windows, mask)
-    made = _made(results, windows, batch[0].scale)
-    with explain_out_of_memory(f"{full} once they are computed; choose a smaller tile=."):
-        for job, result in zip(batch, results, strict=True):
-            _paste(job, result, made, copies)
-
-
-def _made(results: Tensor, windows: Tensor, scale: int) -> int:
-    """How many times larger than its input the network's answer is, at least ``scale`` times."""
-    made = max(results.shape[-1] // windows.shape[-1], scale)
+    made = max(results.shape[-1] // windows.shape[-1], batch[0].scale)
     require_scaled(results, windows, made)
-    return made
+    with explain_out_of_memory(f"{full} once they are computed; choose a smaller tile=."):
+        for piece, result in zip(batch, results, strict=True):
+            _paste(piece, result, made, copies)
 
 
 def require_scaled(results: Tensor, windows: Tensor, scale: int) -> None:
@@ -169,37 +163,32 @@ def require_scaled(results: Tensor, windows: Tensor, scale: int) -> None:
         )
 
 
-def _next_batch(jobs: deque[Job], policy: TilePolicy, batch_size: int) -> list[Job]:
-    """Take jobs of the first one's group and samples off the queue, as many as fit a batch."""
-    height, width = group = policy.group(jobs[0].tile)
-    dtype = jobs[0].picture.dtype
+def _next_batch(pieces: deque[Piece], policy: TilePolicy, batch_size: int) -> list[Piece]:
+    """Take pieces of the first one's group and samples off the queue, as many as fit a batch."""
+    height, width = group = policy.group(pieces[0].tile)
+    dtype = pieces[0].picture.dtype
     most = max(1, min(batch_size, BATCH_PIXELS // (height * width)))
-    alike = (
-        i
-        for i, job in enumerate(jobs)
-        if job.picture.dtype == dtype and policy.group(job.tile) == group
-    )
-    chosen = list(islice(alike, most))
-    batch = [jobs[i] for i in chosen]
-    for i in reversed(chosen):
-        del jobs[i]
+    alike = (p for p in pieces if p.picture.dtype == dtype and policy.group(p.tile) == group)
+    batch = list(islice(alike, most))
+    for piece in batch:
+        pieces.remove(piece)
     return batch
 
 
-def _cut_finer(jobs: deque[Job], policy: TilePolicy, size: int) -> deque[Job]:
+def _cut_finer(pieces: deque[Piece], policy: TilePolicy, size: int) -> deque[Piece]:
     """The same work in windows no longer than ``size`` px."""
-    return deque(replace(job, tile=tile) for job in jobs for tile in policy.split(job.tile, size))
+    return deque(replace(p, tile=tile) for p in pieces for tile in policy.split(p.tile, size))
 
 
-def _cut(job: Job) -> Tensor:
+def _cut(piece: Piece) -> Tensor:
     """The window (3, h, w), as it is stored; beyond the picture it is reflected."""
-    y, x = job.tile.y, job.tile.x
-    rows = _window(job.picture, -2, y.start, y.stop)
-    return _window(rows, -1, x.start, x.stop).expand(3, -1, -1)
+    left, top, right, bottom = piece.tile.window
+    rows = _window(piece.picture, -2, top, bottom)
+    return _window(rows, -1, left, right).expand(3, -1, -1)
 
 
 def _window(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
-    """What stands at [start, stop) of an axis: a view, or with reflections a copy."""
+    """Px [start, stop) of an axis: a view, or, beyond the picture, a copy filled by reflection."""
     extent = x.shape[axis]
     if start >= 0 and stop <= extent:
         return x.narrow(axis, start, stop - start)
@@ -213,25 +202,16 @@ def _reflected(start: int, stop: int, extent: int) -> Tensor:
     return torch.minimum(index, period - index)
 
 
-def _paste(job: Job, result: Tensor, made: int, copies: AsyncHostCopy) -> None:
+def _paste(piece: Piece, result: Tensor, made: int, copies: AsyncHostCopy) -> None:
     """Start copying the core of a result (3, made*h, made*w) to its place on the canvas."""
-    y, x = job.tile.y, job.tile.x
-    scale = job.scale
+    scale, window, core = piece.scale, piece.tile.window, piece.tile.core
     if made != scale:
-        height, width = job.picture.shape[-2:]
-        top, left = max(y.start, 0), max(x.start, 0)
-        rows, columns = min(y.stop, height) - top, min(x.stop, width) - left
-        own = result[
-            :,
-            made * (top - y.start) : made * (top - y.start + rows),
-            made * (left - x.start) : made * (left - x.start + columns),
-        ]
-        result = imresize(own, size=(scale * rows, scale * columns))
-        y, x = replace(y, start=top), replace(x, start=left)
-    core = result[:, y.core(scale), x.core(scale)]
-    if job.canvas.shape[0] == 1:
-        core = luma(core)
-    if not job.canvas.is_floating_point():
-        core = from_float(core, job.canvas.dtype)
-    place = job.canvas[:, y.place(scale), x.place(scale)]
-    copies.start(core, place)
+        own = window.grown(0, *piece.picture.shape[-2:])
+        shrunk = scale * own.height, scale * own.width
+        result, window = imresize(result[:, *own.within(window, made)], size=shrunk), own
+    kept = result[:, *core.within(window, scale)]
+    if piece.canvas.shape[0] == 1:
+        kept = luma(kept)
+    if not piece.canvas.is_floating_point():
+        kept = from_float(kept, piece.canvas.dtype)
+    copies.start(kept, piece.canvas[:, *core.slices(scale)])

@@ -16,6 +16,7 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
+from preproc.box import Box
 from preproc.errors import ModelError
 
 _MIN_CORE = 16  # px a side; in smaller ones nearly all work would be for the overlap
@@ -151,6 +152,16 @@ class Tile:
     x: Span
 
     @property
+    def window(self) -> Box:
+        """What goes through the network, in LR px; may reach beyond the picture."""
+        return Box(self.x.start, self.y.start, self.x.stop, self.y.stop)
+
+    @property
+    def core(self) -> Box:
+        """What is kept of it."""
+        return Box(self.x.core_start, self.y.core_start, self.x.core_stop, self.y.core_stop)
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the window in LR px."""
         return self.y.length, self.x.length
@@ -158,7 +169,7 @@ class Tile:
     @property
     def kept(self) -> int:
         """LR px of the core."""
-        return (self.y.core_stop - self.y.core_start) * (self.x.core_stop - self.x.core_start)
+        return self.core.height * self.core.width
 
 
 def _up(value: int, multiple_of: int) -> int:
