@@ -36,7 +36,7 @@ def replacing(
         OutputError: the file exists, or cannot be written.
     """
     with _sentences(path, again):
-        place = Path(os.path.realpath(path))  # Path.resolve raises on a link that leads round
+        place = real(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         draft = _draft(place.parent)
         try:
@@ -99,6 +99,11 @@ def whole_path(path: str | Path) -> Path:
         raise OutputError(
             f"The working folder, from which {path} leads, is gone; give a whole path."
         ) from error
+
+
+def real(path: Path) -> Path:
+    """The path without links; unlike ``Path.resolve``, also where they lead nowhere but round."""
+    return Path(os.path.realpath(path))
 
 
 def _draft(folder: Path) -> Path:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from PIL import Image
 
+from preproc.files import real
 from preproc.pictures import heif
 
 _NOT_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
@@ -29,16 +31,13 @@ class Found:
         path: where it is.
         relative: its path below the folder or glob that it was found through.
         named: whether it was named itself.
+        foreign: whether it was not, and its name says that Pillow cannot open it.
     """
 
     path: Path
     relative: Path
-    named: bool
-
-    @property
-    def foreign(self) -> bool:
-        """Whether its name says that Pillow cannot open it, as no plug-in is there to help."""
-        return self.path.suffix.lower() in foreign_extensions()
+    named: bool = False
+    foreign: bool = False
 
 
 def picture_extensions() -> frozenset[str]:
@@ -65,17 +64,13 @@ def find(paths: Iterable[str], out: Path, complain: Callable[[Path, str], None])
     """
     # A link to a file is another file.
     first: dict[Path, Found] = {}
-    for item in _all(paths, out, complain):
-        first.setdefault(real(item.path.parent) / item.path.name, item)
-    return list(first.values())
-
-
-def _all(paths: Iterable[str], out: Path, complain: Callable[[Path, str], None]) -> Iterator[Found]:
     for name in paths:
         try:
-            yield from _found_at(name, out, complain)
+            for item in _found_at(name, out, complain):
+                first.setdefault(real(item.path.parent) / item.path.name, item)
         except OSError as error:  # its folder is closed to us, or the name is too long
             complain(Path(name), f"It cannot be read: {error.strerror}.")
+    return list(first.values())
 
 
 def _found_at(name: str, out: Path, complain: Callable[[Path, str], None]) -> Iterator[Found]:
@@ -103,7 +98,8 @@ def _walk(folder: Path, out: Path, complain: Callable[[Path, str], None]) -> Ite
     def unreadable(error: OSError) -> None:
         complain(Path(error.filename), f"The folder cannot be read: {error.strerror}.")
 
-    extensions, own = picture_extensions() | _FOREIGN, real(out)
+    foreign, own = foreign_extensions(), real(out)
+    extensions = picture_extensions() | foreign
     for root, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(
             name for name in folders if not name.startswith(".") and real(Path(root) / name) != own
@@ -114,12 +110,15 @@ def _walk(folder: Path, out: Path, complain: Callable[[Path, str], None]) -> Ite
                 continue
             # A pipe would be waited for; a link that leads nowhere is read, and complained of.
             if path.is_file() or not path.exists():
-                yield Found(path, path.relative_to(folder), named=False)
+                unopened = path.suffix.lower() in foreign
+                yield Found(path, path.relative_to(folder), foreign=unopened)
 
 
 def _glob(pattern: str, out: Path) -> Iterator[Found]:
-    fixed = Path(*_before_magic(Path(pattern).parts))
-    extensions, own, start = picture_extensions() | _FOREIGN, real(out), real(fixed)
+    # The folders a glob starts from are those before the first wildcard.
+    fixed = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts[:-1]))
+    foreign, own, start = foreign_extensions(), real(out), real(fixed)
+    extensions = picture_extensions() | foreign
     around = own in (start, *start.parents)  # then inputs lie in it, too
     # Path.glob leaves nothing hidden out, and takes no absolute pattern.
     hits = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
@@ -127,19 +126,5 @@ def _glob(pattern: str, out: Path) -> Iterator[Found]:
     for path in sorted(hits, key=lambda hit: (len(hit.parts), hit)):
         inside = not around and own in real(path).parents
         if path.is_file() and path.suffix.lower() in extensions and not inside:
-            yield Found(path, path.relative_to(fixed), named=False)
-
-
-def _before_magic(parts: Sequence[str]) -> list[str]:
-    """The folders a glob starts from, those that hold no wildcard."""
-    fixed: list[str] = []
-    for part in parts[:-1]:
-        if glob.has_magic(part):
-            break
-        fixed.append(part)
-    return fixed
-
-
-def real(path: Path) -> Path:
-    """The path without links; unlike ``Path.resolve``, also where they lead nowhere but round."""
-    return Path(os.path.realpath(path))
+            unopened = path.suffix.lower() in foreign
+            yield Found(path, path.relative_to(fixed), foreign=unopened)

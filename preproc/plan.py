@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from preproc.errors import OutputError
-from preproc.inputs import Found, find, real
+from preproc.files import real
+from preproc.inputs import Found, find
 from preproc.pictures.formats import FileFormat, format_named, format_names, writable_format
 
 
@@ -75,22 +77,16 @@ def make_plan(
     """
     failures: list[Failure] = []
     every = find(paths, out, lambda path, why: failures.append(Failure(path, why)))
-    found = [f for f in every if f.named or not f.foreign]
-    # Of nothing there is no result to name, but a failure to report.
+    found = [f for f in every if not f.foreign]
+    # Where no picture was found there is no result to name, only failures to report.
     target = _single_target(paths, out, file_format, suffix) if found else None
     jobs = [Job(f.path, target or _target(f, out, file_format, suffix)) for f in found]
     if not overwrite:
-        # An output of an earlier run in the same folder is no input of this one. When replacing
-        # is allowed it stays one, and so is refused below: it might be the user's own picture.
-        targets = {
-            real(job.target): job.source for job in jobs if real(job.target) != real(job.source)
-        }
+        # Leave out what an earlier run wrote into the same folder. With --overwrite it stays an
+        # input and is refused below, since it might be the user's own picture.
+        made = {real(job.target) for job in jobs if real(job.target) != real(job.source)}
         named = {f.path for f in found if f.named}
-        jobs = [
-            job
-            for job in jobs
-            if job.source in named or targets.get(real(job.source), job.source) == job.source
-        ]
+        jobs = [job for job in jobs if job.source in named or real(job.source) not in made]
     _refuse_conflicts(jobs, suffix)
     existing = [job for job in jobs if _is_there(job.target)]
     if existing and not (overwrite or skip_existing):
@@ -102,7 +98,7 @@ def make_plan(
     skipped = existing if skip_existing else []
     done = set(skipped)
     todo = [job for job in jobs if job not in done]
-    unopened = tuple(f.path for f in every if not f.named and f.foreign)
+    unopened = tuple(f.path for f in every if f.foreign)
     return Plan(tuple(todo), tuple(skipped), tuple(failures), unopened)
 
 
@@ -161,10 +157,7 @@ def _refuse_conflicts(jobs: Sequence[Job], suffix: str) -> None:
 
 def _is_there(path: Path) -> bool:
     """Whether a path exists; one that the system cannot look at counts as absent."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
+    return os.path.exists(path)  # noqa: PTH110
 
 
 def _identity(path: Path) -> tuple[int, int] | Path:

@@ -22,8 +22,8 @@ from PIL import Image
 
 from preproc.degrade import USUAL_KERNEL, Pixels, bicubic_down, mod_crop, reduce
 from preproc.errors import ImageError, PreprocWarning, RecipeError
-from preproc.files import replacing
-from preproc.inputs import foreign_extensions, picture_extensions, real
+from preproc.files import real, replacing
+from preproc.inputs import foreign_extensions, picture_extensions
 from preproc.pictures.images import upright
 from preproc.pictures.opening import DAMAGE, open_picture
 from preproc.pictures.pil_modes import to_rgb

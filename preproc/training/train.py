@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from preproc.errors import PreprocError, RecipeError
 from preproc.execution.devices import choose_device, choose_dtype
-from preproc.inputs import real
+from preproc.files import real
 from preproc.training.averaging import Average
 from preproc.training.callbacks import (
     Deadline,
