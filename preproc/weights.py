@@ -150,8 +150,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix != SUFFIX:
         raise WeightsError(
             f"{path} is not opened: only {SUFFIX} files are read, because a pickle runs code when "
-            f"opened; convert it with safetensors.torch.save_file, or a checkpoint of "
-            f"`preproc train` with `preproc export`."
+            f"opened; convert it with safetensors.torch.save_file, or, of what `preproc train` "
+            f"wrote, take the file ema{SUFFIX}."
         )
     if not path.is_file():
         raise WeightsError(f"There is no weights file {path}; check what is passed as weights=.")

@@ -259,7 +259,7 @@ def test_no_other_file_is_opened(
             (safetensors.torch, "load_file"),
         ):
             patch.setattr(home, function, fail)
-        with pytest.raises(WeightsError, match=r"is not opened.*save_file.*preproc export"):
+        with pytest.raises(WeightsError, match=r"is not opened.*save_file.*ema.safetensors"):
             load_state(TINY, tmp_path / name)
 
 
