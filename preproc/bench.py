@@ -83,13 +83,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Note:
-    """Why a row is missing."""
-
-    text: str
-
-
-@dataclass(frozen=True)
 class Timing:
     """How to time.
 
@@ -149,18 +142,18 @@ def measure(
     sizes: Iterable[Size],
     batches: Iterable[int],
     timing: Timing,
-) -> Iterator[Row | Note]:
+) -> Iterator[Row | str]:
     """Time contenders on every size and batch, those of a part side by side.
 
     Yields:
-        Rows as they are done, or why one is missing.
+        Rows as they are done, or in a sentence why one is missing.
     """
     batches = list(batches)
     for size in sizes:
         try:
             file = photograph(*size)
         except MemoryError:
-            yield Note(
+            yield (
                 f"There is no memory for a picture of {size[1]}x{size[0]} px, so its rows are "
                 "missing."
             )
@@ -171,30 +164,17 @@ def measure(
                 yield from _side_by_side(rivals, [file] * batch, size, timing)
 
 
-def environment(device: torch.device) -> dict[str, object]:
-    """What figures depend on: device, CPU, threads and versions."""
+def report(rows: Sequence[Row], notes: Sequence[str], timing: Timing) -> dict[str, object]:
+    """Everything as JSON may hold it, and what the figures depend on."""
     return {
-        "device": _device_name(device),
-        **machine(device),
-        "versions": versions(*_VERSIONS),
-    }
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return "CPU" if device.type == "cpu" else str(device)
-
-
-def report(
-    rows: Sequence[Row], notes: Sequence[Note], device: torch.device, timing: Timing
-) -> dict[str, object]:
-    """Everything as JSON may hold it."""
-    return {
-        "environment": environment(device),
+        "environment": {
+            "device": _device_name(timing.device),
+            **machine(timing.device),
+            "versions": versions(*_VERSIONS),
+        },
         "clock": timing.clock,
         "rows": [asdict(row) for row in rows],
-        "notes": [note.text for note in notes],
+        "notes": notes,
     }
 
 
@@ -229,7 +209,7 @@ def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 def _side_by_side(
     rivals: Sequence[Contender], files: Sequence[bytes], size: Size, timing: Timing
-) -> Iterator[Row | Note]:
+) -> Iterator[Row | str]:
     """Rows of rivals that take turns."""
     racing: list[tuple[Contender, Callable[[], object], float, PeakMemory, list[float]]] = []
     for rival in rivals:
@@ -272,7 +252,7 @@ def _side_by_side(
         )
 
 
-def _out_of_memory(error: Exception, rival: Contender, files: Sequence[bytes], size: Size) -> Note:
+def _out_of_memory(error: Exception, rival: Contender, files: Sequence[bytes], size: Size) -> str:
     """Why a rival has no row.
 
     Raises:
@@ -280,10 +260,16 @@ def _out_of_memory(error: Exception, rival: Contender, files: Sequence[bytes], s
     """
     if not is_out_of_memory(error):
         raise error
-    return Note(
+    return (
         f"{rival.name} ({rival.part}) ran out of memory with {len(files)} picture(s) of "
         f"{size[1]}x{size[0]} px, so that row is missing."
     )
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return "CPU" if device.type == "cpu" else str(device)
 
 
 def _group(row: Row) -> tuple[object, ...]:

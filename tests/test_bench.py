@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from preproc import bench, cli, contenders
-from preproc.bench import Note, Row, Timing, measure, parse_size, report, table
+from preproc.bench import Row, Timing, measure, parse_size, report, table
 from preproc.contenders import Contender, ours, photograph
 from preproc.errors import ModelError
 
@@ -68,7 +68,7 @@ def test_a_picture_that_memory_does_not_hold_is_a_note_and_stops_no_other(monkey
 
     monkeypatch.setattr(bench, "photograph", made)
     note, found = measure([contender()], [(4, 5), (6, 7)], [1], TIMING)
-    assert "no memory for a picture of 5x4 px" in note.text
+    assert "no memory for a picture of 5x4 px" in note
     assert (found.height, found.width) == (6, 7)
 
 
@@ -128,8 +128,7 @@ def test_full_memory_is_a_sentence_and_stops_no_other():
         raise torch.OutOfMemoryError("full")
 
     found = list(measure([contender("large", work=full), contender()], [(4, 5)], [2], TIMING))
-    assert isinstance(found[0], Note)
-    assert "large (network) ran out of memory with 2 picture(s) of 5x4 px" in found[0].text
+    assert "large (network) ran out of memory with 2 picture(s) of 5x4 px" in found[0]
     assert [f.contender for f in found if isinstance(f, Row)] == ["it"]
 
 
@@ -148,7 +147,7 @@ def fails_in_run(number, error):
 def test_memory_that_is_full_in_a_later_run_is_a_sentence_and_stops_no_other(error):
     large = contender("large", work=fails_in_run(2, error))
     note, row = measure([large, contender()], [(4, 5)], [2], TIMING)
-    assert "large (network) ran out of memory with 2 picture(s) of 5x4 px" in note.text
+    assert "large (network) ran out of memory with 2 picture(s) of 5x4 px" in note
     assert (row.contender, row.runs) == ("it", 2)
 
 
@@ -192,7 +191,7 @@ def test_table_compares_with_the_slowest_of_the_same_part_size_and_batch():
 
 
 def test_report_names_device_and_versions_and_is_json():
-    content = json.loads(json.dumps(report([row()], [Note("why")], CPU, TIMING)))
+    content = json.loads(json.dumps(report([row()], ["why"], TIMING)))
     assert content["environment"]["device"] == "CPU"
     assert content["environment"]["versions"]["torch"]
     assert content["environment"]["threads"] == torch.get_num_threads()

@@ -16,7 +16,7 @@ from preproc.console import progress_bar
 if TYPE_CHECKING:
     import torch
 
-    from preproc.bench import Note, Row, Size, Timing
+    from preproc.bench import Row, Size, Timing
     from preproc.contenders import Contender
 
 
@@ -119,12 +119,12 @@ def bench(
     )
     contenders = [c for c in contenders if part is None or c.part == part.value]
     rows: list[Row] = []
-    notes: list[Note] = []
+    notes: list[str] = []
     if peers and not has_peer():
-        notes.append(benchmark.Note(f"{PEER} is left out: spandrel is not installed."))
+        notes.append(f"{PEER} is left out: spandrel is not installed.")
 
     def leave_results() -> None:
-        report = benchmark.report(rows, notes, where, timing)
+        report = benchmark.report(rows, notes, timing)
         _print_benchmark(report, *benchmark.table(rows))
         if json_file is not None:
             write_json(json_file, report)
@@ -133,7 +133,7 @@ def bench(
         _measure(contenders, sizes, batch or [1], timing, rows, notes)
     except BaseException:  # Ctrl-C as well
         if rows:
-            notes.append(benchmark.Note("It was stopped before all was measured."))
+            notes.append("It was stopped before all was measured.")
             leave_results()
         raise
     leave_results()
@@ -167,7 +167,7 @@ def _measure(
     batches: Sequence[int],
     timing: Timing,
     rows: list[Row],
-    notes: list[Note],
+    notes: list[str],
 ) -> None:
     """Add all figures, and notes on those that are missing, with a progress bar meanwhile."""
     from preproc.bench import Row, measure
