@@ -10,7 +10,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Literal
 
@@ -211,7 +211,7 @@ def _side_by_side(
     rivals: Sequence[Contender], files: Sequence[bytes], size: Size, timing: Timing
 ) -> Iterator[Row | str]:
     """Rows of rivals that take turns."""
-    racing: list[tuple[Contender, Callable[[], object], float, PeakMemory, list[float]]] = []
+    racers: list[_Racer] = []
     for rival in rivals:
         memory = PeakMemory(timing.device)
         try:
@@ -221,34 +221,59 @@ def _side_by_side(
             yield _out_of_memory(error, rival, files, size)
             continue
         memory.stop()
-        racing.append((rival, work, first, memory, []))
+        racers.append(_Racer(rival, work, first, memory))
     for _ in range(timing.runs):
-        for racer in tuple(racing):
-            rival, work, _, _, taken = racer
-            if len(taken) >= MIN_RUNS and sum(taken) >= timing.seconds:
+        for racer in tuple(racers):
+            if racer.is_done(timing):
                 continue
             try:
-                taken.append(timing.take(work))
+                racer.warm.append(timing.take(racer.work))
             except (RuntimeError, MemoryError) as error:
-                yield _out_of_memory(error, rival, files, size)
-                racing.remove(racer)
-    pixels = size[0] * size[1] * len(files)
-    for rival, _, first, memory, taken in racing:
-        speed = pixels / median(taken)
-        yield Row(
-            rival.name,
-            rival.part,
+                yield _out_of_memory(error, racer.rival, files, size)
+                racers.remove(racer)
+    for racer in racers:
+        yield racer.row(size, len(files))
+
+
+@dataclass(eq=False)
+class _Racer:
+    """A contender with its files, after its first run.
+
+    Attributes:
+        rival: the contender.
+        work: what is timed.
+        first: s, of the first run.
+        memory: its peaks in the first run.
+        warm: s, of each warm run so far.
+    """
+
+    rival: Contender
+    work: Callable[[], object]
+    first: float
+    memory: PeakMemory
+    warm: list[float] = field(default_factory=list)
+
+    def is_done(self, timing: Timing) -> bool:
+        """Whether it has run often enough and for as long as it may."""
+        return len(self.warm) >= MIN_RUNS and sum(self.warm) >= timing.seconds
+
+    def row(self, size: Size, batch: int) -> Row:
+        """What it took."""
+        speed = size[0] * size[1] * batch / median(self.warm)
+        return Row(
+            self.rival.name,
+            self.rival.part,
             *size,
-            batch=len(files),
-            dtype=rival.dtype,
-            runs=len(taken),
-            first_ms=1e3 * first,
-            median_ms=1e3 * median(taken),
-            fastest_ms=1e3 * min(taken),
+            batch=batch,
+            dtype=self.rival.dtype,
+            runs=len(self.warm),
+            first_ms=1e3 * self.first,
+            median_ms=1e3 * median(self.warm),
+            fastest_ms=1e3 * min(self.warm),
             pixels_per_s=speed,
-            flop_per_s=2 * rival.macs_per_pixel * speed,
-            device_mib=memory.device_mib,
-            host_mib=memory.host_mib,
+            flop_per_s=2 * self.rival.macs_per_pixel * speed,
+            device_mib=self.memory.device_mib,
+            host_mib=self.memory.host_mib,
         )
 
 
