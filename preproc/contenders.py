@@ -76,7 +76,6 @@ def ours(
     model: str,
     device: torch.device,
     dtype: torch.dtype | str | None = None,
-    weights: str | Path | None = None,
     *,
     compiled: bool = False,
 ) -> list[Contender]:
@@ -84,11 +83,10 @@ def ours(
 
     Raises:
         ModelError: no such model or dtype.
-        WeightsError: ``weights`` do not fit.
     """
     descriptor = find(model)
     with tempfile.TemporaryDirectory() as folder:
-        path = weights or _initial_weights(descriptor, Path(folder))
+        path = _initial_weights(descriptor, Path(folder))
         enhancer = Enhancer(
             model, weights=path, to_input_size=True, device=device, dtype=dtype, compiled=compiled
         )
@@ -142,12 +140,19 @@ def _peer(
     network = network.to(device, dtype).to(memory_format=layout)
     run: Callable[[Tensor], Tensor] = torch.compile(network) if compiled else network
 
+    def batch_of(files: Sequence[bytes]) -> Tensor:
+        return _batch(files, device).to(dtype, memory_format=layout)
+
+    @torch.inference_mode()
+    def enlarged(batch: Tensor) -> Tensor:
+        return run(batch)
+
     def alone(files: Sequence[bytes]) -> Callable[[], object]:
-        batch = _batch(files, device).to(dtype, memory_format=layout)
-        return lambda: _inferred(run, batch)
+        batch = batch_of(files)
+        return lambda: enlarged(batch)
 
     def stage(files: Sequence[bytes]) -> Callable[[], object]:
-        return lambda: [_peer_stage(run, file, device, dtype, layout) for file in files]
+        return lambda: [_shrunk(enlarged(batch_of([file]))) for file in files]
 
     return _both(name, dtype, PEER_MACS, alone, stage)
 
@@ -161,25 +166,12 @@ def _both(name: str, dtype: torch.dtype, macs: int, network: Work, stage: Work) 
     ]
 
 
-@torch.inference_mode()
-def _inferred(run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-    return run(batch)
-
-
-def _peer_stage(
-    run: Callable[[Tensor], Tensor],
-    file: bytes,
-    device: torch.device,
-    dtype: torch.dtype,
-    layout: torch.memory_format,
-) -> bytes:
-    """What a user of the peer writes: whole picture through, back by Pillow's bicubic."""
-    picture = _decoded(file)
-    batch = _tensor(picture).to(device, dtype).to(memory_format=layout)
-    enlarged = from_float(_inferred(run, batch)[0].float(), torch.uint8).permute(1, 2, 0).cpu()
-    image = Image.fromarray(enlarged.contiguous().numpy())
-    height, width = picture.shape[:2]
-    return _encoded(np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)))
+def _shrunk(enlarged: Tensor) -> bytes:
+    """The file that a user of the peer writes of its result (1, 3, 4H, 4W): HxW, by Pillow."""
+    samples = from_float(enlarged[0].float(), torch.uint8).permute(1, 2, 0).cpu()
+    image = Image.fromarray(samples.contiguous().numpy())
+    size = (image.width // 4, image.height // 4)
+    return _encoded(np.asarray(image.resize(size, Image.Resampling.BICUBIC)))
 
 
 def _initial_weights(descriptor: ModelDescriptor, folder: Path) -> Path | None:
@@ -203,9 +195,6 @@ def _encoded(picture: Pixels) -> bytes:
     return out.getvalue()
 
 
-def _tensor(picture: Pixels) -> Tensor:
-    return to_float(torch.from_numpy(picture).permute(2, 0, 1)[None])
-
-
 def _batch(files: Sequence[bytes], device: torch.device) -> Tensor:
-    return torch.cat([_tensor(_decoded(file)) for file in files]).to(device)
+    pictures = torch.stack([torch.from_numpy(_decoded(file)) for file in files])
+    return to_float(pictures.permute(0, 3, 1, 2)).to(device)
