@@ -267,7 +267,7 @@ def enhance(
         skip_existing=skip_existing,
     )
     formats = {format_named(job.target.suffix) for job in plan.jobs}
-    lossless = formats and not plan.skipped and not any(form.quality for form in formats)
+    lossless = formats and not plan.skipped and not any(form.lossy for form in formats)
     if quality is not None and lossless:
         names = ", ".join(sorted({form.name for form in formats}))
         raise typer.BadParameter(f"--quality means nothing for {names}: results are lossless.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
@@ -11,6 +12,9 @@ from preproc.errors import OutputError
 
 USUAL_QUALITY = 95
 """Default quality of lossy formats: high, since the point of the result is its detail."""
+
+_FULL_COLOUR = {"subsampling": "4:4:4"}
+"""Halved colour would blur the coloured text and edges that were just restored."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class FileFormat:
         extension: the usual file name ending, with its dot.
         modes: Pillow modes it holds without loss, the format's own quantisation apart.
         max_side: largest width and height in px, where the format has a limit that is met.
-        quality: whether it is lossy, and so takes a quality.
+        lossy: whether it is, and so takes a quality.
         options: further options of Pillow's writer.
         profile: whether Pillow writes ICC profiles into it.
     """
@@ -30,15 +34,16 @@ class FileFormat:
     name: str
     extension: str
     modes: frozenset[str]
+    _: KW_ONLY
     max_side: int = 2**31 - 1
-    quality: bool = False
-    options: tuple[tuple[str, str | int], ...] = ()
+    lossy: bool = False
+    options: Mapping[str, str | int] = field(default_factory=dict, hash=False)
     profile: bool = True
 
     def writer_options(self, quality: int | None) -> dict[str, str | int]:
         """Options for Pillow's writer; ``quality`` in [1, 100] counts where the format is lossy."""
         options = dict(self.options)
-        if self.quality:
+        if self.lossy:
             options["quality"] = USUAL_QUALITY if quality is None else quality
         return options
 
@@ -51,27 +56,30 @@ FORMATS = {
     f.name: f
     for f in (
         FileFormat("PNG", ".png", _modes("1 L LA I;16 RGB RGBA")),
-        # 4:4:4: halved colour would blur the coloured text and edges that were just restored.
-        FileFormat("JPEG", ".jpg", _modes("L RGB CMYK"), 65500, True, (("subsampling", "4:4:4"),)),
-        FileFormat("WEBP", ".webp", _modes("RGB RGBA"), 16383, True),
+        FileFormat(
+            "JPEG", ".jpg", _modes("L RGB CMYK"), max_side=65500, lossy=True, options=_FULL_COLOUR
+        ),
+        FileFormat("WEBP", ".webp", _modes("RGB RGBA"), max_side=16383, lossy=True),
         FileFormat(
             "TIFF",
             ".tif",
             _modes("1 L LA I;16 I F RGB RGBA CMYK LAB YCbCr"),
-            options=(("compression", "tiff_adobe_deflate"),),
+            options={"compression": "tiff_adobe_deflate"},
         ),
-        FileFormat("AVIF", ".avif", _modes("RGB RGBA"), 65536, True, (("subsampling", "4:4:4"),)),
+        FileFormat(
+            "AVIF", ".avif", _modes("RGB RGBA"), max_side=65536, lossy=True, options=_FULL_COLOUR
+        ),
         FileFormat("BMP", ".bmp", _modes("1 L RGB"), profile=False),
         FileFormat("JPEG2000", ".jp2", _modes("L LA I;16 RGB RGBA"), profile=False),
         FileFormat("PPM", ".ppm", _modes("1 L I;16 RGB"), profile=False),
-        FileFormat("TGA", ".tga", _modes("L LA RGB RGBA"), 65535, profile=False),
+        FileFormat("TGA", ".tga", _modes("L LA RGB RGBA"), max_side=65535, profile=False),
     )
 }
 """By Pillow's names."""
 
 _BY_EXTENSION = {
     **dict.fromkeys(
-        (".j2c", ".j2k", ".jpc"), replace(FORMATS["JPEG2000"], options=(("no_jp2", True),))
+        (".j2c", ".j2k", ".jpc"), replace(FORMATS["JPEG2000"], options={"no_jp2": True})
     ),
     ".pbm": replace(FORMATS["PPM"], extension=".pbm", modes=_modes("1")),
     ".pfm": replace(FORMATS["PPM"], extension=".pfm", modes=_modes("F")),
