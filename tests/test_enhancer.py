@@ -300,7 +300,7 @@ def test_a_border_leaves_no_trace_in_what_is_returned(tiny_weights, rng, strips,
 def test_a_network_that_does_not_keep_to_its_scale_is_a_sentence(
     tmp_path, rng, forward, monkeypatch
 ):
-    monkeypatch.setattr(registry, "_registry", registry._registry)
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
 
     class Odd(torch.nn.Module):
         def __init__(self):
@@ -386,7 +386,7 @@ def test_an_enhancer_goes_to_other_processes(name, rng):
 
 
 def test_an_enhancer_of_a_network_that_is_not_picklable_can_be_copied(tmp_path, monkeypatch, rng):
-    monkeypatch.setattr(registry, "_registry", registry._registry)
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
     register(ModelDescriptor(name="own", scale=4, build=lambda: Tiny()))  # noqa: PLW0108
     save_state(tmp_path / "own.safetensors", Tiny().state_dict(), torch.float32)
     enhance = Enhancer("own", weights=tmp_path / "own.safetensors", device="cpu")

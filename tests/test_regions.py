@@ -92,7 +92,7 @@ def test_regions_are_in_step_with_a_network_that_works_on_blocks(tmp_path, rng, 
         def forward(self, x):
             return F.pixel_shuffle(F.pixel_unshuffle(x, 2) * self.share, 2)
 
-    monkeypatch.setattr(registry, "_registry", registry._registry)
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
     size = SizeRule(minimum=2, multiple_of=2)
     register(ModelDescriptor(name="blocks", scale=1, build=Blocks, size=size, overlap=3))
     save_state(tmp_path / "blocks.safetensors", Blocks().state_dict(), torch.float32)

@@ -28,7 +28,7 @@ OWN = ModelDescriptor("own", 2, nn.Identity)
 
 @pytest.fixture(autouse=True)
 def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_registry", registry._registry)
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
 
 
 def names() -> Iterator[str]:

@@ -124,7 +124,6 @@ def register(*descriptors: ModelDescriptor, replace: bool = False) -> None:
     Raises:
         ModelError: a name and scale is known already, or given twice.
     """
-    global _registry  # noqa: PLW0603 - swapped whole, so that an error leaves it unchanged
     added: dict[tuple[str, int], ModelDescriptor] = {}
     for descriptor in descriptors:
         key = (descriptor.name, descriptor.scale)
@@ -135,7 +134,7 @@ def register(*descriptors: ModelDescriptor, replace: bool = False) -> None:
                 f"{descriptor} is registered already; choose another name or pass replace=True."
             )
         added[key] = descriptor
-    _registry = _registry | added
+    _registry.update(added)
 
 
 def list_models() -> list[ModelDescriptor]:
