@@ -23,7 +23,7 @@ from preproc.networks import find
 from preproc.networks.blocks import SubPixel
 from preproc.networks.cajnn import CAJNN, RRDB, Stacks
 from preproc.networks.cisrnet import CISRNet
-from preproc.networks.convolution import Conv2d, ResidualConv2d, _can_fuse
+from preproc.networks.convolution import Conv2d, ResidualConv2d, _has_fused_onednn
 from preproc.networks.inference import inference_form
 from preproc.networks.precision import Float32Conv2d
 from preproc.weights import save_state
@@ -102,7 +102,9 @@ def test_unchanged_parameters_are_not_copied():
     assert all(name.startswith("upsampler.") or ".convs.4." in name for name in copied)
 
 
-needs_fused = pytest.mark.skipif(not _can_fuse(torch.float32), reason="no oneDNN on an x86 CPU")
+needs_fused = pytest.mark.skipif(
+    not _has_fused_onednn(torch.float32), reason="no oneDNN on an x86 CPU"
+)
 
 
 @needs_fused
@@ -116,7 +118,7 @@ def test_a_convolution_gives_the_same_with_what_follows_it_in_one_call(dtype, sl
     with torch.inference_mode():
         plain = conv(x)
         conv.prepare(dtype)
-        assert (conv._packed is not None) == _can_fuse(dtype)
+        assert (conv._packed is not None) == _has_fused_onednn(dtype)
         for layout in (torch.contiguous_format, torch.channels_last):
             fused = conv(x.contiguous(memory_format=layout))
             torch.testing.assert_close(fused, plain, rtol=2**-7, atol=1e-3)
@@ -143,7 +145,7 @@ def test_a_residual_is_added_in_one_call_and_nothing_is_overwritten(dtype):
 
 def test_without_those_operators_the_layers_are_plain(monkeypatch):
     monkeypatch.setattr(torch.ops, "mkldnn", object())
-    _can_fuse.cache_clear()
+    _has_fused_onednn.cache_clear()
     try:
         conv = Conv2d(3, 4, slope=0.1)
         x = torch.randn(1, 3, 5, 5)
@@ -153,7 +155,7 @@ def test_without_those_operators_the_layers_are_plain(monkeypatch):
             assert conv._packed is None
             torch.testing.assert_close(conv(x), plain, rtol=0, atol=0)
     finally:
-        _can_fuse.cache_clear()
+        _has_fused_onednn.cache_clear()
 
 
 def test_gradients_reach_both_a_residual_and_its_skip():

@@ -89,7 +89,7 @@ class Conv2d(nn.Conv2d):
         weight = self.weight.detach()
         followed = self.bias is not None or self.slope is not None
         self._fuses_epilogue = followed and can_fuse_epilogue(weight)
-        if weight.device.type == "cpu" and _can_fuse(weight.dtype):
+        if weight.device.type == "cpu" and _has_fused_onednn(weight.dtype):
             self._packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry())
 
     def __getstate__(self) -> dict[str, object]:
@@ -167,7 +167,7 @@ def scaled_sum(skip: Tensor, residual: Tensor, scale: float) -> Tensor:
 
 
 @cache
-def _can_fuse(dtype: torch.dtype) -> bool:
+def _has_fused_onednn(dtype: torch.dtype) -> bool:
     """Whether this CPU and this torch have oneDNN's convolution with what follows it, in a dtype.
 
     Found out by trying, since torch does not promise to keep these operators as they are.

@@ -153,7 +153,7 @@ class FusedDense:
             COLUMNS=launch.columns,
             FIRST=layer == 0,
             LAST=last,
-            OUTER=last and base is not None,
+            ADDS_BASE=last and base is not None,
             MASKED=not last and mask is not None,
             STAGES=launch.stages,
             num_warps=launch.warps,

@@ -8,13 +8,13 @@ import triton.language as tl
 
 
 # Extents are no reason to compile anew, whatever they are divisible by.
-@triton.jit(do_not_specialize=["height", "width", "down", "across", "slope", "outer"])
+@triton.jit(do_not_specialize=["height", "width", "down", "across", "slope", "scale"])
 def layer_kernel(
     piece,
     weights,
     bias,
     sums,
-    skip,
+    source,
     base,
     out,
     inside,
@@ -25,7 +25,7 @@ def layer_kernel(
     begin,
     pitch,
     slope,
-    outer,
+    scale,
     INPUTS: tl.constexpr,
     WIDE: tl.constexpr,
     NARROW: tl.constexpr,
@@ -35,7 +35,7 @@ def layer_kernel(
     COLUMNS: tl.constexpr,
     FIRST: tl.constexpr,
     LAST: tl.constexpr,
-    OUTER: tl.constexpr,
+    ADDS_BASE: tl.constexpr,
     MASKED: tl.constexpr,
     STAGES: tl.constexpr,
 ):
@@ -66,13 +66,13 @@ def layer_kernel(
     there = (y < height) & (x < width)
     at = (n.to(tl.int64) * height + y) * width + x
     _epilogue(
-        wide, 0, at, there, bias, sums, skip, base, out, inside, begin, pitch, slope, outer,
-        WIDE, FEATURES, GROWTH, FIRST, LAST, OUTER, MASKED,
+        wide, 0, at, there, bias, sums, source, base, out, inside, begin, pitch, slope, scale,
+        WIDE, FEATURES, GROWTH, FIRST, LAST, ADDS_BASE, MASKED,
     )  # fmt: skip
     if NARROW > 0:
         _epilogue(
-            narrow, WIDE, at, there, bias, sums, skip, base, out, inside, begin, pitch, slope,
-            outer, NARROW, FEATURES, GROWTH, FIRST, LAST, OUTER, MASKED,
+            narrow, WIDE, at, there, bias, sums, source, base, out, inside, begin, pitch, slope,
+            scale, NARROW, FEATURES, GROWTH, FIRST, LAST, ADDS_BASE, MASKED,
         )  # fmt: skip
 
 
@@ -84,20 +84,20 @@ def _epilogue(
     there,
     bias,
     sums,
-    skip,
+    source,
     base,
     out,
     inside,
     begin,
     pitch,
     slope,
-    outer,
+    scale,
     COUNT: tl.constexpr,
     FEATURES: tl.constexpr,
     GROWTH: tl.constexpr,
     FIRST: tl.constexpr,
     LAST: tl.constexpr,
-    OUTER: tl.constexpr,
+    ADDS_BASE: tl.constexpr,
     MASKED: tl.constexpr,
 ):
     """Add the sums so far; store them again, as this layer's output, or as the block's."""
@@ -110,10 +110,10 @@ def _epilogue(
     else:
         products += tl.load(sums + waiting, mask=valid, other=0).to(tl.float32)
     if LAST:
-        products += tl.load(skip + written, mask=valid, other=0).to(tl.float32)
-        if OUTER:
+        products += tl.load(source + written, mask=valid, other=0).to(tl.float32)
+        if ADDS_BASE:
             below = tl.load(base + written, mask=valid, other=0)
-            products = products * outer + below.to(tl.float32)
+            products = products * scale + below.to(tl.float32)
         tl.store(out + written, products.to(out.dtype.element_ty), mask=valid)
     else:
         grown = tl.where(products < 0, products * slope, products)

@@ -15,7 +15,7 @@ from torch import Tensor
 from preproc.networks.trial import triton_works
 
 _BLOCK = 2048  # values to a program
-_EVEN = 16  # divides the channels, so that rows are aligned and one kernel does for all
+_CHANNEL_MULTIPLE = 16  # of the channels: rows are then aligned, and one compiled kernel serves all
 
 
 def fused_epilogue(
@@ -46,12 +46,12 @@ def fused_epilogue(
     added = None if skip is None else skip.permute(0, 2, 3, 1).contiguous()
     target = source if out is None else out.permute(0, 2, 3, 1)
     count, height, width, channels = source.shape
-    row = width * channels
-    distance = row if out is None else target.stride(1)
+    row_length = width * channels
+    row_stride = row_length if out is None else target.stride(1)
     with torch.cuda.device_of(sums):  # type: ignore[no-untyped-call]
-        epilogue_kernel[(count * height, -(-row // _BLOCK))](
+        epilogue_kernel[(count * height, -(-row_length // _BLOCK))](
             *(source, source if bias is None else bias, source if added is None else added, target),
-            *(row, distance, 0.0 if slope is None else slope),
+            *(row_length, row_stride, 0.0 if slope is None else slope),
             CHANNELS=channels,
             BIASED=bias is not None,
             ADDED=added is not None,
@@ -63,13 +63,17 @@ def fused_epilogue(
 
 def can_fuse_epilogue(weight: Tensor) -> bool:
     """Whether `fused_epilogue` suits a weight (C, C', kh, kw), and runs where that lies."""
-    return weight.device.type == "cuda" and len(weight) % _EVEN == 0 and _works(weight.device)
+    return (
+        weight.device.type == "cuda"
+        and len(weight) % _CHANNEL_MULTIPLE == 0
+        and _works(weight.device)
+    )
 
 
 @cache
 def _works(device: torch.device) -> bool:
     def trial() -> None:
-        sums = torch.zeros(1, _EVEN, 1, 1, dtype=torch.float16, device=device)
+        sums = torch.zeros(1, _CHANNEL_MULTIPLE, 1, 1, dtype=torch.float16, device=device)
         fused_epilogue(sums, sums.flatten(), slope=0.1)
 
     return triton_works("Epilogues of convolutions run", device, trial)

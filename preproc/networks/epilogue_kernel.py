@@ -13,8 +13,8 @@ def epilogue_kernel(
     bias,
     skip,
     out,
-    row,
-    distance,
+    row_length,
+    row_stride,
     slope,
     CHANNELS: tl.constexpr,
     BIASED: tl.constexpr,
@@ -22,15 +22,15 @@ def epilogue_kernel(
     ACTIVATED: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """A block of the ``row`` values of one row of px, the rows of ``out`` a ``distance`` apart."""
+    """A block of a row's ``row_length`` values; rows of ``out`` begin ``row_stride`` apart."""
     line = tl.program_id(0).to(tl.int64)
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    there = at < row
-    values = tl.load(sums + line * row + at, mask=there, other=0).to(tl.float32)
+    there = at < row_length
+    values = tl.load(sums + line * row_length + at, mask=there, other=0).to(tl.float32)
     if BIASED:
         values += tl.load(bias + at % CHANNELS).to(tl.float32)
     if ADDED:
-        values += tl.load(skip + line * row + at, mask=there, other=0).to(tl.float32)
+        values += tl.load(skip + line * row_length + at, mask=there, other=0).to(tl.float32)
     if ACTIVATED:
         values = tl.where(values < 0, values * slope, values)
-    tl.store(out + line * distance + at, values.to(out.dtype.element_ty), mask=there)
+    tl.store(out + line * row_stride + at, values.to(out.dtype.element_ty), mask=there)

@@ -212,10 +212,10 @@ def _from_pil(image: Image.Image, *, turn: bool = True) -> Picture:
     def pack(result: Tensor, part: Box | None = None) -> Image.Image:
         packed = pil_modes.from_array(picture.pack(result, part), turned, part)
         whole = packed.size == turned.size and part is None
-        told = exif if whole else without_ground(exif)
+        kept_exif = exif if whole else without_ground(exif)
         # A new image has no EXIF but what is in ``info``.
-        if told and ("exif" not in image.info or told is not exif):
-            packed.info["exif"] = told.tobytes()
+        if kept_exif and ("exif" not in image.info or kept_exif is not exif):
+            packed.info["exif"] = kept_exif.tobytes()
         return packed
 
     return replace(picture, pack=pack)
