@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from preproc.errors import CacheWarning, DiskFullError, ModelError, OutputError, warn
-from preproc.files import DRAFTS, replacing, require_writable, whole_path
+from preproc.files import DRAFTS, absolute_path, replacing, require_writable
 
 _LIMIT = 20 * 2**30
 _STALE = 3600.0  # s; a file that is still being written then was left by a killed process
@@ -62,7 +62,7 @@ class PictureCache:
             )
         if not isinstance(limit, SupportsInt) or not limit > 0:
             raise ModelError(f"A cache's limit must be in bytes and above 0, but is {limit!r}.")
-        self.folder, self.limit = whole_path(folder), limit
+        self.folder, self.limit = absolute_path(folder), limit
         self._said_full, self._room = False, _Room(self.folder, limit)
         self._writable = self._is_writable()
 

@@ -14,7 +14,7 @@ from preproc import __version__
 from preproc.cache import PictureCache, key_of
 from preproc.enhancer import Enhancer
 from preproc.errors import ModelError, PreprocError, WeightsError
-from preproc.files import whole_path
+from preproc.files import absolute_path
 from preproc.manifest import entry_for, sha256_of
 from preproc.networks import find
 from preproc.options import require_options
@@ -91,7 +91,7 @@ class DeferredEnhancer:
             raise ModelError(f"cache must be a folder or a PictureCache, but is {cache!r}.")
         self.cache = PictureCache(cache) if isinstance(cache, str | Path) else cache
         if weights := options.get("weights"):
-            options["weights"] = whole_path(weights)  # wherever it is built
+            options["weights"] = absolute_path(weights)  # wherever it is built
         self._in_worker, self._options = in_worker, options
         self._built: dict[torch.device, Enhancer] = {}
         self._maker: str | None = None
@@ -181,7 +181,7 @@ class DeferredEnhancer:
         weights = self._options.get("weights")
         if weights is None:
             return entry_for(self._descriptor.family, self._descriptor.scale).sha256
-        path = whole_path(weights)
+        path = absolute_path(weights)
         try:
             return sha256_of(path)
         except OSError as error:

@@ -34,7 +34,7 @@ from preproc.execution.runtime import Runtime
 from preproc.execution.sizes import sizes_for
 from preproc.execution.strips import Splittable, Strips
 from preproc.execution.tiles import Apply, run_tiles
-from preproc.files import require_writable, whole_path
+from preproc.files import absolute_path, require_writable
 from preproc.networks import SizeRule, Tiling, find
 from preproc.networks.masking import install_masks
 from preproc.networks.steps import Stepwise
@@ -337,7 +337,7 @@ class Enhancer:
             return whole()
         room: Room = in_memory
         if map_folder is not None:
-            room = InFiles(whole_path(map_folder))
+            room = InFiles(absolute_path(map_folder))
             require_writable(room.folder)
         layers = ready(Layerwise(network, room=room), in_pieces=True)
         if layerwise:

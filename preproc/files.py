@@ -80,12 +80,12 @@ def require_writable(folder: Path) -> None:
         probe.unlink()
 
 
-def at_home(path: str | Path) -> Path:
+def expanded(path: str | Path) -> Path:
     """A path with its home folder for a ``~`` at its start; as it is where none is known."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises there
 
 
-def whole_path(path: str | Path) -> Path:
+def absolute_path(path: str | Path) -> Path:
     """A path that leads to the same place wherever the program goes, from a ``~`` as well.
 
     Raises:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from preproc.errors import ModelError, WeightsError
-from preproc.files import at_home, replacing, whole_path
+from preproc.files import absolute_path, expanded, replacing
 from preproc.manifest import SUFFIX, entry_for, verified
 from preproc.networks.registry import ModelDescriptor
 
@@ -88,7 +88,7 @@ def save_state(
         WeightsError: the name has another ending, or values are not finite once in ``dtype``.
         OutputError: the file could not be written.
     """
-    path = whole_path(path)
+    path = absolute_path(path)
     if path.suffix != SUFFIX:
         raise WeightsError(f"Weights are saved as safetensors: let {path} end in {SUFFIX}.")
     stored = {
@@ -132,7 +132,7 @@ def _state_for(
     if weights is None:
         path = verified(entry_for(descriptor.family, descriptor.scale))
     else:
-        path = at_home(weights)
+        path = expanded(weights)
     state = _read(path)
     wanted = network.state_dict()
     if descriptor.part_of:

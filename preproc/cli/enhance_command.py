@@ -20,7 +20,7 @@ from rich.text import Text
 
 from preproc.cli.options import DType
 from preproc.console import INTERRUPTED, error_console, progress_bar
-from preproc.files import at_home
+from preproc.files import expanded
 
 if TYPE_CHECKING:
     from preproc.batch import Summary
@@ -50,7 +50,7 @@ def _path(name: str) -> str:
         raise typer.BadParameter("A path is empty; name a file or folder.")
     if name == "-":
         raise typer.BadParameter("Pipes are neither read nor written; name a file or folder.")
-    return str(at_home(name)) if name.startswith("~") else name
+    return str(expanded(name)) if name.startswith("~") else name
 
 
 def enhance(
