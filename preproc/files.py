@@ -22,13 +22,15 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 def replacing(
     path: Path, *, overwrite: bool = True, same: bool = False, again: str = "try again"
 ) -> Iterator[IO[bytes]]:
-    """A new file that takes a name when the block ends, and is gone if that fails in any way.
+    """A file to write to under a temporary name, renamed to ``path`` when the block succeeds.
+
+    If the block or the renaming fails, it is deleted.
 
     Args:
-        path: the name; missing folders are made. Of a link, what it leads to is meant.
-        overwrite: whether the file may take the place of another.
-        same: whether another of this name holds the same, so that it may stay where it is being
-            read, which on Windows keeps it from being replaced.
+        path: where the file goes; missing folders are made, links are followed.
+        overwrite: whether a file already there may be replaced.
+        same: whether a file already there has the same content. It then stays if it cannot be
+            replaced, as on Windows while another process reads it.
         again: what to do once a full disk has room.
 
     Raises:
@@ -81,15 +83,15 @@ def require_writable(folder: Path) -> None:
 
 
 def expanded(path: str | Path) -> Path:
-    """A path with its home folder for a ``~`` at its start; as it is where none is known."""
+    """The path with a leading ``~`` expanded; unchanged where the home folder is unknown."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises there
 
 
 def absolute_path(path: str | Path) -> Path:
-    """A path that leads to the same place wherever the program goes, from a ``~`` as well.
+    """The absolute path, with a leading ``~`` expanded.
 
     Raises:
-        OutputError: where it leads from, the home or the working folder, is not known.
+        OutputError: the home or the working folder, from which it leads, is not known.
     """
     try:
         return Path(path).expanduser().absolute()

@@ -85,7 +85,7 @@ _BY_EXTENSION = {
     ".pfm": replace(FORMATS["PPM"], extension=".pfm", modes=_modes("F")),
     ".pgm": replace(FORMATS["PPM"], extension=".pgm", modes=_modes("L I;16")),
 }
-"""Extensions that stand for one kind of a format, which Pillow's name of it leaves open."""
+"""Extensions that mean one variant of a Pillow format: raw JPEG 2000, PBM and so on."""
 
 _LOSSLESS = {
     "1": ("L", "RGB"),

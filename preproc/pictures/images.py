@@ -1,4 +1,4 @@
-"""What counts as a picture: every kind a user has, to samples and back to the same kind.
+"""Every kind of picture as samples, and samples back as the same kind.
 
 ``decode`` gives a `Picture`: samples for the stage, and how to put enhanced samples back. Nothing
 here knows what is done to them in between.

@@ -43,10 +43,10 @@ _NO_TEXTS = (_PNG_XMP, "Raw profile type ", "compression")
 
 
 def exif_of(image: Image.Image) -> Image.Exif:
-    """A copy of a loaded image's EXIF data, wherever Pillow keeps it.
+    """A copy of a loaded image's EXIF data, wherever Pillow keeps it; empty if it is damaged.
 
-    Orientation apart, nothing of it describes the file's layout, on which another file would break.
-    Damaged data is none.
+    Tags that describe the layout of the image's file are left out, since in another file they would
+    be wrong; the orientation stays.
     """
     exif = Image.Exif()
     try:
@@ -59,7 +59,10 @@ def exif_of(image: Image.Image) -> Image.Exif:
 
 
 def without_ground(exif: Image.Exif) -> Image.Exif:
-    """EXIF data for px of another size: a GeoTIFF's place is left out, with a `MetadataWarning`."""
+    """EXIF data for a picture of another size, without GeoTIFF's tags.
+
+    If there are any, a `MetadataWarning` says so.
+    """
     if exif.keys().isdisjoint(_GROUND):
         return exif
     _warn("GeoTIFF's tags are left out, because they count the original's px.")
@@ -73,11 +76,11 @@ def without_ground(exif: Image.Exif) -> Image.Exif:
 def metadata_of(
     image: Image.Image, form: str, size: tuple[int, int] | None = None
 ) -> dict[str, Any]:
-    """What Pillow's writer of a format has to be given for an image's metadata to be kept.
+    """Options by which Pillow's writer of a format keeps an image's metadata.
 
-    EXIF and XMP go without the orientation, since the pixels are upright; texts go into PNG only.
-    With a `MetadataWarning`, what is too long for JPEG is left out. What a writer has no place for,
-    it ignores. It takes the place of other options: a TIFF with a camera's EXIF is not compressed.
+    The orientation is dropped, since the pixels are upright; texts are kept in PNG only; what is
+    too long for JPEG is dropped with a `MetadataWarning`. A writer ignores what it has no place
+    for. These options override others: a TIFF with a camera's EXIF is written uncompressed.
 
     Args:
         image: has it in its ``info`` and ``getexif()``.
@@ -102,9 +105,9 @@ def metadata_of(
 
 
 def resolution_of(image: Image.Image) -> tuple[float, ...] | None:
-    """Px an inch, across and down, where a picture tells them in earnest.
+    """Resolution in px per inch (x, y), or None where it is missing or implausible.
 
-    Of a TIFF that says nothing Pillow says 1, and some files say 0/0 or more than JPEG can hold.
+    Pillow says 1 of a TIFF without any, and some files say 0/0 or more than JPEG can hold.
     """
     dpi = image.info.get("dpi", ())
     dpi = tuple(_number(value) for value in (dpi if isinstance(dpi, tuple | list) else (dpi, dpi)))
@@ -112,7 +115,7 @@ def resolution_of(image: Image.Image) -> tuple[float, ...] | None:
 
 
 def _number(value: SupportsFloat) -> float:
-    """A float; NaN for the nothing by nothing of some scanners, which Pillow 11 leaves as it is."""
+    """A float; NaN for the 0/0 of some scanners, which Pillow 11 leaves as it is."""
     try:
         return float(value)
     except (TypeError, ZeroDivisionError):

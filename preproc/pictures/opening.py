@@ -157,10 +157,10 @@ def _mend_deep_grey(image: Image.Image, bits: int) -> None:
 
 
 def _mend_png(image: Image.Image, bits: int, color_type: int) -> None:
-    """Have a PNG's ``info`` hold what its names stand for, in 8 bits where its samples do.
+    """Remove texts whose keyword is one of Pillow's own, and scale a transparent colour to 8 bits.
 
-    A text may have any keyword, also one under which Pillow keeps something else; and a transparent
-    colour comes in the file's own bits.
+    A text may have any keyword, also one under which Pillow keeps something else; and Pillow gives
+    a transparent colour in the file's own bits.
     """
     for name in _RESERVED:
         if isinstance(image.info.get(name), str):
@@ -175,7 +175,8 @@ def _mend_png(image: Image.Image, bits: int, color_type: int) -> None:
 def _carry_exif(image: Image.Image) -> None:
     try:
         if "exif" in image.info:
-            Image.Exif().load(image.info["exif"])  # anew: what failed once is not tried again
+            # On a new object: Pillow does not parse the same Exif twice after an error.
+            Image.Exif().load(image.info["exif"])
         elif exif := exif_of(image):
             image.info["exif"] = exif.tobytes()
     except Exception:  # Pillow raises many kinds; the pixels are good without it

@@ -141,6 +141,7 @@ def _converted(plain: Image.Image, like: Image.Image, part: Box | None) -> Image
 
 
 def _with_palette(plain: Image.Image, like: Image.Image) -> Image.Image:
+    """An ``L``, ``LA``, ``RGB`` or ``RGBA`` image as ``P``, transparency stored as in ``like``."""
     colors = plain.convert("RGB")
     if plain.mode in ("L", "RGB"):
         return _quantized(colors, 256)

@@ -42,7 +42,7 @@ def rewritten(image: Image.Image, original: Image.Image) -> bytes:
 
 
 def _options(image: Image.Image, form: str, original: Image.Image) -> dict[str, Any]:
-    """Options for Pillow's writer of a format, metadata apart."""
+    """Pillow's options for writing a picture back in its file's format, metadata apart."""
     if form == "HEIF":
         return {"quality": USUAL_QUALITY, "chroma": 444}
     if form == "ICO":  # else of usual sizes, to which Pillow resizes

@@ -80,13 +80,13 @@ def save(
 
 
 class _Stream:
-    """A file as encoders take it: without a descriptor, and without errors of writing.
+    """A file without a descriptor that keeps errors of writing to itself.
 
-    Of the encoders that write to a descriptor by themselves, some do not notice when the disk is
-    full, and one then never ends; nor does it when Python raises.
+    Some encoders write to a descriptor on their own and miss a full disk; one then never ends, nor
+    does it if writing raises. So the first error is kept, and later writes are skipped.
 
     Attributes:
-        error: the system's first, kept for when the encoder has ended.
+        error: the first, to be raised once the encoder has ended.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -100,7 +100,7 @@ class _Stream:
         return len(data)
 
     def flush(self) -> None:
-        """Hand what was written over to the system."""
+        """Flush the file, unless there was an error."""
         self._try(self._file.flush)
 
     def _try(self, step: Callable[[], object]) -> None:
@@ -136,7 +136,7 @@ def _in_srgb(image: Image.Image) -> Image.Image:
 
 
 def _managed(image: Image.Image, mode: str) -> Image.Image | None:
-    """The picture in sRGB by its ICC profile, or None without one that can be used."""
+    """The picture converted to sRGB by its ICC profile; None if it has none that is usable."""
     profile = _profile(image)
     if profile is None:
         return None
