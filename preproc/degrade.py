@@ -21,7 +21,7 @@ from preproc.resize import imresize
 Pixels = NDArray[np.uint8]
 
 MCU = 16
-"""Side in px of the unit that 4:2:0 JPEG codes by itself: grid phases repeat with it."""
+"""Side in px of 4:2:0 JPEG's minimum coded unit; its grid repeats with this period."""
 
 SUBSAMPLINGS = ("4:2:0", "4:2:2", "4:4:4")
 """Chroma layouts, the usual one first."""
@@ -131,8 +131,8 @@ def double_jpeg(
         first: quality of the first pass.
         second: quality of the second pass, whose grid starts at the array's corner.
         subsampling: one of `SUBSAMPLINGS`, of both passes.
-        shift: by how many px (down, right) the first grid lies before the second's, as after a
-            crop between the passes.
+        shift: offset (down, right) in px of the second pass's grid against the first's, as after a
+            crop in between.
 
     Raises:
         ImageError: as `jpeg`, or the shift is negative.
@@ -153,7 +153,7 @@ def resave(
 
     Args:
         img: uint8 (H, W, 3).
-        factor: sides of the first file relative to ``img``; above 1 the grid of the first pass
+        factor: size of the first file's sides relative to ``img``; above 1 the first pass's grid
             comes back smaller than 8 px, below 1 larger.
         first: quality of the first pass.
         second: quality of the second pass.

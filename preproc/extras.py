@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from preproc.errors import MissingLibraryError
 
 _OWN = frozenset({"preproc", "integrations", "eval_tasks", "examples", "benchmarks"})
-"""What no extra brings: where an import from these fails, the code is at fault."""
+"""Our own packages: if an import from these fails, it is a bug and not a missing extra."""
 
 
 @contextmanager

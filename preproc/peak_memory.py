@@ -57,16 +57,16 @@ def resident_memory(line: Literal["VmRSS", "VmHWM"] = "VmRSS") -> int | None:
 
 
 def _return_free_memory() -> None:
-    """Let glibc give what was freed back to the system: a peak made of kept memory would not show.
+    """Make glibc return freed memory to the system; work that reuses it would show no peak.
 
-    Other libraries of C, which have no such call, are left alone.
+    Other C libraries have no such call.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
 
 
 def _reset_host_peak() -> None:
-    """Let Linux forget the process' highest resident memory; elsewhere it is not known anyway."""
+    """Make Linux forget the process' peak of resident memory; elsewhere it is unknown anyway."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:

@@ -112,7 +112,10 @@ def skeleton(descriptor: ModelDescriptor) -> nn.Module:
 
 
 class _Unfilled(TorchFunctionMode):
-    """Skips ``normal_`` on the meta device, for which torch imports its compiler: seconds."""
+    """Makes ``normal_`` do nothing on the meta device.
+
+    Torch would first import its compiler there, which takes seconds.
+    """
 
     def __torch_function__(
         self,

@@ -134,11 +134,11 @@ class RRDB(nn.Module):
 
 
 class Stacks:
-    """Memory for the growing stacks of all dense blocks in turn, for inference.
+    """Two buffers that the growing stacks of all dense blocks share, for inference.
 
-    Where the allocator returns large buffers to the system, as on the CPU, the first touch of every
-    page of a new one costs more than what is then computed in it. Two buffers, read and written
-    alternately, hold each stack.
+    One is read while the other is written. On the CPU, where the allocator returns large buffers to
+    the system, new ones are slow: touching their pages for the first time costs more than what is
+    then computed in them.
 
     Args:
         width: channels of the widest stack.
@@ -258,7 +258,7 @@ class CAJNN(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Kaiming for the slope that follows; a tenth of it in the dense blocks and the last layer.
+        """Kaiming initialisation for the slopes, times 0.1 in the dense blocks and the last layer.
 
         Scaling every layer by 0.1, as the training code of ESRGAN does with the same trunk, starves
         the first layers: behind the atrous pyramid their gradients start below Adam's epsilon.

@@ -55,8 +55,8 @@ class Conv2d(nn.Conv2d):
 
         Args:
             input: features, by torch's name for them.
-            out: where the result goes, if given, for inference: in channels_last but for the
-                distance of its rows.
+            out: a tensor to write to, for inference; channels_last, but its rows may be further
+                apart.
         """
         if self._fuses_epilogue_for(input):
             sums = self._conv_forward(input, self.weight, None)
@@ -79,7 +79,7 @@ class Conv2d(nn.Conv2d):
         self.pack()
 
     def cast(self, dtype: torch.dtype) -> None:
-        """Cast the parameters once; autocast would in every call without gradients."""
+        """Cast the parameters once; without gradients autocast would do it in every call."""
         for name, value in list(self.named_parameters(recurse=False)):
             cast = nn.Parameter(value.detach().to(dtype), requires_grad=False)
             setattr(self, name, cast)

@@ -20,7 +20,7 @@ class Cost(NamedTuple):
 
 
 def cost_of(descriptor: ModelDescriptor) -> Cost:
-    """What a descriptor says, or else what is counted in a network it builds."""
+    """A network's cost as its descriptor states it; what is not stated is counted."""
     parameters, macs = descriptor.parameters, descriptor.macs_per_pixel
     if parameters is None or macs is None:
         with torch.device("meta"):

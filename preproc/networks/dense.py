@@ -81,7 +81,7 @@ class FusedDense:
         begin = 0
         for layer in range(_LAYERS):
             end = begin + (self.growth if layer else self.features)
-            # Of all layers still to come what reads this piece: (tap, channel in, channel out).
+            # Weights of all layers that read this piece, as (tap, channel in, channel out).
             reading = torch.cat([weight[:, begin:end] for weight in weights[layer:]])
             ordered = reading.permute(2, 3, 1, 0).flatten(0, 1)
             self.weights.append(ordered.to(dtype).contiguous())
@@ -121,7 +121,11 @@ class FusedDense:
         out: Tensor,
         mask: Tensor | None,
     ) -> None:
-        """One kernel: a layer's piece into the sums of all layers from it on, or the last's out."""
+        """Run one layer's kernel.
+
+        It adds what the layer's input contributes to the sums of this and all later layers; the
+        last layer's kernel writes ``out``.
+        """
         # Imported here, for there is no Triton on other systems.
         from triton.tools.tensor_descriptor import TensorDescriptor  # noqa: PLC0415
 

@@ -33,8 +33,8 @@ def fused_epilogue(
         bias: (C,), if any.
         skip: as ``sums``, if any.
         slope: of the LeakyReLU for negative values; None for no activation.
-        out: where the result goes, as ``sums`` but for the distance of its rows, which may be the
-            same larger one for all, as in ``whole[:, :, ::2]`` of something in channels_last.
+        out: a tensor to write to, as ``sums``, but its rows may all be further apart, as those of
+            ``whole[:, :, ::2]`` of something in channels_last are.
 
     Returns:
         (N, C, H, W) in the dtype of ``sums``; ``out`` if given.

@@ -55,8 +55,8 @@ def inference_form(network: nn.Module, dtype: torch.dtype, *, compiled: bool = F
         return network
     shared = {id(value): value for value in chain(network.parameters(), network.buffers())}
     form = copy.deepcopy(network, shared)
-    # Parents come first, and then the children they have by then: a block may fuse what its
-    # convolutions still hold, or replace them.
+    # Parents first: a block may fuse its convolutions while they still have their trained weights.
+    # Children are visited as the parent left them.
     for module in form.modules():
         if isinstance(module, Preparable):
             module.prepare(dtype)

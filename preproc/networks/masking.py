@@ -44,7 +44,7 @@ def install_masks(network: nn.Module) -> None:
 
 @contextmanager
 def masked(mask: Tensor | None) -> Iterator[None]:
-    """Let networks see zeros outside pictures.
+    """Convolutions of networks with `install_masks` see zeros outside the mask meanwhile.
 
     Args:
         mask: (N, 1, H, W), 1 at the px of pictures and 0 elsewhere; None where all px are.

@@ -19,13 +19,14 @@ class Float32Conv2d(nn.Conv2d):
     _parts: Tensor | None = None
 
     def split(self, dtype: torch.dtype) -> None:
-        """Compute it on bf16/fp16 matrix units, each weight split into a high and a low part.
+        """Store each weight as the sum of two 16-bit numbers, to use bf16/fp16 matrix units.
 
-        For inference, where results are residuals. The two parts have twice the significant bits in
-        bfloat16, so that only the result of either part is rounded, by at most 2^-9 of itself. That
-        suits a residual, a quarter of a grey level where it is half the range, and not a picture.
-        In float16, with eleven bits, the low part adds little but costs nothing: its channels would
-        be padding otherwise. CPUs are slow in float16 and stay with float32.
+        For inference. In bfloat16 the sum has twice the significant bits, so that only the two
+        results are rounded, by at most 2^-9 of themselves. That is fine for a residual, a quarter
+        of a grey level where it is half the range, and too coarse for a picture: only networks with
+        a long skip call this. In float16, with eleven bits, the second number adds little but costs
+        nothing: its channels would be padding otherwise. CPUs are slow in float16 and stay with
+        float32.
         """
         device = self.weight.device.type
         if dtype != torch.bfloat16 and (dtype != torch.float16 or device != "cuda"):

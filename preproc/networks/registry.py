@@ -1,4 +1,4 @@
-"""What the stage knows about a network without building it, and how networks are found by name."""
+"""Descriptors of networks, and the registry that finds them by name."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SizeRule:
 
 @dataclass(frozen=True)
 class ModelDescriptor:
-    """A network's contract with the stage.
+    """A network's contract with the stage, which the stage knows without building it.
 
     ``build()`` returns a module that maps a float tensor (N, 3, H, W), RGB in [0, 1], to
     (N, 3, scale*H, scale*W), RGB, not clamped, of the input's dtype or float32. It keeps no state
@@ -107,7 +107,7 @@ class ModelDescriptor:
 
     @property
     def family(self) -> str:
-        """Name of the model whose weights it takes: its own, or that of which it is a part."""
+        """Name of the model whose weights it loads: ``part_of`` if set, else its own."""
         return self.part_of or self.name
 
 

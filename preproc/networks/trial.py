@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 def triton_works(what: str, device: torch.device, trial: Callable[[], object]) -> bool:
-    """Whether a trial of some kernels succeeds.
+    """Try some kernels; False, with a line in the log, if they cannot run here.
 
     Args:
         what: how the log calls what they are for, at the beginning of a sentence.
