@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from preproc.execution.tiling import Span
+from preproc.execution.tiling import spans
 from preproc.resize import BICUBIC_REACH, imresize
 from preproc.samples import from_float, to_float
 
@@ -31,8 +31,8 @@ def blend(enhanced: Tensor, picture: Tensor, strength: float) -> Tensor:
     count, _, height, width = picture.shape
     scale = enhanced.shape[-1] // width
     rows = max(1, _BAND_PIXELS // (count * width))
-    for band in Span(0, height, 0, height).split(rows + 2 * BICUBIC_REACH, BICUBIC_REACH):
-        plain = imresize(to_float(picture[..., band.start : band.stop, :]), scale)
+    for band in spans(height, rows, BICUBIC_REACH):
+        plain = imresize(to_float(picture[..., band.window, :]), scale)
         place = enhanced[..., band.place(scale), :]
         mixed = plain[..., band.core(scale), :].lerp(to_float(place), strength)
         place.copy_(from_float(mixed, place.dtype))

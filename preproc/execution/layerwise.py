@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from preproc.execution.maps import Room, in_memory
 from preproc.execution.tiles import Apply
-from preproc.execution.tiling import Span
+from preproc.execution.tiling import Span, spans
 from preproc.networks.steps import Keep, Local, Pooled, Step, Stepwise
 from preproc.progress import advance, scaled
 
@@ -95,9 +95,9 @@ class Layerwise(nn.Module):
         """Means (1, C, 1, 1), on the device, of ``apply(x)`` over the image."""
         total: Tensor | None = None
         dtype = x.dtype
-        for rows in self._spans(x.shape[-2], self.band, radius):
-            for columns in self._spans(x.shape[-1], self.length, radius):
-                core = _core(apply(self._tile(_rows(x, rows), columns)), rows, columns)
+        for rows in spans(x.shape[-2], self.band, radius):
+            for columns in spans(x.shape[-1], self.length, radius):
+                core = _core(apply(self._tile(x[..., rows.window, :], columns)), rows, columns)
                 # Summed in float32, then in float64: the sum of a large image outgrows float32.
                 part = core.sum((-2, -1), keepdim=True, dtype=torch.float32).cpu().double()
                 total = part if total is None else total + part
@@ -117,9 +117,9 @@ class Layerwise(nn.Module):
         """``apply(x)`` or ``apply(x, skip)`` tile by tile, into ``x`` where it has the room."""
         out: Tensor | None = None
         height, width = max(1, self.band // scale), max(1, self.length // scale)
-        for rows, band in _bands(x, self._spans(x.shape[-2], height, radius)):
-            beside = None if skip is None else _rows(skip, rows)
-            for columns in self._spans(x.shape[-1], width, radius):
+        for rows, band in _bands(x, height, radius):
+            beside = None if skip is None else skip[..., rows.window, :]
+            for columns in spans(x.shape[-1], width, radius):
                 tiles = [self._tile(b, columns) for b in (band, beside) if b is not None]
                 core = _core(apply(*tiles), rows, columns, scale)
                 if out is None:
@@ -141,12 +141,8 @@ class Layerwise(nn.Module):
         height, width = x.shape[-2:]
         return self.room((1, channels, scale * height, scale * width), core.dtype)
 
-    def _spans(self, extent: int, size: int, radius: int) -> list[Span]:
-        return Span(0, extent, 0, extent).split(size + 2 * radius, radius)
-
     def _tile(self, band: Tensor, columns: Span) -> Tensor:
-        tile = band[..., columns.start : columns.stop]
-        return tile.to(self._device, memory_format=torch.channels_last)
+        return band[..., columns.window].to(self._device, memory_format=torch.channels_last)
 
     @property
     def _device(self) -> torch.device:
@@ -189,7 +185,7 @@ def large_layerwise(
 
 
 def _swept(steps: Sequence[Step], px: int) -> int:
-    """Px of the results of all sweeps over an image of ``px``; each takes nearly the same time."""
+    """Px computed in all sweeps over an image of ``px``: the measure of progress."""
     total = 0
     for step in steps:
         match step:
@@ -201,15 +197,15 @@ def _swept(steps: Sequence[Step], px: int) -> int:
     return total
 
 
-def _rows(x: Tensor, rows: Span) -> Tensor:
-    return x[..., rows.start : rows.stop, :]
+def _bands(x: Tensor, height: int, radius: int) -> Iterator[tuple[Span, Tensor]]:
+    """Each band of rows, copied before the sweep overwrites it.
 
-
-def _bands(x: Tensor, spans: list[Span]) -> Iterator[tuple[Span, Tensor]]:
-    """Copies of bands of rows, as they were before the cores of earlier ones were overwritten."""
+    Rows it shares with the band before are taken from that band's copy, since they may be
+    overwritten already.
+    """
     before: tuple[Span, Tensor] | None = None
-    for span in spans:
-        band = _rows(x, span).clone()
+    for span in spans(x.shape[-2], height, radius):
+        band = x[..., span.window, :].clone()
         if before is not None:
             earlier, kept = before
             count = span.core_start - span.start

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from preproc.execution.sizes import GPU
-from preproc.execution.tiling import Span
+from preproc.execution.tiling import Span, spans
 from preproc.networks.masking import current_mask, masked
 from preproc.resize import BICUBIC_REACH, imresize
 
@@ -79,15 +79,14 @@ class Strips(nn.Module):
         """How a batch of ``count`` pictures is cut, in LR rows."""
         halo = self.network.tail_radius + (BICUBIC_REACH if self.shrink else 0)
         least = max(MIN_ROWS, self.pixels // (count * width))
-        return Span(0, height, 0, height).split(least + 2 * halo, halo)
+        return spans(height, least, halo)
 
     def _strip(
         self, features: Tensor, x: Tensor, mask: Tensor | None, rows: Span, *, shrink: bool
     ) -> Tensor:
         """The core of a strip."""
-        window = slice(rows.start, rows.stop)
-        with masked(None if mask is None else mask[..., window, :]):
-            picture = self.network.upsample(features[..., window, :], x[..., window, :])
+        with masked(None if mask is None else mask[..., rows.window, :]):
+            picture = self.network.upsample(features[..., rows.window, :], x[..., rows.window, :])
         if shrink:
             picture = imresize(picture, size=(rows.length, x.shape[-1]))
         scale = picture.shape[-1] // x.shape[-1]

@@ -106,6 +106,11 @@ class Span:
         """Extent of the window in px."""
         return self.stop - self.start
 
+    @property
+    def window(self) -> slice:
+        """Where the window lies in the whole picture."""
+        return slice(self.start, self.stop)
+
     def split(self, size: int, overlap: int, multiple_of: int = 1, minimum: int = 1) -> list[Span]:
         """Cut the window into the fewest equal ones, evenly spread; cores end mid-overlap.
 
@@ -142,6 +147,11 @@ class Span:
 
     def _in_core(self, position: int) -> int:
         return min(max(position, self.core_start), self.core_stop)
+
+
+def spans(extent: int, kept: int, overlap: int) -> list[Span]:
+    """Cut an axis into windows of at most ``kept`` px and ``overlap`` px more to each side."""
+    return Span(0, extent, 0, extent).split(kept + 2 * overlap, overlap)
 
 
 @dataclass(frozen=True)
