@@ -105,7 +105,7 @@ def load(job: Job, scale: int = 1) -> Loaded:
 
 
 def job_at_hand() -> Job | None:
-    """The job whose picture the calling thread is reading or writing, to say what warnings mean."""
+    """The job that the calling thread is reading or writing, so that warnings can name its file."""
     return _JOB_AT_HAND.get()
 
 
@@ -126,22 +126,19 @@ def _without_palette(image: Image.Image) -> Image.Image:
     return image.convert("L" if grey else "RGB")
 
 
+@dataclass
 class _Run:
     """The state of one run: what is being read and written at the moment, and what came out."""
 
-    def __init__(
-        self,
-        enhance: Callable[[Any], Any],
-        save: Callable[[Any, Path], None],
-        progress: Callable[[Job], None],
-        workers: int,
-        scale: int,
-    ) -> None:
-        self.enhance, self.save, self.progress = enhance, save, progress
-        self.workers, self.scale = workers, scale
-        self.reading: deque[tuple[Job, Future[Loaded]]] = deque()
-        self.writing: deque[tuple[Job, Future[None]]] = deque()
-        self.summary = Summary()
+    enhance: Callable[[Any], Any]
+    save: Callable[[Any, Path], None]
+    progress: Callable[[Job], None]
+    workers: int
+    scale: int
+    reading: deque[tuple[Job, Future[Loaded]]] = field(default_factory=deque)
+    writing: deque[tuple[Job, Future[None]]] = field(default_factory=deque)
+    summary: Summary = field(default_factory=Summary)
+    disk_full: bool = False
 
     def over(self, jobs: deque[Job]) -> Summary:
         total, summary = len(jobs), self.summary
@@ -150,7 +147,7 @@ class _Run:
             ThreadPoolExecutor(self.workers, "preproc-write") as writers,
         ):
             try:
-                while jobs or self.reading:
+                while (jobs or self.reading) and not self.disk_full:
                     while jobs and len(self.reading) < self.workers:
                         job = jobs.popleft()
                         self.reading.append((job, readers.submit(_at, job, load, job, self.scale)))
@@ -158,9 +155,7 @@ class _Run:
                 self._finish_writing()
             except KeyboardInterrupt:
                 summary.interrupted = True
-            except DiskFullError:
-                pass  # noted as the failure of its picture; the rest counts as left
-            self._finish_writing(stop_when_full=False)
+            self._finish_writing()
         summary.left = total - len(summary.done) - len(summary.failures)
         return summary
 
@@ -172,9 +167,10 @@ class _Run:
             self._note_failure(job, error)
             return
         self._finish_writing(keep=self.workers - 1)
-        self.writing.append((job, writers.submit(_at, job, self.save, result, job.target)))
+        if not self.disk_full:  # else what is not written counts as left
+            self.writing.append((job, writers.submit(_at, job, self.save, result, job.target)))
 
-    def _finish_writing(self, *, keep: int = 0, stop_when_full: bool = True) -> None:
+    def _finish_writing(self, *, keep: int = 0) -> None:
         """Wait until at most ``keep`` pictures are still being written."""
         while len(self.writing) > keep:
             job, future = self.writing[0]
@@ -185,8 +181,7 @@ class _Run:
                 self.progress(job)
             else:
                 self._note_failure(job, error)
-            if stop_when_full and isinstance(error, DiskFullError):
-                raise error
+                self.disk_full |= isinstance(error, DiskFullError)
 
     def _note_failure(self, job: Job, error: BaseException) -> None:
         self.summary.failures.append(Failure(job.source, _reason(error)))
@@ -197,8 +192,6 @@ def _reason(error: BaseException) -> str:
     """A sentence for the summary; for an error nobody foresaw, its kind and message."""
     if isinstance(error, PreprocError):
         return str(error)
-    if isinstance(error, MemoryError):
-        return _OUT_OF_MEMORY
     if isinstance(error, OSError) and error.strerror:
         return f"The file cannot be read: {error.strerror}."
     # Imported late: planning needs no torch, and after an error of torch's it is imported already.
