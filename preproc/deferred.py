@@ -14,10 +14,12 @@ from preproc import __version__
 from preproc.cache import PictureCache, key_of
 from preproc.enhancer import Enhancer
 from preproc.errors import ModelError, PreprocError, WeightsError
+from preproc.execution.devices import choose_dtype
+from preproc.execution.sizes import sizes_for
 from preproc.files import absolute_path
 from preproc.manifest import entry_for, sha256_of
 from preproc.networks import find
-from preproc.options import require_options
+from preproc.options import require_options, tile_policy
 
 InWorker: TypeAlias = Literal["error", "cpu"]
 
@@ -84,8 +86,16 @@ class DeferredEnhancer:
             )
         self._descriptor = find(model, options.get("scale"))
         self.scale = 1 if options.get("to_input_size") else self._descriptor.scale
-        require_options(self._descriptor, options)
+        require_options(options)
         self.device = _described(device)
+        choose_dtype(_CPU, options.get("dtype"))
+        tile_policy(
+            self._descriptor,
+            options.get("tile"),
+            options.get("overlap"),
+            sizes_for(self.device),
+            shrinks=bool(options.get("to_input_size")),
+        )
         self._asked = device is not None
         if cache is not None and not isinstance(cache, str | Path | PictureCache):
             raise ModelError(f"cache must be a folder or a PictureCache, but is {cache!r}.")

@@ -11,7 +11,6 @@ import os
 import pickle
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from functools import partial
 from multiprocessing.reduction import ForkingPickler
 from numbers import Real
@@ -169,25 +168,26 @@ class Enhancer:
         if compiled and not fast:
             raise ModelError("Only the form for inference is compiled; leave fast=False out.")
         self.descriptor = find(model, scale)
-        asked = {"tile": tile, "overlap": overlap, "strength": strength, "batch_size": batch_size}
-        require_options(self.descriptor, {**asked, "to_input_size": to_input_size})
+        require_options(
+            {"tile": tile, "overlap": overlap, "strength": strength, "batch_size": batch_size}
+        )
         self.device = choose_device(device)
         self.dtype = choose_dtype(self.device, dtype, self.descriptor.dtypes)
         self.scale = 1 if to_input_size else self.descriptor.scale
         self._shrinks = to_input_size and strips
         self._sizes = sizes_for(self.device)
+        # Masks are set between layers, where a compiled graph has no room for them.
+        mixes = self.descriptor.maskable and not compiled
         self._policy = tile_policy(
-            self.descriptor, tile, overlap, usual=self._sizes.tile, shrinks=self._shrinks
+            self.descriptor, tile, overlap, self._sizes, shrinks=self._shrinks, mixes=mixes
         )
         self._batch_size = self._sizes.batch if batch_size is None else batch_size
         self._strength = strength
         self.channel_order: ChannelOrder = channel_order
         compute_on_one_thread_after_forks()
         network = load_network(self.descriptor, weights)
-        # Masks are set between layers, where a compiled graph has no room for them.
-        if self.descriptor.maskable and not compiled:
+        if mixes:
             install_masks(network)
-            self._policy = replace(self._policy, bucket=self._sizes.bucket, mixed=self._sizes.mixed)
         if strips and isinstance(network, Splittable):
             # Padding would have to go before shrinking, which only the stage can do.
             unpadded = self.descriptor.size == SizeRule() and not self.descriptor.border

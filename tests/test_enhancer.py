@@ -22,6 +22,7 @@ from preproc import Enhancer, EnhancerModule
 from preproc.errors import DepthWarning, DeviceMemoryError, ImageError, ModelError, PrecisionWarning
 from preproc.execution import ensemble
 from preproc.execution.runtime import Runtime
+from preproc.execution.sizes import GPU
 from preproc.execution.tiles import stack
 from preproc.networks import ModelDescriptor, Tiling, find, register, registry
 from preproc.networks.cajnn import CAJNN
@@ -603,6 +604,13 @@ def test_a_bad_picture_in_a_list_is_named(make):
 def test_wrong_options_are_one_sentence(make, options, sentence):
     with pytest.raises(ModelError, match=sentence):
         make(**options)
+
+
+def test_an_overlap_has_the_room_that_tiles_of_the_device_have(make, monkeypatch):
+    with pytest.raises(ModelError, match="Tiles of 512 px leave no room"):
+        make(overlap=300)
+    monkeypatch.setattr("preproc.enhancer.sizes_for", lambda _: GPU)
+    make(overlap=300)
 
 
 def test_warnings_point_at_the_users_line(make, tmp_path):

@@ -255,6 +255,12 @@ def test_a_picture_that_exif_calls_turned_lies_as_it_lay_with_its_boxes(transfor
 # Options
 
 
+def test_an_overlap_has_the_room_that_tiles_of_the_device_have():
+    preproc.EnhanceTransform("tiny", device="cuda", overlap=300)
+    with pytest.raises(ModelError, match="Tiles of 512 px leave no room"):
+        preproc.EnhanceTransform("tiny", device="cpu", overlap=300)
+
+
 def test_options_are_those_of_the_enhancer():
     assert EnhancerOptions.__annotations__.keys() <= signature(Enhancer).parameters.keys()
 
