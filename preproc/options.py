@@ -64,8 +64,7 @@ def tile_policy(
         size=tile or None,
         overlap=overlap + BICUBIC_REACH if shrinks and overlap >= 0 else overlap,
         border=descriptor.border,
-        minimum=descriptor.size.minimum,
-        multiple_of=descriptor.size.multiple_of,
+        sizes=descriptor.size,
         bucket=sizes.bucket if mixes else 1,
         mixed=sizes.mixed if mixes else 0,
     )

@@ -16,6 +16,7 @@ from preproc.errors import ModelError
 from preproc.execution.runtime import Runtime
 from preproc.execution.tiles import run_tiles
 from preproc.execution.tiling import TilePolicy
+from preproc.networks import SizeRule
 
 TILE, OVERLAP = 512, 32
 """Longest side of a tile and overlap in LR px, where a network says that it bears tiles."""
@@ -54,8 +55,7 @@ def load_peer(
     policy = TilePolicy(
         TILE if network.tiling is spandrel.ModelTiling.SUPPORTED else None,
         OVERLAP,
-        minimum=max(size.minimum, 1),
-        multiple_of=size.multiple_of,
+        sizes=SizeRule(max(size.minimum, 1), size.multiple_of),
     )
     runtime = Runtime(_Module(network), device, torch.float32, path.stem)
     return network.scale, _tiled(runtime, policy, network.scale)

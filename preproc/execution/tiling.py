@@ -18,8 +18,10 @@ from itertools import pairwise
 
 from preproc.box import Box
 from preproc.errors import ModelError
+from preproc.networks import SizeRule
 
 _MIN_CORE = 16  # px a side; in smaller ones nearly all work would be for the overlap
+_ANY_SIZE = SizeRule()
 
 
 @dataclass(frozen=True)
@@ -30,19 +32,16 @@ class TilePolicy:
         size: longest side of a window in LR px; None keeps every picture whole.
         overlap: LR px of real neighbours around a core on its inner sides.
         border: LR px of reflection around a picture, not kept; neutral value 0.
-        minimum: smallest allowed extent of a window; neutral value 1.
-        multiple_of: extents must be multiples of it; neutral value 1.
-        bucket: windows share a batch when they are equal once their sides are rounded up to
-            multiples of it; neutral value 1, for equal windows only.
-        mixed: longest side in LR px of windows that may share a batch so; larger ones share one
-            with equal windows only.
+        sizes: which extents of a window are allowed.
+        bucket: windows no longer than ``mixed`` px share a batch if their sides, rounded up to
+            multiples of ``bucket``, are equal.
+        mixed: longer windows share a batch only if they are equal themselves.
     """
 
     size: int | None
     overlap: int
     border: int = 0
-    minimum: int = 1
-    multiple_of: int = 1
+    sizes: SizeRule = _ANY_SIZE
     bucket: int = 1
     mixed: int = 0
 
@@ -58,12 +57,8 @@ class TilePolicy:
     @property
     def min_size(self) -> int:
         """Smallest useful window in LR px."""
-        least = 2 * _up(self.overlap, self.multiple_of) + max(_MIN_CORE, self.multiple_of)
-        return _up(max(least, self.minimum), self.multiple_of)
-
-    def padded(self, extent: int) -> int:
-        """The extent in px that a picture's side, border included, is given by reflection."""
-        return _up(max(extent, self.minimum), self.multiple_of)
+        step = self.sizes.multiple_of
+        return self.sizes.padded(2 * _up(self.overlap, step) + max(_MIN_CORE, step))
 
     def group(self, tile: Tile) -> tuple[int, int]:
         """What tiles must have in common to share a batch: the shape, or nearly."""
@@ -75,7 +70,7 @@ class TilePolicy:
     def tiles(self, height: int, width: int) -> list[Tile]:
         """The tiles of a picture, row by row, all of one shape."""
         y, x = (
-            Span(-self.border, self.padded(side + 2 * self.border) - self.border, 0, side)
+            Span(-self.border, self.sizes.padded(side + 2 * self.border) - self.border, 0, side)
             for side in (height, width)
         )
         whole = Tile(y, x)
@@ -87,8 +82,7 @@ class TilePolicy:
 
     def split(self, tile: Tile, size: int) -> list[Tile]:
         """Cut a tile so that no window is longer than ``size`` px; its core stays covered."""
-        cut = size, self.overlap, self.multiple_of, self.minimum
-        rows, columns = tile.y.split(*cut), tile.x.split(*cut)
+        rows, columns = (span.split(size, self.overlap, self.sizes) for span in (tile.y, tile.x))
         return [Tile(y, x) for y in rows for x in columns]
 
 
@@ -111,24 +105,22 @@ class Span:
         """Where the window lies in the whole picture."""
         return slice(self.start, self.stop)
 
-    def split(self, size: int, overlap: int, multiple_of: int = 1, minimum: int = 1) -> list[Span]:
+    def split(self, size: int, overlap: int, sizes: SizeRule = _ANY_SIZE) -> list[Span]:
         """Cut the window into the fewest equal ones, evenly spread; cores end mid-overlap.
 
         Args:
             size: longest new window; above twice the overlap.
             overlap: px between a new cut and the end of either window, at least.
-            multiple_of: starts and lengths are multiples of it, as this span's are.
-            minimum: length of the shortest new window.
+            sizes: which lengths are allowed; starts are multiples, too, as this span's is.
         """
         if self.length <= size:
             return [self]
-        shared = 2 * _up(overlap, multiple_of)
-        count = -(-(self.length - shared) // (size // multiple_of * multiple_of - shared))
-        window = _up(max(-(-(self.length + (count - 1) * shared) // count), minimum), multiple_of)
+        step = sizes.multiple_of
+        shared = 2 * _up(overlap, step)
+        count = -(-(self.length - shared) // (size // step * step - shared))
+        window = sizes.padded(-(-(self.length + (count - 1) * shared) // count))
         slack = self.length - window
-        starts = [
-            self.start + i * slack // (count - 1) // multiple_of * multiple_of for i in range(count)
-        ]
+        starts = [self.start + i * slack // (count - 1) // step * step for i in range(count)]
         cuts = [(left + window + right) // 2 for left, right in pairwise(starts)]
         edges = [self.core_start, *(self._in_core(cut) for cut in cuts), self.core_stop]
         return [
