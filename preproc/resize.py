@@ -11,7 +11,6 @@ into blocks along the diagonal, made once a size and kept. The cost is linear in
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from functools import lru_cache
 from numbers import Real
 from operator import index
@@ -26,7 +25,7 @@ from preproc.autocast import without_autocast
 from preproc.errors import ImageError, ModelError
 
 BICUBIC_REACH = 2
-"""Px of the coarser of two pictures that a px of the other is made of, to each side."""
+"""How far bicubic reads to each side, in px of the coarser of the two pictures."""
 
 _CUBIC = -0.5  # Keys (1981); OpenCV uses -0.75
 _SUPPORT = 2.0 * BICUBIC_REACH  # full width of the cubic in px
@@ -40,14 +39,12 @@ class _Axis(NamedTuple):
     extent: int
     out: int
     scale: float
-    antialias: bool
 
 
 def imresize(
     x: Tensor,
     scale: float | tuple[float, float] | None = None,
     size: tuple[int, int] | None = None,
-    antialias: bool = True,
 ) -> Tensor:
     """Resize the last two axes as MATLAB's ``imresize(x, scale, "bicubic")`` does.
 
@@ -60,7 +57,6 @@ def imresize(
         scale: output px per input px, one for both axes or (rows, columns); the output has
             ceil(H*scale) times ceil(W*scale) px.
         size: the output's (height, width) in px, in place of ``scale``.
-        antialias: whether to widen the kernel when shrinking.
 
     Returns:
         (..., H', W') of ``x``'s dtype and device, computed in float32 or better, not clamped: the
@@ -83,7 +79,7 @@ def imresize(
             "imresize takes a float tensor (..., H, W) with at least one px, but got "
             f"{x.dtype} of shape {tuple(x.shape)}."
         )
-    rows, columns = _axes(index(x.shape[-2]), index(x.shape[-1]), scale, size, antialias)
+    rows, columns = _axes(index(x.shape[-2]), index(x.shape[-1]), scale, size)
     work = x if x.dtype in (torch.float32, torch.float64) else x.float()
     with without_autocast(x.device.type):
         # As MATLAB: the axis that shrinks most goes first, which is also the cheaper order.
@@ -99,7 +95,6 @@ def _axes(
     width: int,
     scale: float | tuple[float, float] | None,
     size: tuple[int, int] | None,
-    antialias: bool,
 ) -> tuple[_Axis, _Axis]:
     if (scale is None) == (size is None):
         raise ModelError("imresize takes either a scale or a size; give exactly one of them.")
@@ -113,8 +108,8 @@ def _axes(
         if min(out_height, out_width) < 1:
             raise ModelError(f"imresize cannot make an image of {out_height}x{out_width} px.")
         return (
-            _Axis(height, out_height, out_height / height, antialias),
-            _Axis(width, out_width, out_width / width, antialias),
+            _Axis(height, out_height, out_height / height),
+            _Axis(width, out_width, out_width / width),
         )
     assert scale is not None
     scales = scale if isinstance(scale, tuple) else (scale, scale)
@@ -125,7 +120,7 @@ def _axes(
         )
     # The tiny allowance keeps ceil(100 * 1.1) at 110 in spite of binary fractions.
     rows, columns = (
-        _Axis(extent, math.ceil(extent * float(s) - 1e-9), float(s), antialias)
+        _Axis(extent, math.ceil(extent * float(s) - 1e-9), float(s))
         for extent, s in zip((height, width), scales, strict=True)
     )
     return rows, columns
@@ -151,40 +146,38 @@ def _resize_columns(x: Tensor, axis: _Axis) -> Tensor:
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _blocks(
-    extent: int, out: int, scale: float, antialias: bool, dtype: torch.dtype, device: torch.device
+    extent: int, out: int, scale: float, dtype: torch.dtype, device: torch.device
 ) -> list[tuple[slice, Tensor]]:
     """The px a block of output px reads, and its matrix (output px, px read), in order."""
     # What is made while an exporter looks on belongs to its graph, and must not be kept.
     find = _made_blocks if torch.compiler.is_compiling() else _kept_blocks
-    return find(_Axis(extent, out, scale, antialias), dtype, device)
+    return find(_Axis(extent, out, scale), dtype, device)
 
 
 @torch.inference_mode(False)  # the tables outlive this call, and autograd refuses inference tensors
 def _made_blocks(
     axis: _Axis, dtype: torch.dtype, device: torch.device
 ) -> list[tuple[slice, Tensor]]:
-    return [(reads, torch.from_numpy(m).to(device, dtype)) for reads, m in _matrices(axis)]
+    # In numpy, where no compiler or exporter asks for the values of its tensors.
+    size = math.ceil(_BLOCK * max(1.0, axis.scale))
+    all_read, all_weight = _taps(axis)
+    blocks = []
+    for first in range(0, axis.out, size):
+        part = slice(first, first + size)
+        read, weight = all_read[:, part], all_weight[:, part]
+        start, stop = int(read.min()), int(read.max()) + 1
+        matrix = np.zeros((read.shape[1], stop - start))
+        np.add.at(matrix, (np.arange(read.shape[1]), read - start), weight)
+        blocks.append((slice(start, stop), torch.from_numpy(matrix).to(device, dtype)))
+    return blocks
 
 
 _kept_blocks = lru_cache(maxsize=64)(_made_blocks)
 
 
-def _matrices(axis: _Axis) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """The blocks in numpy, where no compiler or exporter asks for the values of its tensors."""
-    block = math.ceil(_BLOCK * max(1.0, axis.scale))
-    all_read, all_weight = _taps(axis)
-    for first in range(0, axis.out, block):
-        part = slice(first, first + block)
-        read, weight = all_read[:, part], all_weight[:, part]
-        start, stop = int(read.min()), int(read.max()) + 1
-        matrix = np.zeros((read.shape[1], stop - start))
-        np.add.at(matrix, (np.arange(read.shape[1]), read - start), weight)
-        yield slice(start, stop), matrix
-
-
 def _taps(axis: _Axis) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Which px each output px reads, and by which weight: two arrays (taps, output px)."""
-    shrink = min(axis.scale, 1.0) if axis.antialias else 1.0
+    shrink = min(axis.scale, 1.0)
     width = _SUPPORT / shrink
     centre = (np.arange(axis.out) + 0.5) / axis.scale - 0.5
     first = np.floor(centre - width / 2) + 1
