@@ -554,7 +554,7 @@ def test_perceptual_loss_is_zero_for_equals_and_differentiable():
     assert loss(picture, picture.detach()) == 0
     loss(picture, torch.rand(1, 3, 8, 8)).backward()
     assert picture.grad.abs().sum() > 0
-    assert all(p.grad is None for p in loss.parameters())
+    assert all(p.grad is None for p in loss.trunk.parameters())
 
 
 def test_a_decoded_picture_that_another_worker_has_mapped_is_taken_as_it_is(
@@ -614,6 +614,14 @@ def test_lr_reconstruction_reaches_the_trunk(tmp_path):
     module.training_step(batch, 0).backward()
     assert module.network.conv_first.weight.grad.abs().sum() > 0
     assert module.network.conv_hr.weight.grad.abs().sum() == 0
+
+
+@pytest.mark.parametrize("part", ["all", "coarse", "fine"])
+def test_a_checkpoint_has_each_weight_once(part):
+    network = {"features": 8, "reduction": 2, "blocks": 1}
+    stage = Stage("cisrnet-light", scale=2, network=network, loss=Loss(part=part))
+    saved = Restoration(stage, make_network(stage)).state_dict()
+    assert [*saved] == [f"network.{key}" for key in make_network(stage).state_dict()]
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler here")

@@ -29,7 +29,7 @@ def pixel_loss(kind: str, output: Tensor, target: Tensor) -> Tensor:
     return (difference.square() + _CHARBONNIER_EPS**2).sqrt().mean()
 
 
-class Perceptual(nn.Module):
+class Perceptual:
     """Mean squared distance between the features of two pictures, (N, 3, H, W), RGB in [0, 1].
 
     Args:
@@ -37,10 +37,9 @@ class Perceptual(nn.Module):
     """
 
     def __init__(self, trunk: nn.Module) -> None:
-        super().__init__()
         self.trunk = trunk.eval().requires_grad_(False)
 
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         """The distance; gradients reach ``output`` only."""
         with torch.no_grad():
             wanted = self.trunk(target)

@@ -50,25 +50,20 @@ class Restoration(pl.LightningModule):
         self.clock = 0.0
         self.waited = 0.0
         self.lr_head = _lr_head(stage, network)
-        self._trained = _part(stage, network)
         # Several processes wait for the gradients of all that may have one.
         network.requires_grad_(requires_grad=False)
-        self._trained.requires_grad_(requires_grad=True)
+        _part(stage, network).requires_grad_(requires_grad=True)
         # One graph for all blocks takes seconds to make; one of the whole network, minutes.
         if compiled and isinstance(network, Compilable):
             network.compile_blocks()
-        # Wrapped in a tuple so that neither shows up in the state dict.
-        self._pass = (self._trained if stage.loss.part == "coarse" else network,)
-        self._perceptual = (make_perceptual(stage.loss),)
+        self._perceptual = make_perceptual(stage.loss)
         self._began = self._ended = 0.0
         self._timed = 0.0
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The recipe's over what the stage trains; the rate is set before every step."""
-        parameters = [*self._trained.parameters()]
-        if self.lr_head is not None:
-            parameters += self.lr_head.parameters()
-        return make_optimizer(self.stage.optimizer, parameters)
+        trained = [p for p in self.parameters() if p.requires_grad]
+        return make_optimizer(self.stage.optimizer, trained)
 
     def progress(self) -> float:
         """Steps or minutes done, as the schedule counts; the same for all processes."""
@@ -77,8 +72,8 @@ class Restoration(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Agree on the clock; bring the perceptual loss, which is no part of the state, over."""
         self._timed = self.trainer.strategy.broadcast(self.clock)
-        if self._perceptual[0] is not None:
-            self._perceptual[0].to(self.device)
+        if self._perceptual is not None:
+            self._perceptual.trunk.to(self.device)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
         """Set the rate; end the stage when its schedule has."""
@@ -120,16 +115,18 @@ class Restoration(pl.LightningModule):
         degraded = degraded.contiguous(memory_format=torch.channels_last)
         settings = self.stage.loss
         if self.lr_head is not None:
-            network = self.network
-            assert isinstance(network, CAJNN)
-            features = network.extract(degraded)
-            output = network.upsample(features, degraded)
+            assert isinstance(self.network, CAJNN)
+            features = self.network.extract(degraded)
+            output = self.network.upsample(features, degraded)
+        elif settings.part == "coarse":
+            assert isinstance(self.network, CISRNet)
+            output = self.network.coarse(degraded)
         else:
-            output = self._pass[0](degraded)
+            output = self.network(degraded)
         pixels = pixel_loss(settings.pixel, output, sharp)
         loss = settings.pixel_weight * pixels
-        if self._perceptual[0] is not None:
-            loss = loss + settings.perceptual_weight * self._perceptual[0](output, sharp)
+        if self._perceptual is not None:
+            loss = loss + settings.perceptual_weight * self._perceptual(output, sharp)
         if self.lr_head is not None:
             loss = loss + settings.lr_weight * pixel_loss("l1", self.lr_head(features), clean)
         self.log("loss", pixels.detach(), prog_bar=True, on_step=True)
