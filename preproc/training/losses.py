@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,14 +20,17 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _VGG19_LAYERS = 35  # features[:35] ends with conv5_4, before its ReLU
 
 
-def pixel_loss(kind: str, output: Tensor, target: Tensor) -> Tensor:
-    """Mean L1, mean square or Charbonnier mean ``sqrt(d*d + 1e-6)`` of two tensors of one shape."""
-    difference = output - target
-    if kind == "l1":
-        return difference.abs().mean()
-    if kind == "l2":
-        return difference.square().mean()
-    return (difference.square() + _CHARBONNIER_EPS**2).sqrt().mean()
+def charbonnier(output: Tensor, target: Tensor) -> Tensor:
+    """Mean of ``sqrt(d*d + 1e-6)`` over the differences of two tensors of one shape."""
+    return ((output - target).square() + _CHARBONNIER_EPS**2).sqrt().mean()
+
+
+PIXEL_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": F.l1_loss,
+    "l2": F.mse_loss,
+    "charbonnier": charbonnier,
+}
+"""By the recipe's names, of an output and a target of one shape."""
 
 
 class Perceptual:
@@ -109,16 +113,3 @@ def _easyocr_state(file: str) -> dict[str, Tensor]:
     path = Path(easyocr_en_models.model_dir()) / file
     state = torch.load(path, map_location="cpu", weights_only=True)
     return {k.removeprefix("module."): v for k, v in state.items()}
-
-
-class LRHead(nn.Module):
-    """Reconstructs the clean LR picture from CAJNN's trunk features (eq. 8, Table V)."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(features, 3, 3, padding=1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map (N, features, H, W) to RGB (N, 3, H, W)."""
-        lr: Tensor = self.conv(features)
-        return lr

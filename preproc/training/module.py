@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from preproc.errors import RecipeError
@@ -14,7 +15,7 @@ from preproc.metrics import CAJNN_PROTOCOL, psnr
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.networks.inference import Compilable
-from preproc.training.losses import LRHead, make_perceptual, pixel_loss
+from preproc.training.losses import PIXEL_LOSSES, make_perceptual
 from preproc.training.optimizer import make_optimizer
 from preproc.training.recipe import Stage
 from preproc.training.schedule import learning_rate
@@ -123,12 +124,12 @@ class Restoration(pl.LightningModule):
             output = self.network.coarse(degraded)
         else:
             output = self.network(degraded)
-        pixels = pixel_loss(settings.pixel, output, sharp)
+        pixels = PIXEL_LOSSES[settings.pixel](output, sharp)
         loss = settings.pixel_weight * pixels
         if self._perceptual is not None:
             loss = loss + settings.perceptual_weight * self._perceptual(output, sharp)
         if self.lr_head is not None:
-            loss = loss + settings.lr_weight * pixel_loss("l1", self.lr_head(features), clean)
+            loss = loss + settings.lr_weight * F.l1_loss(self.lr_head(features), clean)
         self.log("loss", pixels.detach(), prog_bar=True, on_step=True)
         self.log("minutes", self.clock)
         return loss
@@ -173,9 +174,10 @@ def _part(stage: Stage, network: nn.Module) -> nn.Module:
     return part
 
 
-def _lr_head(stage: Stage, network: nn.Module) -> LRHead | None:
+def _lr_head(stage: Stage, network: nn.Module) -> nn.Conv2d | None:
+    """Reconstructs the clean LR picture from CAJNN's trunk features (eq. 8, Table V)."""
     if not stage.loss.lr_weight:
         return None
     if not isinstance(network, CAJNN):
         raise RecipeError(f"lr_weight belongs to CAJNN, but the model is {stage.model}.")
-    return LRHead(network.conv_first.out_channels)
+    return nn.Conv2d(network.conv_first.out_channels, 3, 3, padding=1)
