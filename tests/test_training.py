@@ -1283,22 +1283,6 @@ def test_a_run_that_is_gone_on_with_keeps_the_weights_it_began_with(
     run(recipe, output=out, data=data, **options)
 
 
-def test_a_run_begun_before_checkpoints_told_their_origin_goes_on(data, tmp_path):
-    [stage] = load_recipe(recipe_file(tmp_path))
-    start = tmp_path / "start.safetensors"
-    save_state(start, make_network(stage).state_dict(), dtype=torch.float32)
-    recipe, out = recipe_file(tmp_path), tmp_path / "run"
-    options = {"data": data, "precision": "32", "devices": 1, "init_from": start}
-    run(recipe, output=out, **options)
-    checkpoint = out / "train" / CHECKPOINT
-    saved = torch.load(checkpoint, weights_only=True)
-    del saved["init_from"]
-    torch.save(saved, checkpoint)
-    (out / "train" / RECORD).unlink()
-    run(recipe, output=out, resume=True, overrides=["schedule.length = 5"], **options)
-    assert json.loads((out / "train" / RECORD).read_text())["init_from"] == str(start)
-
-
 def test_an_interrupt_before_a_run_goes_on_leaves_its_checkpoint(
     data, tmp_path, monkeypatch, caplog
 ):

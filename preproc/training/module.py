@@ -157,8 +157,9 @@ class Restoration(pl.LightningModule):
         checkpoint["init_from"] = self.init_from
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from the saved minute."""
+        """Go on from the saved minute, and from the same origin."""
         self.clock = checkpoint["clock"]
+        self.init_from = checkpoint["init_from"]
 
 
 def _part(stage: Stage, network: nn.Module) -> nn.Module:

@@ -92,10 +92,10 @@ def steps_in(checkpoint: Path, stage: Stage) -> int:
 
 
 def origin_of(folder: Path) -> str | None:
-    """The initial weights that a stage which has begun was given; empty for none.
+    """The initial weights that a stage was given; empty for none.
 
     Returns:
-        None where that is not known, as of a run that was stopped before checkpoints told it.
+        None if unknown: the stage has not begun, or only its weights were kept.
 
     Raises:
         RecipeError: its record or its checkpoint is damaged.

@@ -132,12 +132,13 @@ def run(
     stages = load_recipe(recipe, overrides)
     hardware = {"devices": devices, "num_nodes": nodes, "precision": precision or _precision()}
     session = _Session(data, deadline, hardware, compiled)
-    weights = output / stages[0].name / WEIGHTS
-    _require_sound(stages, output, session, resume=resume)
-    start = str(init_from) if init_from else None
+    if not resume:
+        _require_new(stages, output)
+    ended = _have_ended(stages, output)
+    _require_sound(stages, ended, output, data)
+    start = str(init_from or "")
     if start:
         _require_origin(output / stages[0].name, start)
-    ended = _have_ended(stages, output)
     for stage, finished in zip(stages, ended, strict=True):
         folder = output / stage.name
         weights = folder / WEIGHTS
@@ -146,6 +147,16 @@ def run(
         start = str(weights)
     leave()
     return weights
+
+
+def _require_new(stages: Sequence[Stage], output: Path) -> None:
+    for stage in stages:
+        folder = output / stage.name
+        # What failed before its first steps has left an empty log, and nothing to lose.
+        if has_begun(folder) or any(folder.glob("log-*/metrics.csv")):
+            raise RecipeError(
+                f"{folder} holds a run already; resume it, or choose another output folder."
+            )
 
 
 def _have_ended(stages: Sequence[Stage], output: Path) -> list[bool]:
@@ -159,38 +170,30 @@ def _have_ended(stages: Sequence[Stage], output: Path) -> list[bool]:
 
 
 def _require_sound(
-    stages: Sequence[Stage], output: Path, session: _Session, *, resume: bool
+    stages: Sequence[Stage], ended: Sequence[bool], output: Path, data: Path
 ) -> None:
     """Find what is wrong with any stage now, and not after the hours of the stages before."""
-    for stage in stages:
-        folder = output / stage.name
-        # What failed before its first steps has left an empty log, and nothing to lose.
-        if not resume and (has_begun(folder) or any(folder.glob("log-*/metrics.csv"))):
-            raise RecipeError(
-                f"{folder} holds a run already; resume it, or choose another output folder."
-            )
     before: nn.Module | None = None
-    for stage, ended in zip(stages, _have_ended(stages, output), strict=True):
+    for stage, finished in zip(stages, ended, strict=True):
         folder = output / stage.name
         network = make_network(stage)
         Restoration(stage, network)
-        if has_begun(folder):
-            if not ended and not (folder / CHECKPOINT).exists():
-                raise RecipeError(
-                    f"{folder} cannot be gone on with: {CHECKPOINT} is gone; use another folder, "
-                    f"with --init-from to start from weights such as its {WEIGHTS}."
-                )
-            before = network
-            continue
-        _require_validation(stage, session.data)
-        if before is not None:
+        begun = has_begun(folder)
+        if begun and not finished and not (folder / CHECKPOINT).exists():
+            raise RecipeError(
+                f"{folder} cannot be gone on with: {CHECKPOINT} is gone; use another folder, "
+                f"with --init-from to start from weights such as its {WEIGHTS}."
+            )
+        if not finished:
+            _require_validation(stage, data)
+        if before is not None and not begun:
             load_into(network, before.state_dict(), stage.network)
-            make_sources(stage, session.data, output / CACHE)
+            make_sources(stage, data, output / CACHE)
         before = network
 
 
 def _require_origin(folder: Path, init_from: str) -> None:
-    origin = origin_of(folder) if has_begun(folder) else None
+    origin = origin_of(folder)
     if origin is not None and real(Path(init_from)) != real(Path(origin)):
         raise RecipeError(
             f"{folder} was begun from {origin or 'untrained weights'}, not from {init_from}; leave "
@@ -204,13 +207,13 @@ def _run_stage(stage: Stage, folder: Path, init_from: str, session: _Session) ->
     checkpoint = folder / CHECKPOINT
     begun = checkpoint.exists()
     network = make_network(stage, "" if begun else init_from)
-    known = origin_of(folder) if begun else None
-    origin = init_from if known is None else known
-    module = Restoration(stage, network, init_from=origin, compiled=session.compiled)
+    module = Restoration(stage, network, init_from=init_from, compiled=session.compiled)
     start = steps_in(checkpoint, stage) if begun else 0
     pl.seed_everything(stage.seed + start, verbose=False)
     cache = folder.parent / CACHE
-    held = _held_out(stage, session.data, cache)
+    held: DataLoader[Any] | None = None
+    if stage.validation.path:
+        held = DataLoader(ValidationSet(stage, session.data, cache), batch_size=1)
     trainer = _trainer(stage, folder, f"log-{start:07d}", session)
     # Where it will be trained, because the average is kept where the network is before.
     module.to(trainer.strategy.root_device)
@@ -223,14 +226,6 @@ def _run_stage(stage: Stage, folder: Path, init_from: str, session: _Session) ->
     # The first process decides, and not before it has written what the next stage starts from.
     late = session.deadline is not None and time.monotonic() >= session.deadline
     return done and not trainer.strategy.broadcast(late)
-
-
-def _held_out(stage: Stage, data: Path, cache: Path) -> DataLoader[Any] | None:
-    """The pictures that the curve is measured on; None where the recipe names none."""
-    if not stage.validation.path:
-        return None
-    _require_validation(stage, data)
-    return DataLoader(ValidationSet(stage, data, cache), batch_size=1)
 
 
 def _require_validation(stage: Stage, data: Path) -> None:
