@@ -38,7 +38,6 @@ from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.training import module, text, train
 from preproc.training.averaging import warm_average
-from preproc.training.callbacks import SaveAtEnd
 from preproc.training.curve import read_curve
 from preproc.training.data import Patches, ValidationSet, cut_patch
 from preproc.training.degradation import Degradation
@@ -61,6 +60,7 @@ from preproc.training.stage_folder import (
 )
 from preproc.training.start_nearest import start_nearest
 from preproc.training.starting_network import make_network
+from preproc.training.stopping import SaveAtEnd
 from preproc.training.text import text_picture
 from preproc.training.together import ASKED_EVERY, agree
 from preproc.training.train import run

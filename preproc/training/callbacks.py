@@ -1,4 +1,4 @@
-"""What happens around training: progress, measurements, a checkpoint at the end, pictures."""
+"""What happens around training: progress, measurements, pictures."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.callbacks import Timer, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from PIL import Image
 from torch import Tensor
 
 from preproc.degrade import bicubic_up
 from preproc.pictures.saving import save
-from preproc.training.averaging import Average
 from preproc.training.module import Restoration
 from preproc.training.recipe import Stage
 from preproc.training.together import agree
@@ -117,52 +115,6 @@ class MeasureEvery(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count anew."""
         self._last = time.monotonic()
-
-
-class SaveAtEnd(pl.Callback):
-    """Writes the checkpoint to resume from, whether training ended, was stopped or failed.
-
-    Comes before the averaging callback, which replaces the trained weights when training ends.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._began = False
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """From here on the weights are the run's; before, a checkpoint may not be restored yet."""
-        self._began = True
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save after a clean stop; an interrupt from here on finds the average in the network."""
-        trainer.save_checkpoint(self._file)
-        self._began = False
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Save before Ctrl-C or SIGTERM goes on; after an error the last good checkpoint stays."""
-        stopped = isinstance(exception, KeyboardInterrupt) or was_terminated(trainer, exception)
-        if not self._began or not stopped:
-            return
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, Average):
-                callback.put_back(trainer, pl_module)
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
-            # Others that were not interrupted wait for gradients and never come to the barrier;
-            # Lightning ends them when this is saved.
-            trainer.strategy.barrier = lambda *_, **__: None  # type: ignore[method-assign]
-        trainer.save_checkpoint(self._file)
-
-
-def was_terminated(trainer: pl.Trainer, exception: BaseException) -> bool:
-    """Whether an exception comes of a request to terminate.
-
-    Schedulers ask all processes of a job. Torch then raises an error as soon as a loading worker
-    has ended, before Lightning has come to the end of the step.
-    """
-    asked = bool(trainer.received_sigterm)
-    return isinstance(exception, SIGTERMException) or (asked and type(exception) is RuntimeError)
 
 
 class SamplePictures(pl.Callback):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from zlib import crc32
@@ -20,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from preproc.degrade import MCU, Pixels, jpeg
+from preproc.errors import PreprocError
 from preproc.training.degradation import Degradation
 from preproc.training.recipe import Data, Stage
 from preproc.training.sources import Folder, make_sources
@@ -132,6 +134,19 @@ def make_loader(patches: Patches, data: Data) -> DataLoader[tuple[Tensor, Tensor
         persistent_workers=data.workers > 0,
         prefetch_factor=4 if data.workers else None,
     )
+
+
+@contextmanager
+def sentences_of_workers() -> Iterator[None]:
+    """Take errors of loading workers out of the tracebacks that torch wraps them in."""
+    try:
+        yield
+    except PreprocError as error:
+        kind = type(error)
+        _, wrapped, sentence = str(error).rpartition(f"{kind.__module__}.{kind.__qualname__}: ")
+        if not wrapped:
+            raise
+        raise kind(sentence.strip()) from error
 
 
 def _tensor(pixels: Pixels) -> Tensor:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TypeVar
 
 import lightning.pytorch as pl
-import torch
 
 ASKED_EVERY = 50
 """Steps between broadcasts, each of which makes a GPU wait."""
@@ -30,12 +29,3 @@ def agree(trainer: pl.Trainer, own: T, meanwhile: T) -> T:
     if trainer.global_step % ASKED_EVERY:
         return meanwhile
     return trainer.strategy.broadcast(own)
-
-
-def leave() -> None:
-    """End the connection of several processes, where there is one.
-
-    Lightning leaves gloo's to the end of the interpreter, whose threads can then abort it.
-    """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +19,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
-from preproc.errors import PreprocError, RecipeError
+from preproc.errors import RecipeError
 from preproc.execution.devices import choose_device, choose_dtype
 from preproc.files import real
 from preproc.training.averaging import Average
@@ -29,12 +27,10 @@ from preproc.training.callbacks import (
     Deadline,
     MeasureEvery,
     SamplePictures,
-    SaveAtEnd,
     StageBar,
-    was_terminated,
 )
 from preproc.training.curve import read_curve, write_curve
-from preproc.training.data import Patches, ValidationSet, make_loader
+from preproc.training.data import Patches, ValidationSet, make_loader, sentences_of_workers
 from preproc.training.initial import load_into
 from preproc.training.module import Restoration
 from preproc.training.recipe import CACHE, Stage, load_recipe
@@ -50,7 +46,7 @@ from preproc.training.stage_folder import (
     write_record,
 )
 from preproc.training.starting_network import make_network
-from preproc.training.together import leave
+from preproc.training.stopping import SaveAtEnd, interruptible
 from preproc.training.whole_checkpoints import WholeCheckpoints
 from preproc.weights import save_state
 
@@ -145,7 +141,9 @@ def run(
         if not finished and not _run_stage(stage, folder, start or stage.init_from, session):
             break
         start = str(weights)
-    leave()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        # Lightning leaves this to the end of the interpreter, which gloo's threads can then abort.
+        torch.distributed.destroy_process_group()
     return weights
 
 
@@ -244,7 +242,7 @@ def _fit(
     checkpoint: Path | None,
 ) -> None:
     """Train, from a checkpoint on where there is one."""
-    with warnings.catch_warnings(), _interruptible(trainer), _sentences_of_workers():
+    with warnings.catch_warnings(), interruptible(trainer), sentences_of_workers():
         # Our stream is endless and seeded by its start, so a resume inside an epoch is sound; and
         # how many workers there are, and whether there is a curve, is the recipe's business.
         warnings.filterwarnings(
@@ -299,40 +297,6 @@ def _trainer(stage: Stage, folder: Path, log: str, session: _Session) -> pl.Trai
         )
     except (TypeError, ValueError, MisconfigurationException) as error:
         raise RecipeError(f"Lightning takes no such devices or precision: {error}") from error
-
-
-@contextmanager
-def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
-    """End an interrupted run with a sentence, and with the exit code that shells have for it.
-
-    Lightning ends with 1 after Ctrl-C, and with 0 when it is asked to terminate, because its
-    exception for that is a `SystemExit` without a code. Where the loading workers were asked, too,
-    torch's error that they are gone comes before it.
-    """
-    try:
-        yield
-    except (SystemExit, RuntimeError) as stop:
-        if was_terminated(trainer, stop):
-            number = signal.SIGTERM
-        elif isinstance(stop, SystemExit) and isinstance(stop.__context__, KeyboardInterrupt):
-            number = signal.SIGINT
-        else:
-            raise
-        _log.warning("Training was stopped; the same command with --resume goes on with it.")
-        raise SystemExit(128 + number) from stop
-
-
-@contextmanager
-def _sentences_of_workers() -> Iterator[None]:
-    """Take errors of loading workers out of the tracebacks that torch wraps them in."""
-    try:
-        yield
-    except PreprocError as error:
-        kind = type(error)
-        _, wrapped, sentence = str(error).rpartition(f"{kind.__module__}.{kind.__qualname__}: ")
-        if not wrapped:
-            raise
-        raise kind(sentence.strip()) from error
 
 
 def _callbacks(stage: Stage, folder: Path, deadline: float | None) -> list[pl.Callback]:
