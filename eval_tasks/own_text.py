@@ -111,13 +111,14 @@ def _run(options: argparse.Namespace) -> None:
     degradation = Degradation(options.reduce, options.jpeg, options.kernel)
     engine = PAGE_ENGINES[options.engine](choose_device(options.device).type == "cuda")
     engine.behind(Regions(Stage(_ORIGINAL)) if options.regions else Stage(_ORIGINAL), options.both)
-    texts = {name: path.with_suffix(".txt") for name, path in images.items()}
-    labels = {name: _text(path) for name, path in texts.items() if path.is_file()}
+    beside = {name: path.with_suffix(".txt") for name, path in images.items()}
+    labels = {name: _text(path) for name, path in beside.items() if path.is_file()}
     with Readings(options.output / "readings.jsonl") as readings:
         original = _Way(_ORIGINAL, Degradation(), least=options.sure)
         others = {name: path for name, path in images.items() if name not in labels}
-        sure = {name: r.text for name, r in _read(original, others, engine, readings).items()}
-        known = {name: words([(labels | sure)[name]]) for name in images}
+        sure = _read(original, others, engine, readings)
+        texts = labels | {name: reading.text for name, reading in sure.items()}
+        known = {name: words([texts[name]]) for name in images}
         if not (total := sum(bag.total() for bag in known.values())):
             raise ImageError(
                 f"No text is known of the {len(images)} pictures of {options.images}: there is no "
