@@ -22,9 +22,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TypeAlias
 
-from eval_tasks.command import arguments
+from eval_tasks.command import arguments, console
 from eval_tasks.command.about import environment
-from eval_tasks.command.console import facts, table_console
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.engines.recognisers import (
@@ -227,14 +226,12 @@ def _report(
         "recogniser": recogniser,
         **environment(options.device, *ENGINE_PACKAGES[options.recogniser], "spandrel"),
     }
-    console = table_console()
-    for table in (
+    console.show(
         word_tables.results(rows),
         word_tables.heights(height_rows),
         word_tables.papers(printed),
-    ):
-        console.print(table)
-    console.print(f"{seconds:.1f} s; {facts(about)}")
+        about={**about, "seconds": f"{seconds:.1f}"},
+    )
     report = {
         **about,
         "seconds": round(seconds, 3),
@@ -247,7 +244,7 @@ def _report(
     base = options.out / f"report{other}{arguments.taken(options.every, options.limit)}"
     write_json(base.with_suffix(".json"), report)
     write_csv(base.with_suffix(".csv"), [{**asdict(row), **about} for row in rows])
-    console.print(f"Report: {base}.json, .csv; readings and sheets: {options.out}")
+    console.show(f"Report: {base}.json, .csv; readings and sheets: {options.out}")
 
 
 def _leave_sheet(

@@ -22,9 +22,8 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from eval_tasks.command import arguments
+from eval_tasks.command import arguments, console
 from eval_tasks.command.about import environment
-from eval_tasks.command.console import facts, table_console
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.wider_runs import ENGINE, Run, engine_title, search
 from eval_tasks.evaluators.intervals import Interval
@@ -168,10 +167,7 @@ def _show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None
     for one in scores:
         gains = [f"{gain:+.3f}" if gain else "" for gain in _gains(scores, one)]
         table.add_row(escape(one.name), _ap(one.ap(_EVERY)), *gains, *map(_ap, one.heights))
-    console = table_console()
-    console.print(escape(title), style="bold")
-    console.print(table)
-    console.print(facts(about), style="dim", soft_wrap=True)
+    console.show(console.heading(title), table, about=about)
 
 
 def _ap(value: float | None) -> str:

@@ -22,9 +22,8 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from eval_tasks.command import arguments
+from eval_tasks.command import arguments, console
 from eval_tasks.command.about import environment
-from eval_tasks.command.console import facts, table_console
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.page_readers import PAGE_ENGINES, PageEngine
 from eval_tasks.engines.readings import Key, Reading, Readings
@@ -276,10 +275,7 @@ def _show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None
             *gains,
             *(f"{seconds:.2f}" for seconds in one.seconds),
         )
-    console = table_console()
-    console.print(escape(title), style="bold")
-    console.print(table)
-    console.print(facts(about), style="dim", soft_wrap=True)
+    console.show(console.heading(title), table, about=about)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
-from rich.console import Console
 
-from eval_tasks.command import arguments
+from eval_tasks.command import arguments, console
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.pictures.own_pictures import find_pictures
 from eval_tasks.pictures.picture_files import pixels
@@ -97,9 +96,7 @@ def _run(options: argparse.Namespace) -> None:
         save(Image.fromarray(picture), options.output / f"page_{number:03d}.png")
         write_text(options.output / f"page_{number:03d}.txt", " ".join(words) + "\n")
         total += len(words)
-    Console(highlight=False, soft_wrap=True).print(
-        f"{options.pages} pages with {total} words: {options.output}"
-    )
+    console.show(f"{options.pages} pages with {total} words: {options.output}")
 
 
 def document(rng: Generator, photograph: Pixels) -> tuple[Pixels, list[str]]:

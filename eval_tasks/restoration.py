@@ -18,14 +18,13 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from eval_tasks.command import arguments
+from eval_tasks.command import arguments, console
 from eval_tasks.command.about import environment
-from eval_tasks.command.console import facts, table_console
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.evaluators.paper_rows import printed_beside
 from eval_tasks.evaluators.restoration import Method, Row, evaluate
 from eval_tasks.pictures.restoration_sets import images_in, pairs
-from eval_tasks.tables.restoration_tables import show
+from eval_tasks.tables import restoration_tables
 from eval_tasks.treatments.restorers import make_methods
 from preproc.console import progress_bar
 from preproc.errors import ModelError
@@ -114,9 +113,9 @@ def _run(options: argparse.Namespace) -> None:
         **({"weights": str(options.weights)} if options.weights else {}),
         **environment(options.device),
     }
-    show(measured, printed, protocol)
+    restoration_tables.show(measured, printed, protocol)
     seconds = time.perf_counter() - start
-    table_console().print(f"{seconds:.1f} s; {facts(about)}")
+    console.show(about={**about, "seconds": f"{seconds:.1f}"})
     rows: list[dict[str, Value]] = [asdict(row) for row in measured + printed]
     if options.json:
         write_json(options.json, {**about, "seconds": round(seconds, 3), "rows": rows})

@@ -18,10 +18,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
-from eval_tasks.command import arguments
+from eval_tasks.command import arguments, console
 from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.wider_runs import ENGINE, Run, engine_title, search
@@ -232,9 +229,7 @@ def _report(outcome: _Outcome, about: Mapping[str, str], folder: Path, suffix: s
     write_csv(base.with_suffix(".csv"), flat(scores, about))
     show(title, scores, about)
     plot_curves(base.with_suffix(".png"), [(s.name, s.curves) for s in scores], title)
-    Console(highlight=False, soft_wrap=True).print(
-        Text(f"Report, table and curves: {base}.json, .csv, .png")
-    )
+    console.show(f"Report, table and curves: {base}.json, .csv, .png")
 
 
 def _require_consistent(options: argparse.Namespace, changed: Sequence[str]) -> None:

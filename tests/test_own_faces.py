@@ -25,7 +25,7 @@ def run_script(capsys, *argv):
 
 
 def test_what_the_detector_finds_in_the_originals_is_the_truth(portrait, tmp_path, capsys):
-    photos = tmp_path / "photos"
+    photos = tmp_path / "[bold]"
     (photos / "older").mkdir(parents=True)
     portrait.save(photos / "a.png")
     # A camera held sideways: the same portrait, stored turned, with EXIF that says so.
@@ -36,9 +36,10 @@ def test_what_the_detector_finds_in_the_originals_is_the_truth(portrait, tmp_pat
     command = ["--images", photos, "--output", tmp_path / "out", "--jpeg", 60, "--device", "cpu"]
     code, out, err = run_script(capsys, *command)
     assert code == 0, err
+    assert "folder [bold], every 1" in out
     assert "2 faces that MTCNN finds in 3 pictures, reduced x4 and saved as JPEG 60" in out
     report = json.loads((tmp_path / "out" / "x4-jpeg60.json").read_text())
-    assert (report["folder"], report["every"]) == ("photos", "1")
+    assert (report["folder"], report["every"]) == ("[bold]", "1")
     assert report["engine"].startswith("facenet-pytorch ")
     assert {"cpu", "threads", "facenet-pytorch"} <= report.keys()
     rows = {row["name"]: row for row in report["rows"]}

@@ -16,6 +16,7 @@ from eval_tasks import restoration
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.restoration import Method, Pair, evaluate
 from eval_tasks.evaluators.set_sizes import SET_SIZES
+from eval_tasks.tables import restoration_tables
 from eval_tasks.treatments import restorers
 from preproc.errors import ImageError
 from preproc.metrics import CAJNN_PROTOCOL
@@ -273,7 +274,8 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_1(argv, words, data, capsys
         (data / f"{side}x{side}").mkdir()
         Image.new("RGB", (side, side)).save(data / f"{side}x{side}" / "small.png")
     monkeypatch.chdir(data)
-    monkeypatch.setattr(restoration, "show", None)  # whatever is wrong is found before the tables
+    # Whatever is wrong is found before the tables.
+    monkeypatch.setattr(restoration_tables, "show", None)
     code, out, err = run(capsys, "--data", data, *argv)
     assert code == 1
     assert out == ""

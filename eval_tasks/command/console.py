@@ -5,8 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 _WIDTH = 240
+
+
+def show(*parts: Table | Text | str, about: Mapping[str, str] | None = None) -> None:
+    """Print tables and lines, one below the other; what looks like markup is printed as it is.
+
+    Args:
+        parts: tables, headings (`heading`) and sentences, which only a terminal wraps.
+        about: what the figures depend on, for a last, dim line.
+    """
+    console = table_console()
+    for part in parts:
+        console.print(part, markup=False, emoji=False, soft_wrap=isinstance(part, str))
+    if about:
+        console.print(Text(facts(about), "dim"), soft_wrap=True)
+
+
+def heading(text: str) -> Text:
+    """A bold line."""
+    return Text(text, "bold")
 
 
 def table_console() -> Console:

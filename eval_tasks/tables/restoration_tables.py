@@ -6,26 +6,27 @@ from collections.abc import Sequence
 
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from eval_tasks.command.console import table_console
+from eval_tasks.command import console
 from eval_tasks.evaluators.restoration import Row
 from preproc.metrics import Protocol
 
 
 def show(measured: Sequence[Row], printed: Sequence[Row], protocol: Protocol) -> None:
     """Print one table a quality: what was measured here, then what the paper prints."""
-    console = table_console()
     for quality in dict.fromkeys(row.quality for row in measured):
         here, papers = ([r for r in rows if r.quality == quality] for rows in (measured, printed))
-        console.print(
+        title = (
             f"Y PSNR (dB) / SSIM by the {protocol.name} protocol, input reduced x{here[0].scale} "
-            f"and saved as JPEG {quality}",
-            style="bold",
+            f"and saved as JPEG {quality}"
         )
-        console.print(_table(here, papers, protocol))
         doubts = {f"({r.dataset}) {r.method}: {r.note}" for r in papers if r.note and r.psnr}
-        for doubt in sorted(doubts):
-            console.print(f"not to be trusted {escape(doubt)}", style="dim")
+        console.show(
+            console.heading(title),
+            _table(here, papers, protocol),
+            *(Text(f"not to be trusted {doubt}", "dim") for doubt in sorted(doubts)),
+        )
 
 
 def _table(here: list[Row], papers: list[Row], protocol: Protocol) -> Table:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from eval_tasks.command.console import facts, table_console
+from eval_tasks.command import console
 from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.wider import SUBSETS
 from eval_tasks.evaluators.wider_rows import (
@@ -30,27 +31,18 @@ from integrations.mtcnn import WINDOW
 
 def show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
     """Print the tables, then what was gained and lost in sentences."""
-    console = table_console()
-    console.print(escape(title), style="bold")
-    console.print(_ap_table(scores))
+    parts: list[Table | Text | str] = [console.heading(title), _ap_table(scores)]
     if any(gains_of(scores, one) for one in scores):
-        console.print("Gain in AP, with the range of 95 % of samples of the images", style="bold")
-        console.print(_gain_table(scores))
-    console.print("AP by height of the face, hard", style="bold")
-    console.print(_height_table(scores))
+        parts.append(console.heading("Gain in AP, with the range of 95 % of samples of the images"))
+        parts.append(_gain_table(scores))
+    parts += [console.heading("AP by height of the face, hard"), _height_table(scores)]
     if scores[0].coco:
-        console.print("COCO's AP by pycocotools, hard", style="bold")
-        console.print(_coco_table(scores))
+        parts += [console.heading("COCO's AP by pycocotools, hard"), _coco_table(scores)]
     else:
-        console.print(
-            'No second opinion: pycocotools is missing; pip install ".[eval]" in the checkout.',
-            markup=False,
-            soft_wrap=True,
+        parts.append(
+            'No second opinion: pycocotools is missing; pip install ".[eval]" in the checkout.'
         )
-    for sentence in verdicts(scores):
-        console.print(escape(sentence), soft_wrap=True)
-    # Folders may be called anything.
-    console.print(escape(facts(about)), style="dim", soft_wrap=True)
+    console.show(*parts, *verdicts(scores), about=about)
 
 
 def verdicts(scores: Sequence[Score]) -> list[str]:
