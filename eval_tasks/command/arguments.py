@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from math import inf
 from typing import TypeVar
 
 from preproc.degrade import KERNELS, USUAL_KERNEL
@@ -14,67 +16,25 @@ DTYPES = ("float32", "bfloat16", "float16")
 DTYPE_HELP = "precision of the models (default: what the device is fast in)"
 
 
-def quality(text: str) -> int:
-    """A JPEG quality on the IJG scale.
+def _number(
+    kind: Callable[[str], T], fits: Callable[[T], bool], sentence: str
+) -> Callable[[str], T]:
+    """What turns an option's text into a number, or refuses it with a sentence."""
 
-    Raises:
-        ArgumentTypeError: it is not one of 1 to 100.
-    """
-    if not (text.isdecimal() and 1 <= int(text) <= 100):
-        raise argparse.ArgumentTypeError(f"a JPEG quality is 1 to 100, not {text!r}")
-    return int(text)
+    def parse(text: str) -> T:
+        with suppress(ValueError):
+            if fits(value := kind(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"{sentence}, not {text!r}")
 
-
-def count(text: str) -> int:
-    """How many.
-
-    Raises:
-        ArgumentTypeError: it is not 1 or more.
-    """
-    if not (text.isdecimal() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"a number of them is 1 or more, not {text!r}")
-    return int(text)
+    return parse
 
 
-def seed(text: str) -> int:
-    """A seed of random numbers.
-
-    Raises:
-        ArgumentTypeError: it is not a whole number of 0 or more.
-    """
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"a seed is a whole number of 0 or more, not {text!r}")
-    return int(text)
-
-
-def length(text: str) -> float:
-    """A length in px.
-
-    Raises:
-        ArgumentTypeError: it is not above 0, or not finite.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"a length is above 0 px, not {text!r}")
-    return value
-
-
-def share(text: str) -> float:
-    """A share, score or probability.
-
-    Raises:
-        ArgumentTypeError: it is not within 0 to 1.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"a share is 0 to 1, not {text!r}")
-    return value
+quality = _number(int, lambda value: 1 <= value <= 100, "a JPEG quality is 1 to 100")
+count = _number(int, lambda value: value >= 1, "a number of them is 1 or more")
+seed = _number(int, lambda value: value >= 0, "a seed is a whole number of 0 or more")
+length = _number(float, lambda value: 0 < value < inf, "a length is above 0 px")
+share = _number(float, lambda value: 0 <= value <= 1, "a share is 0 to 1")
 
 
 def add_kernel(parser: argparse.ArgumentParser) -> None:

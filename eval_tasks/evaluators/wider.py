@@ -9,7 +9,7 @@ matches of faces that do not count are ignored. Precision and recall are read at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -68,7 +68,7 @@ class Curve:
         """Average precision as in PASCAL VOC since 2010; None without faces."""
         if not self.faces:
             return None
-        return float(average_precision(self.recall[None], self.precision[None])[0])
+        return float(average_precision(self.recall, self.precision))
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Tally:
 
 
 class Matches:
-    """Which face each detection of a run is matched to; gives a `Tally` for any choice of faces."""
+    """Which face each detection of a run is matched to, counted by subset or by height."""
 
     def __init__(self, truth: Mapping[str, Truth], detections: Mapping[str, Floats]) -> None:
         """Match a run.
@@ -152,33 +152,9 @@ class Matches:
         first[aiming[np.unique(self._aim[aiming], return_index=True)[1]]] = True
         return first
 
-    def tally(
-        self,
-        choose: Callable[[Truth], Flags],
-        concerns: Callable[[Floats], Flags] | None = None,
-    ) -> Tally:
-        """Count what was found of the faces that ``choose`` gives for an image's truth.
-
-        Args:
-            choose: (G,) which faces count.
-            concerns: which unmatched detections are false positives, by their height in px; all of
-                them by default.
-        """
-        flags = [choose(t) for t in self._truth]
-        chosen = np.concatenate([*flags, np.zeros(1, bool)])  # the last one is for aim -1
-        counted = chosen[self._aim]
-        stray = self._aim < 0
-        if concerns is not None:
-            stray &= concerns(self._height)
-        return Tally(
-            self._histogram(counted & self._first),
-            self._histogram(counted | stray),
-            np.array([f.sum() for f in flags], np.int64),
-        )
-
     def subset(self, name: str) -> Tally:
         """Count by the rules of one of `SUBSETS`."""
-        return self.tally(lambda truth: truth.counts[name])
+        return self._tally([t.counts[name] for t in self._truth], self._aim < 0)
 
     def heights(self) -> list[Tally]:
         """Count the hard faces by classes of height (`HEIGHTS`), low <= height < high.
@@ -186,11 +162,23 @@ class Matches:
         Faces of other heights are ignored, and so are unmatched detections of other heights: else
         false positives of all sizes would count in each class.
         """
-        classes = [_between(low, high) for low, high in pairwise(HEIGHTS)]
         return [
-            self.tally(lambda t, c=c: t.counts["hard"] & c(t.boxes[:, 3]), c)  # type: ignore[misc]
-            for c in classes
+            self._tally(
+                [t.counts["hard"] & _within(t.boxes[:, 3], low, high) for t in self._truth],
+                (self._aim < 0) & _within(self._height, low, high),
+            )
+            for low, high in pairwise(HEIGHTS)
         ]
+
+    def _tally(self, counts: Sequence[Flags], stray: Flags) -> Tally:
+        """Count what was found of the faces that count; ``stray`` detections are wrong."""
+        chosen = np.concatenate([*counts, np.zeros(1, bool)])  # the last one is for aim -1
+        counted = chosen[self._aim]
+        return Tally(
+            self._histogram(counted & self._first),
+            self._histogram(counted | stray),
+            np.array([c.sum() for c in counts], np.int64),
+        )
 
     def _histogram(self, chosen: Flags) -> Counts:
         """(I, 1000) how many of the chosen detections reach each threshold, by image."""
@@ -273,5 +261,5 @@ def _aims(boxes: Floats, faces: Floats, start: int) -> Counts:
     return np.where(hits, best + start, -1)
 
 
-def _between(low: float, high: float) -> Callable[[Floats], Flags]:
-    return lambda heights: (heights >= low) & (heights < high)
+def _within(heights: Floats, low: float, high: float) -> Flags:
+    return (heights >= low) & (heights < high)
