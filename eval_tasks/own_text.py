@@ -37,7 +37,7 @@ from eval_tasks.plain_arms import INPUT
 from eval_tasks.treatments import arms
 from eval_tasks.treatments.stage import Stage
 from integrations.view import Regions
-from preproc.errors import ImageError
+from preproc.errors import ImageError, PreprocError
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
 from preproc.reports import write_json
@@ -104,12 +104,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
+    if options.regions and options.engine != "easyocr":
+        raise PreprocError("Only EasyOCR reads regions; leave --regions out.")
+    if options.both and options.engine == "tesseract":
+        raise PreprocError("Tesseract does not read words apart; leave --both out.")
     images = own_pictures.find_pictures(options.images, options.every, options.reduce)
     require_writable(options.output)  # rather now than after the work
     treatments = arms.arms_from(options)
     degradation = Degradation(options.reduce, options.jpeg, options.kernel)
     engine = PAGE_ENGINES[options.engine](choose_device(options.device).type == "cuda")
-    engine.behind(Regions(Stage(_ORIGINAL)) if options.regions else Stage(_ORIGINAL), options.both)
     beside = {name: path.with_suffix(".txt") for name, path in images.items()}
     labels = {name: _text(path) for name, path in beside.items() if path.is_file()}
     with Readings(options.output / "readings.jsonl") as readings:
@@ -193,7 +196,7 @@ def _read(
     """What is read in each picture, with the lines one below the other."""
     arm, degradation = way.arm, way.degradation
     stage = Stage(arm)
-    reader = engine.behind(Regions(stage) if way.regions else stage, way.both)
+    reader = engine.behind(enhancer=Regions(stage) if way.regions else stage, both=way.both)
 
     def read(path: Path) -> Reading:
         picture = degradation.apply(pixels(path, multiple=degradation.reduction))
