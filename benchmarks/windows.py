@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # works in a checkout that is not installed
@@ -24,12 +25,52 @@ from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.pictures.restoration_sets import images_in
 from preproc import Enhancer
-from preproc.degrade import bicubic_down, jpeg
+from preproc.degrade import Pixels, bicubic_down, jpeg
 from preproc.metrics import CISRNET_PROTOCOL, psnr
 
 
 def main() -> None:
     """Print a line for each way to enhance."""
+    args = _arguments()
+    pictures = images_in(args.data / "sr_val" / "Kodak24")[: args.number]
+    torch.set_num_threads(1)
+    enhancer = partial(
+        Enhancer,
+        args.model,
+        scale=args.scale,
+        dtype=args.dtype,
+        device="cpu",
+        layerwise=False,
+        tile=0,
+    )
+    ways = {
+        "whole": enhancer(),
+        "layer by layer": enhancer(layerwise=True),
+        **{f"tiles of {size}": enhancer(tile=size) for size in args.tile},
+    }
+    taken: dict[str, list[tuple[float, ...]]] = {way: [] for way in ways}
+    for path in pictures:
+        hr = pixels(path, multiple=args.scale)
+        lr = jpeg(bicubic_down(hr, args.scale), args.quality)
+        shown: dict[str, Pixels] = {}
+        for way, enhance in ways.items():
+            began = time.process_time()
+            shown[way] = enhance(lr)
+            seconds = time.process_time() - began
+            quality = psnr(shown[way], hr, CISRNET_PROTOCOL, args.scale)
+            taken[way].append((seconds, quality, *_off(shown[way], shown["whole"])))
+    sys.stdout.write(f"{args.model} x{args.scale}, QF {args.quality}, N = {len(pictures)}\n")
+    for way, figures in taken.items():
+        seconds, quality, mean, *_ = np.mean(figures, axis=0)
+        *_, worst, jump = np.max(figures, axis=0)
+        sys.stdout.write(
+            f"{way}: {quality:.4f} dB, off by {mean:.3f} on average and "
+            f"{worst:.0f} at most, by {jump:.0f} more than the px beside; "
+            f"{seconds / np.mean(taken['whole'], axis=0)[0]:.2f} times the time of whole\n"
+        )
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="holds sr_val/Kodak24")
     parser.add_argument("--number", type=arguments.count, default=24, help="pictures (default: 24)")
@@ -42,51 +83,17 @@ def main() -> None:
     parser.add_argument(
         "--tile", type=int, nargs="+", default=[256, 192, 128, 96], help="sides in px"
     )
-    args = parser.parse_args()
-    pictures = images_in(args.data / "sr_val" / "Kodak24")[: args.number]
-    torch.set_num_threads(1)
+    return parser.parse_args()
 
-    def enhancer(*, layerwise: bool = False, tile: int = 0) -> Enhancer:
-        return Enhancer(
-            args.model,
-            scale=args.scale,
-            dtype=args.dtype,
-            device="cpu",
-            layerwise=layerwise,
-            tile=tile,
-        )
 
-    ways = {
-        "whole": enhancer(),
-        "layer by layer": enhancer(layerwise=True),
-        **{f"tiles of {size}": enhancer(tile=size) for size in args.tile},
-    }
-    seconds, quality = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0)
-    off: dict[str, list[float]] = {way: [] for way in ways}
-    worst, jump = dict.fromkeys(ways, 0), dict.fromkeys(ways, 0)
-    for path in pictures:
-        hr = pixels(path, multiple=args.scale)
-        lr = jpeg(bicubic_down(hr, args.scale), args.quality)
-        whole = np.zeros(0)
-        for way, enhance in ways.items():
-            began = time.process_time()
-            picture = enhance(lr)
-            seconds[way] += time.process_time() - began
-            quality[way] += psnr(picture, hr, CISRNET_PROTOCOL, args.scale) / len(pictures)
-            whole = picture.astype(int) if way == "whole" else whole
-            difference = picture - whole
-            off[way].append(float(np.abs(difference).mean()))
-            worst[way] = max(worst[way], int(np.abs(difference).max()))
-            # A seam shows where the difference changes from one px to the next.
-            steps = (np.abs(np.diff(difference, axis=axis)).max() for axis in (0, 1))
-            jump[way] = max(jump[way], *map(int, steps))
-    sys.stdout.write(f"{args.model} x{args.scale}, QF {args.quality}, N = {len(pictures)}\n")
-    for way in ways:
-        sys.stdout.write(
-            f"{way}: {quality[way]:.4f} dB, off by {np.mean(off[way]):.3f} on average and "
-            f"{worst[way]} at most, by {jump[way]} more than the px beside; "
-            f"{seconds[way] / seconds['whole']:.2f} times the time of whole\n"
-        )
+def _off(picture: Pixels, whole: Pixels) -> tuple[float, int, int]:
+    """How far a picture is off, on average and at most, and how much that changes from px to px.
+
+    A seam shows in the last.
+    """
+    difference = picture.astype(int) - whole
+    jump = max(int(np.abs(np.diff(difference, axis=axis)).max()) for axis in (0, 1))
+    return float(np.abs(difference).mean()), int(np.abs(difference).max()), jump
 
 
 if __name__ == "__main__":
