@@ -44,7 +44,7 @@ from eval_tasks.evaluators.wider_files import read_truth
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.picture_files import pixels
 from preproc import EnhanceTransform
-from preproc.console import progress_bar
+from preproc.console import progress_bar, tell_failure
 from preproc.errors import ImageError, PreprocError
 from preproc.execution.devices import choose_device
 from preproc.reports import require_report_files, versions, write_json
@@ -98,6 +98,25 @@ class Sample:
 
     path: Path
     truth: Truth
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a detector is trained with, the same on every arm.
+
+    Attributes:
+        steps: of the optimizer.
+        batch: crops in each step.
+        side: of the crops, in px as the detector sees them.
+        workers: processes that load pictures.
+        seed: for weights, order and crops.
+    """
+
+    steps: int
+    batch: int
+    side: int
+    workers: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -287,10 +306,8 @@ def main(
         enhance = None
         if ArmName.ENHANCED in arm:
             enhance = EnhanceTransform(model, weights=weights, cache=cache)
-        results = {
-            one.name: _trial(one, parts, steps, batch, side // REDUCTION * REDUCTION, workers, seed)
-            for one in arms_of(arm, quality, enhance)
-        }
+        budget = Budget(steps, batch, side // REDUCTION * REDUCTION, workers, seed)
+        results = {one.name: _trial(one, parts, budget) for one in arms_of(arm, quality, enhance)}
         about = {
             "training": _size(parts[0]),
             "held out": _size(parts[1]),
@@ -307,20 +324,11 @@ def main(
             "\n".join(f"{name}: {value}" for name, value in about.items()), soft_wrap=True
         )
         console.print(_warning(parts, steps), soft_wrap=True)
-    except PreprocError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    except (PreprocError, OSError) as error:
+        raise typer.Exit(tell_failure(error)) from None
 
 
-def _trial(
-    arm: Arm,
-    parts: tuple[list[Sample], list[Sample]],
-    steps: int,
-    batch: int,
-    side: int,
-    workers: int,
-    seed: int,
-) -> Result:
+def _trial(arm: Arm, parts: tuple[list[Sample], list[Sample]], budget: Budget) -> Result:
     """Train a new detector on an arm, and score it there."""
     device = choose_device()
     ready = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.ToPureTensor()])
@@ -332,23 +340,24 @@ def _trial(
                 for n in progress.track(range(len(part)), description="enhancing"):
                     pictures[n]
 
-        torch.manual_seed(seed)
-        detector = new_detector(side).to(device)
-        order = torch.Generator().manual_seed(seed)
-        training = Pictures(parts[0], arm, crops(arm, side))
+        torch.manual_seed(budget.seed)
+        detector = new_detector(budget.side).to(device)
+        order = torch.Generator().manual_seed(budget.seed)
+        training = Pictures(parts[0], arm, crops(arm, budget.side))
+        count = budget.steps * budget.batch
         batches = DataLoader(
             training,
-            batch,
-            sampler=RandomSampler(training, True, steps * batch, generator=order),
-            num_workers=workers,  # their random numbers come from ``order`` alone: the same crops
+            budget.batch,
+            sampler=RandomSampler(training, True, count, generator=order),
+            num_workers=budget.workers,  # drawing from ``order`` alone, and so the same crops
             generator=order,
             collate_fn=_unzipped,
         )
         start = time.perf_counter()
         losses = list(
             progress.track(
-                train(detector, batches, steps, device),
-                total=steps,
+                train(detector, batches, budget.steps, device),
+                total=budget.steps,
                 description=f"training on {arm.name}",
             )
         )
@@ -360,7 +369,7 @@ def _trial(
             name = str(parts[1][n].path)
             truth[name] = parts[1][n].truth
             detections[name] = detect(detector, held_out[n][0], arm, device)
-    last = losses[-max(1, steps // 10) :]
+    last = losses[-max(1, budget.steps // 10) :]
     return Result(coco_scores(truth, detections, SUBSET), sum(last) / len(last), round(seconds, 1))
 
 

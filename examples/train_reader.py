@@ -48,7 +48,7 @@ from eval_tasks.pictures.own_pictures import find_pictures
 from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.pictures.word_crops import Crop, find_crops
 from eval_tasks.treatments.arms import Arm, make_arms
-from preproc.console import progress_bar
+from preproc.console import progress_bar, tell_failure
 from preproc.degrade import Pixels
 from preproc.errors import ModelError, PreprocError
 from preproc.execution.devices import choose_device
@@ -79,6 +79,23 @@ class Line:
 
     text: str
     grey: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a recogniser is tuned with, the same on every arm.
+
+    Attributes:
+        words: rendered ones to tune on.
+        steps: of the optimizer.
+        batch: words in each step.
+        seed: for words and order.
+    """
+
+    words: int
+    steps: int
+    batch: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -251,12 +268,10 @@ def main(
         ground = None
         if photographs:
             ground = partial(photograph, list(find_pictures(photographs).values()))
-        results = [
-            _trial(arm, crops, ground, words, steps, batch, seed, keep, device) for arm in arms
-        ]
-    except PreprocError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        budget = Budget(words, steps, batch, seed)
+        results = [_trial(arm, crops, ground, budget, keep) for arm in arms]
+    except (PreprocError, OSError) as error:
+        raise typer.Exit(tell_failure(error)) from None
     about = {
         "words of ICDAR2013": len(crops),
         "tuned on": f"{words} rendered words, {steps} steps of {batch}, seed {seed}",
@@ -271,39 +286,30 @@ def main(
 
 
 def _trial(
-    arm: Arm,
-    crops: Sequence[Crop],
-    ground: Ground | None,
-    words: int,
-    steps: int,
-    batch: int,
-    seed: int,
-    keep: Path | None,
-    device: torch.device,
+    arm: Arm, crops: Sequence[Crop], ground: Ground | None, budget: Budget, keep: Path | None
 ) -> Result:
     """Read, tune and read again on an arm."""
     with importing("Tuning EasyOCR", INSTALL):
-        engine = easyocr_engine(device.type == "cuda", detector=False)
+        engine = easyocr_engine(choose_device().type == "cuda", detector=False)
     name = escape(arm.name)
     with progress_bar(transient=True) as progress:
         progress.add_task(f"reading {name}", total=None)
         before = count_right(engine, arm, crops)
         known, lines = vocabulary(), []
-        for number in progress.track(range(words), description=f"rendering for {name}"):
-            text, picture = rendered(seed, number, known, ground)
+        for number in progress.track(range(budget.words), description=f"rendering for {name}"):
+            text, picture = rendered(budget.seed, number, known, ground)
             lines.append(line_of(text, arm.apply(picture)))
         start = time.perf_counter()
-        stepping = tune(engine, lines, steps, batch, seed)
-        losses = list(progress.track(stepping, total=steps, description=f"tuning on {name}"))
+        stepping = tune(engine, lines, budget.steps, budget.batch, budget.seed)
+        losses = list(progress.track(stepping, total=budget.steps, description=f"tuning on {name}"))
         seconds = time.perf_counter() - start
         if keep:
             file = re.sub(r"[^\w.]+", "-", arm.name)
-            network = getattr(
-                engine.recognizer, "module", engine.recognizer
-            )  # DataParallel on CUDA
+            recogniser = engine.recognizer
+            network = getattr(recogniser, "module", recogniser)  # DataParallel on CUDA
             save_state(keep / f"{file}.safetensors", network.state_dict(), torch.float32)
         after = count_right(engine, arm, crops)
-    last = losses[-max(1, steps // 10) :]
+    last = losses[-max(1, budget.steps // 10) :]
     return Result(arm.name, before, after, sum(last) / len(last), round(seconds, 1))
 
 
