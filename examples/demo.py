@@ -15,7 +15,6 @@ A picture of yours is taken as it is, so it has no original, and no known words 
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ import numpy as np
 import typer
 
 from eval_tasks.engines.recognisers import easyocr_with_detector
-from eval_tasks.evaluators.icdar2013 import alphanumeric
+from eval_tasks.evaluators.words import words
 from examples import scene, sheet
 from integrations import easyocr, mtcnn
 from integrations.protocols import Faces, RgbArray, Word
@@ -105,9 +104,8 @@ def examine(source: RgbArray, pictures: Mapping[str, Enlarged]) -> list[Arm]:
 
 
 def words_right(read: Iterable[Word], known: Iterable[str]) -> int:
-    """How many known words were read, each as often as it is there, by the 36-character rule."""
-    known_words = Counter(map(alphanumeric, known))
-    return (known_words & Counter(alphanumeric(t) for w in read for t in w.text.split())).total()
+    """How many known words were read, each as often as it is there."""
+    return (words(known) & words(word.text for word in read)).total()
 
 
 def summary(arm: Arm, known: Sequence[str]) -> str:
@@ -163,12 +161,11 @@ def run(
         )
         for arm in arms
     ]
-    right = set(map(alphanumeric, known))
     drawn = sheet.draw(
         panels,
         source.shape[1::-1],
         caption,
-        lambda text: _is_right(text, right) if right else None,
+        lambda text: _is_right(text, known) if known else None,
     )
     text = report(arms, known, out.name)
     # First, since it tells the next demo that the picture may be replaced.
@@ -177,10 +174,10 @@ def run(
     return text
 
 
-def _is_right(text: str, known: set[str]) -> bool:
+def _is_right(text: str, known: Sequence[str]) -> bool:
     """Whether words were read, and all of them are known; lone signs are no words."""
-    words = set(filter(None, map(alphanumeric, text.split())))
-    return bool(words) and words <= known
+    read = words([text])
+    return bool(read) and read.keys() <= words(known).keys()
 
 
 def require_free(out: Path, image: Path | None) -> None:
