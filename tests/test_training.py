@@ -14,6 +14,7 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -314,6 +315,44 @@ def test_patch_is_cut_from_the_compressed_whole():
         # Turned, the passes of the resize swap, and uint8 between them rounds once more.
         reduced = bicubic_down(np.ascontiguousarray(sharp), 4)[4:-4, 4:-4]
         np.testing.assert_allclose(reduced, clean[4:-4, 4:-4].astype(int), atol=1)
+
+
+def test_a_patch_is_turned_in_all_8_ways_and_both_its_targets_with_it(rng):
+    lr = rng.integers(0, 255, (8, 8, 3), np.uint8)
+    hr = lr.repeat(4, 0).repeat(4, 1)
+    ways = set()
+    for seed in range(64):
+        untouched, draws = Degradation(scale=4, uncompressed=1), np.random.default_rng(seed)
+        degraded, clean, sharp = cut_patch(hr, lr, 8, untouched, draws)
+        np.testing.assert_array_equal(degraded, clean)
+        np.testing.assert_array_equal(sharp, clean.repeat(4, 0).repeat(4, 1))
+        ways.add(clean.tobytes())
+    assert len(ways) == 8
+
+
+def test_patches_come_from_each_source_as_often_as_its_weight_says(tmp_path):
+    for color in ("red", "blue"):
+        (tmp_path / color).mkdir()
+        Image.new("RGB", (40, 40), color).save(tmp_path / color / "a.png")
+    sources = Source("red", weight=3), Source("blue", weight=1)
+    plain = Degradation(uncompressed=1)
+    stage = Stage("cajnn-light", data=Data(patch=8, source=sources), degrade=plain)
+    drawn = islice(Patches(stage, tmp_path, tmp_path / "cache"), 200)
+    red = sum(int(clean[0, 0, 0] == 255) for _, clean, _ in drawn)
+    assert red == pytest.approx(150, abs=18)  # 3 standard deviations
+
+
+def test_a_curve_is_measured_at_each_of_its_qualities(data, tmp_path):
+    (stage,) = load_recipe(recipe_file(tmp_path), ["validation.quality = [10, 40]"])
+    pictures = ValidationSet(stage, data, tmp_path / "cache")
+    hr = np.asarray(Image.open(data / "photos/0.png"))
+    assert len(pictures) == 2
+    for at, wanted in enumerate((10, 40)):
+        degraded, sharp, quality = pictures[at]
+        expected = jpeg(bicubic_down(hr, 4), wanted)
+        np.testing.assert_array_equal(degraded, expected.transpose(2, 0, 1))
+        np.testing.assert_array_equal(sharp, hr.transpose(2, 0, 1))
+        assert quality == wanted
 
 
 def test_folder_decodes_once_and_shrinks(data, tmp_path):
