@@ -96,7 +96,7 @@ class DeferredEnhancer:
             sizes_for(self.device),
             shrinks=bool(options.get("to_input_size")),
         )
-        self._asked = device is not None
+        self._asked = device
         if cache is not None and not isinstance(cache, str | Path | PictureCache):
             raise ModelError(f"cache must be a folder or a PictureCache, but is {cache!r}.")
         self.cache = PictureCache(cache) if isinstance(cache, str | Path) else cache
@@ -145,8 +145,9 @@ class DeferredEnhancer:
         if device not in self._built:
             name, scale = self._descriptor.name, self._descriptor.scale
             options = self._options | {"scale": scale}
-            # Where none was asked for, the stage may have a reason to choose another.
-            chosen = device if self._asked or device != self.device else None
+            # If no device was asked for, let the Enhancer choose: it falls back to the CPU where a
+            # GPU turns out not to work.
+            chosen = self._asked if device == self.device else device
             made = Enhancer(name, device=chosen, **options)
             self._require_unchanged()
             self._built[device] = made
@@ -164,7 +165,7 @@ class DeferredEnhancer:
         )
 
     def _describe(self) -> str:
-        """All that a result depends on besides the picture, but for rounding elsewhere."""
+        """Everything but the picture that a result depends on, apart from how a device rounds."""
         if self._maker is None:
             # However they are written: torch.float32 is "float32", and full strength the default.
             options = {
@@ -179,7 +180,10 @@ class DeferredEnhancer:
         return self._maker
 
     def _require_unchanged(self) -> None:
-        """Results by other weights than the keys tell of would stay in the cache for good."""
+        """Refuse weights that changed after the cache keys were made.
+
+        Their results would be kept under the wrong keys for good.
+        """
         described, self._maker = self._maker, None
         if described is not None and self._describe() != described:
             raise WeightsError(
