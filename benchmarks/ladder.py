@@ -43,7 +43,7 @@ LARGE_STRIP = 2**15
 
 
 HEAP = "+ heap kept"
-"""The step that concerns the process and not the network, before blocks are compiled instead."""
+"""The one step that changes the process and not the network; listed before the compiled form."""
 
 
 def steps(device: torch.device, dtype: torch.dtype) -> dict[str, Callable[[CAJNN], nn.Module]]:

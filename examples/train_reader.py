@@ -1,4 +1,4 @@
-"""Does enhancement help a reader that is trained on it? EasyOCR's recogniser, tuned on such words.
+"""Does enhancement help a reader trained on it? EasyOCR's recogniser, tuned on enhanced words.
 
     python -m examples.train_reader --data ICDAR2013
 

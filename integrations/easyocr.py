@@ -1,8 +1,7 @@
 """EasyOCR behind an enhancer: reads more in compressed, small pictures, boxes in source pixels.
 
-It bypasses EasyOCR's own input handling, which gives a path, bytes and an array of the same
-picture three different answers, and hands over sizes at which EasyOCR's resizing, which does not
-antialias, has nothing left to shrink.
+EasyOCR treats a path, bytes and an array of one picture differently, and shrinks without
+antialiasing. The adapter decodes and resizes itself, so that neither happens.
 """
 
 from __future__ import annotations
@@ -85,7 +84,7 @@ class Reader(PageReader, LineRecogniser):
     (``channel_order="bgr"`` does so here); URLs are not fetched; EasyOCR's other methods are those
     of ``engine``.
 
-    Half strength reads more of a page than the network alone, which closes thin gaps.
+    Use strength 0.5 for pages: at full strength the network closes thin gaps between letters.
 
     Enhancement mends more words than it spoils, but it spoils some. With ``both=True`` every text
     is read in the picture as it is, too, and the reading with more confidence counts; that pays for
@@ -356,7 +355,7 @@ class Reader(PageReader, LineRecogniser):
     def _read_in(
         self, views: Sequence[View], quads: Sequence[Points], **options: object
     ) -> dict[int, Word]:
-        """Read quads from a sheet on which each is at most a line's height; by their numbers."""
+        """Read quads, pasted onto one sheet at line height or less; words by quads' numbers."""
         if not quads:
             return {}
         lines = [

@@ -40,7 +40,7 @@ def rgb_of(image: object, channel_order: ChannelOrder) -> RgbArray:
 
 
 def is_batch(image: object) -> TypeGuard[NDArray[Any] | Tensor]:
-    """Whether it is several pictures, or none, in one array or tensor."""
+    """Whether an array or tensor is a batch of other than one picture."""
     return isinstance(image, np.ndarray | Tensor) and image.ndim == 4 and len(image) != 1
 
 
@@ -84,15 +84,16 @@ def _opened(path: str | os.PathLike[str]) -> object:
 
 
 def _shown(data: bytes, name: str) -> object:
-    """A file's picture; of a PNG that Pillow would cut to 8 bits without rounding, its bytes."""
+    """A decoded file; of a 16-bit PNG, which Pillow would truncate, the bytes instead."""
     picture, depth = open_picture(io.BytesIO(data), name)
     return data if depth.whole == "png16" else picture
 
 
 def _on_ground(color: Tensor, alpha: Tensor) -> Tensor:
-    """Transparent colours laid on what they stand out from: white, or black where they are light.
+    """Lay transparent pixels on white, or on black where the visible colours are light.
 
-    Both float (1, C, H, W) in [0, 1]; text is often drawn on nothing, and would vanish without.
+    Text is often drawn on a transparent ground and would vanish otherwise. Both are float
+    (1, C, H, W) in [0, 1].
     """
     if not alpha.any():
         return torch.ones_like(color)

@@ -107,8 +107,8 @@ class Reader(PageReader, LineRecogniser):
         if self.enhancer is not None and shown is not view.rgb:
             _warn_if_undone(source.rgb, view.rgb, shown)
         ratio = np.array([shown.shape[1], shown.shape[0]]) / (view.rgb.shape[1::-1])
-        # The engine drops what it reads as blank, or is unsure of; so it only finds the text where
-        # there is a second reading.
+        # The engine drops blank and unsure readings itself, so where there is a second reading it
+        # only detects.
         both = self._reads_both
         use_cls = False if both else None
         found = self._ask(
@@ -175,7 +175,7 @@ class Reader(PageReader, LineRecogniser):
         use_rec: bool = True,
         **others: object,
     ) -> Any:  # noqa: ANN401 - untyped
-        """The answer of a copy of the engine, which keeps what it is told for its next calls."""
+        """Ask a copy of the engine, because it remembers its arguments for later calls."""
         turns = use_cls is None and getattr(self.engine, "use_cls", False)
         _load(self.engine, det=use_det, cls=turns, rec=use_rec)
         flags = {"use_det": use_det, "use_cls": use_cls, "use_rec": use_rec}

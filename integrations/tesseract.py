@@ -33,8 +33,8 @@ MOST_PX = 500_000_000
 AS_A_LINE = "-c tessedit_pageseg_mode=7 "
 """Has Tesseract read a picture as one line.
 
-Not ``--psm 7``, which a user's own ``--psm`` would undo; and in front, since after the name of a
-config file, such as ``quiet``, Tesseract expects nothing else.
+In front of the user's options, since after the name of a config file, such as ``quiet``, Tesseract
+expects nothing else; and not as ``--psm 7``, which a user's own ``--psm`` would override.
 """
 
 

@@ -95,13 +95,11 @@ def enlarge(rgb: RgbArray, enhancer: ArrayEnhancer | None) -> View:
 class Regions:
     """Enhances some regions of a picture instead of all of it.
 
-    They are computed by the enhancer's own ``regions``, as of ``preproc.Enhancer``, which knows the
-    picture they are of: black text on white in a coloured one is no grey picture. An enhancer
-    without gets them as one list, so that it can make batches of them.
+    Uses the enhancer's own ``regions`` if it has that (as ``preproc.Enhancer`` does, which judges
+    greyness by the whole picture); else hands it the crops as a list, to be batched.
 
     Attributes:
-        enhancer: enlarges lists of RGB arrays; if it has ``regions(rgb, boxes, *, margin)``, as
-            ``preproc.Enhancer`` has it, that is called instead.
+        enhancer: enlarges lists of RGB arrays; its ``regions(rgb, boxes, *, margin)`` comes first.
         margin: px of the picture around a region that are enhanced with it, so that the network
             sees real neighbours and no border. Word-sized regions of a picture at JPEG quality 40
             differ from the whole picture by a mean of 4/255 with none, 0.3/255 with 8 px and
