@@ -29,7 +29,7 @@ from eval_tasks.tables import crop_sheet
 from eval_tasks.treatments.arms import device_name
 from eval_tasks.treatments.restorers import make_methods
 from preproc.console import progress_bar
-from preproc.degrade import Pixels, bicubic_up
+from preproc.degrade import bicubic_up
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable, write_text
 from preproc.manifest import WeightsEntry, entries, shipped_folder
@@ -37,6 +37,7 @@ from preproc.metrics import PROTOCOLS
 from preproc.networks import find, list_models
 from preproc.networks.counts import cost_of
 from preproc.pictures.saving import save
+from preproc.samples import Pixels
 
 _CROPPED_AT = (10, 40)
 _INTRODUCTION = """# Weights

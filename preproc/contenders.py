@@ -20,7 +20,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from preproc.degrade import Pixels
 from preproc.enhancer import Enhancer
 from preproc.execution.devices import choose_dtype, dtype_name
 from preproc.execution.runtime import Runtime
@@ -29,7 +28,7 @@ from preproc.execution.strips import Splittable, Strips
 from preproc.manifest import entries
 from preproc.networks import ModelDescriptor, find
 from preproc.networks.counts import cost_of
-from preproc.samples import from_float, to_float
+from preproc.samples import Pixels, from_float, to_float
 from preproc.weights import load_network, save_state
 
 Part = Literal["network", "stage"]

@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from preproc.errors import ImageError
 from preproc.resize import imresize
-
-Pixels = NDArray[np.uint8]
+from preproc.samples import Pixels, require_rgb
 
 MCU = 16
 """Side in px of 4:2:0 JPEG's minimum coded unit; its grid repeats with this period."""
@@ -42,7 +40,7 @@ def mod_crop(img: Pixels, multiple: int) -> Pixels:
     Raises:
         ImageError: a side is shorter than ``multiple``, or that is not 1 or more.
     """
-    _check(img)
+    require_rgb(img)
     if multiple < 1:
         raise ImageError(f"An image is cut to multiples of 1 or more, but got {multiple!r}.")
     height, width = (side - side % multiple for side in img.shape[:2])
@@ -83,7 +81,7 @@ def reduce(img: Pixels, scale: int, kernel: str = USUAL_KERNEL) -> Pixels:
     if kernel not in KERNELS:
         raise ImageError(f"A kernel is one of {', '.join(KERNELS)}, but got {kernel!r}.")
     _check_scale(scale)
-    _check(img)
+    require_rgb(img)
     size = (math.ceil(img.shape[1] / scale), math.ceil(img.shape[0] / scale))
     return np.array(Image.fromarray(img).resize(size, KERNELS[kernel]))
 
@@ -137,7 +135,7 @@ def double_jpeg(
     Raises:
         ImageError: as `jpeg`, or the shift is negative.
     """
-    _check(img)
+    require_rgb(img)
     down, right = shift
     if min(shift) < 0:
         raise ImageError(f"A shift is 0 px or more, down and right, but got {shift}.")
@@ -172,13 +170,13 @@ def webp(img: Pixels, quality: int) -> Pixels:
 
 def blur(img: Pixels, sigma: float) -> Pixels:
     """Gaussian blur with a standard deviation of ``sigma`` px."""
-    _check(img)
+    require_rgb(img)
     return np.array(Image.fromarray(img).filter(ImageFilter.GaussianBlur(sigma)))
 
 
 def _resized(img: Pixels, rows: float, columns: float) -> Pixels:
     """MATLAB's ``imresize`` of a uint8 image: rows first, each pass rounded to uint8."""
-    _check(img)
+    require_rgb(img)
     # float64, as MATLAB: in float32 exact halves, which bicubic /4 meets, would fall either way.
     planes = torch.from_numpy(img.transpose(2, 0, 1).copy()).double()
     for scale in ((rows, 1.0), (1.0, columns)):
@@ -187,7 +185,7 @@ def _resized(img: Pixels, rows: float, columns: float) -> Pixels:
 
 
 def _coded(img: Pixels, kind: str, quality: int, **options: Any) -> Pixels:  # noqa: ANN401 - Pillow's
-    _check(img)
+    require_rgb(img)
     with io.BytesIO() as file:
         Image.fromarray(img).save(file, kind, quality=quality, **options)
         with Image.open(file) as coded:
@@ -197,11 +195,3 @@ def _coded(img: Pixels, kind: str, quality: int, **options: Any) -> Pixels:  # n
 def _check_scale(scale: float) -> None:
     if not scale > 0:
         raise ImageError(f"An image is reduced by a scale above 0, but got {scale!r}.")
-
-
-def _check(img: Pixels) -> None:
-    if img.dtype != np.uint8 or img.ndim != 3 or img.shape[2] != 3 or 0 in img.shape:
-        raise ImageError(
-            f"Expected a uint8 RGB array (height, width, 3), but got {img.dtype} of shape "
-            f"{img.shape}."
-        )

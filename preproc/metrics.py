@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preproc.errors import ImageError
+from preproc.samples import Pixels, require_rgb
 
-Pixels = NDArray[np.uint8]
 Plane = NDArray[np.float64]
 
 _PEAK = 255.0
@@ -76,7 +76,7 @@ def y_channel(img: Pixels, protocol: Protocol = CAJNN_PROTOCOL) -> Plane:
     Raises:
         ImageError: another kind, dtype or shape.
     """
-    _require_rgb(img)
+    require_rgb(img)
     return np.asarray(img @ np.array(protocol.luma) + protocol.offset, dtype=np.float64)
 
 
@@ -133,31 +133,20 @@ def ssim(
 def _planes(
     restored: Pixels, reference: Pixels, protocol: Protocol, scale: int
 ) -> tuple[Plane, Plane]:
-    _require_rgb(restored)
-    _require_rgb(reference)
+    x, y = y_channel(restored, protocol), y_channel(reference, protocol)
     if restored.shape != reference.shape:
         raise ImageError(
             f"Cannot compare a restored image of shape {restored.shape} with a reference of "
             f"shape {reference.shape}."
         )
     border = protocol.border * scale
-    height, width = restored.shape[:2]
+    height, width = x.shape
     if min(height, width) <= 2 * border:
         raise ImageError(
             f"An image of {width}x{height} px has nothing left inside a border of {border} px."
         )
     inside = (slice(border, height - border), slice(border, width - border))
-    return y_channel(restored[inside], protocol), y_channel(reference[inside], protocol)
-
-
-def _require_rgb(img: object) -> None:
-    if isinstance(img, np.ndarray):
-        if img.dtype == np.uint8 and img.ndim == 3 and img.shape[2] == 3:
-            return
-        got = f"{img.dtype} of shape {img.shape}"
-    else:
-        got = f"a {type(img).__name__}"
-    raise ImageError(f"Metrics take uint8 RGB arrays (height, width, 3), but got {got}.")
+    return x[inside], y[inside]
 
 
 def _gaussian_rows(plane: Plane) -> Plane:

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from preproc.errors import ImageError
+
+Pixels = NDArray[np.uint8]
+"""A picture as an array (H, W, 3), RGB."""
 
 PEAK = {torch.uint8: 255.0, torch.uint16: 65535.0}
 """The value that means white, for the integer dtypes."""
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights of Pillow's "L"
+
+
+def require_rgb(img: object) -> None:
+    """Make sure that something is `Pixels`, and not empty.
+
+    Raises:
+        ImageError: it is of another kind, dtype or shape.
+    """
+    if not isinstance(img, np.ndarray):
+        got = f"a {type(img).__name__}"
+    elif img.dtype != np.uint8 or img.ndim != 3 or img.shape[2] != 3 or 0 in img.shape:
+        got = f"{img.dtype} of shape {img.shape}"
+    else:
+        return
+    raise ImageError(f"Expected a uint8 RGB array (height, width, 3), but got {got}.")
 
 
 def to_float(x: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from statistics import median
 import numpy as np
 
 from preproc.errors import ImageError
-from preproc.metrics import Pixels, y_channel
+from preproc.metrics import y_channel
+from preproc.samples import Pixels
 
 SIDE = 192
 """Side of a square in HR px: whole LR px at x2, x3 and x4."""

@@ -10,7 +10,8 @@ from statistics import fmean
 from typing import NamedTuple
 
 from preproc.errors import ImageError
-from preproc.metrics import Pixels, Protocol, psnr, ssim
+from preproc.metrics import Protocol, psnr, ssim
+from preproc.samples import Pixels
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from preproc.degrade import KERNELS, USUAL_KERNEL, Pixels, jpeg
+from preproc.degrade import KERNELS, USUAL_KERNEL, jpeg
+from preproc.samples import Pixels
 
 MIN_SIDE = 8
 """Smallest side in px that a reduction leaves: one block of JPEG."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from integrations.inputs import rgb_of
-from preproc.degrade import Pixels, mod_crop
+from preproc.degrade import mod_crop
 from preproc.errors import ImageError
 from preproc.manifest import sha256_of
 from preproc.pictures import images
 from preproc.pictures.opening import open_picture
 from preproc.pictures.pil_modes import to_rgb
+from preproc.samples import Pixels
 
 
 def pixels(path: Path, *, upright: bool = True, multiple: int = 1) -> Pixels:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from preproc.degrade import Pixels
+from preproc.samples import Pixels
 
 _GAP, _LINE = 6, 24
 _PAPER, _INK = "#1b1d22", "#f2f2f2"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from preproc.degrade import Pixels
+from preproc.samples import Pixels
 
 _CROP = (300, 72)  # px, the largest size a crop is drawn at
 _GAP, _LINE, _HEAD = 10, 22, 34

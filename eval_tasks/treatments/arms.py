@@ -22,12 +22,12 @@ from PIL import Image
 from eval_tasks.command import arguments
 from eval_tasks.plain_arms import BICUBIC, BICUBIC_SCALE, INPUT
 from eval_tasks.treatments import realesrgan
-from preproc.degrade import Pixels
 from preproc.enhancer import Enhancer
 from preproc.errors import ModelError, WeightsError
 from preproc.execution.devices import choose_device, dtype_name
 from preproc.extras import importing
 from preproc.manifest import entry_for, sha256_of
+from preproc.samples import Pixels
 
 REALESRGAN = "realesrgan-x4plus"
 """The name that stands for Real-ESRGAN x4plus where a path is expected."""

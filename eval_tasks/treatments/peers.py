@@ -11,12 +11,12 @@ import spandrel
 import torch
 from torch import Tensor, nn
 
-from preproc.degrade import Pixels
 from preproc.errors import ModelError
 from preproc.execution.runtime import Runtime
 from preproc.execution.tiles import run_tiles
 from preproc.execution.tiling import TilePolicy
 from preproc.networks import SizeRule
+from preproc.samples import Pixels
 
 TILE, OVERLAP = 512, 32
 """Longest side of a tile and overlap in LR px, where a network says that it bears tiles."""

@@ -9,9 +9,10 @@ import numpy as np
 
 from eval_tasks.evaluators.restoration import Method
 from eval_tasks.treatments.arms import place_of
-from preproc.degrade import Pixels, bicubic_up
+from preproc.degrade import bicubic_up
 from preproc.enhancer import Enhancer
 from preproc.networks.counts import cost_of
+from preproc.samples import Pixels
 
 
 def make_methods(

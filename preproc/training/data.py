@@ -20,8 +20,9 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
-from preproc.degrade import MCU, Pixels, jpeg
+from preproc.degrade import MCU, jpeg
 from preproc.errors import PreprocError
+from preproc.samples import Pixels
 from preproc.training.degradation import Degradation
 from preproc.training.recipe import Data, Stage
 from preproc.training.sources import Folder, make_sources

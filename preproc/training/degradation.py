@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preproc.degrade import MCU, SUBSAMPLINGS, Pixels, blur, double_jpeg, jpeg, resave, webp
+from preproc.degrade import MCU, SUBSAMPLINGS, blur, double_jpeg, jpeg, resave, webp
 from preproc.errors import RecipeError
+from preproc.samples import Pixels
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from preproc.errors import RecipeError
+from preproc.samples import Pixels
 
-Pixels = NDArray[np.uint8]
 Ground = Callable[[Generator, int], Pixels]
 
 _WORDS = (  # noqa: SIM905 - a list of 150 strings reads worse
