@@ -27,7 +27,7 @@ from preproc.execution.devices import choose_device, choose_dtype
 from preproc.execution.ensemble import geometric_self_ensemble
 from preproc.execution.forks import compute_on_one_thread_after_forks
 from preproc.execution.layerwise import Layerwise, large_layerwise
-from preproc.execution.maps import InFiles, Room, in_memory
+from preproc.execution.maps import Room, in_files, in_memory
 from preproc.execution.memory import explain_out_of_memory
 from preproc.execution.runtime import Runtime
 from preproc.execution.sizes import sizes_for
@@ -337,8 +337,9 @@ class Enhancer:
             return whole()
         room: Room = in_memory
         if map_folder is not None:
-            room = InFiles(absolute_path(map_folder))
-            require_writable(room.folder)
+            folder = absolute_path(map_folder)
+            require_writable(folder)
+            room = partial(in_files, folder)
         layers = ready(Layerwise(network, room=room), in_pieces=True)
         if layerwise:
             return layers

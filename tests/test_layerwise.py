@@ -232,7 +232,7 @@ def test_maps_in_files_give_the_same_answer_and_leave_nothing(make_small, rng, t
 def test_the_host_s_memory_holds_no_map_of_those_in_files(tmp_path):
     height, width = 120, 32
     with LiveMemory() as memory:
-        layers = Layerwise(network(), band=8, length=24, room=maps.InFiles(tmp_path))
+        layers = Layerwise(network(), band=8, length=24, room=partial(maps.in_files, tmp_path))
         layers(torch.rand(1, 3, height, width))
     assert memory.peak < 16 * height * width * 8 * 4, "one map"
 
@@ -250,9 +250,9 @@ def test_a_full_disk_is_a_sentence(make_small, rng, tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_is_named_with_the_room_that_it_was_to_have(tmp_path):
     (tmp_path / "taken").touch()
-    room = maps.InFiles(tmp_path / "taken")
+    folder = tmp_path / "taken"
     with pytest.raises(OutputError, match=r"Cannot keep 10\.0 GB of feature maps in .*taken"):
-        room((1, 1, 50_000, 50_000), torch.float32)
+        maps.in_files(folder, (1, 1, 50_000, 50_000), torch.float32)
 
 
 def test_maps_stay_in_their_folder_wherever_the_program_goes(

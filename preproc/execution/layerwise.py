@@ -77,7 +77,7 @@ class Layerwise(nn.Module):
         """The map after a step; may be the map before it, overwritten."""
         match step:
             case Keep():
-                stack.append(self._copy(current))
+                stack.append(self.room(current.shape, current.dtype).copy_(current))
                 return current
             case Local(apply, radius, scale, skip):
                 beside = stack.pop() if skip else None
@@ -128,10 +128,6 @@ class Layerwise(nn.Module):
                 advance(core[0, 0].numel())
         assert out is not None
         return out
-
-    def _copy(self, x: Tensor) -> Tensor:
-        batch, channels, height, width = x.shape
-        return self.room((batch, channels, height, width), x.dtype).copy_(x)
 
     def _result_of(self, x: Tensor, core: Tensor, scale: int) -> Tensor:
         """Where a sweep over ``x`` writes: ``x`` itself if its results are of the same kind."""

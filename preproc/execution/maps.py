@@ -1,7 +1,7 @@
 """Where the feature maps of a whole image lie: in the host's memory, or in files.
 
-A map is a tensor either way. One in a file takes memory only for what is being worked on, as far as
-the system wants it for something else.
+Either way a map is a tensor. One in a file is memory-mapped, so the system can write parts of it to
+the disk and use their memory for something else.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import math
 import mmap
 import os
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,47 +19,41 @@ from torch import Tensor
 
 from preproc.errors import OutputError
 
-Shape: TypeAlias = tuple[int, int, int, int]
-Room: TypeAlias = Callable[[Shape, torch.dtype], Tensor]
+Room: TypeAlias = Callable[[Sequence[int], torch.dtype], Tensor]
 """Makes a map of a shape (N, C, H, W) and a dtype, in channels_last, with any values."""
 
 
-def in_memory(shape: Shape, dtype: torch.dtype) -> Tensor:
+def in_memory(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """A map in the host's memory."""
     return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last, device="cpu")
 
 
-@dataclass(frozen=True)
-class InFiles:
-    """Makes maps in files, which have no name and are gone when their map is.
+def in_files(folder: Path, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """A map in an unnamed temporary file, which is deleted together with the map.
 
-    Attributes:
-        folder: where the files are, which is to be on a disk and not itself in memory.
+    Args:
+        folder: where the file is, which is to be on a disk and not itself in memory.
+        shape: (N, C, H, W).
+        dtype: of the map.
+
+    Raises:
+        OutputError: the folder cannot be written to, or its disk has no room for the map.
     """
-
-    folder: Path
-
-    def __call__(self, shape: Shape, dtype: torch.dtype) -> Tensor:
-        """A map in a file.
-
-        Raises:
-            OutputError: the folder cannot be written to, or its disk has no room for the map.
-        """
-        batch, channels, height, width = shape
-        size = math.prod(shape) * dtype.itemsize
-        try:
-            # Whoever clears the disk may take an empty folder along.
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder) as file:
-                _fill(file.fileno(), size)
-                mapped = mmap.mmap(file.fileno(), size)
-        except OSError as error:
-            raise OutputError(
-                f"Cannot keep {size / 1e9:.1f} GB of feature maps in {self.folder} "
-                f"({error.strerror or error}); choose another folder."
-            ) from error
-        flat = torch.frombuffer(mapped, dtype=dtype)
-        return flat.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    batch, channels, height, width = shape
+    size = math.prod(shape) * dtype.itemsize
+    try:
+        # Whoever clears the disk may take an empty folder along.
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            _fill(file.fileno(), size)
+            mapped = mmap.mmap(file.fileno(), size)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot keep {size / 1e9:.1f} GB of feature maps in {folder} "
+            f"({error.strerror or error}); choose another folder."
+        ) from error
+    flat = torch.frombuffer(mapped, dtype=dtype)
+    return flat.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _fill(file: int, size: int) -> None:
