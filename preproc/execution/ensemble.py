@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
+from functools import reduce
+from itertools import product, starmap
+from operator import add
 
 import torch
 from torch import Tensor
@@ -35,17 +37,16 @@ def geometric_self_ensemble(
         DeviceMemoryError: the device that the outputs lie on has no memory for turning and summing
             them.
     """
-    total: Tensor | None = None
+
+    def turned_back(mirror_w: bool, mirror_h: bool, transpose: bool) -> Tensor:
+        axes = [axis for axis, wanted in ((-1, mirror_w), (-2, mirror_h)) if wanted]
+        turned_mask = None if mask is None else _turned(mask, axes, transpose)
+        with scaled(1 / 8):
+            y = apply(_turned(x, axes, transpose), turned_mask)
+        return torch.flip(y.mT if transpose else y, axes)
+
     with explain_out_of_memory(_FULL):
-        for mirror_w, mirror_h, transpose in product((False, True), repeat=3):
-            axes = [axis for axis, wanted in ((-1, mirror_w), (-2, mirror_h)) if wanted]
-            turned_mask = None if mask is None else _turned(mask, axes, transpose)
-            with scaled(1 / 8):
-                y = apply(_turned(x, axes, transpose), turned_mask)
-            y = torch.flip(y.mT if transpose else y, axes)
-            total = y if total is None else total + y
-        assert total is not None
-        return total / 8
+        return reduce(add, starmap(turned_back, product((False, True), repeat=3))) / 8
 
 
 def _turned(x: Tensor, axes: list[int], transpose: bool) -> Tensor:

@@ -93,17 +93,15 @@ class Layerwise(nn.Module):
 
     def _mean(self, apply: Callable[[Tensor], Tensor], x: Tensor, radius: int) -> Tensor:
         """Means (1, C, 1, 1), on the device, of ``apply(x)`` over the image."""
-        total: Tensor | None = None
-        dtype = x.dtype
+        total, dtype = torch.zeros((), dtype=torch.float64, device="cpu"), x.dtype
         for rows in spans(x.shape[-2], self.band, radius):
             for columns in spans(x.shape[-1], self.length, radius):
                 core = _core(apply(self._tile(x[..., rows.window, :], columns)), rows, columns)
                 # Summed in float32, then in float64: the sum of a large image outgrows float32.
-                part = core.sum((-2, -1), keepdim=True, dtype=torch.float32).cpu().double()
-                total = part if total is None else total + part
+                part = core.sum((-2, -1), keepdim=True, dtype=torch.float32)
+                total = total + part.cpu().double()
                 dtype = core.dtype
                 advance(core[0, 0].numel())
-        assert total is not None
         return (total / (x.shape[-2] * x.shape[-1])).to(self._device, dtype)
 
     def _sweep(
