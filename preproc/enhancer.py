@@ -149,9 +149,11 @@ class Enhancer:
                 by layer, which else lie in the host's memory: at x4 up to 12.3 kB an LR px for
                 ``cisrnet``. For pictures that need more than there is; a disk is slower.
             fast: whether the network runs in its form for inference
-                (`preproc.networks.inference`), and small batches of one shape as CUDA graphs
-                (unless results return to the input's size); False runs it as it was trained, for
-                comparison.
+                (`preproc.networks.inference`), small batches of one shape as CUDA graphs (unless
+                results return to the input's size), and large results leave a GPU while it goes
+                on. On a CPU glibc then keeps freed memory for reuse, in the whole process and for
+                good (`preproc.execution.memory.keep_heap`). False runs the network as it was
+                trained, for comparison.
             compiled: whether that form's repeated blocks go through ``torch.compile`` when first
                 used, which takes a C++ compiler on a CPU and half a minute on either device, once
                 for all sizes. It may pay in long runs on GPUs before Hopper, where it was not
@@ -182,7 +184,7 @@ class Enhancer:
             self.descriptor, tile, overlap, self._sizes, shrinks=self._shrinks, mixes=mixes
         )
         self._batch_size = self._sizes.batch if batch_size is None else batch_size
-        self._strength = strength
+        self._strength, self._fast = strength, fast
         self.channel_order: ChannelOrder = channel_order
         compute_on_one_thread_after_forks()
         network = load_network(self.descriptor, weights)
@@ -368,6 +370,7 @@ class Enhancer:
             self._policy,
             batch_size=self._batch_size,
             device=self._given_on,
+            copy_at_once=not self._fast,
             progress=progress,
         )
         return canvases

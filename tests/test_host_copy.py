@@ -123,6 +123,14 @@ def test_a_call_that_outlives_the_main_thread_does_without_another_thread(arriva
     assert torch.equal(place, torch.Tensor(result))
 
 
+def test_large_results_are_put_in_place_at_once_where_asked_for(arrivals):
+    place, result = torch.zeros(3, 8, 8), remote(3, 8, 8)
+    with AsyncHostCopy(at_once=True) as copies:
+        copies.start(result, place)
+        assert torch.equal(place, torch.Tensor(result))
+    assert not arrivals
+
+
 @pytest.mark.parametrize("kind", ["cpu", "mps"])
 def test_only_gpus_have_pinned_memory(arrivals, monkeypatch, kind):
     monkeypatch.setattr(Remote, "device", torch.device(kind))

@@ -20,10 +20,15 @@ _LARGE = 2**20  # values; for fewer, handing them to a thread takes longer than 
 
 
 class AsyncHostCopy:
-    """Copies results to their places; a context, at whose end all are there."""
+    """Copies results to their places; a context, at whose end all are there.
 
-    def __init__(self) -> None:
-        self._thread: ThreadPoolExecutor | None = None
+    Args:
+        at_once: whether large results, too, are put in place at once, for comparison.
+    """
+
+    def __init__(self, *, at_once: bool = False) -> None:
+        self._at_once = at_once
+        self._thread = ThreadPoolExecutor(1, "host-copy")  # starts none before it has work
         self._last: Future[None] | None = None
 
     def __enter__(self) -> AsyncHostCopy:
@@ -37,18 +42,17 @@ class AsyncHostCopy:
         trace: TracebackType | None,
     ) -> None:
         """Wait until all are in place."""
-        if self._thread is not None:
-            self._thread.shutdown()
-            if error is None:
-                self._wait()
+        self._thread.shutdown()
+        if error is None:
+            self._wait()
 
     def start(self, result: Tensor, place: Tensor) -> None:
         """Start to copy a result (C, H, W) on any device to its place, of the same dtype."""
-        if result.device.type != "cuda" or result.numel() < _LARGE:
+        if self._at_once or result.device.type != "cuda" or result.numel() < _LARGE:
             place.copy_(result)
             return
         self._wait()
-        # The GPU turns it as it will lie, which it is good at.
+        # Transpose on the GPU, where it is cheap, into the layout of the place.
         order = (1, 2, 0) if place.stride(0) == 1 else (0, 1, 2)
         try:
             copied, staged = _copied_to_pinned(result.permute(order).contiguous())
@@ -57,8 +61,6 @@ class AsyncHostCopy:
                 raise
             place.copy_(result)
             return
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "host-copy")
         try:
             self._last = self._thread.submit(_place, copied, staged, place.permute(order))
         except RuntimeError:  # the interpreter is shutting down and starts no further work

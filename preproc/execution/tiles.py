@@ -54,6 +54,7 @@ def run_tiles(
     *,
     batch_size: int = 1,
     device: torch.device = _HOST,
+    copy_at_once: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Put pictures through ``apply`` tile by tile, several tiles of a shape at a time.
@@ -73,6 +74,7 @@ def run_tiles(
         batch_size: most tiles at a time; large tiles go one by one (`BATCH_PIXELS`).
         device: where ``apply`` is given its batches. Samples go there as they are stored, a quarter
             of what they take as floats.
+        copy_at_once: whether the GPU waits until results are in their places, for comparison.
         progress: called after each batch, and during one where ``apply`` says `progress.advance`,
             with the LR px done and those of all pictures.
 
@@ -86,7 +88,7 @@ def run_tiles(
         for tile in policy.tiles(*picture.shape[-2:])
     )
     tally = Tally(progress, sum(piece.tile.kept for piece in pieces))
-    with AsyncHostCopy() as copies:
+    with AsyncHostCopy(at_once=copy_at_once) as copies:
         while pieces:
             batch = _next_batch(pieces, policy, batch_size)
             try:
