@@ -13,7 +13,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from preproc.errors import PreprocError, system_sentence
+from preproc.errors import PreprocError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the number of the signal, as shells have it."""
@@ -36,7 +36,7 @@ def tell_failure(error: PreprocError | OSError) -> int:
     Raises:
         OSError: the same, where the system has no words for it, so that it is a bug of ours.
     """
-    sentence = str(error) if isinstance(error, PreprocError) else system_sentence(error)
+    sentence = str(error) if isinstance(error, PreprocError) else _system_sentence(error)
     error_console().print(Text(f"Error: {sentence}", "red"))
     return 1
 
@@ -62,3 +62,11 @@ def progress_bar(console: Console | None = None, *, transient: bool = False) -> 
         transient=transient,
         disable=not console.is_terminal,
     )
+
+
+def _system_sentence(error: OSError) -> str:
+    """What the system refused."""
+    if error.strerror is None:
+        raise error
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}."

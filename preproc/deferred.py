@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import Any, Literal, TypeAlias, Unpack
 
 import torch
 from torch import Tensor
@@ -19,27 +19,13 @@ from preproc.execution.sizes import sizes_for
 from preproc.files import absolute_path
 from preproc.manifest import entry_for, sha256_of
 from preproc.networks import find
-from preproc.options import require_options, tile_policy
+from preproc.options import EnhancerOptions, require_options, tile_policy
 
 InWorker: TypeAlias = Literal["error", "cpu"]
 
 _CPU = torch.device("cpu")
 _APART = {"scale", "weights", "batch_size"}
 """Options that a key holds in another form, or that do not change the result."""
-
-
-class EnhancerOptions(TypedDict, total=False):
-    """Options of `preproc.Enhancer` that data pipelines have, too; they mean the same."""
-
-    scale: int | None
-    weights: str | Path | None
-    to_input_size: bool
-    dtype: torch.dtype | str | None
-    tile: int | None
-    overlap: int | None
-    strength: float
-    self_ensemble: bool
-    batch_size: int | None
 
 
 class DeferredEnhancer:

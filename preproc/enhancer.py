@@ -301,7 +301,7 @@ class Enhancer:
         if margin is None:
             pools = self.descriptor.tiling is Tiling.WHOLE
             # Plain bicubic, which is mixed in, has a reach of its own.
-            reach = self._policy.overlap if self._strength == 1 else BICUBIC_REACH
+            reach = 0 if self._strength == 1 else BICUBIC_REACH
             margin = max(size) if pools else max(self._policy.overlap, reach)
         elif not _is_whole_number(margin) or margin < 0:
             raise ModelError(f"margin must be a whole number of px, 0 or more, but is {margin!r}.")

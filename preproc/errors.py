@@ -74,15 +74,3 @@ def warn(sentence: str, kind: type[PreprocWarning]) -> None:
     while frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN and frame.f_back:
         level, frame = level + 1, frame.f_back
     warnings.warn(sentence, kind, stacklevel=level)
-
-
-def system_sentence(error: OSError) -> str:
-    """What the system refused, as a sentence.
-
-    Raises:
-        OSError: the same, where the system has no words for it, so that it is a bug of ours.
-    """
-    if error.strerror is None:
-        raise error
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror}."

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any
+from pathlib import Path
+from typing import Any, TypedDict
+
+import torch
 
 from preproc.errors import ModelError
 from preproc.execution.sizes import Sizes
 from preproc.execution.tiling import TilePolicy
 from preproc.networks import ModelDescriptor, Tiling
 from preproc.resize import BICUBIC_REACH
+
+
+class EnhancerOptions(TypedDict, total=False):
+    """Options of `preproc.Enhancer` that data pipelines have, too; they mean the same."""
+
+    scale: int | None
+    weights: str | Path | None
+    to_input_size: bool
+    dtype: torch.dtype | str | None
+    tile: int | None
+    overlap: int | None
+    strength: float
+    self_ensemble: bool
+    batch_size: int | None
 
 
 def require_options(options: Mapping[str, Any]) -> None:

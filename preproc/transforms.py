@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from preproc.cache import PictureCache
-from preproc.deferred import DeferredEnhancer, EnhancerOptions, InWorker
+from preproc.deferred import DeferredEnhancer, InWorker
 from preproc.errors import ImageError
 from preproc.extras import importing
+from preproc.options import EnhancerOptions
 from preproc.pictures.images import Picture, decode
 
 with importing("EnhanceTransform", 'pip install ".[transforms]" in the checkout'):

@@ -19,10 +19,10 @@ from PIL import Image
 import preproc
 from preproc import Enhancer
 from preproc.cache import PictureCache
-from preproc.deferred import EnhancerOptions
 from preproc.errors import DeviceWarning, ImageError, ModelError, PreprocError, WeightsError
 from preproc.manifest import entries
 from preproc.networks import find, register
+from preproc.options import EnhancerOptions
 from preproc.weights import load_network
 
 tv_tensors = pytest.importorskip("torchvision.tv_tensors", reason="torchvision is not installed")
