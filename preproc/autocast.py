@@ -1,4 +1,4 @@
-"""What must not lose precision, whatever autocast says."""
+"""Switch autocast off where 16 bits are not precise enough."""
 
 from __future__ import annotations
 

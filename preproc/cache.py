@@ -178,9 +178,9 @@ class _Room:
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder, self.limit = folder, limit
         self.left = 0  # bytes; negative where there are too many
-        self._least = 1  # below that it is counted
-        self._until = 0.0  # of the monotonic clock; after that it is counted
-        self._denied = False  # then the last count is near enough, until it is too old
+        self._least = 1  # recount when less than this is left
+        self._until = 0.0  # recount after this time (monotonic clock)
+        self._denied = False  # room was just refused: trust the last count until too old
 
     def holds(self, size: int) -> bool:
         """Whether so many bytes may come."""

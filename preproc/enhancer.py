@@ -196,8 +196,9 @@ class Enhancer:
             network = Strips(network, shrink=self._shrinks and unpadded, pixels=self._sizes.strip)
         apply = self._ready(network, layerwise, map_folder, fast=fast, compiled=compiled)
         self._apply: Apply = partial(geometric_self_ensemble, apply) if self_ensemble else apply
-        # A picture that goes layer by layer may be too large to be whole on the device; other kinds
-        # than CUDA do not have all dtypes of samples.
+        # CUDA takes stored samples directly. Networks that may run layer by layer get them on the
+        # host, since the picture may not fit the device; so do other devices, which lack some
+        # dtypes.
         straight = self.device.type == "cuda" and not isinstance(network, Stepwise)
         self._given_on = self.device if straight else torch.device("cpu")
 

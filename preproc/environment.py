@@ -1,4 +1,4 @@
-"""The machine, as far as figures depend on it."""
+"""The hardware and library versions that benchmark figures depend on."""
 
 from __future__ import annotations
 

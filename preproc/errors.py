@@ -69,7 +69,7 @@ class CacheWarning(PreprocWarning):
 
 
 def warn(sentence: str, kind: type[PreprocWarning]) -> None:
-    """Give a warning of the line that called the package, by which the user's filters find it."""
+    """Warn as if from the user's line that called the package, so filters by module find it."""
     level, frame = 1, sys._getframe()
     while frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN and frame.f_back:
         level, frame = level + 1, frame.f_back

@@ -230,7 +230,7 @@ def _enhanced(stage: DeferredEnhancer, images: Sequence[Any]) -> list[Any]:
 
 
 def _read(image: Image.Image | Tensor) -> Picture:
-    """Decode a picture as it lies: turned upright, it would leave its boxes behind."""
+    """Decode a picture without turning it upright: its boxes are counted as it is stored."""
     if isinstance(image, Image.Image):
         return decode(image, upright=False)
     plain = image.as_subclass(Tensor)

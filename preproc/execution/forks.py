@@ -1,4 +1,4 @@
-"""Processes forked from one that has computed: torch would wait there for ever.
+"""Forked processes: a child of one that has computed would otherwise wait in torch for ever.
 
 OpenMP's threads are not forked along with the process, and its pool does not notice. This concerns
 servers that load an application and then fork their workers, as gunicorn does with ``--preload``. A

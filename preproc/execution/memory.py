@@ -1,4 +1,4 @@
-"""Out-of-memory errors in sentences, and heap memory that the process keeps for reuse."""
+"""What to say when memory runs out; and keeping freed heap memory in the process."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class Sizes:
         tile: longest side of a tile in LR px.
         batch: maximum number of pictures or tiles in a pass.
         bucket: pictures whose sides round up to the same multiples of it share a pass.
-        mixed: longest side in LR px of pictures that may do so.
+        mixed: longest side in LR px of pictures that may share a pass by ``bucket``.
         strip: LR px in a strip of the HR tail, not counting its neighbours: on a GPU as many as
             take no more memory than the trunk of a tile, on a CPU what its caches hold and
             allocators reuse.
