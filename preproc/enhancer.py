@@ -280,15 +280,11 @@ class Enhancer:
         canvases = self._run(windows, progress)
         # In their own kind the crops lie there once more.
         with self._room_for(2 * sum(canvas.nbytes for canvas in canvases), picture.color):
-            results = [
-                self._finished(canvas, window)
-                for canvas, window in zip(canvases, windows, strict=True)
+            results = list(map(self._finished, canvases, windows))
+            return [
+                picture.pack(results[n][..., *box.within(plan.windows[n], self.scale)].clone(), box)
+                for box, n in zip(plan.boxes, plan.home, strict=True)
             ]
-            crops = (
-                results[home][..., *box.within(plan.windows[home], self.scale)].clone()
-                for box, home in zip(plan.boxes, plan.home, strict=True)
-            )
-            return [picture.pack(crop, box) for crop, box in zip(crops, plan.boxes, strict=True)]
 
     def plan_regions(
         self, size: tuple[int, int], boxes: Sequence[Sequence[float]], *, margin: int | None = None
