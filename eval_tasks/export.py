@@ -105,7 +105,7 @@ def export(
         results = _results(rows, descriptor.name)
         if shipped and not force:
             _require_better(shipped, results)
-        curve = read_curve(list(stages))
+        curve = read_curve(records)
         picture = scratch / f"{stem}.curve.png"
         if curve:
             write_curve(curve, picture, f"{descriptor}: {last['validation']['path']}")

@@ -50,6 +50,7 @@ def finished(tmp_path):
     recipe.write_text(RECIPE)
     (stage,) = load_recipe(recipe)
     facts = {"steps": 4, "minutes": 1.0, "init_from": "", "device": "cpu", "threads": 1}
+    facts |= {"curve": []}
     facts |= {"finished": True, "versions": {"torch": "2"}, "stage": dataclasses.asdict(stage)}
     (folder / RECORD).write_text(json.dumps(facts))
     return folder

@@ -1,11 +1,12 @@
-"""The curve of a run: loss and held-out PSNR against minutes of training."""
+"""The curve of a run: held-out PSNR against minutes of training."""
 
 from __future__ import annotations
 
-import csv
 import io
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from preproc.pictures.saving import save
 
@@ -15,9 +16,9 @@ class Point:
     """One measurement of a run.
 
     Attributes:
-        minutes: training time since the first stage began.
+        minutes: training time since its stage, or the first one, began.
         step: optimizer steps since then.
-        psnr: held-out PSNR on Y in dB, by the name of the column (``psnr_q10``, ...).
+        psnr: held-out PSNR on Y in dB, by the name in the log (``psnr_q10``, ...).
     """
 
     minutes: float
@@ -25,18 +26,18 @@ class Point:
     psnr: dict[str, float]
 
 
-def read_curve(stages: list[Path]) -> list[Point]:
+def read_curve(records: Iterable[Mapping[str, Any]]) -> list[Point]:
     """The measurements of a run, its stages laid end to end.
 
     Args:
-        stages: folders of the stages, in order.
+        records: of the stages, in order (`preproc.training.stage_folder.read_record`).
     """
     points: list[Point] = []
     minutes, step = 0.0, 0
-    for folder in stages:
-        measured, end = _measurements(folder)
-        points += [Point(minutes + p.minutes, step + p.step, p.psnr) for p in measured]
-        minutes, step = minutes + end.minutes, step + end.step
+    for record in records:
+        own = [Point(**point) for point in record["curve"]]
+        points += [Point(minutes + p.minutes, step + p.step, p.psnr) for p in own]
+        minutes, step = minutes + record["minutes"], step + record["steps"]
     return points
 
 
@@ -56,25 +57,3 @@ def write_curve(points: list[Point], file: Path, title: str) -> None:
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     save(picture.getvalue(), file, overwrite=True)
-
-
-def _measurements(folder: Path) -> tuple[list[Point], Point]:
-    """What one stage measured, over all the runs that resumed each other, and where it ended."""
-    found: list[Point] = []
-    end = Point(0.0, 0, {})
-    for log in sorted(folder.glob("log-*/metrics.csv")):
-        # A run begins with the last checkpoint of the one before, whose further steps are lost.
-        begin = int(log.parent.name.removeprefix("log-"))
-        found = [point for point in found if point.step <= begin]
-        known = end if end.step <= begin or not found else found[-1]
-        minutes = known.minutes
-        with log.open(newline="") as file:
-            for row in csv.DictReader(file):
-                if not row.get("step"):
-                    continue  # the last line of a run that was killed
-                minutes = float(row.get("minutes") or minutes)
-                psnr = {k: float(v) for k, v in row.items() if k.startswith("psnr_q") and v}
-                end = Point(minutes, int(row["step"]) + 1, psnr)
-                if psnr:
-                    found.append(end)
-    return found, end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Any
 
 import lightning.pytorch as pl
@@ -15,6 +16,7 @@ from preproc.metrics import CAJNN_PROTOCOL, psnr
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.networks.inference import Compilable
+from preproc.training.curve import Point
 from preproc.training.losses import PIXEL_LOSSES, make_perceptual
 from preproc.training.optimizer import make_optimizer
 from preproc.training.recipe import Stage
@@ -32,6 +34,7 @@ class Restoration(pl.LightningModule):
     Attributes:
         network: what is trained and exported.
         clock: minutes of training so far, over all runs of the stage; measuring and saving apart.
+        curve: what was measured so far, over all runs of the stage.
         waited: minutes of this run that steps waited for their batches.
 
     Args:
@@ -49,6 +52,7 @@ class Restoration(pl.LightningModule):
         self.network = network
         self.init_from = init_from
         self.clock = 0.0
+        self.curve: list[Point] = []
         self.waited = 0.0
         self.lr_head = _lr_head(stage, network)
         # Several processes wait for the gradients of all that may have one.
@@ -107,8 +111,11 @@ class Restoration(pl.LightningModule):
             )
 
     def on_validation_end(self) -> None:
-        """Measuring is no waiting."""
+        """Keep what was measured, which is no waiting."""
         self._ended = 0.0
+        metrics = self.trainer.callback_metrics
+        psnr = {name: float(v) for name, v in metrics.items() if name.startswith("psnr_q")}
+        self.curve.append(Point(self.clock, self.global_step, psnr))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch of uint8 tensors: degraded LR, clean LR and HR, each (N, 3, H, W)."""
@@ -151,14 +158,16 @@ class Restoration(pl.LightningModule):
         return torch.from_numpy(restored)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the clock, the recipe and the origin with the weights."""
+        """Keep the clock, the curve, the recipe and the origin with the weights."""
         checkpoint["clock"] = self.clock
+        checkpoint["curve"] = [asdict(point) for point in self.curve]
         checkpoint["stage"] = self.stage.as_table()
         checkpoint["init_from"] = self.init_from
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from the saved minute, and from the same origin."""
+        """Go on from the saved minute, with the same curve and origin."""
         self.clock = checkpoint["clock"]
+        self.curve = [Point(**point) for point in checkpoint["curve"]]
         self.init_from = checkpoint["init_from"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -28,6 +29,7 @@ def write_record(folder: Path, module: Restoration, *, finished: bool) -> None:
         "steps": module.global_step,
         "minutes": round(module.clock, 2),
         "minutes_waited_for_data": round(module.waited, 2),
+        "curve": [asdict(point) for point in module.curve],
         "init_from": module.init_from,
         "versions": versions("torch", "lightning", "numpy", "pillow"),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",

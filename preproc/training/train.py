@@ -29,7 +29,7 @@ from preproc.training.callbacks import (
     SamplePictures,
     StageBar,
 )
-from preproc.training.curve import read_curve, write_curve
+from preproc.training.curve import write_curve
 from preproc.training.data import Patches, ValidationSet, make_loader, sentences_of_workers
 from preproc.training.initial import load_into
 from preproc.training.module import Restoration
@@ -267,7 +267,7 @@ def _leave_results(folder: Path, module: Restoration, *, finished: bool) -> None
     write_record(folder, module, finished=finished)
     _log.info("%s: %d steps, %.1f minutes", stage.name, module.global_step, module.clock)
     if stage.validation.path:
-        write_curve(read_curve([folder]), folder / CURVE, f"{stage.model}, {stage.name}")
+        write_curve(module.curve, folder / CURVE, f"{stage.model}, {stage.name}")
 
 
 def _trainer(stage: Stage, folder: Path, log: str, session: _Session) -> pl.Trainer:
