@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.random import Generator
@@ -32,6 +31,7 @@ from preproc.training.recipe import Source, Stage
 from preproc.training.text import text_picture
 
 Pair = tuple[Pixels, Pixels]
+"""A whole picture: uint8 HR (scale*h, scale*w, 3) and its reduction (h, w, 3)."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,13 +41,6 @@ _TEXT_SIDE = 384  # HR px, or a larger patch's; several lines of text, and cheap
 
 class PictureWarning(PreprocWarning):
     """Files of a training set cannot be read and were left out."""
-
-
-class PairSource(Protocol):
-    """Yields whole pictures: uint8 HR (scale*h, scale*w, 3) and its reduction (h, w, 3)."""
-
-    def draw(self, rng: Generator) -> Pair:
-        """One random picture."""
 
 
 class Folder:
@@ -108,9 +101,6 @@ class Folder:
                 "check the source's path and --data."
             )
 
-    def __len__(self) -> int:
-        return len(self._paths)
-
     def draw(self, rng: Generator) -> Pair:
         """One random picture; the arrays are mapped from disk, so cut before you compute.
 
@@ -155,16 +145,20 @@ class Folder:
             stat = path.stat()
         except OSError as error:
             raise _unreadable(path, error) from error
-        key = f"{path.resolve()} {stat.st_mtime_ns} {stat.st_size} {self._scale} {self._shrink}"
-        key += "" if self._kernel == USUAL_KERNEL else f" {self._kernel}"
+        made = f"{self._scale} {self._shrink} {self._kernel}"
+        key = f"{path.resolve()} {stat.st_mtime_ns} {stat.st_size} {made}"
         stem = self._cache / hashlib.sha256(key.encode()).hexdigest()[:24]
         hr_file, lr_file = stem.with_suffix(".hr.npy"), stem.with_suffix(".lr.npy")
-        with suppress(OSError, ValueError, EOFError):  # not there yet, or damaged
+
+        def cached() -> Pair:
             return np.load(hr_file, mmap_mode="r"), np.load(lr_file, mmap_mode="r")
+
+        with suppress(OSError, ValueError, EOFError):  # not there yet, or damaged
+            return cached()
         hr = self._decode(path)
         _save(hr_file, hr)
         _save(lr_file, reduce(hr, self._scale, self._kernel))
-        return np.load(hr_file, mmap_mode="r"), np.load(lr_file, mmap_mode="r")
+        return cached()
 
     def _decode(self, path: Path) -> Pixels:
         try:
@@ -221,7 +215,7 @@ class Text:
         return np.array(picture[y : y + size, x : x + size])
 
 
-def make_sources(stage: Stage, data: Path, cache: Path) -> list[PairSource]:
+def make_sources(stage: Stage, data: Path, cache: Path) -> list[Folder | Text]:
     """The sources of a recipe.
 
     Raises:
@@ -272,17 +266,17 @@ def _tell_once(line: str) -> None:
     _log.info(line)
 
 
-def _warn_of(errors: Mapping[Path, Exception], named: int = 3) -> None:
-    """Name the first few files that are left out, and what is wrong with the first.
+def _warn_of(errors: Mapping[Path, Exception]) -> None:
+    """Name the first three files that are left out, and what is wrong with the first.
 
     The same files are told once a process.
     """
     if errors:
-        more = f" and {len(errors) - named} more" if len(errors) > named else ""
+        more = f" and {len(errors) - 3} more" if len(errors) > 3 else ""
         first = next(iter(errors.values()))
         warnings.warn(
             f"{len(errors)} picture(s) cannot be read and are left out: "
-            f"{', '.join(map(str, [*errors][:named]))}{more} (the first: "
+            f"{', '.join(map(str, [*errors][:3]))}{more} (the first: "
             f"{first.__cause__ or first}); replace or delete them.",
             PictureWarning,
             stacklevel=1,  # always this line: all sources of one folder warn of the same

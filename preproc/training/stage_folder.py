@@ -62,13 +62,13 @@ def has_begun(folder: Path) -> bool:
     return any((folder / name).exists() for name in (CHECKPOINT, WEIGHTS, RECORD))
 
 
-def has_ended(folder: Path, stage: Stage, *, whatever: bool) -> bool:
+def has_ended(folder: Path, stage: Stage, *, superseded: bool) -> bool:
     """Whether a stage came to its end, and that is no earlier than the one that is wanted now.
 
     Args:
         folder: of the stage.
         stage: as it is wanted.
-        whatever: whether it is enough that it ended, since the next has begun from its weights.
+        superseded: the next stage has begun from its weights, so any end will do.
 
     Raises:
         RecipeError: it ended by another recipe.
@@ -76,7 +76,7 @@ def has_ended(folder: Path, stage: Stage, *, whatever: bool) -> bool:
     if not (folder / RECORD).exists():
         return False
     record = read_record(folder)
-    if not record["finished"] or whatever:
+    if not record["finished"] or superseded:
         return bool(record["finished"])
     _require_same(folder, record["stage"], stage)
     return bool(record["stage"]["schedule"]["length"] >= stage.schedule.length)

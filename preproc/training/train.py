@@ -162,7 +162,7 @@ def _have_ended(stages: Sequence[Stage], output: Path) -> list[bool]:
     folders = [output / stage.name for stage in stages]
     next_begun = [*map(has_begun, folders[1:]), False]
     return [
-        has_ended(folder, stage, whatever=begun)
+        has_ended(folder, stage, superseded=begun)
         for folder, stage, begun in zip(folders, stages, next_begun, strict=True)
     ]
 
