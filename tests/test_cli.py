@@ -613,7 +613,7 @@ class TestPassThrough:
             "minutes": 1.5,
             "init_from": None,
             "resume": True,
-            "devices": 2,
+            "devices": "2",
             "nodes": 1,
             "precision": None,
             "compiled": False,

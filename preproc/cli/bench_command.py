@@ -113,11 +113,10 @@ def bench(
     names = size or (benchmark.CPU_SIZES if where.type == "cpu" else benchmark.GPU_SIZES)
     sizes = [benchmark.parse_size(name) for name in names]
     timing = benchmark.Timing(where, runs, seconds, clock.value)
-    precisions = [kind.value for kind in dtype] if dtype else [None]
     contenders = _contenders(
-        model or ["cajnn", "cajnn-light"], precisions, where, peers=peers, compiled=compiled
+        model or ["cajnn", "cajnn-light"], dtype or [None], where, peers=peers, compiled=compiled
     )
-    contenders = [c for c in contenders if part is None or c.part == part.value]
+    contenders = [c for c in contenders if part is None or c.part == part]
     rows: list[Row] = []
     notes: list[str] = []
     if peers and not has_peer():

@@ -254,7 +254,7 @@ def enhance(
 
     if skip_existing and overwrite:
         raise typer.BadParameter("--skip-existing and --overwrite exclude each other.")
-    chosen = format_named(file_format.value) if file_format else None
+    chosen = format_named(file_format) if file_format else None
     if any(separator in suffix for separator in "/\\"):
         raise typer.BadParameter("--suffix is part of a file name and cannot hold a slash.")
     console = error_console()
@@ -284,7 +284,7 @@ def enhance(
             weights=weights,
             to_input_size=to_input_size,
             device=device,
-            dtype=dtype.value if dtype else None,
+            dtype=dtype,
             tile=tile,
             overlap=overlap,
             strength=strength,

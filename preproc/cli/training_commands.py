@@ -1,9 +1,9 @@
 """`preproc train` and `preproc export`: from a recipe to weights, from weights to a card."""
+# ruff: noqa: PLC0415 - commands import what they call, so that --help is quick
 
 from __future__ import annotations
 
 import logging
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -79,7 +79,8 @@ def train(
     """
     changes = [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
     with importing("`preproc train`", 'pip install ".[train]" in the checkout'):
-        run = import_module("preproc.training.train").run
+        from preproc.training.train import run
+
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it advertises otherwise
         weights = run(
             recipe,
@@ -88,7 +89,7 @@ def train(
             minutes=minutes,
             init_from=init_from,
             resume=resume,
-            devices=int(devices) if devices.isdecimal() else devices,
+            devices=devices,
             nodes=nodes,
             precision=precision,
             compiled=compiled,
@@ -137,7 +138,9 @@ def export(
         preproc export runs/light/train -o mine/ --data data/ --recipe mine --licence CC-BY-SA-4.0
     """
     with importing("`preproc export`", 'pip install ".[train]" in the checkout'):
-        weights = import_module("eval_tasks.export").export(
+        from eval_tasks.export import export as measure_and_add
+
+        weights = measure_and_add(
             stages,
             data=data,
             recipe=recipe,
