@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV_VERSION := 0.13.9
-RECIPE ?= preproc/training/recipes/cajnn-light.toml
+RECIPE ?= cajnn-light
 # Seconds; some wheels are large.
 export UV_HTTP_TIMEOUT ?= 180
 
