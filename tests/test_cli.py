@@ -505,6 +505,10 @@ class TestHelp:
         assert call(*command.split(), "--help") == 0
         assert f"preproc {command or 'enhance'} " in capfd.readouterr().out
 
+    def test_train_lists_the_recipes_there_are(self, capfd: pytest.CaptureFixture[str]) -> None:
+        assert call("train", "--help") == 0
+        assert {"cajnn-ocr,", "cisrnet-paper."} <= {*capfd.readouterr().out.split()}
+
     def test_help_and_bad_usage_import_neither_torch_nor_an_engine(self) -> None:
         code = (
             "import atexit, sys\n"

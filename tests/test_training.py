@@ -1216,6 +1216,14 @@ def test_a_checkpoint_is_written_in_its_own_folder(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == [CHECKPOINT]
 
 
+def test_the_readmes_recipe_trains_on_a_folder_of_pictures(data, tmp_path):
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    recipe = recipe_file(tmp_path, re.search("```toml\n(.*?)```", readme, re.DOTALL)[1])
+    changes = ['schedule.unit = "steps"', "schedule.length = 1", "data.batch = 1"]
+    weights = run(recipe, output=tmp_path / "run", data=data, devices=1, overrides=changes)
+    assert weights.is_file()
+
+
 def test_progress_goes_to_stderr(data, tmp_path, capfd):
     options = {"data": data, "precision": "32", "devices": 1}
     run(recipe_file(tmp_path), output=tmp_path / "run", **options)

@@ -11,10 +11,15 @@ import typer
 
 from preproc.extras import importing
 
+_RECIPES = sorted(p.stem for p in Path(__file__).parents[1].glob("training/recipes/*.toml"))
+
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="A recipe file (TOML), or the name of one that is included.")
+        str,
+        typer.Argument(
+            help=f"A recipe file (TOML), or the name of an included one: {', '.join(_RECIPES)}."
+        ),
     ],
     output: Annotated[
         Path,
@@ -67,15 +72,25 @@ def train(
 ) -> None:
     """Train a network by a recipe; stop at any time and go on with --resume.
 
-    Included recipes are the files of preproc/training/recipes.
+    A recipe of your own, such as my.toml, can be as short as this. It trains the shipped weights on
+    for an hour, on all pictures of a folder:
+
+        model = "cajnn-light"
+        init_from = "cajnn-light"
+        data.source = [{ path = "." }]
+        schedule = { unit = "minutes", length = 60 }
+
+    The included recipes need the folders of pictures that docs/data.md lists.
 
     **Examples**
 
-        preproc train cajnn-light -o runs/light --data pictures/ --minutes 60
+        preproc train my.toml -o runs/mine --data pictures/
 
-        preproc train cajnn-light -o runs/light --data pictures/ --resume
+        preproc train my.toml -o runs/mine --data pictures/ --resume
 
-        preproc train my-recipe.toml -o runs/mine --init-from cajnn --set data.patch=64
+        preproc train my.toml -o runs/wide --data pictures/ --set data.patch=64 --minutes 10
+
+        preproc train cajnn-light -o runs/light --data data/
     """
     changes = [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
     with importing("`preproc train`", 'pip install ".[train]" in the checkout'):
