@@ -110,7 +110,7 @@ class ValidationSet(Dataset[tuple[Tensor, Tensor, int]]):
         super().__init__()
         wanted = stage.validation
         self._pictures = Folder(data / wanted.path, stage.scale, 1, 1, cache)
-        # Now, and not after an hour of training.
+        # Decode now, so that a damaged picture shows before training, not an hour in.
         cache.mkdir(parents=True, exist_ok=True)
         readable = list(islice(self._pictures.readable(), wanted.limit or None))
         self._items = [(i, q) for q in wanted.quality for i in readable]

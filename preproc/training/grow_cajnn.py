@@ -80,7 +80,10 @@ def _embed_dense(small: DenseBlock, large: DenseBlock) -> None:
 
 
 def _embed(small: nn.Module, large: nn.Module, old: list[int], new: list[int]) -> None:
-    """Copy a convolution into the first channels of a larger one, segment by segment."""
+    """Copy a convolution into the first channels of a larger one.
+
+    Concatenated inputs are copied part by part.
+    """
     assert isinstance(small, nn.Conv2d)
     assert isinstance(large, nn.Conv2d)
     if len(old) != len(new) or any(a > b for a, b in zip(old, new, strict=True)):

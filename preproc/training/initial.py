@@ -21,8 +21,8 @@ def load_into(network: nn.Module, state: State, options: Mapping[str, Any] | Non
 
     Args:
         network: receives the weights.
-        state: of ``network``, or of a narrower or shallower one (CAJNN), or of one that is
-            also a coarse half or of another scale (CISRNet).
+        state: weights of this network or of a smaller one: for CAJNN narrower or shallower; for
+            CISRNet also its coarse half alone, or another scale.
         options: constructor options of ``network`` that its weights do not show.
 
     Raises:

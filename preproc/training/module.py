@@ -35,13 +35,13 @@ class Restoration(pl.LightningModule):
         network: what is trained and exported.
         clock: minutes of training so far, over all runs of the stage; measuring and saving apart.
         curve: what was measured so far, over all runs of the stage.
-        waited: minutes of this run that steps waited for their batches.
+        waited: minutes this run has spent waiting for batches.
 
     Args:
         stage: the recipe.
         network: as the recipe describes it, with its initial weights.
         init_from: where those come from, for the record.
-        compiled: whether to compile what the network repeats, for training only.
+        compiled: whether to compile the repeated blocks; validation stays eager.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Restoration(pl.LightningModule):
         """Advance the clock.
 
         Raises:
-            RecipeError: the loss is no longer finite, and hours more would not mend it.
+            RecipeError: the loss is no longer finite; further training would not repair it.
         """
         self._ended = time.perf_counter()
         self.clock += (self._ended - self._began) / 60
@@ -111,7 +111,7 @@ class Restoration(pl.LightningModule):
             )
 
     def on_validation_end(self) -> None:
-        """Keep what was measured, which is no waiting."""
+        """Keep what was measured, and do not count it as waiting for data."""
         self._ended = 0.0
         metrics = self.trainer.callback_metrics
         psnr = {name: float(v) for name, v in metrics.items() if name.startswith("psnr_q")}

@@ -128,11 +128,11 @@ def _is_kernel(parameter: Tensor) -> bool:
 
 
 def _gradient(kernel: Tensor) -> Tensor:
-    """Of a kernel, (outputs, rest); zeros where it has none."""
+    """A kernel's gradient as (outputs, rest); zeros if it has none."""
     gradient = torch.zeros_like(kernel) if kernel.grad is None else kernel.grad
     return _rows(gradient, kernel).reshape(len(kernel), -1)
 
 
 def _rows(tensor: Tensor, kernel: Tensor) -> Tensor:
-    """A kernel or its gradient, (outputs, ...), with the axes in the kernel's order in memory."""
+    """A kernel or its gradient, (outputs, ...), with the axes in the kernel's memory order."""
     return tensor if kernel.is_contiguous() else tensor.permute(0, 2, 3, 1)  # channels_last

@@ -21,7 +21,7 @@ from preproc.training.degradation import Degradation
 Table = Mapping[str, Any]
 
 CACHE = "cache"
-"""Folder of the decoded pictures in a run's, beside those of its stages."""
+"""Sub-folder of a run for decoded pictures, beside the stages' folders."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,10 @@ class Source:
         kind: ``"folder"``, or ``"text"`` for words rendered on the pictures of ``path``
             (or on plain grounds when ``path`` is empty).
         weight: how often it is drawn, relative to the other sources.
-        shrink: pictures are reduced by this factor first; photographs straight from a camera are
-            soft px for px.
-        kernel: by which LR pictures are made, one of `preproc.degrade.KERNELS`; web apps use any.
+        shrink: reduce pictures by this factor first; photographs straight from a camera are soft
+            at full size.
+        kernel: resampling kernel that makes the LR pictures, one of `preproc.degrade.KERNELS`; web
+            apps use any of them.
         licence: what the weights' card says of it.
     """
 
@@ -68,12 +69,12 @@ class Data:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """How the loss is descended.
+    """How the loss is minimised.
 
     Attributes:
         kind: ``"adam"``, or ``"muon"`` for kernels and Adam for the rest
             (`preproc.training.optimizer.KernelMuon`).
-        lr: peak learning rate, of both.
+        lr: peak learning rate, of Muon and Adam alike.
         betas: Adam's decay rates.
         eps: Adam's epsilon.
         clip: largest gradient norm; 0 does not clip.
@@ -94,8 +95,8 @@ class Schedule:
         kind: ``"cosine"`` falls from ``lr`` to ``floor`` and restarts at each of ``restarts``;
             ``"step"`` multiplies by ``gamma`` at each of ``milestones``; ``"constant"`` stays.
         unit: what ``length``, ``warmup``, ``restarts`` and ``milestones`` count: optimizer steps,
-            or minutes of training (validation and pauses apart), which reach the floor on any
-            machine.
+            or minutes of training (validation and pauses not counted). In minutes the schedule
+            ends after the same time on any machine.
         length: where the stage ends.
         warmup: the rate rises from 0 over this much at the beginning.
         restarts: where the cosine starts anew.
@@ -164,7 +165,8 @@ class Stage:
     """One training run of one network.
 
     Attributes:
-        name: folder of its results, a plain name; ``cache`` is that of the decoded pictures.
+        name: name of its results folder; a plain name other than ``cache``, which holds the
+            decoded pictures.
         model: registered name of the network.
         scale: output px per input px.
         network: constructor options that differ from the registered network's.

@@ -117,7 +117,9 @@ class Folder:
                 _warn_of({self._paths.pop(index): error})
 
     def readable(self) -> Iterator[int]:
-        """Indices of pictures that can be read, decoded by then; others are left out, as in `draw`.
+        """Indices of the readable pictures, each decoded before it is yielded.
+
+        Others are left out with a warning.
 
         Raises:
             RecipeError: none can.

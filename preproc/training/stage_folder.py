@@ -48,6 +48,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     file = folder / RECORD
     try:
         record: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        # Raises if a key is missing or of the wrong type.
         bool(record["finished"]), float(record["stage"]["schedule"]["length"])
     except (ValueError, KeyError, TypeError) as error:
         raise RecipeError(
@@ -111,6 +112,7 @@ def origin_of(folder: Path) -> str | None:
 def _read_checkpoint(checkpoint: Path) -> dict[str, Any]:
     try:
         saved: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        # Raises if a key is missing or of the wrong type.
         int(saved["global_step"]), saved["stage"]["schedule"]
     except (OSError, EOFError, KeyError, TypeError, UnpicklingError, RuntimeError) as error:
         raise RecipeError(
@@ -135,7 +137,7 @@ def cause_of(error: Exception) -> str:
 
 
 def _lasting(stage: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that all runs of a stage share, since its record names them once; as in JSON."""
+    """What must not change when a stage is resumed, with tuples as lists, as JSON has them."""
     table = json.loads(json.dumps(stage))
     del table["validation"], table["data"]["workers"], table["schedule"]["length"]
     return dict(table)

@@ -52,7 +52,10 @@ class SaveAtEnd(pl.Callback):
         self._began = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save after a clean stop; an interrupt from here on finds the average in the network."""
+        """Save after a clean stop.
+
+        From here on the network holds the average, so a later interrupt must not save again.
+        """
         trainer.save_checkpoint(self._file)
         self._began = False
 
@@ -74,7 +77,7 @@ class SaveAtEnd(pl.Callback):
 
 
 def _was_terminated(trainer: pl.Trainer, exception: BaseException) -> bool:
-    """Whether an exception comes of a request to terminate.
+    """Whether an exception was caused by SIGTERM.
 
     Schedulers ask all processes of a job. Torch then raises an error as soon as a loading worker
     has ended, before Lightning has come to the end of the step.

@@ -97,7 +97,7 @@ def word_picture(rng: Generator, text: str, height: int, ground: Ground | None =
 
 
 def _noisy(rng: Generator, picture: Pixels) -> Pixels:
-    """The picture, three times of ten with noise of 1 to 6 levels."""
+    """With probability 0.3, the picture with noise of 1 to 6 levels."""
     if rng.random() >= 0.3:
         return picture
     noise = rng.normal(0, rng.uniform(1, 6), picture.shape)

@@ -1,4 +1,4 @@
-"""Decisions that depend on the time, taken alike by all processes of a distributed training.
+"""Decisions that depend on a clock, made alike by all processes of a distributed run.
 
 Each process has a clock of its own. If one ends or measures a step before another, they deadlock;
 and if their learning rates differ, so do their weights.

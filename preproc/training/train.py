@@ -50,8 +50,8 @@ from preproc.training.stopping import SaveAtEnd, interruptible
 from preproc.training.whole_checkpoints import WholeCheckpoints
 from preproc.weights import save_state
 
-_LONGEST = 60 * 24 * 365  # minutes, which clocks still hold
-_MAX_WAITING = 0.1  # share of the time that loading may hold training up unremarked
+_LONGEST = 60 * 24 * 365  # a year in minutes; more could overflow clocks and timedelta
+_MAX_WAITING = 0.1  # warn when waiting for data takes more than this share of the time
 
 _PRECISIONS = {
     torch.bfloat16: "bf16-mixed",
@@ -69,7 +69,7 @@ class _Session:
         data: folder that the recipe's paths are relative to.
         deadline: after which it stops, of the monotonic clock in s; None for never.
         hardware: devices, machines and precision, as Lightning takes them.
-        compiled: whether what networks repeat is compiled.
+        compiled: whether to compile the networks' repeated blocks.
     """
 
     data: Path
@@ -108,7 +108,7 @@ def run(
         nodes: machines.
         precision: as Lightning takes it; by default the mixed one that the device is fast in, or
             ``32-true`` where it is fast in none.
-        compiled: whether to compile what networks repeat.
+        compiled: whether to compile the networks' repeated blocks.
         overrides: ``table.key=value`` lines that change the recipe.
 
     Returns:
@@ -213,7 +213,7 @@ def _run_stage(stage: Stage, folder: Path, init_from: str, session: _Session) ->
     if stage.validation.path:
         held = DataLoader(ValidationSet(stage, session.data, cache), batch_size=1)
     trainer = _trainer(stage, folder, f"log-{start:07d}", session)
-    # Where it will be trained, because the average is kept where the network is before.
+    # Move it now: the averaging callback keeps its copy where the network is when it is set up.
     module.to(trainer.strategy.root_device)
     patches = Patches(stage, session.data, cache, start, trainer.global_rank)
     loader = make_loader(patches, stage.data)
@@ -221,7 +221,7 @@ def _run_stage(stage: Stage, folder: Path, init_from: str, session: _Session) ->
     done = module.progress() >= stage.schedule.length
     if trainer.is_global_zero:
         _leave_results(folder, module, finished=done)
-    # The first process decides, and not before it has written what the next stage starts from.
+    # Rank 0 decides, after writing the weights that the next stage starts from.
     late = session.deadline is not None and time.monotonic() >= session.deadline
     return done and not trainer.strategy.broadcast(late)
 
@@ -243,8 +243,8 @@ def _fit(
 ) -> None:
     """Train, from a checkpoint on where there is one."""
     with warnings.catch_warnings(), interruptible(trainer), sentences_of_workers():
-        # Our stream is endless and seeded by its start, so a resume inside an epoch is sound; and
-        # how many workers there are, and whether there is a curve, is the recipe's business.
+        # Expected here: the stream is endless and seeded by its start, so resuming inside an epoch
+        # is sound; and the number of workers and having no curve are the recipe's choice.
         warnings.filterwarnings(
             "ignore",
             ".*resum.*|.*many workers.*|.*no `val_dataloader`.*|.*exists and is not empty.*|"
@@ -316,7 +316,7 @@ def _callbacks(stage: Stage, folder: Path, deadline: float | None) -> list[pl.Ca
     if stage.validation.path:
         callbacks.append(MeasureEvery(stage.validation.every))
     if deadline is not None:
-        # With no time at all Lightning would not stop before it began, and so not at all.
+        # With a limit of zero Lightning would not begin at all, and leave no checkpoint.
         left = max(deadline - time.monotonic(), 1e-3)
         callbacks.append(Deadline(timedelta(seconds=left), verbose=False))
     return callbacks

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole and finite, or else the one before."""
+"""Checkpoints written atomically, and only while all values are finite."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from preproc.errors import RecipeError
 from preproc.files import replacing
 
 _TRAINED = ("state_dict", "current_model_state", "optimizer_states")
-"""What of a checkpoint is finite in a sound run; callbacks may hold a best score of infinity."""
+"""The parts that must be finite; callbacks may hold a best score of infinity."""
 
 
 class WholeCheckpoints(TorchCheckpointIO):
