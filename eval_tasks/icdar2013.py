@@ -30,7 +30,6 @@ from eval_tasks.engines.recognisers import (
     ENGINE_PACKAGES,
     RECOGNISERS,
     NamedRecogniser,
-    make_recogniser,
 )
 from eval_tasks.evaluators import icdar2013 as judge
 from eval_tasks.evaluators.word_rows import Run, make_height_rows, make_rows
@@ -133,8 +132,7 @@ def _run(options: argparse.Namespace) -> None:
     ]
     require_writable(options.out)
     arms = arm_options.arms_from(options)
-    cuda = choose_device(options.device).type == "cuda"
-    recogniser = make_recogniser(options.recogniser, cuda=cuda)
+    recogniser = RECOGNISERS[options.recogniser](choose_device(options.device).type == "cuda")
     ways = [(degradation, arm) for degradation in degradations for arm in arms]
     if (clean := (Degradation(), arms[0])) not in ways:
         ways.insert(0, clean)  # always read, since it says what there is to win back

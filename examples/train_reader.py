@@ -289,8 +289,7 @@ def _trial(
     arm: Arm, crops: Sequence[Crop], ground: Ground | None, budget: Budget, keep: Path | None
 ) -> Result:
     """Read, tune and read again on an arm."""
-    with importing("Tuning EasyOCR", INSTALL):
-        engine = easyocr_engine(choose_device().type == "cuda", detector=False)
+    engine = easyocr_engine(choose_device().type == "cuda", detector=False)
     name = escape(arm.name)
     with progress_bar(transient=True) as progress:
         progress.add_task(f"reading {name}", total=None)

