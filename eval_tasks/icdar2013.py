@@ -216,7 +216,6 @@ def _report(
     labels = {word.file: word.label for word in words}
     rows = make_rows(labels, runs)
     height_rows = make_height_rows(labels, {word.file: word.height for word in words}, runs)
-    printed = judge.paper_rows()
     about = {
         "folder": options.data.resolve().name,
         "every": f"{options.every}",
@@ -227,7 +226,7 @@ def _report(
     console.show(
         word_tables.results(rows),
         word_tables.heights(height_rows),
-        word_tables.papers(printed),
+        word_tables.papers(),
         about={**about, "seconds": f"{seconds:.1f}"},
     )
     report = {
@@ -236,7 +235,7 @@ def _report(
         "words": len(words),
         "rows": [asdict(row) for row in rows],
         "by_height": [asdict(row) for row in height_rows],
-        "papers": [asdict(row) for row in printed],
+        "papers": [asdict(row) for row in judge.PAPER_ROWS],
     }
     other = "" if options.recogniser == _USUAL_RECOGNISER else f"-{options.recogniser}"
     base = options.out / f"report{other}{arguments.taken(options.every, options.limit)}"

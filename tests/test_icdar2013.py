@@ -18,9 +18,9 @@ from eval_tasks import icdar2013
 from eval_tasks.engines import recognisers
 from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.evaluators.icdar2013 import (
+    PAPER_ROWS,
     SUBSETS,
     by_height,
-    paper_rows,
     read_ground_truth,
     read_right,
 )
@@ -119,9 +119,7 @@ class TestRules:
         assert sum(n for _, n in bins.values()) == 6
 
     def test_the_papers_counts_are_its_percentages(self):
-        rows = paper_rows()
-        assert [row.correct for row in rows] == [934, 939, 937]
-        for row in rows:
+        for row in PAPER_ROWS:
             assert round(100 * row.correct / row.n, 2) == row.accuracy
 
 

@@ -21,25 +21,6 @@ from eval_tasks.evaluators.wider import (
     Truth,
 )
 
-GAP_GOAL = (0.611 - 0.317) / (0.792 - 0.317)
-"""Share of the gap between reduced and original pictures that CAJNN closes on hard: 62 %."""
-
-
-@dataclass(frozen=True)
-class PaperRow:
-    """A row of CAJNN's Table III: AP by subset, of a tiny-face detector on all of val."""
-
-    name: str
-    ap: Mapping[str, float]
-
-
-PAPER = "CAJNN, Table III"
-PAPER_ROWS = (
-    PaperRow("original", dict(zip(SUBSETS, (0.900, 0.887, 0.792), strict=True))),
-    PaperRow("reduced x4", dict(zip(SUBSETS, (0.824, 0.692, 0.317), strict=True))),
-    PaperRow("reduced x4, CAJNN x4", dict(zip(SUBSETS, (0.893, 0.857, 0.611), strict=True))),
-)
-
 
 @dataclass(frozen=True)
 class Score:

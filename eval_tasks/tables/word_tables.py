@@ -8,7 +8,7 @@ from typing import TypeVar
 from rich.markup import escape
 from rich.table import Table
 
-from eval_tasks.evaluators.icdar2013 import MAIN_RULE, MAIN_SUBSET, PaperRow
+from eval_tasks.evaluators.icdar2013 import MAIN_RULE, MAIN_SUBSET, PAPER_ROWS
 from eval_tasks.evaluators.word_rows import HeightRow, Row
 
 T = TypeVar("T")
@@ -70,13 +70,14 @@ def heights(rows: Sequence[HeightRow]) -> Table:
     return table
 
 
-def papers(rows: Sequence[PaperRow]) -> Table:
+def papers() -> Table:
     """What the paper prints, with another recogniser and words that were not degraded."""
-    title = f"{rows[0].source} ({rows[0].subset} N={rows[0].n}, not degraded)"
+    first = PAPER_ROWS[0]
+    title = f"{first.source} ({first.subset} N={first.n}, not degraded)"
     table = Table("method", title=title)
     for heading in ("correct", "%", "s"):
         table.add_column(heading, justify="right")
-    for row in rows:
+    for row in PAPER_ROWS:
         table.add_row(row.method, f"{row.correct}", f"{row.accuracy:.2f}", f"{row.seconds:.2f}")
     return table
 
