@@ -16,10 +16,9 @@ from torch import Tensor
 from eval_tasks.evaluators.paper_rows import printed_beside
 from eval_tasks.evaluators.restoration import Row
 from eval_tasks.pictures.restoration_sets import CHOOSING_SET, shipping_sets
-from eval_tasks.restoration import measure
 from eval_tasks.tables.restoration_tables import show
 from eval_tasks.tables.weights_card import card_text
-from eval_tasks.treatments.restorers import make_methods
+from eval_tasks.treatments.restorers import make_methods, measure
 from preproc.errors import ImageError, OutputError, RecipeError, WeightsError
 from preproc.manifest import (
     MANIFEST,

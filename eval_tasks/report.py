@@ -24,10 +24,9 @@ from eval_tasks.evaluators.crops import SIDE, Gains, gains
 from eval_tasks.evaluators.paper_rows import printed_beside
 from eval_tasks.evaluators.restoration import HERE, Row
 from eval_tasks.pictures.restoration_sets import CHOOSING_SET, pairs, shipping_sets
-from eval_tasks.restoration import measure
 from eval_tasks.tables import crop_sheet
 from eval_tasks.treatments.arms import device_name
-from eval_tasks.treatments.restorers import make_methods
+from eval_tasks.treatments.restorers import make_methods, measure
 from preproc.console import progress_bar
 from preproc.degrade import bicubic_up
 from preproc.execution.devices import choose_device

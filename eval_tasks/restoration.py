@@ -12,23 +12,19 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-
-from rich.markup import escape
 
 from eval_tasks.command import arguments, console
 from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.evaluators.paper_rows import printed_beside
-from eval_tasks.evaluators.restoration import Method, Row, evaluate
-from eval_tasks.pictures.restoration_sets import images_in, pairs
+from eval_tasks.pictures.restoration_sets import images_in
 from eval_tasks.tables import restoration_tables
-from eval_tasks.treatments.restorers import make_methods
-from preproc.console import progress_bar
+from eval_tasks.treatments.restorers import make_methods, measure
 from preproc.errors import ModelError
-from preproc.metrics import PROTOCOLS, Protocol
+from preproc.metrics import PROTOCOLS
 from preproc.networks import find
 from preproc.reports import Value, require_report_files, write_csv, write_json
 
@@ -121,47 +117,6 @@ def _run(options: argparse.Namespace) -> None:
         write_json(options.json, {**about, "seconds": round(seconds, 3), "rows": rows})
     if options.csv:
         write_csv(options.csv, [{**row, **about} for row in rows])
-
-
-def measure(
-    methods: Sequence[Method],
-    sets: Mapping[str, Sequence[Path]],
-    qualities: Sequence[int],
-    scale: int,
-    protocol: Protocol,
-) -> list[Row]:
-    """Score methods on sets of image files, with a progress bar on stderr.
-
-    Args:
-        methods: what to compare.
-        sets: the files by the name of their set.
-        qualities: JPEG qualities of the degraded images.
-        scale: HR px per LR px.
-        protocol: how PSNR and SSIM are computed.
-
-    Returns:
-        A row for each set, quality and method, in this order.
-
-    Raises:
-        ImageError: a file cannot be read, or is too small.
-    """
-    rows = []
-    with progress_bar(transient=True) as progress:
-        total = sum(map(len, sets.values())) * len(qualities) * len(methods)
-        task = progress.add_task("", total=total)
-        for name, paths in sets.items():
-            for quality in qualities:
-                progress.update(task, description=f"{escape(name)}, JPEG {quality}")
-                rows += evaluate(
-                    methods,
-                    pairs(paths, scale, quality),
-                    dataset=name,
-                    quality=quality,
-                    scale=scale,
-                    protocol=protocol,
-                    advance=lambda: progress.advance(task),
-                )
-    return rows
 
 
 if __name__ == "__main__":

@@ -83,7 +83,6 @@ def evaluate(
     quality: int,
     scale: int,
     protocol: Protocol,
-    advance: Callable[[], None] = lambda: None,
 ) -> list[Row]:
     """Score every method on every pair.
 
@@ -94,7 +93,6 @@ def evaluate(
         quality: JPEG quality of the degraded images, for the rows.
         scale: HR px per LR px.
         protocol: how PSNR and SSIM are computed.
-        advance: called after each method on each pair.
 
     Returns:
         One row a method, in order.
@@ -110,7 +108,6 @@ def evaluate(
                 its_scores.append(_scored(method, pair, protocol, scale))
             except ImageError as error:
                 raise ImageError(f"{pair.name}, {method.name}: {error}") from error
-            advance()
     rows = []
     for method, its_scores in zip(methods, scores, strict=True):
         psnrs, ssims, times = zip(*its_scores, strict=True)

@@ -1,16 +1,21 @@
-"""Methods of restoration: bicubic, and models by name."""
+"""Methods of restoration, bicubic and models by name, and what they measure on sets of files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
+from rich.markup import escape
 
-from eval_tasks.evaluators.restoration import Method
+from eval_tasks.evaluators.restoration import Method, Pair, Row, evaluate
+from eval_tasks.pictures.restoration_sets import pairs
 from eval_tasks.treatments.arms import place_of
+from preproc.console import progress_bar
 from preproc.degrade import bicubic_up
 from preproc.enhancer import Enhancer
+from preproc.metrics import Protocol
 from preproc.networks.counts import cost_of
 from preproc.samples import Pixels
 
@@ -53,6 +58,50 @@ def make_methods(
             millions = cost_of(enhancer.descriptor).parameters / 1e6
             methods.append(Method(name, _restore(enhancer), millions, place_of(enhancer)))
     return methods
+
+
+def measure(
+    methods: Sequence[Method],
+    sets: Mapping[str, Sequence[Path]],
+    qualities: Sequence[int],
+    scale: int,
+    protocol: Protocol,
+) -> list[Row]:
+    """Score methods on sets of image files, with a progress bar on stderr.
+
+    Args:
+        methods: what to compare.
+        sets: the files by the name of their set.
+        qualities: JPEG qualities of the degraded images.
+        scale: HR px per LR px.
+        protocol: how PSNR and SSIM are computed.
+
+    Returns:
+        A row for each set, quality and method, in this order.
+
+    Raises:
+        ImageError: a file cannot be read, or is too small.
+    """
+    rows = []
+    with progress_bar(transient=True) as progress:
+        task = progress.add_task("", total=sum(map(len, sets.values())) * len(qualities))
+
+        def told(paths: Sequence[Path], quality: int) -> Iterator[Pair]:
+            for pair in pairs(paths, scale, quality):
+                yield pair
+                progress.advance(task)
+
+        for (name, paths), quality in product(sets.items(), qualities):
+            progress.update(task, description=f"{escape(name)}, JPEG {quality}")
+            rows += evaluate(
+                methods,
+                told(paths, quality),
+                dataset=name,
+                quality=quality,
+                scale=scale,
+                protocol=protocol,
+            )
+    return rows
 
 
 def _restore(enhancer: Enhancer) -> Callable[[Pixels], Pixels]:
