@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +22,12 @@ from eval_tasks.command.console import facts
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.evaluators.crops import SIDE, Gains, gains
 from eval_tasks.evaluators.paper_rows import printed_beside
-from eval_tasks.evaluators.restoration import HERE, Row
-from eval_tasks.pictures.restoration_sets import CHOOSING_SET, pairs, shipping_sets
+from eval_tasks.evaluators.restoration import HERE, Method, Row
+from eval_tasks.pictures.restoration_sets import CHOOSING_SET, pair, shipping_sets
 from eval_tasks.tables import crop_sheet
 from eval_tasks.treatments.arms import device_name
 from eval_tasks.treatments.restorers import make_methods, measure
 from preproc.console import progress_bar
-from preproc.degrade import bicubic_up
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable, write_text
 from preproc.manifest import WeightsEntry, entries, shipped_folder
@@ -221,19 +220,18 @@ def _crops(group: Group, paths: list[Path], folder: Path, device: str | None) ->
     judge = methods[1]  # the cheapest model, because it goes over the whole set
     rows, told = [], []
     for quality in _CROPPED_AT:
-        found = gains(_compared(paths, scale, quality, judge.restore))
+        found = gains(_compared(paths, scale, quality, methods[:2]))
         told += ["", _told(found, judge.name, quality, len(paths))]
         for what, crop in found.shown().items():
-            path = next(path for path in paths if path.stem == crop.picture)
-            ((_, degraded, reference),) = pairs([path], scale, quality)
-            versions_ = {
+            _, degraded, reference = pair(crop.picture, scale, quality)
+            versions = {
                 "input": degraded.repeat(scale, axis=0).repeat(scale, axis=1),
                 **{method.name: method.restore(degraded) for method in methods},
                 "original": reference,
             }
             gain = f"{what} gain of {judge.name}: {crop.gain:+.2f} dB"
-            caption = f"JPEG {quality}, {gain}, {crop.picture}"
-            rows.append((caption, {name: crop.cut(px) for name, px in versions_.items()}))
+            caption = f"JPEG {quality}, {gain}, {crop.picture.stem}"
+            rows.append((caption, {name: crop.cut(px) for name, px in versions.items()}))
     sheet = crop_sheet.draw(rows, SIDE)
     file = folder / f"crops-{group.protocol}-x{scale}.jpg"
     save(sheet, file, quality=88, overwrite=True)
@@ -246,16 +244,17 @@ def _told(found: Gains, judge: str, quality: int, pictures: int) -> str:
         f"At JPEG {quality}, {judge} is nearer to the original than bicubic in {found.better} of "
         f"the {len(found.crops)} squares, {SIDE} px a side, of {pictures} pictures of "
         f"{CHOOSING_SET}; the median gain is {found.median:+.2f} dB. The worst square is in "
-        f"picture {worst.picture} ({worst.gain:+.2f} dB, shown above)."
+        f"picture {worst.picture.stem} ({worst.gain:+.2f} dB, shown above)."
     )
 
 
 def _compared(
-    paths: list[Path], scale: int, quality: int, restore: Callable[[Pixels], Pixels]
-) -> Iterator[tuple[str, Pixels, Pixels, Pixels]]:
+    paths: list[Path], scale: int, quality: int, methods: Sequence[Method]
+) -> Iterator[tuple[Path, Pixels, Pixels, Pixels]]:
+    plain, judge = methods
     for path in paths:
-        ((_, degraded, reference),) = pairs([path], scale, quality)
-        yield path.stem, reference, bicubic_up(degraded, scale), restore(degraded)
+        _, degraded, reference = pair(path, scale, quality)
+        yield path, reference, plain.restore(degraded), judge.restore(degraded)
 
 
 if __name__ == "__main__":

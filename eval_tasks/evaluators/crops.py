@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -21,12 +22,12 @@ class Crop:
     """A square of `SIDE` px.
 
     Attributes:
-        picture: name of the picture.
+        picture: the picture's file.
         left, top: its corner in HR px.
         gain: by how many dB of PSNR on Y the restoration is nearer to the reference than bicubic.
     """
 
-    picture: str
+    picture: Path
     left: int
     top: int
     gain: float
@@ -62,18 +63,18 @@ class Gains:
         return {"most": self.crops[0], "median": middle, "least": self.crops[-1]}
 
 
-def gains(pictures: Iterable[tuple[str, Pixels, Pixels, Pixels]]) -> Gains:
+def gains(pictures: Iterable[tuple[Path, Pixels, Pixels, Pixels]]) -> Gains:
     """Compare a restoration with bicubic in every whole square of some pictures.
 
     Args:
-        pictures: name, reference, bicubic and restoration, uint8 RGB of one shape (H, W, 3).
+        pictures: file, reference, bicubic and restoration, uint8 RGB of one shape (H, W, 3).
             Squares in which bicubic is exact, as in flat skies, say nothing and are left out.
 
     Raises:
         ImageError: no square is left.
     """
     crops = []
-    for name, *versions in pictures:
+    for path, *versions in pictures:
         reference, plain, restored = map(y_channel, versions)
         for top in range(0, reference.shape[0] - SIDE + 1, SIDE):
             for left in range(0, reference.shape[1] - SIDE + 1, SIDE):
@@ -83,7 +84,7 @@ def gains(pictures: Iterable[tuple[str, Pixels, Pixels, Pixels]]) -> Gains:
                     for picture in (plain, restored)
                 )
                 if before and after:
-                    crops.append(Crop(name, left, top, 10 * float(np.log10(before / after))))
+                    crops.append(Crop(path, left, top, 10 * float(np.log10(before / after))))
     if not crops:
         raise ImageError(
             f"The pictures have no square of {SIDE} px in which bicubic errs; take photographs, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from eval_tasks.evaluators.restoration import Pair
@@ -53,12 +52,11 @@ def images_in(folder: Path) -> list[Path]:
     return paths
 
 
-def pairs(paths: Sequence[Path], scale: int, quality: int) -> Iterator[Pair]:
-    """Degraded image and reference of each file, uint8 RGB, by the file's path.
+def pair(path: Path, scale: int, quality: int) -> Pair:
+    """A file's picture, reduced and saved as JPEG, and as it is; named by the file's path.
 
     Raises:
-        ImageError: a file cannot be read, or is too small to be reduced.
+        ImageError: it cannot be read, or is too small to be reduced.
     """
-    for path in paths:
-        reference = pixels(path, multiple=scale)
-        yield Pair(str(path), jpeg(bicubic_down(reference, scale), quality), reference)
+    reference = pixels(path, multiple=scale)
+    return Pair(str(path), jpeg(bicubic_down(reference, scale), quality), reference)

@@ -10,7 +10,7 @@ import numpy as np
 from rich.markup import escape
 
 from eval_tasks.evaluators.restoration import Method, Pair, Row, evaluate
-from eval_tasks.pictures.restoration_sets import pairs
+from eval_tasks.pictures.restoration_sets import pair
 from eval_tasks.treatments.arms import place_of
 from preproc.console import progress_bar
 from preproc.degrade import bicubic_up
@@ -86,16 +86,16 @@ def measure(
     with progress_bar(transient=True) as progress:
         task = progress.add_task("", total=sum(map(len, sets.values())) * len(qualities))
 
-        def told(paths: Sequence[Path], quality: int) -> Iterator[Pair]:
-            for pair in pairs(paths, scale, quality):
-                yield pair
+        def pairs(paths: Sequence[Path], quality: int) -> Iterator[Pair]:
+            for path in paths:
+                yield pair(path, scale, quality)
                 progress.advance(task)
 
         for (name, paths), quality in product(sets.items(), qualities):
             progress.update(task, description=f"{escape(name)}, JPEG {quality}")
             rows += evaluate(
                 methods,
-                told(paths, quality),
+                pairs(paths, quality),
                 dataset=name,
                 quality=quality,
                 scale=scale,
