@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 from collections.abc import Callable
@@ -18,10 +19,10 @@ import typer.core
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from preproc import cli
+from preproc import batch, cli
 from preproc.cli import enhance_command
 from preproc.errors import ModelError
-from preproc.pictures import formats, heif
+from preproc.pictures import formats, heif, saving
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,6 +76,13 @@ def pictures(folder: Path, *names: str) -> Path:
     return folder
 
 
+def noise(path: Path) -> Path:
+    """A picture that is larger as a file the less is lost."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.effect_noise((64, 48), 60).save(path)
+    return path
+
+
 def files(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
@@ -112,7 +120,9 @@ class TestEnhance:
         assert code == 0
         assert files(tmp_path / "out") == ["a/1.png", "b/1.png"]
 
-    def test_a_folder(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_a_folder(
+        self, tmp_path: Path, made: list[dict[str, object]], capfd: pytest.CaptureFixture[str]
+    ) -> None:
         source = pictures(tmp_path / "in", "a.png", "sub/b.jpg")
         assert call("enhance", source, "-o", tmp_path / "out") == 0
         assert files(tmp_path / "out") == ["a.png", "sub/b.jpg"]
@@ -122,6 +132,7 @@ class TestEnhance:
         begun, ended = err.splitlines()
         assert begun == "Enhancing 2 with cajnn-light x4 on cpu (float32)."
         assert ended.startswith("2 enhanced, in ")
+        assert (made[0]["model"], made[0]["strength"]) == ("cajnn-light", 1)
 
     def test_options_reach_the_enhancer(
         self, tmp_path: Path, made: list[dict[str, object]]
@@ -180,11 +191,30 @@ class TestEnhance:
             assert files(tmp_path) == ["a.png"]
 
     def test_format_quality_and_suffix(self, tmp_path: Path) -> None:
-        source = pictures(tmp_path / "in", "a.png")
+        source = noise(tmp_path / "in/a.png")
         for quality in (10, 95):
             options = ["--format", "webp", "--quality", quality, "--suffix", f"_{quality}"]
             assert call("enhance", source, "-o", tmp_path / "out", *options) == 0
         assert files(tmp_path / "out") == ["a_10.webp", "a_95.webp"]
+        rough, fine = (tmp_path / "out" / name for name in files(tmp_path / "out"))
+        assert 3 * rough.stat().st_size < fine.stat().st_size
+
+    def test_as_many_are_read_and_written_at_once_as_asked_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def three_at_once(work: Callable[..., object]) -> Callable[..., object]:
+            barrier = threading.Barrier(3, timeout=20)
+
+            def wait(*args: object, **options: object) -> object:
+                barrier.wait()
+                return work(*args, **options)
+
+            return wait
+
+        monkeypatch.setattr(batch, "load", three_at_once(batch.load))
+        monkeypatch.setattr(saving, "save", three_at_once(saving.save))
+        source = pictures(tmp_path / "in", "a.png", "b.png", "c.png")
+        assert call("enhance", source, "-o", tmp_path / "out", "--workers", 3) == 0
 
     def test_every_writable_format_can_be_asked_for(self) -> None:
         assert [f.value for f in enhance_command.Format] == formats.format_names()
@@ -218,9 +248,17 @@ class TestEnhance:
         assert not (tmp_path / output).exists()
 
     def test_a_quality_counts_for_those_results_that_take_one(self, tmp_path: Path) -> None:
-        source = pictures(tmp_path / "in", "a.png", "b.jpg")
-        assert call("enhance", source, "-o", tmp_path / "out", "-q", 10) == 0
-        assert files(tmp_path / "out") == ["a.png", "b.jpg"]
+        source = noise(tmp_path / "in/a.png").parent
+        noise(source / "b.jpg")
+        for out, options in (("rough", ["-q", 10]), ("usual", [])):
+            assert call("enhance", source, "-o", tmp_path / out, *options) == 0
+            assert files(tmp_path / out) == ["a.png", "b.jpg"]
+        png, jpeg = (
+            [(tmp_path / out / name).stat().st_size for out in ("rough", "usual")]
+            for name in ("a.png", "b.jpg")
+        )
+        assert png[0] == png[1]
+        assert 3 * jpeg[0] < jpeg[1]
 
     def test_a_name_in_no_format_makes_no_folder(
         self, tmp_path: Path, made: list[dict[str, object]], capfd: pytest.CaptureFixture[str]

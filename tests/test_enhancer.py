@@ -621,6 +621,7 @@ def test_warnings_point_at_the_users_line(make, tmp_path):
 
 
 def test_what_an_enhancer_tells_about_itself(make):
+    assert str(Enhancer(device="cpu").descriptor) == "cajnn-light x4"
     enhancer = make()
     assert enhancer.descriptor.name == "tiny"
     assert (enhancer.scale, enhancer.device.type, enhancer.dtype) == (4, "cpu", torch.float32)

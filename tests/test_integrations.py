@@ -424,6 +424,8 @@ def test_the_detector_is_spared_what_would_fill_the_memory():
         warnings.simplefilter("error")
         reader.readtext(picture, max_scale=4, max_pixels=80_000)
     assert engine.seen.shape == (200, 400, 3)
+    with pytest.warns(easyocr.DetectionSizeWarning, match="than for 12 million px"):
+        easyocr.Reader(engine, enhancer=Bicubic(2)).readtext(np.zeros((1800, 1800, 3), np.uint8))
 
 
 @pytest.mark.parametrize("enhancer", [None, Regions(Bicubic(4))], ids=str)
