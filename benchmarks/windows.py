@@ -25,8 +25,9 @@ from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.pictures.restoration_sets import images_in
 from preproc import Enhancer
-from preproc.degrade import Pixels, bicubic_down, jpeg
+from preproc.degrade import bicubic_down, jpeg
 from preproc.metrics import CISRNET_PROTOCOL, psnr
+from preproc.samples import Pixels
 
 
 def main() -> None:
