@@ -42,8 +42,6 @@ from preproc.training.averaging import warm_average
 from preproc.training.curve import read_curve
 from preproc.training.data import Patches, ValidationSet, cut_patch
 from preproc.training.degradation import Degradation
-from preproc.training.grow_cajnn import grow_cajnn
-from preproc.training.grow_cisrnet import grow_cisrnet
 from preproc.training.initial import load_into
 from preproc.training.losses import PIXEL_LOSSES, Perceptual, make_perceptual
 from preproc.training.module import Restoration
@@ -825,7 +823,7 @@ def test_a_grown_network_computes_the_same(features, growth, blocks, context):
     for parameter in small.parameters():  # biases and the last layer too
         torch.nn.init.normal_(parameter, std=0.1)
     large = CAJNN(4, features, growth, blocks, context=context)
-    grow_cajnn(small, large)
+    load_into(large, small.state_dict())
     x = torch.rand(1, 3, 12, 12)
     torch.testing.assert_close(large(x), small(x), rtol=1e-4, atol=1e-4)
 
@@ -846,7 +844,7 @@ def test_initial_weights_compute_the_same_whatever_they_are_loaded_into(shape):
 def test_initial_weights_of_a_variant_grow_into_that_variant():
     torch.manual_seed(0)
     trained, network = (CAJNN(4, *shape, context="none") for shape in ((8, 4, 1), (12, 6, 2)))
-    load_into(network, trained.state_dict(), {"context": "none"})
+    load_into(network, trained.state_dict())
     x = torch.rand(1, 3, 12, 12)
     torch.testing.assert_close(network(x), trained(x), rtol=1e-4, atol=1e-4)
 
@@ -863,7 +861,7 @@ def test_unreadable_initial_weights_are_a_sentence(name, tmp_path):
 def test_a_grown_network_trains_everywhere():
     torch.manual_seed(0)
     small, large = CAJNN(4, 8, 4, 1), CAJNN(4, 12, 6, 3)
-    grow_cajnn(small, large)
+    load_into(large, small.state_dict())
     optimizer = torch.optim.SGD(large.parameters(), lr=0.1)
     for _ in range(3):  # the zeros between old and new have to move first
         optimizer.zero_grad()
@@ -882,6 +880,22 @@ def test_weights_with_a_hole_are_refused_but_a_coarse_half_is_taken():
         load_into(whole, coarse)
     with pytest.raises(RecipeError, match="do not fit"):
         load_into(whole, {})
+
+
+def test_a_coarse_network_takes_its_half_of_a_whole_one():
+    whole = CISRNet(2, 8, 2, 1, coarse_groups=1, fine_groups=1)
+    coarse = CISRNet(2, 8, 2, 1, coarse_groups=1, coarse_only=True)
+    load_into(coarse, whole.state_dict())
+    for key, value in coarse.state_dict().items():
+        assert torch.equal(value, whole.state_dict()[key])
+
+
+def test_weights_of_another_scale_or_upsampling_of_cajnn_are_refused():
+    small = CAJNN(2, 8, 4, 1).state_dict()
+    others = [CAJNN(3, 12, 4, 1), CAJNN(4, 8, 4, 1), CAJNN(2, 32, 4, 1, upsampling="upconvolution")]
+    for network in others:
+        with pytest.raises(RecipeError, match="do not fit"):
+            load_into(network, small)
 
 
 @pytest.mark.parametrize("attention", ["pdab", "sdab"])
@@ -929,7 +943,7 @@ def test_copies_of_a_channel_part_ways_in_training():
     torch.manual_seed(0)
     small = CISRNet(2, 8, 2, 1, coarse_groups=1, coarse_only=True)
     large = CISRNet(2, 24, 2, 1, coarse_groups=1, coarse_only=True)
-    grow_cisrnet(small, large)
+    load_into(large, small.state_dict())
     large(torch.rand(1, 3, 9, 9)).square().mean().backward()
     gradient = large.coarse.conv_first.weight.grad
     assert (gradient[:8] - gradient[8:16]).abs().max() > 0.01 * gradient.abs().max()
@@ -939,15 +953,15 @@ def test_a_cisrnet_does_not_grow_into_anything_else():
     small = CISRNet(2, 8, 2, 2, coarse_groups=1, coarse_only=True)
     for other in ({"features": 12}, {"blocks": 1}, {"coarse_attention": "sdab"}):
         options = {"features": 8, "reduction": 2, "blocks": 2, "coarse_groups": 1, **other}
-        with pytest.raises(RecipeError, match="grow"):
-            grow_cisrnet(small, CISRNet(2, **options))
+        with pytest.raises(RecipeError, match=r"grow|do not fit"):
+            load_into(CISRNet(2, **options), small.state_dict())
 
 
 def test_weights_of_another_kind_are_refused():
     with pytest.raises(RecipeError, match="do not fit"):
         load_into(CAJNN(4, 8, 4, 1), {"foreign": torch.zeros(1)})
     with pytest.raises(RecipeError, match="grow"):
-        grow_cajnn(CAJNN(4, 8, 4, 3), CAJNN(4, 8, 4, 2))
+        load_into(CAJNN(4, 8, 4, 2), CAJNN(4, 8, 4, 3).state_dict())
 
 
 # Runs

@@ -17,97 +17,98 @@ into the corner of the large one, starts where the small one ended:
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from preproc.errors import RecipeError
-from preproc.networks.cajnn import CAJNN, RESIDUAL_SCALE, DenseBlock
+from preproc.networks.cajnn import CAJNN, RESIDUAL_SCALE, RRDB
+from preproc.training.growing import count, spread
 
 
-def grow_cajnn(small: CAJNN, large: CAJNN) -> None:
-    """Overwrite ``large`` so that it computes what ``small`` does.
+def grow_cajnn(small: dict[str, Tensor], large: CAJNN) -> None:
+    """Overwrite ``large`` so that it computes what a smaller network does.
 
     Args:
-        small: the trained network.
+        small: trained weights of the smaller network; those that are used are taken out.
         large: a network of the same scale and options, no narrower and no shallower.
 
     Raises:
-        RecipeError: the two differ in more than width and depth, or ``large`` is smaller.
+        KeyError: ``small`` lacks weights, or is of another scale or upsampling.
+        RecipeError: ``large`` is narrower or shallower.
     """
-    blocks, more = len(small.trunk), len(large.trunk)
-    old, new = _convs(small), _convs(large)
-    if blocks > more or blocks == 0:
-        raise RecipeError(f"A network of {blocks} blocks does not grow into one of {more}.")
-    homes = {(k + 1) * more // blocks - 1: k for k in range(blocks)}
-    with torch.no_grad():
-        for name in (n for n in new if not n.startswith("trunk")):
-            if name not in old:
-                raise RecipeError(f"The smaller network has no {name}, so it cannot be grown.")
-            _embed(old[name], new[name], _segments(name, small), _segments(name, large))
-        for at in range(more):
-            if at in homes:
-                pairs = zip(_dense(small, homes[at]), _dense(large, at), strict=True)
-                for one, other in pairs:
-                    _embed_dense(one, other)
-            else:
-                _make_identity(_dense(large, at))
+    own = large.state_dict()
+    old, new = _widths(small), _widths(own)
+    wider_tail = len(own["conv_hr.weight"]) / len(small["conv_hr.weight"])
+    homes = spread(count(small, "trunk."), len(large.trunk))
+    for key, value in own.items():
+        source = key
+        if key.startswith("trunk."):
+            _, number, rest = key.split(".", 2)
+            if int(number) not in homes:
+                continue
+            source = f"trunk.{homes[int(number)]}.{rest}"
+        trained = small.pop(source)
+        if key.startswith("upsampler.") and len(value) / len(trained) != wider_tail:
+            raise KeyError(key)
+        _embed(trained, value, _parts(key, trained, *old), _parts(key, value, *new))
+    for at, block in enumerate(large.trunk):
+        if at not in homes:
+            _make_identity(block)
 
 
-def _convs(network: CAJNN) -> dict[str, nn.Conv2d]:
-    return {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d)}
+def _widths(state: dict[str, Tensor]) -> tuple[int, int]:
+    """Features and growth."""
+    return len(state["conv_first.weight"]), len(state["trunk.0.dense.0.convs.0.weight"])
 
 
-def _dense(network: CAJNN, block: int) -> list[DenseBlock]:
-    return [m for m in network.trunk[block].modules() if isinstance(m, DenseBlock)]
+def _parts(key: str, value: Tensor, features: int, growth: int) -> list[int]:
+    """How the input channels of weights divide into those that were concatenated; none of biases.
+
+    Args:
+        key: name of the weights or biases.
+        value: these, (outputs, inputs, height, width) or (outputs,).
+        features: of the network.
+        growth: of its dense blocks.
+    """
+    if value.ndim == 1:
+        return []
+    inputs = value.shape[1]
+    if key == "context.fuse.weight":
+        return [features] * (inputs // features)
+    if ".convs." in key:
+        return [features] + [growth] * ((inputs - features) // growth)
+    return [inputs]
 
 
-def _segments(name: str, network: CAJNN) -> list[int]:
-    """How a convolution's input channels divide into the parts that were concatenated."""
-    channels: int = network.get_submodule(name).in_channels  # type: ignore[assignment]
-    if name == "context.fuse":
-        features: int = network.conv_first.out_channels
-        return [features] * (channels // features)
-    return [channels]
-
-
-def _embed_dense(small: DenseBlock, large: DenseBlock) -> None:
-    for k, (one, other) in enumerate(zip(small.convs, large.convs, strict=True)):
-        parts = []
-        for block in (small, large):
-            first = block.convs[0]
-            assert isinstance(first, nn.Conv2d)
-            parts.append([first.in_channels] + [first.out_channels] * k)
-        _embed(one, other, *parts)
-
-
-def _embed(small: nn.Module, large: nn.Module, old: list[int], new: list[int]) -> None:
-    """Copy a convolution into the first channels of a larger one.
+def _embed(small: Tensor, large: Tensor, old: list[int], new: list[int]) -> None:
+    """Copy a convolution's weights or biases into the first channels of a larger one.
 
     Concatenated inputs are copied part by part.
     """
-    assert isinstance(small, nn.Conv2d)
-    assert isinstance(large, nn.Conv2d)
     if len(old) != len(new) or any(a > b for a, b in zip(old, new, strict=True)):
         raise RecipeError(f"A convolution of {old} inputs does not grow into one of {new}.")
-    rows = small.out_channels
-    if rows > large.out_channels:
+    rows = len(small)
+    if rows > len(large):
         raise RecipeError(
-            f"A convolution of {rows} outputs does not grow into one of {large.out_channels}."
+            f"A convolution of {rows} outputs does not grow into one of {len(large)}."
         )
-    large.weight[:rows].zero_()
+    if small.ndim == 1:
+        large[:rows] = small
+        return
+    large[:rows].zero_()
     at = start = 0
     for a, b in zip(old, new, strict=True):
-        large.weight[:rows, start : start + a] = small.weight[:, at : at + a]
+        large[:rows, start : start + a] = small[:, at : at + a]
         at, start = at + a, start + b
-    if large.bias is not None and small.bias is not None:
-        large.bias[:rows] = small.bias
 
 
-def _make_identity(blocks: list[DenseBlock]) -> None:
-    """Let an RRDB, given as its dense blocks, return its input."""
-    for block in blocks:
-        for parameter in block.convs[4].parameters():
+def _make_identity(block: nn.Module) -> None:
+    """Let an RRDB return its input."""
+    assert isinstance(block, RRDB)
+    ends = [dense.get_submodule("convs.4") for dense in block.dense]
+    for end in ends:
+        for parameter in end.parameters():
             parameter.zero_()
-    last = blocks[-1].convs[4]
+    last = ends[-1]
     assert isinstance(last, nn.Conv2d)
     own = torch.arange(last.out_channels)
     last.weight[own, own, 1, 1] = -1 / RESIDUAL_SCALE

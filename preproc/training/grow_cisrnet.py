@@ -15,7 +15,6 @@ that their gradients differ from the first step on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle
 
 import torch
 from torch import Tensor, nn
@@ -23,86 +22,83 @@ from torch import Tensor, nn
 from preproc.errors import RecipeError
 from preproc.networks.blocks import SubPixel
 from preproc.networks.cisrnet import PDAB, CISRNet, Coarse, Fine, ResidualGroup
+from preproc.training.growing import count, spread
 
 
-def grow_cisrnet(small: CISRNet, large: CISRNet) -> None:
-    """Overwrite ``large`` so that, at the scale of ``small``, it computes what ``small`` does.
+def grow_cisrnet(small: dict[str, Tensor], large: CISRNet) -> None:
+    """Overwrite ``large`` so that, at the scale of the small network, it computes what that does.
 
     Args:
-        small: the trained network, whole or its coarse half.
+        small: trained weights of the small network, whole or its coarse half; those that are used
+            are taken out.
         large: a network with the same attention, no shallower, and as wide or a whole number of
             times wider.
 
     Raises:
-        RecipeError: ``large`` is smaller, of another attention or of a width in between.
+        KeyError: ``small`` lacks weights, or has another attention.
+        RecipeError: ``large`` is smaller, or of a width in between.
     """
-    with torch.no_grad():
-        _grow_stage(small.coarse, large.coarse)
-        for new, old in zip(large.coarse.upsampler, cycle(small.coarse.upsampler), strict=False):
-            assert isinstance(new, SubPixel)
-            assert isinstance(old, SubPixel)
-            _resample(old, new)
-        if not isinstance(large.fine, Fine):
-            return
-        if isinstance(small.fine, Fine):
-            _grow_stage(small.fine, large.fine)
-        else:
-            silence(large.fine.conv_last)
+    width = len(small["coarse.conv_first.weight"])
+    _grow_stage(small, "coarse", large.coarse)
+    steps = _pop_all(small, "coarse.upsampler.")
+    for n, step in enumerate(large.coarse.upsampler):
+        assert isinstance(step, SubPixel)
+        source = n % max(1, count(steps, "coarse.upsampler."))
+        for key, value in step.conv.state_dict().items():
+            trained = steps[f"coarse.upsampler.{source}.conv.{key}"]
+            resampled = _resampled(trained, width, step.shuffle.upscale_factor)
+            value.copy_(_widened(resampled, value.shape))
+    if not isinstance(large.fine, Fine):
+        _pop_all(small, "fine.")
+    elif count(small, "fine.groups."):
+        _grow_stage(small, "fine", large.fine)
+    else:
+        silence(large.fine.conv_last)
 
 
-def _grow_stage(small: nn.Module, large: nn.Module) -> None:
+def _grow_stage(small: dict[str, Tensor], name: str, large: Coarse | Fine) -> None:
     """Grow a coarse or a fine stage, upsampler apart."""
-    assert isinstance(small, (Coarse, Fine))
-    assert isinstance(large, (Coarse, Fine))
-    for name, part in small.named_children():
-        if name not in ("groups", "upsampler"):
-            _copy(part, large.get_submodule(name))
-    for group, old in _spread(small.groups, large.groups):
+    for child, part in large.named_children():
+        if child not in ("groups", "upsampler"):
+            _take(small, f"{name}.{child}", part)
+    old_groups = spread(count(small, f"{name}.groups."), len(large.groups))
+    old_blocks = count(small, f"{name}.groups.0.blocks.")
+    for n, group in enumerate(large.groups):
         assert isinstance(group, ResidualGroup)
-        if old is None:
+        if n not in old_groups:
             silence(group.conv)
             continue
-        assert isinstance(old, ResidualGroup)
-        _copy(old.conv, group.conv)
-        for block, trained in _spread(old.blocks, group.blocks):
-            if trained is not None:
-                _copy(trained, block)
+        source = f"{name}.groups.{old_groups[n]}"
+        _take(small, f"{source}.conv", group.conv)
+        homes = spread(old_blocks, len(group.blocks))
+        for m, block in enumerate(group.blocks):
+            if m in homes:
+                _take(small, f"{source}.blocks.{homes[m]}", block)
             else:
-                last = block.fuse if isinstance(block, PDAB) else block.conv2
-                assert isinstance(last, nn.Conv2d)
-                silence(last)
+                silence(block.get_submodule("fuse" if isinstance(block, PDAB) else "conv2"))
 
 
-def _spread(small: nn.Sequential, large: nn.Sequential) -> list[tuple[nn.Module, nn.Module | None]]:
-    """Each part of the large sequence with the part of the small one that moves in, or None."""
-    few, many = len(small), len(large)
-    if few > many:
-        raise RecipeError(f"A stage of {few} groups or blocks does not grow into one of {many}.")
-    homes = {(k + 1) * many // few - 1: k for k in range(few)}
-    return [(part, small[homes[n]] if n in homes else None) for n, part in enumerate(large)]
+def _resampled(trained: Tensor, width: int, factor: int) -> Tensor:
+    """Filters of one step of an upsampler for a step of another factor, by nearest px.
+
+    Args:
+        trained: (width * r * r, ...) of a step by r.
+        width: channels in front of it.
+        factor: of the other step.
+    """
+    few = round((len(trained) / width) ** 0.5)
+    nearest = torch.arange(factor).mul(2).add(1).mul(few).div(2 * factor, rounding_mode="floor")
+    # PixelShuffle takes a channel's px side by side, row by row.
+    grid = trained.reshape(width, few, few, *trained.shape[1:])
+    return grid[:, nearest][:, :, nearest].flatten(0, 2)
 
 
-def _resample(old: SubPixel, new: SubPixel) -> None:
-    """Filters of one step of an upsampler for a step of another factor, by nearest px."""
-    few, many = (step.shuffle.upscale_factor for step in (old, new))
-    nearest = torch.arange(many).mul(2).add(1).mul(few).div(2 * many, rounding_mode="floor")
-    for parameter, trained in zip(new.conv.parameters(), old.conv.parameters(), strict=True):
-        # PixelShuffle takes a channel's px side by side, row by row.
-        grid = trained.reshape(-1, few, few, *trained.shape[1:])
-        resampled = grid[:, nearest][:, :, nearest].flatten(0, 2)
-        parameter.copy_(_widened(resampled, parameter.shape))
-
-
-def _copy(old: nn.Module, new: nn.Module) -> None:
-    state, own = old.state_dict(), new.state_dict()
-    if state.keys() != own.keys():
-        raise RecipeError(
-            "The initial weights have another attention than the network; a CISRNet grows in "
-            "width, depth and scale only."
-        )
-    for key, value in own.items():
+def _take(small: dict[str, Tensor], name: str, part: nn.Module) -> None:
+    """Move weights of the small network, widened, into a part of the large one."""
+    for key, value in part.state_dict().items():
         # A PDAB's fusion reads its features twice, gated by position and by channel.
-        value.copy_(_widened(state[key], value.shape, 2 if key == "fuse.weight" else 1))
+        stacks = 2 if key == "fuse.weight" else 1
+        value.copy_(_widened(small.pop(f"{name}.{key}"), value.shape, stacks))
 
 
 def _widened(trained: Tensor, shape: Sequence[int], groups: int = 1) -> Tensor:
@@ -131,7 +127,11 @@ def _widened(trained: Tensor, shape: Sequence[int], groups: int = 1) -> Tensor:
     return torch.cat(parts, 1)
 
 
-def silence(conv: nn.Conv2d) -> None:
+def _pop_all(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key: state.pop(key) for key in [*state] if key.startswith(prefix)}
+
+
+def silence(conv: nn.Module) -> None:
     """Let a convolution give zero everywhere."""
     for parameter in conv.parameters():
         parameter.zero_()

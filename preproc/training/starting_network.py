@@ -56,7 +56,7 @@ def make_network(stage: Stage, init_from: str = "") -> nn.Module:
         start_nearest(network)
     elif init_from:
         state = _initial_state(init_from, stage.scale)
-        load_into(network, state, stage.network)
+        load_into(network, state)
     return network.to(memory_format=torch.channels_last)
 
 

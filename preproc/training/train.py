@@ -185,7 +185,7 @@ def _require_sound(
         if not finished:
             _require_validation(stage, data)
         if before is not None and not begun:
-            load_into(network, before.state_dict(), stage.network)
+            load_into(network, before.state_dict())
             make_sources(stage, data, output / CACHE)
         before = network
 
