@@ -116,7 +116,7 @@ def _run(options: argparse.Namespace) -> None:
         **environment(options.device, ENGINE),
         "devices": ", ".join(dict.fromkeys(run.arm.device for run in runs.values())),
         "sure": f"{options.sure:g}",
-        "smallest face": f"{options.min_face_size:g} px",
+        "smallest face": f"{original.smallest:g} px",
         **({"weights": str(options.weights)} if options.weights else {}),
         "seconds": f"{time.perf_counter() - start:.1f}",
     }

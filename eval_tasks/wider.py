@@ -214,7 +214,7 @@ def _search_and_score(
         {
             "engine": engine_title(),
             "degradation": f"{degradation}",
-            "smallest face": f"{options.min_face_size:g} px",
+            "smallest face": f"{runs[ORIGINAL].smallest:g} px",
             "devices": ", ".join(dict.fromkeys(run.arm.device for run in runs.values())),
             **({"weights": str(options.weights)} if options.weights else {}),
         },

@@ -234,13 +234,21 @@ def run(*args: object, monkeypatch, code: int | None = None) -> None:
 
 
 def test_command_prints_a_table_and_writes_json(tmp_path, monkeypatch, capsys):
-    options = ["--model", "tiny", "--device", "cpu", "--size", "8x6", "--runs", 1, "--no-peers"]
-    run(*options, "--part", "network", "--json", tmp_path / "o.json", monkeypatch=monkeypatch)
+    options = ["--model", "tiny", "--device", "cpu", "--size", "8x6", "--no-peers"]
+    options += ["--part", "network", "--json", tmp_path / "o.json"]
+    run(*options, "--runs", 2, "--clock", "cpu", "--batch", 5, monkeypatch=monkeypatch)
     shown = capsys.readouterr().out
+    assert "Times are what the process computed" in shown
     assert f"torch {torch.__version__.partition('+')[0]}" in shown
     assert "8x6" in shown
     saved = json.loads((tmp_path / "o.json").read_text())
-    assert [found["part"] for found in saved["rows"]] == ["network"]
+    assert saved["clock"] == "cpu"
+    (found,) = saved["rows"]
+    assert (found["part"], found["runs"], found["batch"]) == ("network", 2, 5)
+    run(*options, "--runs", 9, "--seconds", 0, monkeypatch=monkeypatch)
+    assert "Times are what" not in capsys.readouterr().out
+    (found,) = json.loads((tmp_path / "o.json").read_text())["rows"]
+    assert found["runs"] == bench.MIN_RUNS
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, ModelError("not finite")])

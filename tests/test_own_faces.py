@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from eval_tasks import own_faces
 from eval_tasks.treatments.arms import Arm
@@ -40,6 +40,7 @@ def test_what_the_detector_finds_in_the_originals_is_the_truth(portrait, tmp_pat
     assert "2 faces that MTCNN finds in 3 pictures, reduced x4 and saved as JPEG 60" in out
     report = json.loads((tmp_path / "out" / "x4-jpeg60.json").read_text())
     assert (report["folder"], report["every"]) == ("[bold]", "1")
+    assert (report["sure"], report["smallest face"]) == ("0.9", "20 px")
     assert report["engine"].startswith("facenet-pytorch ")
     assert {"cpu", "threads", "facenet-pytorch"} <= report.keys()
     rows = {row["name"]: row for row in report["rows"]}
@@ -51,9 +52,11 @@ def test_what_the_detector_finds_in_the_originals_is_the_truth(portrait, tmp_pat
 
     # Reduced to nothing, no face is left; what was found under the picture's name is not taken.
     portrait.resize((52, 48)).save(photos / "c.png")
-    assert run_script(capsys, *command[:4], "--sure", "0.5")[0] == 0
+    portrait.filter(ImageFilter.GaussianBlur(8)).save(photos / "d.png")  # a face, but no sure one
+    assert run_script(capsys, *command[:4], "--sure", "0.5", "--min-face-size", "16")[0] == 0
     report = json.loads((tmp_path / "out" / "x4.json").read_text())
-    assert report["title"].startswith("3 faces")
+    assert report["title"].startswith("4 faces")
+    assert (report["sure"], report["smallest face"]) == ("0.5", "16 px")
     assert run_script(capsys, *command[:4], "--every", "2")[0] == 0
     assert json.loads((tmp_path / "out" / "x4-every2.json").read_text())["every"] == "2"
     assert json.loads((tmp_path / "out" / "x4.json").read_text()) == report

@@ -663,23 +663,28 @@ def test_the_script_finds_the_astronaut_and_goes_on_where_it_was(
     searched = []
 
     def detect(self, image):
-        searched.append(image.shape)
+        searched.append((image.shape, self.min_face_size))
+        assert (self.engine.thresholds, self.engine.factor) == ([0.5, 0.5, 0.3], 0.709)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("eval_tasks.engines.wider_runs.MTCNN.detect", detect)
     code, _, err = run_script(capsys, *command)
     assert code == 130
     assert f"Interrupted. What was done is kept in {tmp_path}; the same command goes on." in err
-    assert searched == [(50, 70, 3)]  # the one that is missing, and nothing else
+    assert searched == [((50, 70, 3), 20)]  # the one that is missing, and nothing else
     assert read_file(original / "0--Parade" / "p.j.p_1.txt").tolist() == boxes.tolist()
 
+    searched.clear()
     code, out, err = run_script(
         capsys, "--data", data, "--output", tmp_path / "b", "--detections", original
     )
     assert code == 0, err
-    assert searched == [(50, 70, 3)]
+    assert searched == []
     (row,) = json.loads((tmp_path / "b" / "detections.json").read_text())["rows"]
     assert (row["name"], row["ap"], row["gain_over"]) == (original.name, ap["original"], {})
+
+    assert run_script(capsys, *command, "--min-face-size", 24)[0] == 130
+    assert [smallest for _, smallest in searched] == [24]
 
 
 MISSING = None
