@@ -122,11 +122,13 @@ class Enhancer:
                 Other kinds, such as ``"mps"``, run in float32 where asked for; none was tried.
             dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"`` for the trunk; by default
                 the first that the model allows (`ModelDescriptor.dtypes`) and the device has units
-                for, else float32: CAJNN takes float16 on a GPU and bfloat16 on a CPU.
+                for, else float32: CAJNN takes float16 on a GPU and bfloat16 on a CPU, CISRNet
+                bfloat16 on both, in which its white can come out as 254.
                 GPUs of Nvidia since Ampere convolve float32 as TF32, with 10 bits of mantissa,
                 unless ``torch.backends.cudnn.allow_tf32`` is set to False.
             tile: longest side of a tile in LR px, overlap included; 0 never cuts. By default 512,
-                1024 on a GPU, and 0 for networks that pool over the whole picture.
+                1024 on a GPU, and 0 for networks that pool over the whole picture. Cut, those pool
+                over each tile, which is an approximation: seams of some levels can show.
             overlap: LR px of real neighbours a tile gets on its inner sides; by default the
                 model's. With the shipped weights, tiles of 96 px differ from the whole picture by
                 less than 0.05/255 at the default of 32 px, 2/255 at 16 and 8/255 at 8.
