@@ -24,7 +24,7 @@ from eval_tasks.evaluators.crops import SIDE, Gains, gains
 from eval_tasks.evaluators.paper_rows import printed_beside
 from eval_tasks.evaluators.restoration import HERE, Method, Row
 from eval_tasks.pictures.restoration_sets import CHOOSING_SET, pair, shipping_sets
-from eval_tasks.tables import crop_sheet
+from eval_tasks.tables import crop_sheet, markdown
 from eval_tasks.treatments.arms import device_name
 from eval_tasks.treatments.restorers import make_methods, measure
 from preproc.console import progress_bar
@@ -139,22 +139,21 @@ def _groups(shipped: Sequence[WeightsEntry]) -> list[Group]:
 
 
 def _files(shipped: Sequence[WeightsEntry]) -> list[str]:
-    lines = [
-        "| weights | parameters | MB | MAC/px | training | perceptual loss | licence |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for entry in shipped:
-        cells = (
-            f"[{entry}]({entry.card})",
-            f"{entry.parameters / 1e6:.1f} M",
-            f"{entry.bytes / 1e6:.1f}",
-            f"{cost_of(find(entry.model, entry.scale)).macs_per_pixel / 1e6:.1f} M",
-            f"{entry.steps:,} steps, {entry.train_time / 60:.0f} min",
-            entry.perceptual_loss or "none",
-            entry.licence,
-        )
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+    return markdown.table(
+        ("weights", "parameters", "MB", "MAC/px", "training", "perceptual loss", "licence"),
+        [
+            (
+                f"[{entry}]({entry.card})",
+                f"{entry.parameters / 1e6:.1f} M",
+                f"{entry.bytes / 1e6:.1f}",
+                f"{cost_of(find(entry.model, entry.scale)).macs_per_pixel / 1e6:.1f} M",
+                f"{entry.steps:,} steps, {entry.train_time / 60:.0f} min",
+                entry.perceptual_loss or "none",
+                entry.licence,
+            )
+            for entry in shipped
+        ],
+    )
 
 
 def _rows(
@@ -189,23 +188,19 @@ def _shipped(entry: WeightsEntry, sets: dict[str, list[Path]]) -> Iterator[Row]:
 def _table(rows: Sequence[Row], group: Group, quality: int) -> list[str]:
     digits = PROTOCOLS[group.protocol].digits
     sizes = {row.dataset: row.images for row in rows if row.source == HERE}
-    lines = [
-        f"JPEG {quality}: PSNR of Y in dB / SSIM.",
-        "",
-        "| method | " + " | ".join(f"{name} (N={n})" for name, n in sizes.items()) + " |",
-        "|---|" + "---|" * len(sizes),
-    ]
+    lines = []
     for source, method in dict.fromkeys((row.source, row.method) for row in rows):
         its = {r.dataset: r for r in rows if (r.source, r.method) == (source, method)}
-        cells = [
+        figures = [
             f"{row.psnr:.{digits[0]}f} / {row.ssim:.{digits[1]}f}"
             if (row := its.get(name)) and row.psnr is not None and row.ssim is not None
             else "-"
             for name in sizes
         ]
         shown = f"**{method}**" if source == HERE else f"{method} ({source})"
-        lines.append(f"| {shown} | " + " | ".join(cells) + " |")
-    return lines
+        lines.append((shown, *figures))
+    head = ("method", *(f"{name} (N={n})" for name, n in sizes.items()))
+    return [f"JPEG {quality}: PSNR of Y in dB / SSIM.", "", *markdown.table(head, lines)]
 
 
 def _crops(group: Group, paths: list[Path], folder: Path, device: str | None) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_tasks.evaluators.restoration import Row
+from eval_tasks.tables import markdown
 from preproc.manifest import WeightsEntry
 from preproc.training.stage_folder import WEIGHTS
 
@@ -62,20 +63,17 @@ def card_text(
 
 def _table(rows: Sequence[Row]) -> list[str]:
     sizes = {row.dataset: row.images for row in rows}
-    qualities = sorted({row.quality for row in rows})
-    lines = [
-        "| QF | method | " + " | ".join(f"{s} (N={n})" for s, n in sizes.items()) + " |",
-        "|---|---|" + "---|" * len(sizes),
-    ]
-    for quality in qualities:
-        for method in dict.fromkeys(row.method for row in rows):
-            cells = {
-                row.dataset: f"{row.psnr:.2f} / {row.ssim:.4f}"
-                for row in rows
-                if row.quality == quality and row.method == method
-            }
-            lines.append(f"| {quality} | {method} | " + " | ".join(cells[s] for s in sizes) + " |")
-    return lines
+    figures = {
+        (row.quality, row.method, row.dataset): f"{row.psnr:.2f} / {row.ssim:.4f}" for row in rows
+    }
+    return markdown.table(
+        ("QF", "method", *(f"{name} (N={n})" for name, n in sizes.items())),
+        [
+            (f"{quality}", method, *(figures[quality, method, name] for name in sizes))
+            for quality in sorted({row.quality for row in rows})
+            for method in dict.fromkeys(row.method for row in rows)
+        ],
+    )
 
 
 def _stage_line(record: dict[str, Any]) -> str:
