@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from eval_tasks.pictures.restoration_sets import CHOOSING_SET, shipping_sets
 from eval_tasks.tables.restoration_tables import show
 from eval_tasks.tables.weights_card import card_text
 from eval_tasks.treatments.restorers import make_methods, measure
-from preproc.errors import ImageError, OutputError, RecipeError, WeightsError
+from preproc.errors import ImageError, RecipeError, WeightsError
+from preproc.files import require_writable
 from preproc.manifest import (
     MANIFEST,
     DataSource,
@@ -72,10 +72,12 @@ def export(
         The safetensors file, half precision.
 
     Raises:
-        RecipeError: the run has not finished, its network has no weights of its own or is not
-            what its model's name builds, a set is missing or holds pictures that come out without
-            any error, so that it has no mean PSNR, or the shipped weights were measured at other
-            qualities and ``force`` is off.
+        RecipeError:
+            - the run has not finished
+            - its network has no weights of its own, or is not what its model's name builds
+            - a set is missing, or holds pictures that come out without any error, so that it has no
+              mean PSNR
+            - the shipped weights were measured at other qualities, and ``force`` is off
         WeightsError: the folder's weights are as good, and ``force`` is off; or the manifest is
             malformed, or the shipped one missing.
         OutputError: the folder cannot be written to. After this and any other error it holds what
@@ -97,7 +99,10 @@ def export(
     shipped = _shipped(descriptor, folder)
     if shipped and not force:
         _require_common(shipped, quality)
-    with _scratch_in(folder) as scratch:
+    require_writable(folder)
+    # On the same disk, so that drafts need only be renamed.
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
+        scratch = Path(name)
         draft = scratch / f"{stem}.safetensors"
         save_state(draft, state, dtype=torch.float16)
         rows = _measure(descriptor, draft, data, protocol, quality)
@@ -131,20 +136,6 @@ def export(
         # The weights last, for the manifest has to follow them at once.
         _ship([*([picture] if curve else []), card, draft], entry, folder)
     return folder / entry.file
-
-
-@contextmanager
-def _scratch_in(folder: Path) -> Iterator[Path]:
-    """A folder for drafts that is on the same disk, so that they need only be renamed."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix=".export-", dir=folder)
-    except OSError as error:
-        raise OutputError(
-            f"Cannot write to {folder}: {error.strerror or error}; choose another folder."
-        ) from error
-    with scratch as name:
-        yield Path(name)
 
 
 def _ship(files: Sequence[Path], entry: WeightsEntry, folder: Path) -> None:
