@@ -15,8 +15,7 @@ pytest.importorskip("lightning", reason='training needs the extra "train"')
 from safetensors.torch import load_file, save_file
 
 from eval_tasks import export
-from eval_tasks.evaluators.restoration import Row
-from eval_tasks.evaluators.set_sizes import SET_SIZES
+from eval_tasks.evaluators.restoration import SET_SIZES, Row
 from preproc.errors import OutputError, RecipeError, WeightsError
 from preproc.manifest import MANIFEST, entries, entry_for, read_card, verified
 from preproc.networks import find

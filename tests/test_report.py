@@ -8,7 +8,7 @@ from PIL import Image
 
 from eval_tasks import report
 from eval_tasks.evaluators.crops import SIDE, gains
-from eval_tasks.evaluators.set_sizes import SET_SIZES
+from eval_tasks.evaluators.restoration import SET_SIZES
 from eval_tasks.pictures import restoration_sets
 from preproc.errors import ImageError
 from preproc.manifest import entries

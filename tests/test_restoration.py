@@ -14,8 +14,7 @@ from PIL import Image
 
 from eval_tasks import restoration
 from eval_tasks.evaluators.paper_rows import paper_rows
-from eval_tasks.evaluators.restoration import Method, Pair, evaluate
-from eval_tasks.evaluators.set_sizes import SET_SIZES
+from eval_tasks.evaluators.restoration import SET_SIZES, Method, Pair, evaluate
 from eval_tasks.tables import restoration_tables
 from eval_tasks.treatments import restorers
 from preproc.errors import ImageError

@@ -8,8 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from eval_tasks.evaluators.restoration import Row
-from eval_tasks.evaluators.set_sizes import SET_SIZES
+from eval_tasks.evaluators.restoration import SET_SIZES, Row
 from preproc.metrics import Protocol
 
 

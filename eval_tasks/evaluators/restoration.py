@@ -73,6 +73,20 @@ class Pair(NamedTuple):
 
 
 HERE = "here"
+"""The source of rows that are measured."""
+
+SET_SIZES = {
+    "Kodak24": 24,
+    "Set5": 5,
+    "Set14": 14,
+    "BSD100": 100,
+    "Urban100": 100,
+    "Manga109": 109,
+}
+"""How many images each published set has.
+
+Figures for a part of a set must not stand beside figures for the whole.
+"""
 
 
 def evaluate(

@@ -13,7 +13,7 @@ from eval_tasks.evaluators.icdar2013 import (
     by_height,
     read_right,
 )
-from eval_tasks.evaluators.paired import compare
+from eval_tasks.evaluators.paired import Comparison, compare
 from eval_tasks.plain_arms import BICUBIC, INPUT
 
 CLEAN = "none"
@@ -157,13 +157,12 @@ def _row(run: Run, subset: str, rule: str, right: _Right) -> Row:
     )
 
 
-def _against(arm: str, run: Run, right: _Right) -> tuple[int, int, float] | tuple[None, None, None]:
+def _against(arm: str, run: Run, right: _Right) -> Comparison | tuple[None, None, None]:
     """Fixed, broken and p against an arm under the same degradation."""
     other = right.get((run.degradation, arm))
     if other is None or run.arm == arm:
         return None, None, None
-    found = compare(other, right[run.degradation, run.arm])
-    return found.fixed, found.broken, found.p
+    return compare(other, right[run.degradation, run.arm])
 
 
 def _recovered(run: Run, correct: int, right: _Right) -> float | None:

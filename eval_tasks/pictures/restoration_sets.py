@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eval_tasks.evaluators.restoration import Pair
-from eval_tasks.evaluators.set_sizes import SET_SIZES
+from eval_tasks.evaluators.restoration import SET_SIZES, Pair
 from eval_tasks.pictures.picture_files import pixels
 from preproc.degrade import bicubic_down, jpeg
 from preproc.errors import ImageError

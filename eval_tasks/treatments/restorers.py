@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 from rich.markup import escape
 
 from eval_tasks.evaluators.restoration import Method, Pair, Row, evaluate
@@ -56,7 +55,7 @@ def make_methods(
             )
             name = f"{model} self-ensemble" if ensemble else model
             millions = cost_of(enhancer.descriptor).parameters / 1e6
-            methods.append(Method(name, _restore(enhancer), millions, place_of(enhancer)))
+            methods.append(Method(name, enhancer, millions, place_of(enhancer)))
     return methods
 
 
@@ -102,7 +101,3 @@ def measure(
                 protocol=protocol,
             )
     return rows
-
-
-def _restore(enhancer: Enhancer) -> Callable[[Pixels], Pixels]:
-    return lambda lr: np.asarray(enhancer(lr))
