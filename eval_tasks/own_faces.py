@@ -43,11 +43,7 @@ _EVERY = SUBSETS[-1]  # there is one kind of faces here, so all subsets are the 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the evaluation; ``argv`` is the command line without the program's name.
-
-    Returns:
-        The exit code: 0, or 1 after an error message on stderr, or 130 after Ctrl-C.
-    """
+    """Run the evaluation for ``argv``, by default the command line; gives the exit code."""
     options = _parser().parse_args(argv)
     return exit_code(lambda: _run(options), kept_in=options.output)
 

@@ -55,11 +55,7 @@ _WORDS = (  # noqa: SIM905 - a list of 200 strings reads worse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the pages; ``argv`` is the command line without the program's name.
-
-    Returns:
-        The exit code: 0, or 1 after an error message on stderr, or 130 after Ctrl-C.
-    """
+    """Make the pages for ``argv``, by default the command line; gives the exit code."""
     return exit_code(lambda: _run(_parser().parse_args(argv)))
 
 

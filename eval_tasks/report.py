@@ -77,11 +77,7 @@ class Group:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page; ``argv`` is the command line without the program's name.
-
-    Returns:
-        The exit code: 0, or 1 after an error message on stderr, or 130 after Ctrl-C.
-    """
+    """Write the page for ``argv``, by default the command line; gives the exit code."""
     return exit_code(lambda: _run(_parser().parse_args(argv)))
 
 

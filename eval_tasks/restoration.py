@@ -30,11 +30,7 @@ from preproc.reports import Value, require_report_files, write_csv, write_json
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the evaluation; ``argv`` is the command line without the program's name.
-
-    Returns:
-        The exit code: 0, or 1 after an error message on stderr, or 130 after Ctrl-C.
-    """
+    """Run the evaluation for ``argv``, by default the command line; gives the exit code."""
     return exit_code(lambda: _run(_parser().parse_args(argv)))
 
 

@@ -52,11 +52,7 @@ _SEARCHING = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the evaluation; ``argv`` is the command line without the program's name.
-
-    Returns:
-        The exit code: 0, or 1 after an error message on stderr, or 130 after Ctrl-C.
-    """
+    """Run the evaluation for ``argv``, by default the command line; gives the exit code."""
     parser = _parser()
     options = parser.parse_args(argv)
     changed = [
