@@ -9,7 +9,15 @@ import typer
 
 from preproc.extras import importing
 
-_TASKS = ("restoration", "icdar2013", "wider", "own_faces", "own_text", "report")
+_TASKS = (
+    "restoration",
+    "icdar2013",
+    "wider",
+    "own_faces",
+    "own_text",
+    "rendered_pages",
+    "report",
+)
 
 
 def evaluate(
@@ -31,6 +39,8 @@ def evaluate(
         own_faces        faces in pictures of your own that MTCNN finds again once they are small
 
         own_text         words in pictures of your own that one reads again once they are small
+
+        rendered_pages   makes pages whose words are known, for own_text to read
 
         report           weights/README.md: the shipped weights beside the papers' rows, with crops
 
