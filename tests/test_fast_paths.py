@@ -18,15 +18,12 @@ from preproc import Enhancer
 from preproc.errors import ModelError, PrecisionWarning
 from preproc.execution.devices import choose_dtype
 from preproc.execution.runtime import Runtime
-from preproc.manifest import shipped_folder
-from preproc.networks import find
 from preproc.networks.blocks import SubPixel
 from preproc.networks.cajnn import CAJNN, RRDB, Stacks
 from preproc.networks.cisrnet import CISRNet
 from preproc.networks.convolution import Conv2d, ResidualConv2d, _has_fused_onednn
 from preproc.networks.inference import inference_form
 from preproc.networks.precision import Float32Conv2d
-from preproc.weights import save_state
 
 CPU = torch.device("cpu")
 LEVEL = 1 / 255
@@ -42,18 +39,6 @@ def small_cisrnet() -> CISRNet:
     return CISRNet(2, 16, 4, 1, coarse_groups=1, fine_groups=1).eval()
 
 
-@pytest.fixture(scope="session")
-def light_weights(tmp_path_factory):
-    """The shipped weights of cajnn-light or, while there are none, weights from a fixed seed."""
-    shipped = shipped_folder() / "cajnn-light-x4.safetensors"
-    if shipped.is_file():
-        return shipped
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("light") / "light.safetensors"
-    save_state(path, find("cajnn-light").build().state_dict(), torch.float32)
-    return path
-
-
 @pytest.mark.parametrize("network", [small_cajnn, small_cisrnet])
 def test_every_layer_of_the_form_for_inference_is_cast_those_made_for_it_too(network):
     form = inference_form(network(), torch.bfloat16)
@@ -64,16 +49,16 @@ def test_every_layer_of_the_form_for_inference_is_cast_those_made_for_it_too(net
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("returned", [False, True])
-def test_fast_and_plain_pictures_are_the_same(light_weights, dtype, returned):
+def test_fast_and_plain_pictures_are_the_same(dtype, returned):
     image = photograph(45, 70).astype(np.float32) / 255
-    options = {"weights": light_weights, "device": "cpu", "dtype": dtype, "to_input_size": returned}
+    options = {"device": "cpu", "dtype": dtype, "to_input_size": returned}
     fast = Enhancer("cajnn-light", **options)(image)
     plain = Enhancer("cajnn-light", **options, fast=False, strips=False)(image)
     assert np.abs(fast - plain).max() <= LEVEL
 
 
-def test_switched_off_the_network_runs_as_it_was_trained(light_weights):
-    enhancer = Enhancer("cajnn-light", weights=light_weights, device="cpu", fast=False)
+def test_switched_off_the_network_runs_as_it_was_trained():
+    enhancer = Enhancer("cajnn-light", device="cpu", fast=False)
     runtime = enhancer._apply
     assert isinstance(runtime, Runtime)
     assert runtime._run.args[0] is runtime._network
@@ -253,8 +238,8 @@ def test_split_convolution_still_takes_float32_exactly():
         torch.testing.assert_close(conv(h), exact, atol=0, rtol=0)
 
 
-def test_pictures_of_several_sizes_share_a_batch_in_the_fast_form(light_weights):
-    enhancer = Enhancer("cajnn-light", weights=light_weights, device="cpu", dtype="float32")
+def test_pictures_of_several_sizes_share_a_batch_in_the_fast_form():
+    enhancer = Enhancer("cajnn-light", device="cpu", dtype="float32")
     crops = [photograph(17, 30), photograph(20, 27)]
     for crop, together in zip(crops, enhancer(crops), strict=True):
         alone = enhancer(Image.fromarray(crop))
