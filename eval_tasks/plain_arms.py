@@ -1,4 +1,4 @@
-"""Names of the arms that others are measured against, by which reports find them."""
+"""Names of the baseline arms, by which reports look them up."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def _taken(rng: Generator, page: Image.Image) -> Pixels:
 
 
 def _line(rng: Generator, font: ImageFont.FreeTypeFont, width: float, shouting: float) -> list[str]:
-    """As many words as fit in a width, some of them numbers, and some in capitals."""
+    """As many random words as fit the width; some are numbers, some in capitals."""
     words: list[str] = []
     while True:
         if rng.random() < 0.2:

@@ -1,4 +1,4 @@
-"""What the figures of all scripts depend on, for their reports."""
+"""The versions and the machine that every script's figures depend on."""
 
 from __future__ import annotations
 

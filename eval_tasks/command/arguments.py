@@ -1,4 +1,4 @@
-"""Values of the scripts' options, refused with a sentence, and which of many to take."""
+"""Checked types for the scripts' options, and helpers to take a part of a set."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ def add_kernel(parser: argparse.ArgumentParser) -> None:
 
 
 def taken(every: int, limit: int | None = None) -> str:
-    """What was taken of many, for file names, such as ``-every10-limit20``; ``""`` is all."""
+    """A suffix for file names that says which part was taken.
+
+    Such as ``-every10-limit20``; empty for all.
+    """
     return (f"-every{every}" if every > 1 else "") + (f"-limit{limit}" if limit else "")
 
 

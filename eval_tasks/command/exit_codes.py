@@ -14,7 +14,7 @@ def exit_code(run: Callable[[], None], kept_in: Path | None = None) -> int:
 
     Args:
         run: the work.
-        kept_in: the folder that holds what is done already, for scripts that go on from there.
+        kept_in: where finished work is kept, for scripts that resume.
 
     Returns:
         0, or 1 after an error message on stderr, or 130 after Ctrl-C.

@@ -21,8 +21,8 @@ class PageEngine:
 
     Attributes:
         title: its name with version and device, by which its readings are kept apart.
-        behind: makes a reader for an ``enhancer``; ``both`` also reads each text in the untreated
-            picture, which Tesseract ignores. Only EasyOCR's takes `Regions` for an enhancer.
+        behind: makes a reader for an ``enhancer``, which only for EasyOCR may be `Regions`;
+            ``both`` also reads each text in the untreated picture, but not with Tesseract.
     """
 
     title: str

@@ -19,7 +19,7 @@ from integrations.text_lines import corners_of
 from preproc.extras import importing
 
 INSTALL = 'pip install ".[eval]" in the checkout'
-"""What brings every engine here."""
+"""Installs every engine used here."""
 
 
 class NamedRecogniser(NamedTuple):

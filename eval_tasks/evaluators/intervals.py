@@ -1,7 +1,8 @@
 """95 % bootstrap intervals over the images, by the percentile method.
 
-Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13. Below some 20 images
-the method's intervals are too narrow: with 10, some 10 % of gains that are none are called sure.
+Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13. With fewer than about
+20 images such intervals are too narrow: with 10, about one gain in ten that is pure chance is
+called sure.
 """
 
 from __future__ import annotations

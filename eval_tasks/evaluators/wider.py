@@ -24,7 +24,7 @@ Flags = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 
 SUBSETS = ("easy", "medium", "hard")
-"""The benchmark's settings; each counts all faces of the one before it, and smaller ones."""
+"""The benchmark's settings; each counts the faces of the one before, and smaller ones too."""
 
 THRESHOLDS = 1000
 """How many there are, from 0.999 down to 0."""
@@ -73,7 +73,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Tally:
-    """What came out in each of I images at each threshold; only sums of images mean something.
+    """Counts for each of I images at each threshold; they are meant to be summed over images.
 
     Attributes:
         found: (I, 1000) faces found.

@@ -33,7 +33,7 @@ class Score:
         heights: AP by class of face height, hard; see `HEIGHTS`.
         height_faces: how many faces are in each class.
         detections: how many there are.
-        coco: the second opinion, if it was asked for.
+        coco: COCO's scores, if they were computed.
         seconds: an image to treat and to search, if known.
     """
 

@@ -61,7 +61,7 @@ class Row:
         broken: words wrong that are right there.
         p: McNemar's exact test of the two.
         fixed_over_bicubic: the same against the arm `BICUBIC`; so are the next two.
-        recovered: how much of what the degradation cost the arm `INPUT` is won back, 1 for all.
+        recovered: the share of the degradation's damage to `INPUT` that is undone; 1 is all of it.
     """
 
     recogniser: str

@@ -20,8 +20,8 @@ def pixels(path: Path, *, upright: bool = True, multiple: int = 1) -> Pixels:
     Args:
         path: the file.
         upright: whether to turn it as its EXIF data says.
-        multiple: of which both sides are to be, so that a px of the reduced picture is a whole
-            number of the original's; px are cut off the bottom and right.
+        multiple: both sides are cut to a multiple of this, at the bottom and right, so that
+            reduction is exact.
 
     Raises:
         ImageError: it cannot be read, or is too small; the file is named.

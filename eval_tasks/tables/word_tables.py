@@ -19,7 +19,7 @@ _MAIN = (MAIN_SUBSET, MAIN_RULE)
 def results(rows: Sequence[Row]) -> Table:
     """Words read right by every arm, one block a degradation.
 
-    Pairs, significance and what is won back are those of all labels by the first rule.
+    Paired counts, p-values and the share won back are for all labels under the first rule.
     """
     main = [row for row in rows if (row.subset, row.rule) == _MAIN]
     others = _distinct((row.subset, row.rule) for row in rows)

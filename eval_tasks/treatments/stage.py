@@ -1,4 +1,4 @@
-"""An arm as an enhancer for the engines' adapters, with a stopwatch."""
+"""Wraps an arm as an enhancer for the adapters, and times it."""
 
 from __future__ import annotations
 
