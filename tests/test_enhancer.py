@@ -609,7 +609,7 @@ def test_wrong_options_are_one_sentence(make, options, sentence):
 def test_an_overlap_has_the_room_that_tiles_of_the_device_have(make, monkeypatch):
     with pytest.raises(ModelError, match="Tiles of 512 px leave no room"):
         make(overlap=300)
-    monkeypatch.setattr("preproc.enhancer.sizes_for", lambda _: GPU)
+    monkeypatch.setattr(sys.modules[Enhancer.__module__], "sizes_for", lambda _: GPU)
     make(overlap=300)
 
 

@@ -320,7 +320,7 @@ def test_a_patch_is_turned_in_all_8_ways_and_both_its_targets_with_it(rng):
     hr = lr.repeat(4, 0).repeat(4, 1)
     ways = set()
     for seed in range(64):
-        untouched, draws = Degradation(scale=4, uncompressed=1), np.random.default_rng(seed)
+        untouched, draws = Degradation(uncompressed=1), np.random.default_rng(seed)
         degraded, clean, sharp = cut_patch(hr, lr, 8, untouched, draws)
         np.testing.assert_array_equal(degraded, clean)
         np.testing.assert_array_equal(sharp, clean.repeat(4, 0).repeat(4, 1))

@@ -16,7 +16,6 @@ from preproc.degrade import bicubic_up
 from preproc.enhancer import Enhancer
 from preproc.metrics import Protocol
 from preproc.networks.counts import cost_of
-from preproc.samples import Pixels
 
 
 def make_methods(
