@@ -68,7 +68,7 @@ def test_a_compressed_photograph_comes_out_better_than_bicubic(entry, quality):
 
 @pytest.mark.parametrize("entry", LOCAL)
 def test_tiles_do_not_show(entry):
-    low = jpeg(bicubic_down(data.astronaut(), 4), 20).astype(np.float32) / 255
+    low = jpeg(bicubic_down(data.astronaut()[:256], 4), 20).astype(np.float32) / 255
 
     def make(**options):
         return of(entry, dtype="float32", **options)
