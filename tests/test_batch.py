@@ -565,7 +565,7 @@ class TestSave:
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
         exif = Image.Exif()
         exif[0x0112], exif[0x010F] = 6, "A camera"
-        for name in ("a.jpg", "a.png", "a.tif", "a.webp"):
+        for name in ("a.jpg", "a.png", "a.tif", "a.webp", "a.avif"):
             source = picture(tmp_path / "in" / name, exif=exif, icc_profile=profile, dpi=(300, 300))
             job = Job(source, tmp_path / "out" / name)
             save(double(batch.load(job)), job.target)
@@ -573,8 +573,13 @@ class TestSave:
             assert result.getexif().get(0x010F) == "A camera", name
             assert result.getexif().get(0x0112, 1) == 1, name
             assert result.info["icc_profile"] == profile, name
-            if name != "a.webp":  # which has no place for it
+            if name not in ("a.webp", "a.avif"):  # which have no place for it
                 assert tuple(map(round, result.info["dpi"])) == (300, 300), name
+
+        image = Image.new("RGB", (4, 4))
+        image.info["dpi"] = (300, 300)
+        save(image, tmp_path / "a.bmp")
+        assert tuple(map(round, Image.open(tmp_path / "a.bmp").info["dpi"])) == (300, 300)
 
     @pytest.mark.parametrize("name", ["b.jpg", "b.png", "b.webp", "b.tif", "b.avif"])
     def test_what_a_camera_noted_survives_in_every_format(self, tmp_path: Path, name: str) -> None:
@@ -610,8 +615,10 @@ class TestSave:
         for name in ("a.jpg", "a.webp", "a.avif"):
             save(image, tmp_path / "high" / name)
             save(image, tmp_path / "low" / name, quality=20)
-            low, high = ((tmp_path / q / name).stat().st_size for q in ("low", "high"))
-            assert low < high / 2, name
+            save(image, tmp_path / "usual" / name, quality=95)
+            low, high, usual = (tmp_path / q / name for q in ("low", "high", "usual"))
+            assert low.stat().st_size < high.stat().st_size / 2, name
+            assert usual.read_bytes() == high.read_bytes(), name
 
     @pytest.mark.parametrize(
         ("mode", "asked", "message"),

@@ -522,11 +522,11 @@ class TestWithANetwork:
                 assert dict(Image.open(io.BytesIO(data)).getexif()) == {0x010F: "A camera"}
 
     def test_to_input_size(self, tmp_path: Path, weights: Path) -> None:
-        source = pictures(tmp_path / "in", "a.png")
+        source, out = tmp_path / "a.png", tmp_path / "out"
+        Image.new("RGB", (7, 5), "red").save(source)
         options = ["--model", "cli-repeat", "--weights", weights, "--device", "cpu"]
-        out = tmp_path / "out"
         assert call("enhance", source, "-o", out, "--to-input-size", *options) == 0
-        assert Image.open(out / "a.png").size == (6, 4)
+        assert Image.open(out / "a.png").size == (7, 5)
 
     def test_damaged_exif_costs_no_picture(self, tmp_path: Path, weights: Path) -> None:
         source = tmp_path / "a.jpg"

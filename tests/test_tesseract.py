@@ -100,10 +100,11 @@ def test_words_come_with_boxes_in_source_px(engine):
 
 @pytest.mark.parametrize(
     ("scale", "max_scale", "shown"),
-    [(4, 3.0, 3), (4, 1.5, 1.5), (2, 3.0, 2), (1, 3.0, 1), (1, 0.5, 0.5)],
+    [(4, None, 3), (4, 1.5, 1.5), (2, None, 2), (1, 3.0, 1), (1, 0.5, 0.5)],
 )
 def test_it_is_shown_at_most_so_large(engine, scale, max_scale, shown):
-    reader = tesseract.Reader(enhancer=Bicubic(scale), max_scale=max_scale)
+    options = {} if max_scale is None else {"max_scale": max_scale}
+    reader = tesseract.Reader(enhancer=Bicubic(scale), **options)
     (word, _) = reader.readtext(np.zeros((40, 60, 3), np.uint8))
     assert engine.seen[0].size == (60 * shown, 40 * shown)
     assert word.box[2] == [np.ceil(24 / shown), np.ceil(15 / shown)]

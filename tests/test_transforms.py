@@ -261,8 +261,11 @@ def test_an_overlap_has_the_room_that_tiles_of_the_device_have():
         preproc.EnhanceTransform("tiny", device="cpu", overlap=300)
 
 
-def test_options_are_those_of_the_enhancer():
-    assert EnhancerOptions.__annotations__.keys() <= signature(Enhancer).parameters.keys()
+def test_options_are_those_of_the_enhancer_and_so_is_the_usual_model():
+    theirs = signature(Enhancer).parameters
+    assert EnhancerOptions.__annotations__.keys() <= theirs.keys()
+    for kind in (preproc.EnhanceTransform, preproc.EnhanceBatch, preproc.EnhancerModule):
+        assert signature(kind).parameters["model"].default == theirs["model"].default
 
 
 @pytest.mark.parametrize(
@@ -686,18 +689,21 @@ def test_other_content_model_weights_and_options_are_told_apart(
     enhance(to_input_size=True)(chw(picture))
     enhance(self_ensemble=True)(chw(picture))
     enhance(strength=0.5)(chw(picture))
+    enhance(dtype="bfloat16")(chw(picture))
+    enhance(tile=32)(chw(picture))
+    enhance(overlap=4)(chw(picture))
     enhance(weights=skip_weights)(chw(picture))
     like = {"weights": tiny_weights, "device": "cpu", "dtype": "float32", "cache": tmp_path}
     preproc.EnhanceTransform("tiny-pooled", **like)(chw(picture))
-    assert len(calls) == 7
-    assert len(list(tmp_path.iterdir())) == 7
+    assert len(calls) == 10
+    assert len(list(tmp_path.iterdir())) == 10
     # These change nothing of the result: the first entry serves.
     copy = tmp_path.parent / "copy.safetensors"
     copy.write_bytes(tiny_weights.read_bytes())
     enhance(weights=copy, batch_size=2, self_ensemble=False)(chw(picture))
     enhance(strength=1)(chw(picture))
     enhance(dtype=torch.float32)(chw(picture))
-    assert len(calls) == 7
+    assert len(calls) == 10
 
 
 def test_a_batch_sends_only_what_the_cache_lacks(batch_stage, tmp_path, calls, picture):
