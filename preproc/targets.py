@@ -8,8 +8,7 @@ through their corners and clamp them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Number
 from typing import Any
 
@@ -37,8 +36,7 @@ _TYPES: dict[object, str] = {
 """What annotations of the usual names are in ``tv_tensors``."""
 
 _UNTOLD = ("mask", "segmentation", "xmin")
-"""Names that mean different things in different data sets, so that a plain tensor does not say how
-it moves."""
+"""Names of which no plain tensor tells what to move: polygons or masks, of px or of others."""
 
 _SHAPES = {
     "BoundingBoxes": "'boxes' as a tensor of (n, 4), (n, 5) or (n, 8)",
@@ -48,17 +46,35 @@ _SHAPES = {
 """By which plain tensors are known for these kinds."""
 
 
-def require_movable(sample: object) -> None:
+def named_leaves(sample: object, key: object = None) -> Iterator[tuple[object, object]]:
+    """What a sample holds, in any nesting, each with the name it is found under, if any."""
+    if isinstance(sample, Mapping):
+        # The numbers of a run-length encoded segmentation are its own.
+        inherited = key == "segmentation"
+        named: Iterable[tuple[object, object]] = (
+            (key if inherited else name, item) for name, item in sample.items()
+        )
+    elif isinstance(sample, tuple) and hasattr(sample, "_fields"):
+        named = zip(sample._fields, sample, strict=True)
+    elif isinstance(sample, list | tuple | deque):
+        named = ((key, item) for item in sample)
+    else:
+        yield from ((key, leaf) for leaf in tree_leaves(sample))
+        return
+    for name, item in named:
+        yield from named_leaves(item, name)
+
+
+def require_movable(leaves: Iterable[tuple[object, object]]) -> None:
     """Refuse annotations that a transform would leave where they are, as it knows them by type.
+
+    Args:
+        leaves: each with its name, as `named_leaves` gives them.
 
     Raises:
         PreprocError: boxes, masks or keypoints, by their name, are no ``tv_tensor``.
     """
-    _mapped(sample, _movable)
-
-
-def _movable(part: object, key: object) -> object:
-    for leaf in tree_leaves(part):
+    for key, leaf in leaves:
         if _is_annotation(key, leaf) and not isinstance(leaf, tv_tensors.TVTensor):
             kind = "a plain" if isinstance(leaf, Tensor) else "no"
             raise PreprocError(
@@ -67,7 +83,6 @@ def _movable(part: object, key: object) -> object:
                 "torchvision.datasets.wrap_dataset_for_transforms_v2), or leave it out"
                 f"{'' if key in _UNTOLD else ', or take EnhanceBatch, which takes plain tensors'}."
             )
-    return part
 
 
 def _is_annotation(name: object, leaf: object) -> bool:
@@ -105,29 +120,25 @@ def enlarged_target(target: Mapping[str, Any], scale: int) -> dict[str, Any]:
     """
     if scale == 1:
         return dict(target)
-    enlarge = partial(_enlarged_leaf, scale)
-    return {name: _mapped(part, enlarge, name) for name, part in target.items()}
+    return {name: _enlarged_part(part, scale, name) for name, part in target.items()}
 
 
-def _mapped(part: Any, change: Callable[[object, object], object], name: object = None) -> Any:  # noqa: ANN401
-    """A sample with ``change(leaf, name)`` for each leaf, which has the name of the entry it is in.
-
-    Plain mappings take the place of others; lists in which nothing changes stay what they are.
-    """
+def _enlarged_part(part: Any, scale: int, name: object) -> Any:  # noqa: ANN401 - of any kind
+    """What a target holds under a name; plain mappings take the place of others."""
     if isinstance(part, Mapping):
-        # The numbers of a run-length encoded segmentation are its own.
-        inherited = name == "segmentation"
-        return {k: _mapped(v, change, name if inherited else k) for k, v in part.items()}
+        if name == "segmentation":  # run-length encoded, by numbers of its own
+            return {key: _enlarged_part(item, scale, name) for key, item in part.items()}
+        return enlarged_target(part, scale)
     if hasattr(part, "_asdict"):
-        return part._replace(**_mapped(part._asdict(), change))
+        return part._replace(**enlarged_target(part._asdict(), scale))
     if isinstance(part, list | tuple | deque):
-        items = [_mapped(item, change, name) for item in part]
+        items = [_enlarged_part(item, scale, name) for item in part]
         same = all(new is old for new, old in zip(items, part, strict=True))
         return part if same else type(part)(items)
-    return change(part, name)
+    return _enlarged_leaf(part, scale, name)
 
 
-def _enlarged_leaf(scale: int, leaf: object, name: object) -> object:
+def _enlarged_leaf(leaf: object, scale: int, name: object) -> object:
     if isinstance(leaf, tv_tensors.TVTensor):
         return enlarged(leaf, scale)
     if name == "area" and isinstance(leaf, Tensor):

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from preproc.cache import PictureCache
 from preproc.deferred import DeferredEnhancer, InWorker
@@ -24,7 +23,7 @@ with importing("EnhanceTransform", 'pip install ".[transforms]" in the checkout'
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
-    from preproc.targets import enlarged, enlarged_target, require_movable
+    from preproc.targets import enlarged, enlarged_target, named_leaves, require_movable
 
 Target = Mapping[str, Any]
 
@@ -96,9 +95,10 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
             PreprocError: an annotation that would have to move is no ``tv_tensor``; or as for
                 `preproc.Enhancer` and `preproc.cache.PictureCache`.
         """
+        leaves = list(named_leaves(inputs))
         if self.scale != 1:
-            require_movable(inputs)
-        _require_picture(tree_leaves(inputs))
+            require_movable(leaves)
+        _require_picture([leaf for _, leaf in leaves])
         return super().forward(*inputs)
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:  # noqa: ANN401, ARG002
