@@ -75,13 +75,14 @@ class DeferredEnhancer:
         require_options(options)
         self.device = _described(device)
         choose_dtype(_CPU, options.get("dtype"))
-        tile_policy(
-            self._descriptor,
-            options.get("tile"),
-            options.get("overlap"),
-            sizes_for(self.device),
-            shrinks=bool(options.get("to_input_size")),
-        )
+        for place in {self.device, _CPU} if in_worker == "cpu" else {self.device}:
+            tile_policy(
+                self._descriptor,
+                options.get("tile"),
+                options.get("overlap"),
+                sizes_for(place),
+                shrinks=bool(options.get("to_input_size")),
+            )
         self._asked = device
         if cache is not None and not isinstance(cache, str | Path | PictureCache):
             raise ModelError(f"cache must be a folder or a PictureCache, but is {cache!r}.")

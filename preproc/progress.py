@@ -26,9 +26,14 @@ class Tally:
         self._progress, self._total = progress, total
         self._done = self._told = 0
 
+    def add(self, px: int) -> None:
+        """Count px that are done."""
+        self._done += px
+        self._tell(self._done)
+
     @contextmanager
     def during(self, px: int) -> Iterator[None]:
-        """Report progress in a pass over ``px`` px, as `advance` tells it; count it at the end."""
+        """Report progress in a pass over ``px`` px, as `advance` tells it."""
         share = 0.0
 
         def further(more: float) -> None:
@@ -41,8 +46,6 @@ class Tally:
             yield
         finally:
             _advance.reset(token)
-        self._done += px
-        self._tell(self._done)
 
     def _tell(self, done: int) -> None:
         """Tell, unless as much was told before a pass ran out of memory and began again."""

@@ -30,7 +30,9 @@ def require_rgb(img: object) -> None:
         got = f"{img.dtype} of shape {img.shape}"
     else:
         return
-    raise ImageError(f"Expected a uint8 RGB array (height, width, 3), but got {got}.")
+    raise ImageError(
+        f"Expected a uint8 RGB array (height, width, 3) of at least one px, but got {got}."
+    )
 
 
 def to_float(x: Tensor) -> Tensor:

@@ -153,8 +153,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix != SUFFIX:
         raise WeightsError(
             f"{path} is not opened: only {SUFFIX} files are read, because a pickle runs code when "
-            f"opened; convert it with safetensors.torch.save_file, or, of what `preproc train` "
-            f"wrote, take the file ema{SUFFIX}."
+            f"opened; convert it with safetensors.torch.save_file, and of a run of "
+            f"`preproc train` take its ema{SUFFIX}."
         )
     if not path.is_file():
         raise WeightsError(f"There is no weights file {path}; check what is passed as weights=.")

@@ -16,13 +16,14 @@ class LiveMemory(TorchDispatchMode):
     for itself is not seen.
 
     Attributes:
+        live: bytes alive now.
         peak: most bytes alive at a time.
         shapes: of all tensors made, views left out.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.peak = self._live = 0
+        self.peak = self.live = 0
         self.shapes: set[tuple[int, ...]] = set()
         self._seen: dict[int, weakref.ref] = {}
 
@@ -40,12 +41,12 @@ class LiveMemory(TorchDispatchMode):
         key, size = id(storage), storage.nbytes()
 
         def gone(_):
-            self._live -= size
+            self.live -= size
             del self._seen[key]
 
         self._seen[key] = weakref.ref(storage, gone)
-        self._live += size
-        self.peak = max(self.peak, self._live)
+        self.live += size
+        self.peak = max(self.peak, self.live)
 
 
 def _is_tensor(leaf) -> bool:

@@ -548,11 +548,12 @@ def test_progress_of_a_list_is_that_of_all_its_pictures(make, rng):
     assert [done for done, _ in told] == [1200, 2200]
 
 
-def test_what_progress_raises_ends_the_call(make, rng):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_what_progress_raises_ends_the_call(make, rng, error):
     def stop(*_):
-        raise KeyboardInterrupt
+        raise error
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(error):
         make()(photo(rng, 20, 20), progress=stop)
 
 

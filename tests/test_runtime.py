@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from live_memory import LiveMemory
 from torch import nn
 
 from preproc.errors import DeviceMemoryError, DeviceWarning, ModelError, PrecisionWarning
@@ -255,6 +256,19 @@ def test_self_ensemble_runs_all_eight_symmetries_once():
     assert len(seen) == 8
     for wanted in symmetries(x):
         assert sum(torch.equal(wanted, v) for v in seen) == 1
+
+
+def test_self_ensemble_keeps_one_result_while_the_next_is_computed():
+    held = []
+
+    def enlarge(x, _):
+        held.append(memory.live)
+        return x.repeat_interleave(4, -2).repeat_interleave(4, -1)
+
+    with LiveMemory() as memory:
+        geometric_self_ensemble(enlarge, torch.rand(1, 3, 64, 64))
+    one_result = 3 * 256 * 256 * 4
+    assert max(held) < 1.2 * one_result
 
 
 def test_self_ensemble_turns_results_back():

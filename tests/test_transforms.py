@@ -257,8 +257,9 @@ def test_a_picture_that_exif_calls_turned_lies_as_it_lay_with_its_boxes(transfor
 
 def test_an_overlap_has_the_room_that_tiles_of_the_device_have():
     preproc.EnhanceTransform("tiny", device="cuda", overlap=300)
-    with pytest.raises(ModelError, match="Tiles of 512 px leave no room"):
-        preproc.EnhanceTransform("tiny", device="cpu", overlap=300)
+    for options in ({"device": "cpu"}, {"device": "cuda", "in_worker": "cpu"}):
+        with pytest.raises(ModelError, match="Tiles of 512 px leave no room"):
+            preproc.EnhanceTransform("tiny", overlap=300, **options)
 
 
 def test_options_are_those_of_the_enhancer_and_so_is_the_usual_model():
@@ -416,6 +417,18 @@ def test_what_is_no_annotation_stays_the_object_it_was(batch_stage):
     target["counts"] = torch.tensor([3])
     _, [kept] = batch_stage()([torch.zeros(3, 4, 5)], [target])
     assert all(kept[name] is value for name, value in target.items())
+
+
+def test_containers_of_any_make_are_only_looked_into(transform):
+    class Listed(list):
+        def __init__(self, items, meta):
+            super().__init__(items)
+            self.meta = meta
+
+    kept = Listed([{"caption": "a cat"}], "meta")
+    assert transform()(Image.new("RGB", (5, 4)), {"more": kept})[1]["more"][0] == kept[0]
+    with pytest.raises(ImageError, match="numpy arrays"):
+        transform()(UserDict(image=np.zeros((4, 5, 3), np.uint8)))
 
 
 COCO = [{"bbox": [1.0, 2.0, 3.0, 4.0], "area": 12.0, "category_id": 1}]

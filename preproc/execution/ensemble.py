@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
 from itertools import product, starmap
-from operator import add
 
 import torch
 from torch import Tensor
@@ -39,6 +37,7 @@ def geometric_self_ensemble(
     """
 
     def turned_back(mirror_w: bool, mirror_h: bool, transpose: bool) -> Tensor:
+        """``apply`` on the input turned in one way, with the result turned back."""
         axes = [axis for axis, wanted in ((-1, mirror_w), (-2, mirror_h)) if wanted]
         turned_mask = None if mask is None else _turned(mask, axes, transpose)
         with scaled(1 / 8):
@@ -46,7 +45,9 @@ def geometric_self_ensemble(
         return torch.flip(y.mT if transpose else y, axes)
 
     with explain_out_of_memory(_FULL):
-        return reduce(add, starmap(turned_back, product((False, True), repeat=3))) / 8
+        # Unlike a loop or reduce, sum holds on to nothing but the total during the next call.
+        results = starmap(turned_back, product((False, True), repeat=3))
+        return sum(results, start=torch.zeros(())) / 8
 
 
 def _turned(x: Tensor, axes: list[int], transpose: bool) -> Tensor:

@@ -91,8 +91,9 @@ def run_tiles(
     with AsyncHostCopy(at_once=copy_at_once) as copies:
         while pieces:
             batch = _next_batch(pieces, policy, batch_size)
+            kept = sum(piece.tile.kept for piece in batch)
             try:
-                with tally.during(sum(piece.tile.kept for piece in batch)):
+                with tally.during(kept):
                     _enhance(batch, apply, device, copies)
             except MemoryError:
                 pieces.extendleft(reversed(batch))
@@ -103,6 +104,8 @@ def run_tiles(
                     pieces = _cut_finer(pieces, policy, max(longest // 2, policy.min_size))
                 else:
                     raise
+            else:
+                tally.add(kept)
 
 
 def stack(pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:

@@ -35,7 +35,8 @@ class TilePolicy:
         sizes: which extents of a window are allowed.
         bucket: windows no longer than ``mixed`` px share a batch if their sides, rounded up to
             multiples of ``bucket``, are equal.
-        mixed: longer windows share a batch only if they are equal themselves.
+        mixed: longest side in LR px of windows that share a batch so; longer ones only share one
+            with equal windows.
     """
 
     size: int | None

@@ -55,8 +55,8 @@ class ModelDescriptor:
     Attributes:
         name: registry name, lower case with dashes, shared by the scales of one architecture.
         scale: output px per input px, along each side.
-        build: makes the module with its initial weights; keywords that it takes are what a recipe
-            may set in its table ``network``.
+        build: makes the module with its initial weights, without arguments; keywords that it may be
+            given are what a recipe can set in its table ``network``.
         parameters: number of trainable values; None to have them counted where they are asked for
             (`preproc.networks.counts.cost_of`).
         macs_per_pixel: multiply-accumulates per LR px, likewise.
