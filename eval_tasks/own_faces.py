@@ -19,7 +19,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from eval_tasks.command import arguments, console
@@ -162,7 +161,7 @@ def _show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None
         table.add_column(f"{name} ({faces:,})", justify="right")
     for one in scores:
         gains = [f"{gain:+.3f}" if gain else "" for gain in _gains(scores, one)]
-        table.add_row(escape(one.name), _ap(one.ap(_EVERY)), *gains, *map(_ap, one.heights))
+        table.add_row(one.name, _ap(one.ap(_EVERY)), *gains, *map(_ap, one.heights))
     console.show(console.heading(title), table, about=about)
 
 

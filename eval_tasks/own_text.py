@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from eval_tasks.command import arguments, console
@@ -267,7 +266,7 @@ def _show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None
     for one in scores:
         gains = [f"{gain:+.1%}" if gain else "" for gain in _gains(scores, one)]
         table.add_row(
-            escape(one.name),
+            one.name,
             f"{one.right.sum()}",
             f"{100 * one.recall:.1f}",
             "-" if one.precision is None else f"{100 * one.precision:.1f}",

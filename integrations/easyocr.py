@@ -84,7 +84,8 @@ class Reader(PageReader, LineRecogniser):
     (``channel_order="bgr"`` does so here); URLs are not fetched; EasyOCR's other methods are those
     of ``engine``.
 
-    Use strength 0.5 for pages: at full strength the network closes thin gaps between letters.
+    Use strength 0.5 for pages: at full strength the network closes thin gaps, such as the one under
+    the dot of an i.
 
     Enhancement mends more words than it spoils, but it spoils some. With ``both=True`` every text
     is read in the picture as it is, too, and the reading with more confidence counts; that pays for

@@ -1,4 +1,4 @@
-"""What an adapter asks of an enhancer, and what it promises as a recogniser or a face detector.
+"""What an adapter asks of an enhancer, and what it promises as a reader or a face detector.
 
 Coordinates are source pixels everywhere: those of the picture the caller gave, whatever an enhancer
 did to it on the way.

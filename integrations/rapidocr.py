@@ -231,6 +231,7 @@ def _make(options: dict[str, object]) -> Engine:
         )
     with importing("integrations.rapidocr", "pip install rapidocr onnxruntime"):
         import rapidocr  # noqa: PLC0415 - the engine is imported only when used
-    make: Any = rapidocr.RapidOCR
-    engine: Engine = make(**options)
+
+        make: Any = rapidocr.RapidOCR  # which imports what the engine stands on
+        engine: Engine = make(**options)
     return engine

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from integrations.inputs import rgb_of
 from integrations.protocols import ArrayEnhancer, ListEnhancer, RegionEnhancer, RgbArray
@@ -32,16 +32,17 @@ class View:
     scale: int
     origin: tuple[int, int] = (0, 0)
 
-    def to_source(self, points: Points) -> Points:
+    def to_source(self, points: ArrayLike) -> Points:
         """Points that an engine found in this view, as points of the picture it was made from.
 
         Args:
-            points: (..., 2) x y in px of ``rgb``: corners (4, 2), or boxes (N, 2, 2).
+            points: (..., 2) x y in px of ``rgb``, as an array or lists: corners (4, 2), or boxes
+                (N, 2, 2).
 
         Returns:
             The same shape, in source px.
         """
-        return points / self.scale + self.origin
+        return np.asarray(points, np.float64) / self.scale + self.origin
 
     def from_source(self, points: Points) -> Points:
         """Points (..., 2) of the picture this view was made from, in px of ``rgb``."""
@@ -99,7 +100,8 @@ class Regions:
     greyness by the whole picture); else hands it the crops as a list, to be batched.
 
     Attributes:
-        enhancer: enlarges lists of RGB arrays; its ``regions(rgb, boxes, *, margin)`` comes first.
+        enhancer: enlarges lists of RGB arrays; if it has ``regions(rgb, boxes, *, margin)``, that
+            is called instead.
         margin: px of the picture around a region that are enhanced with it, so that the network
             sees real neighbours and no border. Word-sized regions of a picture at JPEG quality 40
             differ from the whole picture by a mean of 4/255 with none, 0.3/255 with 8 px and

@@ -51,3 +51,8 @@ def test_boxes_of_a_detector_are_in_source_pixels(section, picture, enhancer):
     boxes = corners_of_all(view.rgb)[[0, 2]].reshape(1, 4)
     found = eval(to_source, {"view": view, "boxes": boxes})
     np.testing.assert_array_equal(found, [[0, 0, 8, 6]])
+
+
+def test_points_may_be_lists_as_many_engines_give_them(picture, enhancer):
+    view = look(picture, enhancer)
+    assert view.to_source([[0, 0], [32, 24]]).tolist() == [[0, 0], [8, 6]]

@@ -6,8 +6,10 @@ from collections import Counter
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from rich.table import Table
 
 from eval_tasks import own_text, rendered_pages
+from eval_tasks.command.console import show
 from eval_tasks.evaluators import intervals
 from eval_tasks.evaluators.intervals import interval
 from eval_tasks.evaluators.words import gain, score, words
@@ -25,6 +27,15 @@ def sign(text, size=44):
         (20, 20), text, fill="white", font=ImageFont.load_default(size=size)
     )
     return picture
+
+
+def test_tables_print_names_as_they_are(capsys):
+    table = Table("arm", title="set [bold]1[/bold]")
+    table.add_row("net[x2]:smile:")
+    show(table, "folder [dim]", about={"weights": "[bold]"})
+    out = capsys.readouterr().out
+    for name in ("set [bold]1[/bold]", "net[x2]:smile:", "folder [dim]", "weights [bold]"):
+        assert name in out
 
 
 def test_words_are_compared_without_case_and_punctuation():

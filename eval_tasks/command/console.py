@@ -12,7 +12,7 @@ _WIDTH = 240
 
 
 def show(*parts: Table | Text | str, about: Mapping[str, str] | None = None) -> None:
-    """Print tables and lines, one below the other; what looks like markup is printed as it is.
+    """Print tables and lines, one below the other.
 
     Args:
         parts: tables, headings (`heading`) and sentences, which only a terminal wraps.
@@ -20,7 +20,7 @@ def show(*parts: Table | Text | str, about: Mapping[str, str] | None = None) -> 
     """
     console = table_console()
     for part in parts:
-        console.print(part, markup=False, emoji=False, soft_wrap=isinstance(part, str))
+        console.print(part, soft_wrap=isinstance(part, str))
     if about:
         console.print(Text(facts(about), "dim"), soft_wrap=True)
 
@@ -31,8 +31,11 @@ def heading(text: str) -> Text:
 
 
 def table_console() -> Console:
-    """Standard output, wide enough for any table where it is no terminal but a file or a pipe."""
-    console = Console(highlight=False)
+    """Standard output, wide enough for any table where it is no terminal but a file or a pipe.
+
+    What looks like markup, as names of files may, is printed as it is.
+    """
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = _WIDTH  # or all would be folded at 80 columns
     return console

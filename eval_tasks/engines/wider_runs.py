@@ -130,7 +130,7 @@ class Run:
             advance()
 
     def seconds(self) -> tuple[float, float] | None:
-        """Mean seconds an image to treat and to search, over all images ever searched.
+        """Mean seconds an image to treat and to search, over all searches of which they are known.
 
         Returns:
             None where no time is known.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -43,8 +42,8 @@ def _table(here: list[Row], papers: list[Row], protocol: Protocol) -> Table:
             its = {row.dataset: row for row in rows if row.method == method}
             first = next(iter(its.values()))
             table.add_row(
-                escape(first.source),
-                escape(method),
+                first.source,
+                method,
                 "" if first.parameters is None else f"{first.parameters:.4g}",
                 *(_cell(its.get(dataset), digits) for dataset in sizes),
                 f"{sum(r.seconds or 0 for r in its.values()):.2f}" if rows is here else "",
@@ -59,6 +58,6 @@ def _cell(row: Row | None, digits: tuple[int, int]) -> str:
     if row is None:
         return ""
     if row.psnr is None or row.ssim is None:
-        return escape(row.note) + ("" if row.ssim is None else f", SSIM {row.ssim:.{digits[1]}f}")
+        return row.note + ("" if row.ssim is None else f", SSIM {row.ssim:.{digits[1]}f}")
     figures = f"{row.psnr:.{digits[0]}f}/{row.ssim:.{digits[1]}f}"
     return f"({figures})" if row.note else figures

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -85,7 +84,7 @@ def _ap_table(scores: Sequence[Score]) -> Table:
         gap = gap_of(scores, one)
         table.add_row(
             "here",
-            escape(one.name),
+            one.name,
             *(_ap(one.ap(subset)) for subset in SUBSETS),
             f"{gap.value:.0%}" if gap else "",
             *(f"{s:.2f}" for s in one.seconds or ()),
@@ -104,7 +103,7 @@ def _gain_table(scores: Sequence[Score]) -> Table:
     for one in scores:
         for base, gains in gains_of(scores, one).items():
             cells = (f"{gain:+.3f}" if gain else "-" for gain in gains.values())
-            table.add_row(escape(one.name), base, *cells)
+            table.add_row(one.name, base, *cells)
     return table
 
 
@@ -113,7 +112,7 @@ def _height_table(scores: Sequence[Score]) -> Table:
     for name, faces in zip(height_names(), scores[0].height_faces, strict=True):
         table.add_column(f"{name} ({faces:,})", justify="right")
     for one in scores:
-        table.add_row(escape(one.name), *map(_ap, one.heights))
+        table.add_row(one.name, *map(_ap, one.heights))
     return table
 
 
@@ -123,7 +122,7 @@ def _coco_table(scores: Sequence[Score]) -> Table:
         table.add_column(heading, justify="right")
     for one in scores:
         if one.coco:
-            table.add_row(escape(one.name), *map(_ap, (one.coco.ap, one.coco.ap50, one.coco.ap75)))
+            table.add_row(one.name, *map(_ap, (one.coco.ap, one.coco.ap50, one.coco.ap75)))
     return table
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from rich.markup import escape
 from rich.table import Table
 
 from eval_tasks.evaluators.icdar2013 import MAIN_RULE, MAIN_SUBSET, PAPER_ROWS
@@ -42,7 +41,7 @@ def results(rows: Sequence[Row]) -> Table:
         for row in (row for row in main if row.degradation == degradation):
             table.add_row(
                 degradation,
-                escape(row.arm),
+                row.arm,
                 _count(row),
                 *(_count(cells[row.degradation, row.arm, *other]) for other in others),
                 _pair(row.fixed, row.broken, row.p),
@@ -65,7 +64,7 @@ def heights(rows: Sequence[HeightRow]) -> Table:
         for arm in _distinct(row.arm for row in rows if row.degradation == degradation):
             shown = [r for r in rows if (r.degradation, r.arm) == (degradation, arm)]
             percents = (f"{100 * r.correct / r.n:.1f}" if r.n else "" for r in shown)
-            table.add_row(degradation, escape(arm), *percents)
+            table.add_row(degradation, arm, *percents)
         table.add_section()
     return table
 

@@ -35,8 +35,10 @@ def read_curve(records: Iterable[Mapping[str, Any]]) -> list[Point]:
     points: list[Point] = []
     minutes, step = 0.0, 0
     for record in records:
-        own = [Point(**point) for point in record["curve"]]
-        points += [Point(minutes + p.minutes, step + p.step, p.psnr) for p in own]
+        for point in record.get("curve", ()):
+            # JSON has no infinity, so a record holds it as text.
+            psnr = {name: float(value) for name, value in point["psnr"].items()}
+            points.append(Point(minutes + point["minutes"], step + point["step"], psnr))
         minutes, step = minutes + record["minutes"], step + record["steps"]
     return points
 
