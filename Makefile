@@ -16,7 +16,7 @@ help:
 	@echo "             before and after enhancement (ARGS='--image yours.jpg --model cajnn-light')"
 	@echo "make test    run the tests (ARGS='-k tiles')"
 	@echo "make lint    check style, formatting and types"
-	@echo "make train   train a model (RECIPE=recipe.toml ARGS='--data folder --minutes 60')"
+	@echo "make train   train a model (RECIPE=cajnn-light, or a file, ARGS='--data folder --minutes 60')"
 	@echo "make report  rebuild weights/README.md and its pictures (ARGS='--data folder')"
 	@echo "make requirements   pin the newest versions of everything"
 

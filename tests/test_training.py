@@ -890,6 +890,23 @@ def test_a_coarse_network_takes_its_half_of_a_whole_one():
         assert torch.equal(value, whole.state_dict()[key])
 
 
+@pytest.mark.parametrize(
+    ("key", "shape"),
+    [
+        ("conv_first.weight", (8, 1, 3, 3)),
+        ("conv_first.weight", (8, 3, 5, 5)),
+        ("conv_hr.weight", (8, 8, 1, 1)),
+        ("conv_last.weight", (1, 8, 3, 3)),
+        ("trunk.0.dense.0.convs.0.weight", (0, 8, 3, 3)),
+    ],
+)
+def test_weights_of_other_shapes_are_refused(key, shape):
+    state = CAJNN(2, 8, 4, 1).state_dict()
+    for network in (CAJNN(2, 8, 4, 1), CAJNN(2, 16, 8, 2)):
+        with pytest.raises(RecipeError, match=r"do not fit|does not grow"):
+            load_into(network, state | {key: torch.zeros(shape)})
+
+
 def test_weights_of_another_scale_or_upsampling_of_cajnn_are_refused():
     small = CAJNN(2, 8, 4, 1).state_dict()
     others = [CAJNN(3, 12, 4, 1), CAJNN(4, 8, 4, 1), CAJNN(2, 32, 4, 1, upsampling="upconvolution")]

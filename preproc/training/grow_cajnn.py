@@ -32,7 +32,8 @@ def grow_cajnn(small: dict[str, Tensor], large: CAJNN) -> None:
         large: a network of the same scale and options, no narrower and no shallower.
 
     Raises:
-        KeyError: ``small`` lacks weights, or is of another scale or upsampling.
+        KeyError: ``small`` lacks weights, or has some of another kernel, scale, upsampling or
+            number of colours.
         RecipeError: ``large`` is narrower or shallower.
     """
     own = large.state_dict()
@@ -47,7 +48,9 @@ def grow_cajnn(small: dict[str, Tensor], large: CAJNN) -> None:
                 continue
             source = f"trunk.{homes[int(number)]}.{rest}"
         trained = small.pop(source)
-        if key.startswith("upsampler.") and len(value) / len(trained) != wider_tail:
+        if not _is_alike(key, trained, value) or (
+            key.startswith("upsampler.") and len(value) / len(trained) != wider_tail
+        ):
             raise KeyError(key)
         _embed(trained, value, _parts(key, trained, *old), _parts(key, value, *new))
     for at, block in enumerate(large.trunk):
@@ -58,6 +61,15 @@ def grow_cajnn(small: dict[str, Tensor], large: CAJNN) -> None:
 def _widths(state: dict[str, Tensor]) -> tuple[int, int]:
     """Features and growth."""
     return len(state["conv_first.weight"]), len(state["trunk.0.dense.0.convs.0.weight"])
+
+
+def _is_alike(key: str, small: Tensor, large: Tensor) -> bool:
+    """Whether weights or biases differ in the width of the network alone."""
+    if small.ndim != large.ndim or small.shape[2:] != large.shape[2:]:
+        return False
+    if key.startswith("conv_last."):
+        return len(small) == len(large)  # colours
+    return key != "conv_first.weight" or small.shape[1] == large.shape[1]
 
 
 def _parts(key: str, value: Tensor, features: int, growth: int) -> list[int]:
@@ -84,7 +96,8 @@ def _embed(small: Tensor, large: Tensor, old: list[int], new: list[int]) -> None
 
     Concatenated inputs are copied part by part.
     """
-    if len(old) != len(new) or any(a > b for a, b in zip(old, new, strict=True)):
+    odd = bool(old) and sum(old) != small.shape[1]
+    if odd or len(old) != len(new) or any(a > b for a, b in zip(old, new, strict=True)):
         raise RecipeError(f"A convolution of {old} inputs does not grow into one of {new}.")
     rows = len(small)
     if rows > len(large):

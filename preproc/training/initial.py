@@ -45,6 +45,6 @@ def _grow_into(network: nn.Module, left: dict[str, Tensor]) -> bool:
                 grow_cajnn(left, network)
             elif isinstance(network, CISRNet):
                 grow_cisrnet(left, network)
-    except KeyError:  # some are missing
+    except (KeyError, RuntimeError, ZeroDivisionError):  # missing, or of other shapes
         return False
     return not left

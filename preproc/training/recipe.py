@@ -169,7 +169,7 @@ class Stage:
             decoded pictures.
         model: registered name of the network.
         scale: output px per input px.
-        network: constructor options that differ from the registered network's.
+        network: keywords for the registered model's ``build``.
         init_from: weights to start from (a safetensors file, a checkpoint, or the name of a
             shipped model); a smaller network of the family is grown into this one. ``"nearest"``
             lets a CISRNet start as nearest-neighbour enlargement. The stage before takes
