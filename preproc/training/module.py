@@ -167,7 +167,7 @@ class Restoration(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on from the saved minute, with the same curve and origin."""
         self.clock = checkpoint["clock"]
-        self.curve = [Point(**point) for point in checkpoint.get("curve", ())]
+        self.curve = [Point(**point) for point in checkpoint["curve"]]
         self.init_from = checkpoint["init_from"]
 
 
