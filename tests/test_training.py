@@ -1017,9 +1017,28 @@ def test_the_first_process_saves_though_the_others_were_not_interrupted(tmp_path
     assert met == [False], "the others wait to be ended, as their end would end the first"
 
 
-def train_with_two_processes(recipe, data, out):
+def test_two_processes_end_together_and_train_either_part_and_the_whole(data, tmp_path):
+    text = SMALL.replace("cajnn-light", "cisrnet-light").replace("every = 1e-4", "every = 0.003")
+    text = text.replace("quality = [10]", "quality = [10, 40]")
+    text = re.sub(
+        "network = .*", "network = { features = 8, reduction = 2, blocks = 1 }\nscale = 2", text
+    )
+    stages = """
+[[stage]]
+name = "coarse"
+loss = { part = "coarse" }
+schedule = { unit = "minutes", length = 0.02 }
+[[stage]]
+name = "fine"
+loss = { part = "fine" }
+schedule = { length = 1 }
+[[stage]]
+name = "whole"
+schedule = { length = 1 }
+"""
+    recipe = recipe_file(tmp_path, text + stages)
     command = [Path(sys.executable).with_name("preproc"), "train", recipe, "--data", data]
-    options = ["-o", out, "--devices", "2", "--precision", "32"]
+    options = ["-o", tmp_path / "run", "--devices", "2", "--precision", "32"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
         [*command, *options],
@@ -1030,39 +1049,6 @@ def train_with_two_processes(recipe, data, out):
         timeout=500,
     )
     assert done.returncode == 0, done.stderr
-
-
-def test_two_processes_measure_and_end_together(data, tmp_path):
-    text = SMALL.replace("length = 4", 'unit = "minutes"\nlength = 0.02')
-    recipe = recipe_file(tmp_path, text.replace("every = 1e-4", "every = 0.003"))
-    train_with_two_processes(recipe, data, tmp_path / "run")
-    record = json.loads((tmp_path / "run" / "train" / RECORD).read_text())
-    assert record["finished"]
-    assert record["steps"] % ASKED_EVERY == 0
-    assert record["curve"]
-
-
-def test_two_processes_train_either_part_and_go_on_with_the_whole(data, tmp_path):
-    text = SMALL.replace("cajnn-light", "cisrnet-light").replace(
-        "quality = [10]", "quality = [10, 40]"
-    )
-    text = re.sub(
-        "network = .*", "network = { features = 8, reduction = 2, blocks = 1 }\nscale = 2", text
-    )
-    stages = """
-[[stage]]
-name = "coarse"
-loss = { part = "coarse" }
-schedule = { length = 60 }
-[[stage]]
-name = "fine"
-loss = { part = "fine" }
-schedule = { length = 1 }
-[[stage]]
-name = "whole"
-schedule = { length = 1 }
-"""
-    train_with_two_processes(recipe_file(tmp_path, text + stages), data, tmp_path / "run")
     names = ("coarse", "fine", "whole")
     coarse, fine, whole = (load_file(tmp_path / "run" / n / WEIGHTS) for n in names)
 
@@ -1072,6 +1058,8 @@ schedule = { length = 1 }
     assert changed(coarse, fine) == {"fine"}
     assert changed(fine, whole) == {"coarse", "fine"}
     record = json.loads((tmp_path / "run" / "coarse" / RECORD).read_text())
+    assert record["finished"]
+    assert record["steps"] % ASKED_EVERY == 0
     measured = record["curve"][-1]["psnr"]
     assert {"psnr_q10", "psnr_q40"} <= measured.keys()
 
