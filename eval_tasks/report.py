@@ -53,6 +53,8 @@ Figures are means over a set. Kodak24 is for choosing between weights (rendered 
 `cajnn-ocr`); the other sets were only measured. The two papers measure by different protocols, so
 compare figures within one table only.
 Rows in bold were measured here, the others are the papers'.
+`cisrnet-coarse` and `cisrnet-light-coarse` are the first stages of the same weights; the cards have
+their figures, too.
 
 `python eval_tasks/report.py --data DIR` rebuilds this page and its crops, where `DIR` holds
 `sr_val/Kodak24` and `sr_test/Set5`, `Set14` and `BSD100`.

@@ -89,7 +89,7 @@ def arms_of(
 
 
 def examine(source: RgbArray, pictures: Mapping[str, Enlarged]) -> list[Arm]:
-    """Run both engines on every arm, on the CPU, with their default settings."""
+    """Run both engines on every arm, on the CPU, with their usual settings."""
     _, reader = easyocr_with_detector()
     detector = mtcnn.MTCNN().engine
     return [

@@ -45,7 +45,7 @@ class Reader(PageReader, LineRecogniser):
 
     RapidOCR was trained on poor pictures, and reads fewer words after enhancement than before. Try
     it without first. With ``both=True`` every text is read in the picture as it is, too, and the
-    reading with more confidence counts, so that nothing is lost on average.
+    reading with more confidence counts: of single words hardly any is lost so, and none won.
     """
 
     def __init__(

@@ -43,7 +43,7 @@ class Reader(PageReader, LineRecogniser):
 
     ::
 
-        reader = Reader(enhancer=Enhancer("cajnn-ocr", strength=0.5))
+        reader = Reader(enhancer=Enhancer(strength=0.5))
         print(reader.image_to_string("scan.jpg"))
         for box, text, confidence in reader.readtext("scan.jpg"):
             print(text)

@@ -157,10 +157,11 @@ class Enhancer:
                 good (`preproc.execution.memory.keep_heap`). False runs the network as it was
                 trained, for comparison.
             compiled: whether that form's repeated blocks go through ``torch.compile`` when first
-                used, which takes a C++ compiler on a CPU and half a minute on either device, once
-                for all sizes. It may pay in long runs on GPUs before Hopper, where it was not
-                measured: later ones run CAJNN faster without (`preproc.networks.dense`), and on a
-                CPU nothing is gained. Pictures of different sizes then share no batch.
+                used, which takes a C++ compiler on a CPU and half a minute on either device, and
+                once more when pictures stop being square or come several at a time. It may pay in
+                long runs on GPUs before Hopper, where it was not measured: later ones run CAJNN
+                faster without (`preproc.networks.dense`), and on a CPU nothing is gained. Pictures
+                of different sizes then share no batch.
 
         Raises:
             ModelError: no such model, scale, device or dtype, or options out of range or at odds.

@@ -244,7 +244,9 @@ def enhance(
 
         preproc enhance photos/ -o enhanced/ --skip-existing
 
-        preproc enhance photos/ -o photos/ --suffix _x4 --model cajnn-light
+        preproc enhance photos/ -o photos/ --suffix _x4
+
+        preproc enhance signs/ -o enhanced/ --model cajnn-ocr --strength 0.5
     """
     from preproc.batch import Summary
     from preproc.files import require_writable

@@ -38,7 +38,7 @@ def evaluate(
 
         own_faces        faces in pictures of your own that MTCNN finds again once they are small
 
-        own_text         words in pictures of your own that one reads again once they are small
+        own_text         words in pictures of your own that an OCR engine reads again, likewise
 
         rendered_pages   makes pages whose words are known, for own_text to read
 

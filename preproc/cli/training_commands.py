@@ -150,7 +150,9 @@ def export(
 
     **Example**
 
-        preproc export runs/light/train -o mine/ --data data/ --recipe mine --licence CC-BY-SA-4.0
+        preproc export runs/light/train -o mine/ --data data/ --recipe cajnn-light --licence CC0
+
+        preproc enhance photos/ -o enhanced/ --weights mine/cajnn-light-x4.safetensors
     """
     with importing("`preproc export`", 'pip install ".[train]" in the checkout'):
         from eval_tasks.export import export as measure_and_add
