@@ -42,6 +42,7 @@ from preproc.training.averaging import warm_average
 from preproc.training.curve import read_curve
 from preproc.training.data import Patches, ValidationSet, cut_patch
 from preproc.training.degradation import Degradation
+from preproc.training.detector import Detections
 from preproc.training.initial import load_into
 from preproc.training.losses import PIXEL_LOSSES, Perceptual, make_perceptual
 from preproc.training.module import Restoration
@@ -634,6 +635,56 @@ def test_a_perceptual_loss_compares_features_as_trained_and_none_where_it_weighs
     picture = torch.rand(1, 3, 8, 8)
     assert dropping(picture, picture) == 0
     assert make_perceptual(Loss(perceptual="vgg19")) is None
+
+
+@pytest.mark.parametrize(("part", "window"), [("pnet", 12), ("rnet", 24), ("onet", 48)])
+def test_the_detectors_loss_asks_what_mtcnn_asks_of_a_window(part, window):
+    facenet = pytest.importorskip("facenet_pytorch")
+    network = getattr(facenet.MTCNN(), part)
+    ours = Detections().trunk[("pnet", "rnet", "onet").index(part)]
+    seen = torch.rand(2, 3, window, window) * 2 - 1
+    chances = network(seen)[-1]  # after where the face is
+    said = ours(seen).softmax(1)
+    assert said.shape[2:] == (1, 1)
+    torch.testing.assert_close(said.flatten(1), chances.flatten(1), atol=1e-5, rtol=0)
+
+
+def test_the_detectors_loss_grows_as_a_face_fades_and_reaches_the_result_only():
+    pytest.importorskip("facenet_pytorch")
+    skimage = pytest.importorskip("skimage")
+    face = torch.from_numpy(skimage.data.astronaut()[:256, 96:352].copy())
+    sharp = face.permute(2, 0, 1)[None] / 255
+    loss = Detections()
+
+    def distance(result):
+        torch.manual_seed(1)  # the size of the faces
+        return loss(result, sharp)
+
+    small = F.interpolate(sharp, scale_factor=1 / 16, mode="area")
+    faded = F.interpolate(small, scale_factor=16, mode="bicubic")
+    faded.requires_grad_()
+    assert distance(sharp) == pytest.approx(0, abs=1e-6)
+    assert distance(faded) > 10 * distance(0.9 * sharp + 0.1 * faded) > 0
+    distance(faded).backward()
+    assert faded.grad.abs().sum() > 0
+
+
+def test_a_stage_can_keep_a_share_of_the_weights_it_starts_with(data, tmp_path):
+    recipe = recipe_file(tmp_path, SMALL)
+    options = {"data": data, "devices": 1, "precision": "32"}
+
+    def trained(name, *overrides, **more):
+        more |= {"output": tmp_path / name, "overrides": ["schedule.length = 2", *overrides]}
+        return run(recipe, **options, **more)
+
+    start = trained("start")
+    alone = load_file(trained("alone", init_from=start))
+    quarter = load_file(trained("quarter", "keep = 0.25", init_from=start))
+    for key, kept in load_file(start).items():
+        assert (alone[key] != kept).any()
+        torch.testing.assert_close(quarter[key], 0.75 * alone[key] + 0.25 * kept)
+    with pytest.raises(RecipeError, match="starts with none"):
+        trained("none", "keep = 0.25")
 
 
 def test_vgg19_without_weights_is_a_sentence():

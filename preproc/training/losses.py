@@ -1,4 +1,4 @@
-"""What training minimises: pixels, features of a trained network, LR pixels."""
+"""What training minimises: differences of pixels, and of what trained networks make of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from preproc.errors import RecipeError
 from preproc.extras import importing
+from preproc.training.detector import Detections
 from preproc.training.recipe import Loss
 
 _CHARBONNIER_EPS = 1e-3
@@ -50,15 +51,17 @@ class Perceptual:
         return F.mse_loss(self.trunk(output), wanted)
 
 
-def make_perceptual(loss: Loss) -> Perceptual | None:
+def make_perceptual(loss: Loss) -> Perceptual | Detections | None:
     """The perceptual loss of a recipe, or None.
 
     Raises:
         RecipeError: VGG19 without a weights file.
-        MissingLibraryError: the others without EasyOCR's offline models.
+        MissingLibraryError: the others without EasyOCR's offline models or facenet-pytorch.
     """
     if loss.perceptual == "none" or loss.perceptual_weight == 0:
         return None
+    if loss.perceptual == "detector":
+        return Detections()
     if loss.perceptual == "vgg19":
         return Perceptual(_vgg19(loss.perceptual_file))
     return Perceptual(_craft() if loss.perceptual == "craft" else _reader())

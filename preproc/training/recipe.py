@@ -124,7 +124,8 @@ class Loss:
         pixel_weight: its weight.
         perceptual: ``"vgg19"`` compares phi5,4 (conv5_4 before its ReLU) by mean squared error;
             ``"craft"`` the same on the VGG16-BN trunk of EasyOCR's text detector, ``"reader"`` on
-            the convolutions of its English recogniser, which sees Rec. 601 luma.
+            the convolutions of its English recogniser, which sees Rec. 601 luma; ``"detector"``
+            compares what MTCNN says of every window (`preproc.training.detector`).
         perceptual_weight: its weight. The paper's 0.05 belongs to pixels in 0..255; in [0, 1] the
             same balance is 0.05 / 255.
         perceptual_file: the user's own VGG19 weights (safetensors, torchvision's names).
@@ -136,7 +137,7 @@ class Loss:
 
     pixel: Literal["l1", "l2", "charbonnier"] = "l1"
     pixel_weight: float = 1.0
-    perceptual: Literal["none", "vgg19", "craft", "reader"] = "none"
+    perceptual: Literal["none", "vgg19", "craft", "reader", "detector"] = "none"
     perceptual_weight: float = 0.0
     perceptual_file: str = ""
     lr_weight: float = 0.0
@@ -177,6 +178,9 @@ class Stage:
         seed: of weights, order and degradation.
         ema: decay of the averaged weights, which are what is validated and exported; less in the
             first steps (`preproc.training.averaging`).
+        keep: share of the weights that the stage starts with in those it ends with, in [0, 1). The
+            mean of both, 0.5, can be good at what either is good at (WiSE-FT, Wortsman et al.,
+            2022). The curve is that of the trained ones alone.
         data, degrade, optimizer, schedule, loss, validation: the tables of the same names.
     """
 
@@ -187,6 +191,7 @@ class Stage:
     init_from: str = ""
     seed: int = 1
     ema: float = 0.999
+    keep: float = 0.0
     data: Data = Data()
     degrade: Degradation = field(default_factory=Degradation)
     optimizer: Optimizer = Optimizer()
@@ -201,6 +206,8 @@ class Stage:
                 raise RecipeError(f"{self.name}: {key} must be finite, but is {value}.")
         if not 0 <= self.ema < 1:
             raise RecipeError(f"{self.name}: ema lies in [0, 1), but is {self.ema}.")
+        if not 0 <= self.keep < 1:
+            raise RecipeError(f"{self.name}: keep lies in [0, 1), but is {self.keep}.")
         if not 0 <= self.seed <= _LARGEST_SEED:
             raise RecipeError(
                 f"{self.name}: seed must be 0 to {_LARGEST_SEED}, but is {self.seed}."

@@ -16,7 +16,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from preproc.errors import RecipeError
@@ -131,8 +131,8 @@ def run(
     if not resume:
         _require_new(stages, output)
     ended = _have_ended(stages, output)
-    _require_sound(stages, ended, output, data)
     start = str(init_from or "")
+    _require_sound(stages, ended, output, data, start)
     if start:
         _require_origin(output / stages[0].name, start)
     for stage, finished in zip(stages, ended, strict=True):
@@ -168,7 +168,7 @@ def _have_ended(stages: Sequence[Stage], output: Path) -> list[bool]:
 
 
 def _require_sound(
-    stages: Sequence[Stage], ended: Sequence[bool], output: Path, data: Path
+    stages: Sequence[Stage], ended: Sequence[bool], output: Path, data: Path, start: str
 ) -> None:
     """Find what is wrong with any stage now, and not after the hours of the stages before."""
     before: nn.Module | None = None
@@ -177,6 +177,11 @@ def _require_sound(
         network = make_network(stage)
         Restoration(stage, network)
         begun = has_begun(folder)
+        if stage.keep and not (start or stage.init_from or before):
+            raise RecipeError(
+                f"{stage.name}: keep is a share of the initial weights, but the stage starts with "
+                "none; give init_from, or --init-from."
+            )
         if begun and not finished and not (folder / CHECKPOINT).exists():
             raise RecipeError(
                 f"{folder} cannot be gone on with: {CHECKPOINT} is gone; use another folder, "
@@ -205,6 +210,8 @@ def _run_stage(stage: Stage, folder: Path, init_from: str, session: _Session) ->
     checkpoint = folder / CHECKPOINT
     begun = checkpoint.exists()
     network = make_network(stage, "" if begun else init_from)
+    origin = origin_of(folder) if begun else init_from
+    kept = make_network(stage, origin or "").state_dict() if stage.keep else {}
     module = Restoration(stage, network, init_from=init_from, compiled=session.compiled)
     start = steps_in(checkpoint, stage) if begun else 0
     pl.seed_everything(stage.seed + start, verbose=False)
@@ -220,7 +227,7 @@ def _run_stage(stage: Stage, folder: Path, init_from: str, session: _Session) ->
     _fit(trainer, module, loader, held, checkpoint if begun else None)
     done = module.progress() >= stage.schedule.length
     if trainer.is_global_zero:
-        _leave_results(folder, module, finished=done)
+        _leave_results(folder, module, kept, finished=done)
     # Rank 0 decides, after writing the weights that the next stage starts from.
     late = session.deadline is not None and time.monotonic() >= session.deadline
     return done and not trainer.strategy.broadcast(late)
@@ -259,11 +266,19 @@ def _fit(
         )
 
 
-def _leave_results(folder: Path, module: Restoration, *, finished: bool) -> None:
-    """Write weights, record and curve, and say how far it came."""
+def _leave_results(
+    folder: Path, module: Restoration, kept: Mapping[str, Tensor], *, finished: bool
+) -> None:
+    """Write weights, with their share of those kept, record and curve, and say how far it came."""
     stage = module.stage
     _tell_waiting(module, stage)
-    save_state(folder / WEIGHTS, module.network.state_dict(), dtype=torch.float32)
+    state = module.network.state_dict()
+    if kept:
+        state = {
+            key: value.cpu().lerp(kept[key], stage.keep) if value.is_floating_point() else value
+            for key, value in state.items()
+        }
+    save_state(folder / WEIGHTS, state, dtype=torch.float32)
     write_record(folder, module, finished=finished)
     _log.info("%s: %d steps, %.1f minutes", stage.name, module.global_step, module.clock)
     if stage.validation.path:
