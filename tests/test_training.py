@@ -685,6 +685,13 @@ def test_a_stage_can_keep_a_share_of_the_weights_it_starts_with(data, tmp_path):
         torch.testing.assert_close(quarter[key], 0.75 * alone[key] + 0.25 * kept)
     with pytest.raises(RecipeError, match="starts with none"):
         trained("none", "keep = 0.25")
+    first, after = "schedule.length = 1", ("schedule.length = 2", "keep = 0.25")
+    run(recipe, **options, output=tmp_path / "on", overrides=[*after, first], init_from=start)
+    gone_on = run(recipe, **options, output=tmp_path / "on", overrides=after, resume=True)
+    averages = torch.load(gone_on.with_name(CHECKPOINT), weights_only=True)["state_dict"]
+    left = load_file(gone_on)
+    for key, kept in load_file(start).items():
+        torch.testing.assert_close(left[key], 0.75 * averages[f"network.{key}"] + 0.25 * kept)
 
 
 def test_vgg19_without_weights_is_a_sentence():

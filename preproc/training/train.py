@@ -177,7 +177,7 @@ def _require_sound(
         network = make_network(stage)
         Restoration(stage, network)
         begun = has_begun(folder)
-        if stage.keep and not (start or stage.init_from or before):
+        if stage.keep and before is None and not (begun or start or stage.init_from):
             raise RecipeError(
                 f"{stage.name}: keep is a share of the initial weights, but the stage starts with "
                 "none; give init_from, or --init-from."
