@@ -19,7 +19,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from integrations import easyocr, mtcnn, rapidocr
-from integrations.easyocr_output import paragraphs, shaped
+from integrations.easyocr_output import shaped
 from integrations.mtcnn import FaceSizeWarning
 from integrations.protocols import Word, surer
 from integrations.view import Regions, look
@@ -246,6 +246,12 @@ def test_smallest_face_follows_the_detector_unless_it_was_given():
         given.min_face_size = -1
 
 
+def test_a_picture_as_high_as_the_smallest_face_is_searched():
+    detector = mtcnn.MTCNN(FixedFace())
+    found = [len(detector.detect(np.zeros((side, 30, 3), np.uint8)).boxes) for side in (19, 20)]
+    assert found == [0, 1]
+
+
 def test_a_list_of_unequal_pictures_gives_what_each_gives_alone(face_engine, portrait):
     image = Image.fromarray(portrait)
     pictures = [
@@ -410,6 +416,20 @@ def test_text_is_looked_for_at_twice_the_size_and_read_at_the_enhancers():
     assert engine.seen.shape == (200, 400, 3)
 
 
+@pytest.mark.parametrize(
+    ("scale", "ratio", "shown", "left"),
+    [(None, 2, (50, 100, 3), 2), (None, 0.5, (25, 50, 3), 1), (4, 1.5, (150, 300, 3), 1)],
+)
+def test_text_is_looked_for_as_much_larger_as_mag_ratio_says(scale, ratio, shown, left):
+    """What is still to be enlarged is left to EasyOCR."""
+    engine = FixedText([[1, 5, 1, 5]])
+    reader = easyocr.Reader(engine, enhancer=scale and Bicubic(scale))
+    reader.readtext(np.zeros((50, 100, 3), np.uint8), mag_ratio=ratio)
+    assert engine.seen.shape == shown
+    assert engine.options["mag_ratio"] == left
+    assert engine.options["canvas_size"] == left * shown[1]
+
+
 def test_the_detector_is_spared_what_would_fill_the_memory():
     engine = FixedText([[10, 60, 0, 50]])
     reader = easyocr.Reader(engine, enhancer=Bicubic(4))
@@ -454,6 +474,12 @@ def test_tall_lines_are_shrunk_with_antialiasing():
     words = easyocr.Reader(engine).readtext(stripes)
     assert [w.text for w in words] == ["128x64", "80x40", "128x64"]
     assert np.ptp(engine.sheet[2:62, 5:120]) < 30
+
+
+def test_a_column_of_letters_is_read_at_its_width():
+    engine = FixedText([[10, 50, 0, 300]])
+    (word,) = easyocr.Reader(engine).readtext(np.zeros((300, 60, 3), np.uint8))
+    assert word.text == "40x300"
 
 
 def test_boxes_past_the_border_are_cut_and_those_outside_dropped():
@@ -521,6 +547,17 @@ def _comparable(answers):
     )
 
 
+def test_every_option_reaches_the_part_of_easyocr_that_it_is_for():
+    theirs = pytest.importorskip("easyocr").Reader
+    engine = FixedText([[0, 9, 0, 9]])
+    easyocr.Reader(engine).readtext(np.zeros((20, 30, 3), np.uint8))
+    ours = {"self", "detail", "paragraph", "x_ths", "y_ths", "output_format"}
+    options = inspect.signature(theirs.readtext).parameters.keys() - ours
+    given = engine.options, engine.recognise_options
+    for part, its in zip((theirs.detect, theirs.recognize), given, strict=True):
+        assert options & inspect.signature(part).parameters.keys() <= its.keys()
+
+
 def test_options_may_be_given_by_position():
     engine = FixedText([[0, 40, 0, 20]])
     easyocr.Reader(engine).readtext(np.zeros((20, 40, 3), np.uint8), "beamsearch", 7, 2, 0, "abc")
@@ -552,12 +589,11 @@ def test_json_has_boxes_on_the_nearest_px_and_letters_as_they_are():
 
 def test_paragraphs_follow_the_direction_of_the_script():
     pytest.importorskip("easyocr", reason="it groups the words")
-    pair = [
-        Word([[left, 0], [left + 20, 0], [left + 20, 10], [left, 10]], text, 0.9)
-        for left, text in ((0, "left"), (25, "right"))
-    ]
-    for from_right, text in ((False, "left right"), (True, "right left")):
-        ((_, found),) = paragraphs(pair, x_ths=1.0, y_ths=0.5, right_to_left=from_right)
+    engine = FixedText([[0, 20, 0, 10], [25, 47, 0, 10]])
+    for script, text in (("english", "20x10 22x10"), ("arabic", "22x10 20x10")):
+        engine.model_lang = script
+        picture = np.zeros((20, 60, 3), np.uint8)
+        ((_, found),) = easyocr.Reader(engine).readtext(picture, paragraph=True)
         assert found == text
 
 
@@ -825,13 +861,14 @@ class Flagged:
         self.max_side_len = 20
         self.cfg = SimpleNamespace(Global=SimpleNamespace(**settings))
         self.meet = meet
-        self.shapes = []
+        self.shapes, self.said = [], []
 
     def __call__(self, img_content, **flags):
         self.__dict__.update({name: flag for name, flag in flags.items() if flag is not None})
         self.shapes.append(img_content.shape)
         self.meet()
         said = f"det {self.use_det} cls {self.use_cls} rec {self.use_rec}"
+        self.said.append(said)
         box = [[0, 0], [8, 0], [8, 4], [0, 4]]
         return SimpleNamespace(boxes=[box] if self.use_det else None, txts=[said], scores=[0.9])
 
@@ -851,7 +888,23 @@ def test_rapidocr_keeps_its_own_settings():
         picture = np.zeros((9, 9, 3), np.uint8)
         assert reader.readline(picture).text == "det False cls False rec True"
         assert [w.text for w in reader.readtext(picture)] == [f"det True cls {turns} rec True"]
+        rapidocr.Reader(engine, enhancer=Bicubic(1), both=True).readtext(picture)
+        assert engine.said[-2:] == [f"det False cls {turns} rec True"] * 2
         assert vars(engine) == before
+
+
+@pytest.mark.parametrize(("height", "shape"), [(14, (14, 10, 3)), (15, (10, 15, 3))])
+def test_rapidocr_lays_lines_down_that_are_half_as_high_again_as_wide(height, shape):
+    class Standing(Flagged):
+        def __call__(self, img_content, **flags):
+            found = super().__call__(img_content, **flags)
+            found.boxes = [[[0, 0], [10, 0], [10, height], [0, height]]]
+            return found
+
+    engine = Standing()
+    reader = rapidocr.Reader(engine, enhancer=Bicubic(1), both=True)
+    reader.readtext(np.zeros((20, 20, 3), np.uint8))
+    assert engine.shapes[1:] == [shape, shape]
 
 
 def test_a_real_rapidocr_is_left_as_it_is(rapid_engine, sign):
@@ -1197,6 +1250,11 @@ def test_what_is_drawn_on_nothing_lies_on_what_it_stands_out_from(mode, ink, gro
     seen = look(image, None).rgb
     assert (seen[:, :2] == ink).all()
     assert (seen[:, 2:] == ground).all()
+
+
+def test_what_shows_through_by_a_part_is_mixed_with_its_ground():
+    image = Image.new("LA", (6, 4), (80, 102))
+    assert (look(image, None).rgb == 0.4 * 80 + 0.6 * 255).all()
 
 
 def test_bytes_of_every_kind_are_a_file():
