@@ -64,6 +64,10 @@ def test_another_process_finds_it_and_a_stranger_does_not(cache):
     assert cache.get("b") is None
 
 
+def test_a_folder_may_hold_20_gib_unless_it_is_told_otherwise(cache):
+    assert cache.limit == 20 * 2**30
+
+
 def test_a_home_folder_that_is_not_known_is_a_sentence():
     with pytest.raises(OutputError, match="home folder in ~nobody-here/cache is not known"):
         PictureCache("~nobody-here/cache")
@@ -231,8 +235,8 @@ def test_what_killed_writers_left_is_swept_away_and_what_is_being_written_is_not
     writing.touch()
     theirs = cache.folder / "film.part"
     theirs.touch()
-    for file in (left, theirs):
-        os.utime(file, (time.time() - 86400,) * 2)
+    for file, age in ((left, 86400), (theirs, 86400), (writing, 1800)):
+        os.utime(file, (time.time() - age,) * 2)
     cache.put("a", samples())
     assert not left.exists()
     assert writing.exists()
