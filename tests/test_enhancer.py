@@ -728,6 +728,17 @@ def test_the_module_gives_what_the_enhancer_gives(make, tiny_weights, rng):
     torch.testing.assert_close(make()(x), y.clamp(0, 1), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("model", ["tiny", "tiny-even"])
+@pytest.mark.parametrize("to_input_size", [False, True])
+def test_the_module_gives_it_at_any_size_and_returned_too(tiny_weights, rng, model, to_input_size):
+    options = {"weights": tiny_weights, "to_input_size": to_input_size}
+    x = torch.from_numpy(photo(rng, 23, 31)).permute(2, 0, 1) * 0.2 + 0.4
+    with torch.no_grad():
+        y = EnhancerModule(model, **options)(x[None])[0]
+    expected = Enhancer(model, device="cpu", dtype="float32", **options)(x)
+    torch.testing.assert_close(expected, y, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("bad", [torch.zeros(3, 5, 5), torch.zeros(1, 3, 5, 5, dtype=torch.uint8)])
 def test_the_module_refuses_what_is_no_batch_of_floats(tiny_weights, bad):
     with pytest.raises(ImageError, match=r"takes a float tensor \(N, 3, H, W\)"):
