@@ -7,6 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from preproc import degrade
 from preproc.degrade import MCU
@@ -69,6 +70,11 @@ def test_kernels_of_a_reduction(photo):
     assert by_box.shape == degrade.bicubic_down(photo, 2).shape
     means = photo[:32, :32].reshape(16, 2, 16, 2, 3).mean((1, 3))
     assert np.abs(by_box[:16, :16] - means).max() <= 1  # each of two passes is rounded
+    odd = photo[:63, :94]
+    assert degrade.reduce(odd, 4).shape == (16, 24, 3)
+    for kernel in ("lanczos", "bilinear", "box"):
+        expected = Image.fromarray(odd).resize((24, 16), Image.Resampling[kernel.upper()])
+        assert np.array_equal(degrade.reduce(odd, 4, kernel), expected)
     with pytest.raises(ImageError, match="kernel is one of bicubic, lanczos"):
         degrade.reduce(photo, 2, "sinc")
 
@@ -204,26 +210,36 @@ def test_each_fate_comes_as_often_as_said(photo, monkeypatch):
 
 def test_what_is_drawn_has_all_the_range_that_was_asked_for(photo, monkeypatch):
     passes: list[tuple] = []
-    for name in ("jpeg", "double_jpeg", "resave"):
+    for name in ("blur", "webp", "jpeg", "double_jpeg", "resave"):
         monkeypatch.setattr(
             degradation, name, lambda img, *args, name=name: passes.append((name, *args)) or img
         )
     asked = Degradation(
-        quality=(30, 32), double_jpeg=0.4, resave=0.4, chroma=0.5, resave_factor=(0.5, 2.0)
+        quality=(30, 32),
+        double_jpeg=0.4,
+        resave=0.4,
+        webp=0.1,
+        chroma=0.5,
+        blur=0.5,
+        blur_sigma=(0.3, 0.9),
+        resave_factor=(0.5, 2.0),
     )
     rng = np.random.default_rng(0)
     for _ in range(2000):
         asked.apply(photo, rng)
-    once, twice, again = (
-        [p[1:] for p in passes if p[0] == n] for n in ("jpeg", "double_jpeg", "resave")
+    once, twice, again, modern, blurred = (
+        [p[1:] for p in passes if p[0] == n]
+        for n in ("jpeg", "double_jpeg", "resave", "webp", "blur")
     )
-    assert {quality for quality, _ in once} == {30, 31, 32}
+    assert {quality for quality, _ in once} == {quality for (quality,) in modern} == {30, 31, 32}
     assert {chroma for _, chroma in once} == set(degrade.SUBSAMPLINGS)
     assert {q[:2] for q in twice} == {q[1:3] for q in again} == set(product((30, 31, 32), repeat=2))
     for axis in (0, 1):
         assert {shift[axis] for *_, shift in twice} == set(range(MCU))
     factors = [factor for factor, *_ in again]
     assert (min(factors), max(factors)) == pytest.approx((0.5, 2.0), abs=0.02)
+    sigmas = [sigma for (sigma,) in blurred]
+    assert (min(sigmas), max(sigmas)) == pytest.approx((0.3, 0.9), abs=0.02)
 
 
 def test_a_skew_of_two_puts_a_third_of_the_qualities_below_20(photo, monkeypatch):
