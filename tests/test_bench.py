@@ -6,6 +6,7 @@ import io
 import json
 import platform
 import sys
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -83,6 +84,20 @@ def test_warm_runs_take_turns_after_a_first_one():
     rows = list(measure(rivals, [(4, 5)], [1], TIMING))
     assert order == ["a", "b"] + ["a", "b"] * 2
     assert [found.contender for found in rows] == ["a", "b"]
+
+
+@pytest.mark.parametrize("clock", ["wall", "cpu"])
+def test_the_clock_is_read_when_the_device_has_nothing_left_to_do(clock, monkeypatch):
+    order: list[str] = []
+
+    def note(name):
+        return lambda *_: order.append(name) or float(len(order))
+
+    clocks = SimpleNamespace(perf_counter=note("wall"), process_time=note("cpu"))
+    monkeypatch.setattr(bench, "time", clocks)
+    monkeypatch.setattr(torch.accelerator, "synchronize", note("wait"))
+    assert Timing(torch.device("cuda"), clock=clock).take(note("work")) == 5 - 2
+    assert order == ["wait", clock, "work", "wait", clock]
 
 
 def test_every_size_batch_and_part_has_its_row():
@@ -179,7 +194,7 @@ def test_equal_contenders_take_equal_host_memory_whichever_comes_first():
 
 def test_table_compares_with_the_slowest_of_the_same_part_size_and_batch():
     rows = [
-        row(contender="slow", pixels_per_s=1e5),
+        row(contender="slow", pixels_per_s=1e5, device_mib=3.0, host_mib=5.0),
         row(contender="quick", pixels_per_s=4e5),
         row(contender="other", pixels_per_s=8e5, batch=2),
     ]
@@ -188,6 +203,10 @@ def test_table_compares_with_the_slowest_of_the_same_part_size_and_batch():
     assert cells[0][header.index("Size")] == "20x10"
     assert cells[0][header.index("Runs")] == "3"
     assert all(len(line) == len(header) for line in cells)
+    shown = dict(zip(header, cells[0], strict=True))
+    assert (shown["First ms"], shown["Median ms"]) == ("9", "2")
+    assert (shown["LR Mpx/s"], shown["TFLOP/s"]) == ("0.1", "2e-06")
+    assert (shown["Device MiB"], shown["Host MiB"]) == ("3", "5")
 
 
 def test_report_names_device_and_versions_and_is_json():
