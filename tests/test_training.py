@@ -13,8 +13,9 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -32,13 +33,15 @@ import lightning.pytorch as pl
 from safetensors.torch import load_file
 from torch.optim.swa_utils import AveragedModel
 
-from preproc.degrade import bicubic_down, jpeg
+from preproc.degrade import bicubic_down, bicubic_up, jpeg
 from preproc.errors import OutputError, PreprocError, RecipeError, WeightsError
+from preproc.metrics import CAJNN_PROTOCOL, psnr
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
-from preproc.training import module, text, train
+from preproc.training import callbacks, module, text, train
 from preproc.training.averaging import warm_average
+from preproc.training.callbacks import Deadline, MeasureEvery, SamplePictures
 from preproc.training.curve import read_curve
 from preproc.training.data import Patches, ValidationSet, cut_patch
 from preproc.training.degradation import Degradation
@@ -88,6 +91,9 @@ quality = [10]
 limit = 1
 every = 1e-4
 """
+
+SHAPE = {"features": 8, "growth": 4, "blocks": 1}
+"""Of the network that `SMALL` describes."""
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +148,7 @@ def test_cajnn_paper_recipe_is_the_papers():
     (stage,) = load_recipe("cajnn-paper")
     assert (stage.data.patch, stage.data.batch) == (32, 36)
     assert stage.degrade == Degradation(quality=(10, 100))
+    assert stage.optimizer == Optimizer(kind="adam", lr=2e-4, betas=(0.9, 0.99), eps=1e-8)
     rates = [
         learning_rate(stage.schedule, stage.optimizer.lr, at)
         for at in (0, 125_000, 249_999, 250_000, 999_999)
@@ -154,7 +161,14 @@ def test_cisrnet_paper_recipe_has_both_stages():
     assert coarse.loss.part == "coarse"
     assert full.loss.perceptual == "vgg19"
     assert full.loss.perceptual_weight == pytest.approx(0.05 / 255, rel=1e-2)
-    assert learning_rate(coarse.schedule, coarse.optimizer.lr, 75_000) == pytest.approx(1e-5)
+    assert (coarse.loss.pixel, full.loss.pixel, full.loss.pixel_weight) == ("l1", "l1", 1)
+    for stage, peak, steps in ((coarse, 1e-4, 99_000), (full, 0.75e-4, 199_000)):
+        assert (stage.data.patch, stage.data.batch) == (12, 16)
+        assert stage.degrade == Degradation(quality=(10, 10))
+        assert stage.optimizer == Optimizer(kind="adam", lr=peak, betas=(0.9, 0.999), eps=1e-8)
+        assert stage.schedule.length == steps
+        rates = [learning_rate(stage.schedule, peak, at) for at in (0, 75_000, 150_000)]
+        assert rates == pytest.approx([peak, peak / (10 if stage is coarse else 1), peak / 10])
     (at_x2, _) = load_recipe("cisrnet-paper", ["scale = 2", "data.patch = 24"])
     assert (at_x2.scale, at_x2.data.patch) == (2, 24)
 
@@ -564,7 +578,7 @@ def test_text_picture_is_reused_as_often_as_told():
     assert third is not first
 
 
-def test_stream_depends_on_seed_start_and_rank(data, tmp_path):
+def test_stream_depends_on_seed_start_rank_and_worker(data, tmp_path, monkeypatch):
     (stage,) = load_recipe(recipe_file(tmp_path))
 
     def first(**options):
@@ -575,6 +589,9 @@ def test_stream_depends_on_seed_start_and_rank(data, tmp_path):
     assert not torch.equal(first(), first(rank=1))
     later = Patches(replace(stage, name="later"), data, tmp_path / "cache")
     assert not torch.equal(first(), next(iter(later))[2])
+    alone = first()
+    monkeypatch.setattr("preproc.training.data.get_worker_info", lambda: SimpleNamespace(id=1))
+    assert not torch.equal(first(), alone)
 
 
 # Losses
@@ -694,6 +711,26 @@ def test_a_stage_can_keep_a_share_of_the_weights_it_starts_with(data, tmp_path):
         torch.testing.assert_close(left[key], 0.75 * averages[f"network.{key}"] + 0.25 * kept)
 
 
+def test_vgg19_gives_conv5_4_before_its_relu_of_pictures_as_it_was_trained_on(
+    tmp_path, monkeypatch
+):
+    models = pytest.importorskip("torchvision.models")
+    with torch.device("meta"):
+        network = models.vgg19()
+    monkeypatch.setattr(models, "vgg19", lambda: network)
+    monkeypatch.setattr("preproc.training.losses.load_file", lambda _: network.state_dict())
+    file = tmp_path / "vgg19.safetensors"
+    file.touch()
+    loss = Loss(perceptual="vgg19", perceptual_weight=1.0, perceptual_file=str(file))
+    normalized, features = make_perceptual(loss).trunk
+    kernels = [layer for layer in features if isinstance(layer, torch.nn.Conv2d)]
+    assert len(kernels) == 16
+    assert features[-1] is kernels[-1]
+    black, white = (normalized(torch.full((3, 1, 1), level)).flatten() for level in (0.0, 1.0))
+    torch.testing.assert_close(black, torch.tensor([-2.1179, -2.0357, -1.8044]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(white, torch.tensor([2.2489, 2.4286, 2.6400]), atol=1e-4, rtol=0)
+
+
 def test_vgg19_without_weights_is_a_sentence():
     with pytest.raises(RecipeError, match="VGG19"):
         make_perceptual(Loss(perceptual="vgg19", perceptual_weight=1.0))
@@ -709,6 +746,55 @@ def test_lr_reconstruction_reaches_the_trunk(tmp_path):
     module.training_step(batch, 0).backward()
     assert module.network.conv_first.weight.grad.abs().sum() > 0
     assert module.network.conv_hr.weight.grad.abs().sum() == 0
+
+
+def small_batch():
+    torch.manual_seed(0)
+    return tuple(torch.randint(0, 256, (2, 3, s, s), dtype=torch.uint8) for s in (8, 8, 32))
+
+
+def test_what_is_minimised_is_the_weighted_sum_of_pixels_features_and_clean_lr(monkeypatch):
+    pool = torch.nn.AvgPool2d(2)
+    monkeypatch.setattr(module, "make_perceptual", lambda _: Perceptual(pool))
+    weights = {"pixel_weight": 0.5, "perceptual_weight": 3.0, "lr_weight": 4.0}
+    stage = Stage("cajnn-light", network=SHAPE, loss=Loss("l2", perceptual="craft", **weights))
+    restoration = Restoration(stage, make_network(stage))
+    restoration.log = lambda *_, **__: None
+    batch = small_batch()
+    loss = restoration.training_step(batch, 0)
+    degraded, clean, sharp = (part / 255 for part in batch)
+    features = restoration.network.extract(degraded)
+    output = restoration.network.upsample(features, degraded)
+    expected = 0.5 * F.mse_loss(output, sharp) + 3 * F.mse_loss(pool(output), pool(sharp))
+    expected += 4 * F.l1_loss(restoration.lr_head(features), clean)
+    torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize("part", ["coarse", "fine", "all"])
+def test_what_cisrnet_is_trained_for_is_what_the_trained_part_gives(part):
+    network = {"features": 8, "reduction": 2, "blocks": 1}
+    stage = Stage("cisrnet-light", network=network, loss=Loss(pixel_weight=0.1, part=part))
+    restoration = Restoration(stage, make_network(stage))
+    restoration.log = lambda *_, **__: None
+    degraded, _, sharp = batch = small_batch()
+    torch.nn.init.ones_(restoration.network.fine.conv_last.bias)
+    trained = restoration.network.coarse if part == "coarse" else restoration.network
+    expected = 0.1 * F.l1_loss(trained(degraded / 255), sharp / 255)
+    torch.testing.assert_close(restoration.training_step(batch, 0), expected)
+
+
+def test_a_curve_shows_psnr_of_whole_levels_on_y():
+    stage = Stage("cajnn-light", network=SHAPE)
+    restoration, logged = Restoration(stage, make_network(stage)), {}
+    restoration.log = lambda name, value, **_: logged.update({name: value})
+    lr, _, hr = (part[:1] for part in small_batch())
+    with torch.no_grad():
+        shown = restoration.validation_step((lr, hr, torch.tensor([40])), 0)
+        picture = (lr / 255).contiguous(memory_format=torch.channels_last)
+        whole = restoration.network(picture).clamp(0, 1).mul(255).round()
+    assert torch.equal(shown, whole[0].permute(1, 2, 0).byte())
+    value = psnr(shown.numpy(), hr[0].permute(1, 2, 0).numpy(), CAJNN_PROTOCOL)
+    assert logged == {"psnr_q40": value, "psnr": value}
 
 
 @pytest.mark.parametrize("part", ["all", "coarse", "fine"])
@@ -770,7 +856,8 @@ def test_the_average_of_a_long_run_has_the_decay_it_was_given():
 
 def stepped(network, steps=1):
     """The network after steps down a fixed slope, and its optimizer."""
-    optimizer = KernelMuon(network.parameters(), lr=0.01)
+    optimizer = KernelMuon(network.parameters(), lr=0.5)
+    optimizer.param_groups[0]["lr"] = 0.01  # as a schedule sets it
     for step in range(steps):
         torch.manual_seed(step)
         for parameter in network.parameters():
@@ -914,6 +1001,16 @@ def test_unreadable_initial_weights_are_a_sentence(name, tmp_path):
     (stage,) = load_recipe(recipe_file(tmp_path))
     with pytest.raises(WeightsError, match=f"{name} cannot be read .*; give a safetensors file"):
         make_network(stage, str(tmp_path / name))
+
+
+def test_initial_weights_may_be_those_in_a_checkpoint(tmp_path):
+    stage = Stage("cajnn-light", network=SHAPE)
+    trained = make_network(replace(stage, seed=2))
+    saved = {f"network.{name}": value for name, value in trained.state_dict().items()}
+    torch.save({"state_dict": {**saved, "lr_head.weight": torch.ones(1)}}, tmp_path / CHECKPOINT)
+    network = make_network(stage, str(tmp_path / CHECKPOINT))
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, trained.state_dict()[name])
 
 
 def test_a_grown_network_trains_everywhere():
@@ -1484,8 +1581,13 @@ def test_minutes_stop_cleanly_and_can_be_resumed(data, tmp_path):
 
 
 def test_stages_follow_each_other_and_grow(data, tmp_path):
+    start = tmp_path / "start.safetensors"
+    network = make_network(Stage("cajnn-light", network=SHAPE))
+    save_state(start, network.state_dict(), dtype=torch.float32)
     staged = (
-        SMALL.replace("network = { features = 8, growth = 4, blocks = 1 }", "")
+        SMALL.replace(
+            "network = { features = 8, growth = 4, blocks = 1 }", f"init_from = '{start}'"
+        )
         + """
 [[stage]]
 name = "shallow"
@@ -1502,8 +1604,120 @@ schedule = { length = 1 }
     )
     assert weights.parent.name == "deep"
     assert sum(k.endswith("dense.0.convs.0.bias") for k in load_file(weights)) == 2
-    record = json.loads((weights.parent / RECORD).read_text())
-    assert record["init_from"].endswith("ema.safetensors")
+    shallow, deep = (tmp_path / "run" / name for name in ("shallow", "deep"))
+    begun = [json.loads((folder / RECORD).read_text())["init_from"] for folder in (shallow, deep)]
+    assert begun == [str(start), str(shallow / WEIGHTS)]
+
+
+@pytest.mark.parametrize(("path", "waited"), [("", 1.5), ("photos", 0)])
+def test_minutes_are_those_of_steps_and_measuring_is_no_waiting(
+    data, tmp_path, monkeypatch, path, waited
+):
+    clock = count(step=30)
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+    changes = ['schedule.unit = "minutes"', "schedule.length = 2", "validation.every = 1e-9"]
+    run(
+        recipe_file(tmp_path),
+        output=tmp_path / "run",
+        data=data,
+        precision="32",
+        devices=1,
+        overrides=[*changes, f'validation.path = "{path}"'],
+    )
+    record = json.loads((tmp_path / "run" / "train" / RECORD).read_text())
+    assert (record["steps"], record["minutes"]) == (4, 2)
+    assert record["minutes_waited_for_data"] == waited
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """The rate and the norm of the gradients of each step that runs take."""
+    taken = []
+
+    class Noting(torch.optim.SGD):
+        def step(self, closure):
+            loss = closure()
+            (group,) = self.param_groups
+            norm = torch.nn.utils.get_total_norm([p.grad for p in group["params"]])
+            taken.append((group["lr"], norm.item()))
+            return loss
+
+    monkeypatch.setattr(module, "make_optimizer", lambda _, parameters: Noting(parameters, lr=0))
+    return taken
+
+
+def test_gradients_are_clipped_where_a_recipe_says_so(data, tmp_path, steps):
+    options = {"data": data, "precision": "32", "devices": 1}
+    changes = ["schedule.length = 1", 'validation.path = ""']
+    for clip in (0, 1e-3):
+        more = [*changes, f"optimizer.clip = {clip}"]
+        run(recipe_file(tmp_path), output=tmp_path / f"{clip}", overrides=more, **options)
+    (_, free), (_, clipped) = steps
+    assert free > 2e-3
+    assert clipped == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_each_step_is_taken_at_the_rate_that_its_schedule_has_there(data, tmp_path, steps):
+    changes = ["schedule.warmup = 2", "optimizer.lr = 0.1", 'validation.path = ""']
+    options = {"data": data, "precision": "32", "devices": 1, "overrides": changes}
+    run(recipe_file(tmp_path), output=tmp_path / "run", **options)
+    schedule = Schedule(length=4, warmup=2)
+    assert [rate for rate, _ in steps] == [learning_rate(schedule, 0.1, n) for n in range(4)]
+
+
+def test_without_averaging_the_trained_weights_are_what_is_left(data, tmp_path):
+    changes = ["ema = 0.0", 'validation.path = ""']
+    options = {"data": data, "precision": "32", "devices": 1, "overrides": changes}
+    weights = run(recipe_file(tmp_path), output=tmp_path / "run", **options)
+    saved = torch.load(weights.parent / CHECKPOINT, weights_only=True)
+    for name, value in load_file(weights).items():
+        torch.testing.assert_close(value, saved["current_model_state"][f"network.{name}"])
+
+
+def test_a_run_is_given_its_minutes(data, tmp_path, monkeypatch):
+    made, given = train._callbacks, []
+    monkeypatch.setattr(train, "_callbacks", lambda *a: given.extend(made(*a)) or made(*a))
+    changes = ["schedule.length = 1", 'validation.path = ""']
+    options = {"data": data, "precision": "32", "devices": 1, "overrides": changes}
+    run(recipe_file(tmp_path), output=tmp_path / "run", minutes=60, **options)
+    (deadline,) = (one for one in given if isinstance(one, Deadline))
+    assert 3000 < deadline.time_remaining() <= 3600
+
+
+def test_time_that_earlier_runs_took_is_not_counted_against_a_deadline():
+    deadline = Deadline(timedelta(minutes=1), verbose=False)
+    deadline.load_state_dict({"time_elapsed": {"train": 600.0}})
+    assert deadline.time_elapsed() == 0
+
+
+def test_measurements_are_so_many_minutes_apart(monkeypatch):
+    clock = Mock(return_value=0.0)
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=clock))
+    trainer = SimpleNamespace(world_size=1, fit_loop=SimpleNamespace(total_batch_idx=6))
+    measuring = MeasureEvery(2)
+    measuring.on_train_start(trainer, None)
+    due = []
+    for now in (0.0, 119.0, 120.0, 239.0, 240.0):
+        clock.return_value = now
+        measuring.on_train_batch_end(trainer, None, None, None, 6)
+        due.append(trainer.val_check_batch == 7)
+        if due[-1]:
+            measuring.on_validation_end(trainer, None)
+    assert due == [False, False, True, False, True]
+
+
+def test_a_sample_picture_shows_the_input_enlarged_the_output_and_the_original(tmp_path, rng):
+    lr, output, hr = (rng.integers(0, 256, (s, s + 4, 3), np.uint8) for s in (4, 8, 8))
+    lr = lr[:, :6]
+    trainer = SimpleNamespace(sanity_checking=False, is_global_zero=True, global_step=70)
+    batch = [torch.from_numpy(part).permute(2, 0, 1)[None] for part in (lr, hr)]
+    SamplePictures(tmp_path).on_validation_batch_end(
+        trainer, None, torch.from_numpy(output), (*batch, torch.tensor([10])), 0
+    )
+    with Image.open(tmp_path / "0000070-0-q10.png") as strip:
+        shown = np.split(np.asarray(strip), 3, axis=1)
+    for part, expected in zip(shown, (bicubic_up(lr, 2), output, hr), strict=True):
+        np.testing.assert_array_equal(part, expected)
 
 
 def test_slow_loading_is_reported(data, tmp_path, monkeypatch, caplog):
