@@ -141,6 +141,20 @@ class TestPeers:
             y = network(x).clamp(0, 1).mul(255).round().byte()[0]
         assert np.abs(arm.apply(img).astype(int) - y.numpy().transpose(1, 2, 0)).max() <= 1
 
+    def test_a_network_for_grey_pictures_is_given_the_channels_one_by_one(self, img, tmp_path):
+        pytest.importorskip("spandrel")
+        from spandrel.architectures.ESRGAN import ESRGAN
+
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            network = ESRGAN(in_nc=1, out_nc=1, num_filters=8, num_blocks=1, scale=2).eval()
+        torch.save(network.state_dict(), tmp_path / "grey.pth")
+        arm = make_arms(peers=[str(tmp_path / "grey.pth")], device="cpu")[-1]
+        with torch.inference_mode():
+            x = torch.from_numpy(img.transpose(2, 0, 1)[:, None].copy()).float() / 255
+            y = network(x).clamp(0, 1).mul(255).round().byte()[:, 0]
+        assert np.abs(arm.apply(img).astype(int) - y.numpy().transpose(1, 2, 0)).max() <= 1
+
     def test_two_in_a_row_multiply_their_scales(self, esrgan, img):
         folder, _ = esrgan
         path = str(folder / "sr.safetensors")

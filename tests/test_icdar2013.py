@@ -29,6 +29,7 @@ from eval_tasks.evaluators.word_rows import Run, make_height_rows, make_rows
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH
 from eval_tasks.tables.word_sheet import Sample, draw
+from eval_tasks.tables.word_tables import results
 from integrations import rapidocr
 from integrations.protocols import Word
 from preproc.degrade import jpeg
@@ -154,6 +155,11 @@ class TestRows:
         assert ours.recovered == pytest.approx(2 / 3)
         exact = next(r for r in rows if r.arm == "ours" and r.rule == "exact" and r.n == 3)
         assert exact.correct == 2
+        table = {column.header: list(column.cells) for column in results(rows).columns}
+        assert table["against input\nfixed/broken, p"] == ["", "", "+2 -1, 1", "+2 -0, 0.5"]
+        assert table["against bicubic\nfixed/broken, p"] == ["", "+1 -2, 1", "", "+2 -1, 1"]
+        assert table["won back"] == ["", "", "33 %", "67 %"]
+        assert (table["arm\nms/word"][0], table["reading\nms/word"][0]) == ("0.0", "1.0")
 
         (tall,) = (r for r in make_height_rows(labels, dict.fromkeys(labels, 50), runs[3:]) if r.n)
         assert (tall.height, tall.n, tall.correct) == ("48-63 px", 4, 3)
@@ -386,6 +392,14 @@ class TestScript:
         other.save(data / CROPS / "word_1.png")
         assert self.run(data, tmp_path, *asked) == 0
         assert eyes.seen == 8 + 2, "by each of the two arms"
+
+    def test_what_other_weights_make_of_a_word_is_read_anew(
+        self, data, eyes, tmp_path, tiny_weights, skip_weights
+    ):
+        asked = ["--reduce", "1", "--quality", "none", "--model", "tiny", "--enlarged-only"]
+        for weights, seen in ((tiny_weights, 12), (skip_weights, 16), (tiny_weights, 16)):
+            assert self.run(data, tmp_path, *asked, "--weights", str(weights)) == 0
+            assert eyes.seen == seen
 
     def test_what_there_is_to_win_back_is_always_read(self, data, eyes, tmp_path):
         assert self.run(data, tmp_path, "--reduce", "2", "--quality", "80") == 0

@@ -15,8 +15,10 @@ from PIL import Image
 from eval_tasks import restoration
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.restoration import SET_SIZES, Method, Pair, evaluate
+from eval_tasks.pictures.restoration_sets import pair
 from eval_tasks.tables import restoration_tables
 from eval_tasks.treatments import restorers
+from preproc.degrade import bicubic_down, jpeg
 from preproc.errors import ImageError
 from preproc.metrics import CAJNN_PROTOCOL
 from preproc.networks import find
@@ -215,6 +217,15 @@ def test_where_an_image_comes_out_identical_there_is_no_mean_psnr_but_a_note(dat
     assert usual["note"] == ""
     with flat.open(newline="") as file:
         assert next(csv.DictReader(file))["psnr"] == ""
+
+
+def test_a_picture_is_cut_reduced_and_then_compressed(tmp_path, rng):
+    picture = rng.integers(0, 256, (19, 26, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    name, degraded, reference = pair(tmp_path / "a.png", 3, 20)
+    assert name == str(tmp_path / "a.png")
+    np.testing.assert_array_equal(reference, picture[:18, :24])
+    np.testing.assert_array_equal(degraded, jpeg(bicubic_down(reference, 3), 20))
 
 
 def test_a_method_of_the_wrong_size_is_an_error():

@@ -433,6 +433,7 @@ def test_gains_losses_and_what_may_be_chance_are_said():
     assert "ours x4 gains on all subsets over reduced x4. " in said(28)
     assert "ours x4 gains on all subsets over bicubic x4. " in said(28)
     assert "ours x4 closes 80% (" in said(28)
+    assert "CAJNN's paper 62%, by another detector" in said(28)
     assert "bicubic x4 closes 20% (" in said(28)
     assert "over bicubic x4, though on easy (+0.025) and medium (+0.025) and hard" in said(17)
     assert "gains nothing over bicubic x4 on easy (-0.025)" in said(15)
@@ -449,6 +450,13 @@ def test_coco_agrees_on_the_clear_cases():
     half = coco_scores(labelled, shifted)
     assert half.ap50 == pytest.approx(0.5, abs=0.01)
     assert half.ap75 == 0
+
+
+def test_coco_counts_the_faces_of_crowds():
+    pytest.importorskip("pycocotools")
+    crowd = [face(30 * (n % 20), 30 * (n // 20)) for n in range(200)]
+    right = {"a": found(*((box, 1 - n / 1000) for n, box in enumerate(crowd)))}
+    assert coco_scores({"a": truth(crowd)}, right).ap == pytest.approx(1)
 
 
 # Runs
@@ -555,6 +563,7 @@ def test_settings_that_matter_have_folders_of_their_own(tmp_path):
         make_run(tmp_path, plain, 4),
         make_run(tmp_path, plain, smallest=10.0),
         make_run(tmp_path, replace(plain, weights="00ff")),
+        make_run(tmp_path, replace(plain, device="cpu (bfloat16)")),
         make_run(tmp_path, plain, 1, None, "lanczos"),
         make_run(tmp_path, replace(plain, name="bicubic, x4")),
     ]
