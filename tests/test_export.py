@@ -18,6 +18,7 @@ from eval_tasks import export
 from eval_tasks.evaluators.restoration import SET_SIZES, Row
 from preproc.errors import OutputError, RecipeError, WeightsError
 from preproc.manifest import MANIFEST, entries, entry_for, read_card, verified
+from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.training.curve import Point
@@ -114,6 +115,7 @@ def test_an_entry_tells_of_all_stages_and_of_what_counted_in_them(shipping, fini
     shutil.copytree(finished, second)
     record = json.loads((second / RECORD).read_text())
     record["steps"], record["minutes"] = 6, 0.5
+    record["init_from"] = str(finished / WEIGHTS)
     text = {"path": "", "kind": "text", "weight": 1.0, "shrink": 1, "licence": "CC0"}
     unused = text | {"path": "unused", "kind": "folder", "weight": 0.0}
     record["stage"]["data"]["source"] = [text, unused]
@@ -123,6 +125,10 @@ def test_an_entry_tells_of_all_stages_and_of_what_counted_in_them(shipping, fini
     entry = entry_for("cajnn-light", 4, folder=folder)
     assert (entry.steps, entry.train_time, entry.perceptual_loss) == (10, 90, "craft")
     assert [(s.name, s.licence) for s in entry.data] == [("photos", ""), ("rendered text", "CC0")]
+    card = read_card(entry, folder=folder)
+    assert "train: 4 steps of 16 patches of 32 LR px in 1 minute on cpu (1 thread), Adam" in card
+    assert "6 steps of 16 patches of 32 LR px in 0.5 minutes" in card
+    assert "from 0.0002, starting from train." in card
     record["stage"]["loss"]["perceptual_weight"] = 0.0
     (second / RECORD).write_text(json.dumps(record))
     ship(26.0, stages=[finished, second])
@@ -189,6 +195,33 @@ def test_export_measures_bicubic_and_the_weights_on_every_set(
     for method in ("bicubic", "cajnn-light"):
         assert f"| 10 | {method} |" in card
         assert method in printed
+
+
+@pytest.mark.parametrize(
+    ("model", "scale", "protocol", "qualities"),
+    [
+        ("cajnn-light", 4, CAJNN_PROTOCOL, (10, 20, 40)),
+        ("cisrnet-light", 2, CISRNET_PROTOCOL, (10,)),
+    ],
+)
+def test_weights_are_measured_as_their_paper_measures(
+    shipping, finished, monkeypatch, model, scale, protocol, qualities
+):
+    folder, _ = shipping
+    record = json.loads((finished / RECORD).read_text())
+    record["stage"] |= {"model": model, "scale": scale}
+    (finished / RECORD).write_text(json.dumps(record))
+    save_file(find(model, scale).build().state_dict(), finished / WEIGHTS)
+    asked = []
+
+    def measure(_descriptor, _weights, _data, by, quality):
+        asked.append((by, quality))
+        return [Row("here", model, "Kodak24", scale, q, 24, 25.0, 0.5) for q in quality]
+
+    monkeypatch.setattr(export, "_measure", measure)
+    export.export([finished], data=folder, recipe="r.toml", licence="MIT", folder=folder)
+    assert asked == [(protocol, qualities)]
+    assert entry_for(model, scale, folder=folder).protocol == protocol.name
 
 
 def test_export_refuses_sets_without_a_mean_psnr(shipping):
