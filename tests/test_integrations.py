@@ -1130,15 +1130,16 @@ def test_bgr_arrays_are_shown_as_the_same_picture(adapter, rng):
 
     engine = FixedFace() if adapter is mtcnn.MTCNN else FixedText([[1, 9, 1, 9]])
     if adapter is rapidocr.Reader:
-        engine = lambda _, **options: SimpleNamespace(boxes=None)  # noqa: ARG005, E731
+        engine = lambda _, **options: SimpleNamespace(boxes=None, txts=None)  # noqa: ARG005, E731
     for order, given in (
         ("rgb", array),
         ("bgr", array[..., ::-1]),
         ("bgr", Image.fromarray(array)),
     ):
         made = adapter(engine, enhancer=Seeing(2), channel_order=order)
-        (made.detect if adapter is mtcnn.MTCNN else made.readtext)(given)
-    assert len(seen) == 3
+        for look_at in ("detect",) if adapter is mtcnn.MTCNN else ("readtext", "readline"):
+            getattr(made, look_at)(given)
+    assert len(seen) == (3 if adapter is mtcnn.MTCNN else 6)
     for shown in seen:
         np.testing.assert_array_equal(shown, array)
 
