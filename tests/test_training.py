@@ -1253,6 +1253,16 @@ def test_a_run_ends_resumes_and_records(optimizer, data, tmp_path):
     assert any((before[k] != v).any() for k, v in load_file(weights).items())
 
 
+def test_a_run_whose_minutes_are_over_begins_no_other_stage(data, tmp_path):
+    stages = '[[stage]]\nname = "first"\n[[stage]]\nname = "second"\n'
+    recipe, out = recipe_file(tmp_path, SMALL + stages), tmp_path / "run"
+    options = {"data": data, "precision": "32", "devices": 1}
+    options["overrides"] = ["schedule.length = 1", 'validation.path = ""']
+    assert run(recipe, output=out, minutes=1e-4, **options) == out / "first" / WEIGHTS
+    assert not (out / "second").exists()
+    assert run(recipe, output=out, resume=True, **options) == out / "second" / WEIGHTS
+
+
 def test_a_stage_that_the_next_has_begun_from_is_not_trained_on(data, tmp_path):
     stages = '[[stage]]\nname = "first"\n[[stage]]\nname = "second"\n'
     recipe, out = recipe_file(tmp_path, SMALL + stages), tmp_path / "run"
@@ -1373,6 +1383,14 @@ def test_values_that_are_not_finite_never_replace_a_checkpoint(data, tmp_path, m
             run(recipe, output=out, resume=True, overrides=["schedule.length = 8"], **options)
     assert (out / "train" / CHECKPOINT).read_bytes() == before
     run(recipe, output=out, resume=True, overrides=["schedule.length = 6"], **options)
+
+
+@pytest.mark.parametrize("part", ["state_dict", "current_model_state", "optimizer_states"])
+def test_no_part_of_a_checkpoint_may_have_values_that_are_not_finite(part, tmp_path):
+    spoiled = {"global_step": 1, part: {"a": [torch.ones(2), torch.tensor([1, float("inf")])]}}
+    with pytest.raises(RecipeError, match="not finite by step 1"):
+        WholeCheckpoints().save_checkpoint(spoiled, tmp_path / CHECKPOINT)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_is_written_in_its_own_folder(tmp_path, monkeypatch):
