@@ -7,6 +7,7 @@ import json
 import shutil
 
 import pytest
+import torch
 from conftest import photograph
 from PIL import Image
 
@@ -88,6 +89,7 @@ def test_export_ships_weights_card_and_entry(shipping):
     assert file == verified(entry, folder=folder)
     assert entry.results["Kodak24"]["20"]["psnr"] == 25
     load_state(find("cajnn-light", 4), file)
+    assert {weight.dtype for weight in load_file(file).values()} == {torch.float16}
     card = read_card(entry, folder=folder)
     assert "25.00" in card
     assert "in 1 minute on cpu (1 thread)" in card
