@@ -363,6 +363,11 @@ def test_points_without_an_axis_for_objects_are_points(batch_stage):
     assert target["keypoints"].tolist() == [[4, 4, 1]] * 2
 
 
+def test_all_that_points_have_besides_x_and_y_stays(batch_stage):
+    _, [target] = batch_stage()([torch.zeros(3, 4, 5)], [{"keypoints": torch.ones(1, 2, 4)}])
+    assert target["keypoints"].tolist() == [[[4, 4, 1, 1]] * 2]
+
+
 def test_annotations_of_a_batch_move_in_every_nesting(batch_stage):
     box = tv_tensors.BoundingBoxes([[1.0, 2, 3, 4]], format="XYXY", canvas_size=(4, 5))
     plain, labels = torch.tensor([[1.0, 2, 3, 4]]), torch.ones(1)
