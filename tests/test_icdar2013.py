@@ -29,7 +29,7 @@ from eval_tasks.evaluators.word_rows import Run, make_height_rows, make_rows
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH
 from eval_tasks.tables.word_sheet import Sample, draw
-from eval_tasks.tables.word_tables import results
+from eval_tasks.tables.word_tables import heights, results
 from integrations import rapidocr
 from integrations.protocols import Word
 from preproc.degrade import jpeg
@@ -161,8 +161,11 @@ class TestRows:
         assert table["won back"] == ["", "", "33 %", "67 %"]
         assert (table["arm\nms/word"][0], table["reading\nms/word"][0]) == ("0.0", "1.0")
 
-        (tall,) = (r for r in make_height_rows(labels, dict.fromkeys(labels, 50), runs[3:]) if r.n)
+        by_height = make_height_rows(labels, dict.fromkeys(labels, 50), runs[3:])
+        (tall,) = (r for r in by_height if r.n)
         assert (tall.height, tall.n, tall.correct) == ("48-63 px", 4, 3)
+        table = {column.header: list(column.cells) for column in heights(by_height).columns}
+        assert (table["48-63 px\nN=4"], table["32-47 px\nN=0"]) == (["75.0"], [""])
 
     def test_where_nothing_counts_or_nothing_was_lost_there_is_nothing_to_win_back(self):
         labels = {"a": "!?"}

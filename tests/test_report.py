@@ -10,6 +10,7 @@ from eval_tasks import report
 from eval_tasks.evaluators.crops import SIDE, gains
 from eval_tasks.evaluators.restoration import SET_SIZES
 from eval_tasks.pictures import restoration_sets
+from eval_tasks.tables.crop_sheet import draw
 from preproc.errors import ImageError
 from preproc.manifest import entries
 
@@ -42,6 +43,18 @@ def test_squares_without_error_are_left_out():
     assert found.better == 0, "what is as near is not nearer"
     with pytest.raises(ImageError, match="no square of 192 px in which bicubic errs"):
         gains([flat])
+
+
+def test_a_sheet_has_a_row_for_each_square_and_a_column_for_each_version():
+    squares = {level: grey(level, (4, 4, 3)) for level in (10, 20, 30, 40)}
+    rows = [("a", {"input": squares[10], "ours": squares[20]})]
+    rows.append(("b", {"input": squares[30], "ours": squares[40]}))
+    sheet = np.asarray(draw(rows, 8))
+    places = {level: np.argwhere((sheet == level).all(2)) for level in squares}
+    assert {len(px) for px in places.values()} == {8 * 8}
+    tops, lefts = zip(*(px.min(0).tolist() for px in places.values()), strict=True)
+    assert tops[0] == tops[1] < tops[2] == tops[3]
+    assert lefts[0] == lefts[2] < lefts[1] == lefts[3]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 from eval_tasks import restoration
 from eval_tasks.evaluators.paper_rows import paper_rows
-from eval_tasks.evaluators.restoration import SET_SIZES, Method, Pair, evaluate
+from eval_tasks.evaluators.restoration import SET_SIZES, Method, Pair, Row, evaluate
 from eval_tasks.pictures.restoration_sets import pair
 from eval_tasks.tables import restoration_tables
 from eval_tasks.treatments import restorers
@@ -217,6 +218,16 @@ def test_where_an_image_comes_out_identical_there_is_no_mean_psnr_but_a_note(dat
     assert usual["note"] == ""
     with flat.open(newline="") as file:
         assert next(csv.DictReader(file))["psnr"] == ""
+
+
+def test_a_method_has_its_figures_set_by_set_and_the_seconds_of_all(capsys):
+    rows = [
+        Row("here", "ours", name, 4, 10, images=5, psnr=psnr, ssim=0.5, seconds=seconds)
+        for name, psnr, seconds in (("Set5", 20, 1.5), ("Set14", 30, 2))
+    ]
+    restoration_tables.show(rows, [], CAJNN_PROTOCOL)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "ours" in line)
+    assert re.findall(r"[\d./]+", line) == ["20.000/0.5000", "30.000/0.5000", "3.50"]
 
 
 def test_a_picture_is_cut_reduced_and_then_compressed(tmp_path, rng):

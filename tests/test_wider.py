@@ -509,6 +509,18 @@ def test_settings_and_boxes_are_in_px_of_the_original(
     assert min(run.seconds()) >= 0
 
 
+@pytest.mark.parametrize(("upright", "shape"), [(False, (40, 60, 3)), (True, (60, 40, 3))])
+def test_pictures_are_searched_as_they_are_stored_unless_asked_otherwise(upright, shape, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    Image.new("RGB", (60, 40)).save(tmp_path / "p.jpg", exif=exif)
+    run = make_run(tmp_path, Arm("any", 1, lambda img: img))
+    engine = FixedFace()
+    searching = replace(run, upright=True) if upright else run
+    searching.make({"e/p": tmp_path / "p.jpg"}, engine, lambda: None)
+    assert engine.asked[0][0] == shape
+
+
 def finished_run(folder):
     """A run with one picture searched, and what searches another as ``e/<name>``."""
     run = make_run(folder, Arm("any", 1, lambda img: img))
