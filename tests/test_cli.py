@@ -132,7 +132,9 @@ class TestEnhance:
         begun, ended = err.splitlines()
         assert begun == "Enhancing 2 with cajnn-light x4 on cpu (float32)."
         assert ended.startswith("2 enhanced, in ")
-        assert (made[0]["model"], made[0]["strength"]) == ("cajnn-light", 1)
+        left_to_it = ["scale", "weights", "device", "dtype", "tile", "overlap", "map_folder"]
+        off = dict.fromkeys(("to_input_size", "self_ensemble", "compiled"), False)
+        assert made == [{"model": "cajnn-light", "strength": 1, **dict.fromkeys(left_to_it), **off}]
 
     def test_options_reach_the_enhancer(
         self, tmp_path: Path, made: list[dict[str, object]]
@@ -260,6 +262,13 @@ class TestEnhance:
         assert png[0] == png[1]
         assert 3 * jpeg[0] < jpeg[1]
 
+    def test_a_run_goes_on_with_the_quality_it_began_with(self, tmp_path: Path) -> None:
+        source = noise(tmp_path / "in/a.jpg").parent
+        assert call("enhance", source, "-o", tmp_path / "out", "-q", 10) == 0
+        noise(source / "b.png")
+        assert call("enhance", source, "-o", tmp_path / "out", "-q", 10, "--skip-existing") == 0
+        assert files(tmp_path / "out") == ["a.jpg", "b.png"]
+
     def test_a_name_in_no_format_makes_no_folder(
         self, tmp_path: Path, made: list[dict[str, object]], capfd: pytest.CaptureFixture[str]
     ) -> None:
@@ -355,9 +364,9 @@ class TestEnhance:
             return image
 
         monkeypatch.setattr(FakeEnhancer, "__call__", warn)
-        source = pictures(tmp_path / "in", "a.png")
+        source = pictures(tmp_path / "in", "a.png", "b.png")
         assert call("enhance", source, "-o", tmp_path / "out") == 0
-        assert "Note [half] precision overflowed\n" in capfd.readouterr().err
+        assert capfd.readouterr().err.count("Note [half] precision overflowed\n") == 1
 
     def test_notes_say_which_pictures_they_are_about(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -574,13 +583,17 @@ class TestHelp:
 
 class TestModels:
     def test_lists_every_model(self, capfd: pytest.CaptureFixture[str]) -> None:
+        from preproc.manifest import entries
         from preproc.networks import list_models
 
         assert call("models") == 0
         lines = [" ".join(line.split()) for line in capfd.readouterr().out.splitlines()]
+        licences = {(entry.model, entry.scale): entry.licence for entry in entries()}
         for descriptor in list_models():
             (line,) = (x for x in lines if x.startswith(f"{descriptor.name} x{descriptor.scale} "))
-            assert f" {descriptor.tiling.value} " in line
+            licence = licences.get((descriptor.family, descriptor.scale), "your own")
+            shown = line.rpartition(f" {descriptor.tiling.value} ")[2]
+            assert licence.startswith(shown or "?"), "what is long is folded"
         assert "cajnn x4 14.8 M 15.9 M tiles CC BY-SA 4.0" in lines
 
     def test_shows_one_model_and_its_card(
@@ -614,6 +627,12 @@ class TestModels:
         shown = capfd.readouterr().out
         for fact in ("14,847,491", "1,234 steps", "pictures (CC0)", "CC-BY-4.0", "# The card"):
             assert fact in shown
+
+    def test_a_part_of_a_network_has_the_card_of_the_whole(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        assert call("models", "cisrnet-light-coarse") == 0
+        assert "cisrnet-light-x4.safetensors, trained for" in capfd.readouterr().out
 
     def test_an_unknown_one_is_a_sentence(self, capfd: pytest.CaptureFixture[str]) -> None:
         assert call("models", "nosuch") == 1
