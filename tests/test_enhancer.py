@@ -20,7 +20,7 @@ from PIL import Image
 
 from preproc import Enhancer, EnhancerModule
 from preproc.errors import DepthWarning, DeviceMemoryError, ImageError, ModelError, PrecisionWarning
-from preproc.execution import ensemble
+from preproc.execution import devices, ensemble
 from preproc.execution.runtime import Runtime
 from preproc.execution.sizes import GPU
 from preproc.execution.tiles import stack
@@ -240,6 +240,12 @@ def test_near_sizes_share_a_batch_exactly_in_the_real_networks(tmp_path, model):
         )
 
 
+def test_once_compiled_pictures_of_different_sizes_share_no_batch(make, rng, monkeypatch):
+    shapes = batches(monkeypatch)
+    make(compiled=True)([photo(rng, h, w) for h, w in ((25, 97), (32, 100))])
+    assert shapes == [(1, 3, 25, 97), (1, 3, 32, 100)]
+
+
 class Averages(Tiny):
     """The same, but px mix outside of its convolutions, too, as they may in a network of yours."""
 
@@ -384,6 +390,14 @@ def test_an_enhancer_goes_to_other_processes(name, rng):
     array = photo(rng, 12, 17)
     travelled = pickle.loads(pickle.dumps(enhancer))
     np.testing.assert_array_equal(travelled(array), enhancer(array))
+
+
+def test_an_enhancer_that_came_from_another_process_is_safe_to_fork_with(make, monkeypatch):
+    sent, calls = pickle.dumps(make()), []
+    home = sys.modules[Enhancer.__module__]
+    monkeypatch.setattr(home, "compute_on_one_thread_after_forks", lambda: calls.append("safe"))
+    pickle.loads(sent)
+    assert calls == ["safe"]
 
 
 def test_an_enhancer_of_a_network_that_is_not_picklable_can_be_copied(tmp_path, monkeypatch, rng):
@@ -619,6 +633,14 @@ def test_warnings_point_at_the_users_line(make, tmp_path):
     with pytest.warns(DepthWarning) as given:
         make()(tmp_path / "deep.ppm")
     assert [one.filename for one in given] == [__file__]
+
+
+def test_what_a_network_bears_and_the_device_is_fast_in_is_what_it_is_computed_in(
+    make, monkeypatch
+):
+    monkeypatch.setattr(devices, "_cpu_features", lambda: {"amx_bf16"})
+    assert Enhancer(device="cpu").dtype == torch.bfloat16
+    assert make(dtype=None).dtype == torch.float32
 
 
 def test_what_an_enhancer_tells_about_itself(make):
