@@ -57,11 +57,11 @@ def test_fast_and_plain_pictures_are_the_same(dtype, returned):
     assert np.abs(fast - plain).max() <= LEVEL
 
 
-def test_switched_off_the_network_runs_as_it_was_trained():
-    enhancer = Enhancer("cajnn-light", device="cpu", fast=False)
-    runtime = enhancer._apply
+@pytest.mark.parametrize(("options", "as_trained"), [({}, False), ({"fast": False}, True)])
+def test_only_switched_off_the_network_runs_as_it_was_trained(options, as_trained):
+    runtime = Enhancer("cajnn-light", device="cpu", **options)._apply
     assert isinstance(runtime, Runtime)
-    assert runtime._run.args[0] is runtime._network
+    assert (runtime._run.args[0] is runtime._network) == as_trained
 
 
 @pytest.mark.parametrize("build", [small_cajnn, small_cisrnet])
