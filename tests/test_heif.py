@@ -114,6 +114,13 @@ def test_lying_on_its_side_it_is_turned_once(pixels: np.ndarray) -> None:
         assert image.getexif()[MAKER] == "a phone"
 
 
+def test_bytes_come_back_with_all_colours() -> None:
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2, 0] = stripes[:, 1::2, 2] = 255
+    picture = decode(heic(stripes))
+    assert furthest(decode(picture.pack(picture.color)), stripes) <= 20
+
+
 def test_in_folders_results_are_png(pixels: np.ndarray, tmp_path: Path) -> None:
     assert {".heic", ".heif", ".hif"} <= picture_extensions()
     (tmp_path / "a.heic").write_bytes(heic(pixels))
