@@ -113,6 +113,17 @@ def test_full_memory_of_every_kind_is_one_error_that_says_what_to_do(error):
     assert issubclass(DeviceMemoryError, MemoryError), "what run_tiles waits for"
 
 
+@pytest.mark.parametrize(
+    ("in_pieces", "advice"), [(False, "a smaller tile="), (True, "a map_folder= on a disk")]
+)
+def test_what_to_do_about_full_memory_depends_on_what_filled_it(in_pieces, advice):
+    def fail(_):
+        raise MemoryError
+
+    with pytest.raises(DeviceMemoryError, match=f"at once; choose {advice}"):
+        Runtime(Fails(fail), CPU, torch.float32, in_pieces=in_pieces)(torch.rand(1, 3, 4, 5))
+
+
 def test_the_allocators_own_words_are_known():
     with pytest.raises(DeviceMemoryError):
         Runtime(Fails(lambda _: torch.empty(2**60)), CPU, torch.float32)(torch.rand(1, 3, 4, 4))
