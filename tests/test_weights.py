@@ -209,7 +209,7 @@ def test_an_entry_cannot_point_elsewhere(folder: Path, field: str, value: str) -
         manifest.entries()
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_own_file_of_any_precision_loads_as_float32(
     tmp_path: Path, state: dict[str, torch.Tensor], dtype: torch.dtype
 ) -> None:
