@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class Found:
     Attributes:
         path: where it is.
         relative: its path below the folder or glob that it was found through.
-        named: whether it was named itself.
+        named: whether it was named itself, too.
         foreign: whether it was not, and its name says that Pillow cannot open it.
     """
 
@@ -67,7 +67,10 @@ def find(paths: Iterable[str], out: Path, complain: Callable[[Path, str], None])
     for name in paths:
         try:
             for item in _found_at(name, out, complain):
-                first.setdefault(real(item.path.parent) / item.path.name, item)
+                place = real(item.path.parent) / item.path.name
+                known = first.setdefault(place, item)
+                if item.named:
+                    first[place] = replace(known, named=True, foreign=False)
         except OSError as error:  # its folder is closed to us, or the name is too long
             complain(Path(name), f"It cannot be read: {error.strerror}.")
     return list(first.values())

@@ -241,6 +241,20 @@ class TestPlan:
         with pytest.raises(OutputError, match=r"would replace the input .*a_x4\.png"):
             make_plan(names, tmp_path, suffix="_x4", skip_existing=True)
 
+    @pytest.mark.parametrize("turn", [1, -1])
+    def test_what_is_named_counts_as_named_though_its_folder_is_given_too(
+        self, tmp_path: Path, turn: int
+    ) -> None:
+        for name in ("a.png", "a_x4.png"):
+            picture(tmp_path / name)
+        (tmp_path / "b.cr2").write_bytes(b"?")
+        paths = [str(tmp_path), str(tmp_path / "a_x4.png")][::turn]
+        with pytest.raises(OutputError, match=r"would replace the input .*a_x4\.png"):
+            make_plan(paths, tmp_path, suffix="_x4", skip_existing=True)
+        paths = [str(tmp_path), str(tmp_path / "b.cr2")][::turn]
+        plan = make_plan(paths, tmp_path / "out")
+        assert (len(plan.jobs), plan.unopened) == (3, ())
+
     def test_how_many_outputs_exist_is_said(self, tmp_path: Path) -> None:
         for name in ("a.png", "b.png"):
             picture(tmp_path / "in" / name)
