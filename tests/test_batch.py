@@ -19,7 +19,7 @@ from preproc import batch
 from preproc.errors import DepthWarning, DiskFullError, MetadataWarning, OutputError
 from preproc.inputs import picture_extensions
 from preproc.pictures import png16
-from preproc.pictures.formats import format_named, format_names
+from preproc.pictures.formats import format_named, format_names, require_size
 from preproc.pictures.saving import save
 from preproc.plan import Job, Plan, make_plan
 
@@ -900,13 +900,23 @@ class TestSave:
         result = Image.open(tmp_path / "a.webp")
         assert np.allclose(result.getpixel((1, 1)), image.convert("RGBA").getpixel((1, 1)), atol=3)
 
-    @pytest.mark.parametrize("size", [(16384, 1), (1, 16384)])
-    def test_a_side_too_long_for_the_format(self, tmp_path: Path, size: tuple[int, int]) -> None:
-        with pytest.raises(OutputError, match=r"at most 16383 px a side.*write it as png"):
-            save(Image.new("L", size), tmp_path / "a.webp")
-        held = tuple(min(side, 16383) for side in size)
-        save(Image.new("L", held), tmp_path / "a.webp")
-        assert Image.open(tmp_path / "a.webp").size == held
+    @pytest.mark.parametrize(
+        ("name", "most"), [("a.webp", 16383), ("a.jpg", 65500), ("a.tga", 65535), ("a.avif", 32768)]
+    )
+    @pytest.mark.parametrize("turn", [1, -1])
+    def test_a_side_too_long_for_the_format(
+        self, tmp_path: Path, name: str, most: int, turn: int
+    ) -> None:
+        size, held = (most + 1, 1)[::turn], (most, 1)[::turn]
+        with pytest.raises(OutputError, match=rf"at most {most} px a side.*write it as png"):
+            save(Image.new("L", size), tmp_path / name)
+        save(Image.new("L", held), tmp_path / name)
+        assert Image.open(tmp_path / name).size == held
+
+    def test_more_px_than_an_avif_is_read_with_are_refused(self) -> None:
+        require_size((2**14, 2**14), format_named("avif"))
+        with pytest.raises(OutputError, match=r"at most 268435456 px, .* 16384x16385; write it as"):
+            require_size((2**14, 2**14 + 1), format_named("avif"))
 
     def test_integers_that_fit_into_16_bits_go_into_a_png(self, tmp_path: Path) -> None:
         for values in ([[0, 65535]], [[-1, 0]], [[0, 65536]]):

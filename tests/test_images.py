@@ -362,6 +362,12 @@ def test_icons_come_back_in_their_size_or_not_at_all(rng, form, side):
         enlarge(data)
 
 
+def test_bytes_of_an_avif_do_not_become_one_that_nobody_reads():
+    data = encoded(Image.new("RGB", (16385, 1)), "AVIF")
+    with pytest.raises(ImageError, match=r"cannot be written as AVIF again .*at most 32768 px"):
+        enlarge(data)
+
+
 def test_a_phone_s_jpeg_with_a_second_picture_comes_back_as_the_jpeg_of_the_first(photo):
     data = encoded(photo, "MPO", save_all=True, append_images=[photo.rotate(180)])
     assert Image.open(io.BytesIO(data)).format == "MPO"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
@@ -25,7 +26,8 @@ class FileFormat:
         name: Pillow's name of the format.
         extension: the usual file name ending, with its dot.
         modes: Pillow modes it holds without loss, the format's own quantisation apart.
-        max_side: largest width and height in px, where the format has a limit that is met.
+        max_side: largest width and height in px, where the format or its readers have a limit.
+        max_pixels: most px, likewise.
         lossy: whether it is, and so takes a quality.
         options: further options of Pillow's writer.
         profile: whether Pillow writes ICC profiles into it.
@@ -36,6 +38,7 @@ class FileFormat:
     modes: frozenset[str]
     _: KW_ONLY
     max_side: int = 2**31 - 1
+    max_pixels: int = 2**62
     lossy: bool = False
     options: Mapping[str, str | int] = field(default_factory=dict, hash=False)
     profile: bool = True
@@ -67,7 +70,13 @@ FORMATS = {
             options={"compression": "tiff_adobe_deflate"},
         ),
         FileFormat(
-            "AVIF", ".avif", _modes("RGB RGBA"), max_side=65536, lossy=True, options=_FULL_COLOUR
+            "AVIF",
+            ".avif",
+            _modes("RGB RGBA"),
+            max_side=2**15,  # libavif writes more, and reads no more
+            max_pixels=2**28,
+            lossy=True,
+            options=_FULL_COLOUR,
         ),
         FileFormat("BMP", ".bmp", _modes("1 L RGB"), profile=False),
         FileFormat("JPEG2000", ".jp2", _modes("L LA I;16 RGB RGBA"), profile=False),
@@ -164,13 +173,17 @@ def require_size(size: tuple[int, int], file_format: FileFormat) -> None:
     """Make sure that a format holds a picture of so many px.
 
     Raises:
-        OutputError: a side (of width, height) is too long.
+        OutputError: a side (of width, height) is too long, or there are too many px.
     """
-    if max(size) > file_format.max_side:
-        raise OutputError(
-            f"{file_format.name} holds at most {file_format.max_side} px a side, but the result "
-            f"has {size[0]}x{size[1]}; write it as png."
-        )
+    most = f"{file_format.max_side} px a side"
+    if max(size) <= file_format.max_side:
+        if math.prod(size) <= file_format.max_pixels:
+            return
+        most = f"{file_format.max_pixels} px"
+    raise OutputError(
+        f"{file_format.name} holds at most {most}, but the result has {size[0]}x{size[1]}; write "
+        "it as png."
+    )
 
 
 def _is_16_bit(image: Image.Image) -> bool:

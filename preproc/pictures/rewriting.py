@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from preproc.errors import ImageError
-from preproc.pictures.formats import FORMATS, USUAL_QUALITY
+from preproc.pictures.formats import FORMATS, USUAL_QUALITY, require_size
 from preproc.pictures.metadata import metadata_of
 
 _LOSSY_IN_TIFF = ("jpeg", "tiff_jpeg", "webp")
@@ -31,6 +31,8 @@ def rewritten(image: Image.Image, original: Image.Image) -> bytes:
     options = {**_options(image, form, original), **metadata_of(image, form)}
     file = io.BytesIO()
     try:
+        if form in FORMATS:
+            require_size(image.size, FORMATS[form])
         image.save(file, form, **options)
         _require_faithful(file, form, image)
     except (KeyError, OSError, RuntimeError, SyntaxError, ValueError) as error:
