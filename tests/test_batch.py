@@ -104,6 +104,14 @@ class TestPlan:
         targets = [job.target.relative_to(tmp_path / "out").as_posix() for job in plan.jobs]
         assert targets == ["a.png", "y/b.png"]
 
+    def test_a_glob_finds_pictures_only_and_nothing_hidden(self, tmp_path: Path) -> None:
+        for name in ("a.PNG", ".hidden.png", ".git/c.png"):
+            picture(tmp_path / "in" / name)
+        (tmp_path / "in/notes.txt").write_text("no picture")
+        plan = make_plan([str(tmp_path / "in/**")], tmp_path / "out")
+        assert [job.source.name for job in plan.jobs] == ["a.PNG"]
+        assert not plan.failures
+
     def test_a_name_with_wildcard_characters_is_a_file_if_it_exists(self, tmp_path: Path) -> None:
         source = picture(tmp_path / "a[1].png")
         (job,) = make_plan([str(source)], tmp_path / "out").jobs
@@ -210,9 +218,9 @@ class TestPlan:
 
     @pytest.mark.parametrize("overwrite", [False, True])
     def test_an_input_is_never_replaced(self, tmp_path: Path, overwrite: bool) -> None:
-        source = picture(tmp_path / "a.png")
-        with pytest.raises(OutputError, match="would replace the input"):
-            make_plan([str(source)], tmp_path, overwrite=overwrite)
+        for path in (picture(tmp_path / "a.png"), tmp_path):
+            with pytest.raises(OutputError, match="would replace the input"):
+                make_plan([str(path)], tmp_path, overwrite=overwrite)
 
     def test_what_an_earlier_run_left_among_the_inputs_is_never_replaced(
         self, tmp_path: Path
@@ -325,6 +333,13 @@ class TestPlan:
         named = make_plan([str(tmp_path / "in/c.CR2")], tmp_path / "out")
         assert len(named.jobs) == 1, "what is named is tried, whatever its ending"
 
+    def test_raw_files_of_all_cameras_are_named(self, tmp_path: Path) -> None:
+        raw = ("arw", "cr2", "cr3", "dng", "nef", "orf", "pef", "raf", "rw2", "srw")
+        for ending in raw:
+            (tmp_path / f"a.{ending}").write_bytes(b"?")
+        plan = make_plan([str(tmp_path)], tmp_path / "out")
+        assert [path.name for path in plan.unopened] == [f"a.{ending}" for ending in raw]
+
     def test_nothing_found_is_a_sentence_each(self, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         names = [str(tmp_path / name) for name in ("empty", "missing.png", "*.tif")]
@@ -432,7 +447,9 @@ class TestRun:
         for name in ("a.png", "c.png"):
             picture(tmp_path / "in" / name)
         (tmp_path / "in/b.png").write_bytes(b"no picture at all")
-        summary = run(make_plan([str(tmp_path / "in")], tmp_path / "out"))
+        plan, seen = make_plan([str(tmp_path / "in")], tmp_path / "out"), []
+        summary = batch.run(plan.jobs, double, save, progress=seen.append)
+        assert sorted(job.source.name for job in seen) == ["a.png", "b.png", "c.png"]
         assert files(tmp_path / "out") == ["a.png", "c.png"]
         assert [(f.source.name, f.reason) for f in summary.failures] == [
             ("b.png", "The file is no picture in a known format.")
@@ -499,10 +516,15 @@ class TestRun:
             Image.new("RGB", (4, 4), colour).quantize(2).save(tmp_path / "a.png")
             assert Image.open(tmp_path / "a.png").mode == "P"
             assert batch.load(Job(tmp_path / "a.png", tmp_path / "b.png")).mode == mode
-        clear = Image.new("RGBA", (4, 4), (200, 10, 10, 0))
-        clear.save(tmp_path / "a.gif")
-        loaded = batch.load(Job(tmp_path / "a.gif", tmp_path / "a.png"))
-        assert loaded.getchannel("A").getextrema() == (0, 0)
+        for colour, mode in (((200, 10, 10), "RGBA"), ((90, 90, 90), "LA")):
+            clear = Image.new("RGBA", (4, 4), (*colour, 255))
+            clear.putpixel((0, 0), (0, 0, 0, 0))
+            clear.save(tmp_path / "a.gif")
+            loaded = batch.load(Job(tmp_path / "a.gif", tmp_path / "a.png"))
+            assert loaded.mode == mode
+            shown = loaded.convert("RGBA")
+            assert shown.getpixel((3, 3)) == (*colour, 255)
+            assert shown.getpixel((0, 0))[3] == 0
 
     def test_an_interruption_keeps_what_was_enhanced_and_nothing_half(self, tmp_path: Path) -> None:
         for i in range(6):
@@ -745,6 +767,20 @@ class TestSave:
             save(image, tmp_path / name)
             assert Image.open(tmp_path / name).info.get("dpi", (1, 1))[0] < 100
 
+    @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp"])
+    def test_tags_about_the_file_they_came_from_change_nothing(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        layout = [*range(254, 260), 262, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338]
+        layout += [339, 347, *range(512, 522), *range(529, 533), 700, 34675]
+        for folder, tags in (("plain", []), ("tiled", layout)):
+            image, exif = Image.new("RGB", (4, 4), "red"), Image.Exif()
+            exif[0x010F] = "A camera"
+            exif.update(dict.fromkeys(tags, 7))
+            image.info["exif"] = exif.tobytes()
+            save(image, tmp_path / folder / name)
+        assert (tmp_path / "tiled" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+
     def test_xmp_as_long_as_jpeg_holds_is_kept(self, tmp_path: Path) -> None:
         image = Image.new("RGB", (4, 4))
         image.info["xmp"] = XMP.replace(b' tiff:Orientation="6"', b"").ljust(65504)
@@ -806,11 +842,24 @@ class TestSave:
         save(Image.new("RGBA", (4, 4), (200, 10, 10, 255)), tmp_path / "a.jpg")
         assert Image.open(tmp_path / "a.jpg").mode == "RGB"
 
-    @pytest.mark.parametrize("name", ["a.jpg", "a.bmp", "a.webp", "a.tif", "a.png", "a.jp2"])
-    def test_every_common_mode_without_alpha_is_held(self, tmp_path: Path, name: str) -> None:
-        for mode in ("1", "L", "RGB", "P", "CMYK"):
+    @pytest.mark.parametrize(
+        ("name", "held"),
+        [
+            ("a.jpg", "L L RGB RGB CMYK"),
+            ("a.bmp", "1 L RGB RGB RGB"),
+            ("a.webp", "RGB RGB RGB RGB RGB"),
+            ("a.tif", "1 L RGB RGB CMYK"),
+            ("a.png", "1 L RGB RGB RGB"),
+            ("a.jp2", "L L RGB RGB RGB"),
+        ],
+    )
+    def test_every_common_mode_without_alpha_is_held_as_nearly_as_can_be(
+        self, tmp_path: Path, name: str, held: str
+    ) -> None:
+        for mode, wanted in zip(("1", "L", "RGB", "P", "CMYK"), held.split(), strict=True):
             save(Image.new(mode, (4, 4)), tmp_path / mode / name)
-            assert Image.open(tmp_path / mode / name).size == (4, 4)
+            result = Image.open(tmp_path / mode / name)
+            assert (result.mode, result.size) == (wanted, (4, 4))
 
     def test_a_new_colour_space_gets_no_profile_of_the_old_one(self, tmp_path: Path) -> None:
         """WebP has no grey: a grey picture's profile, or a wrong one, would spoil its colours."""
@@ -863,6 +912,20 @@ class TestSave:
         assert np.allclose(result.getpixel((8, 15))[:3], 188, atol=3)
         alpha = np.asarray(result.getchannel("A"), int)
         assert np.abs(alpha - np.asarray(image.getchannel("A"))).max() <= 2
+
+    @pytest.mark.parametrize("mode", ["LA", "RGBA"])
+    @pytest.mark.parametrize("name", ["a.tga", "a.jp2"])
+    def test_transparency_is_kept_where_no_profile_fits(
+        self, tmp_path: Path, name: str, mode: str
+    ) -> None:
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        image = Image.new(mode, (16, 16))
+        image.putalpha(Image.linear_gradient("L").resize((16, 16)))
+        image.info["icc_profile"] = linear_grey_profile() if mode == "LA" else srgb
+        save(image, tmp_path / name)
+        held = Image.open(tmp_path / name)
+        assert held.mode == mode
+        assert held.getchannel("A").tobytes() == image.getchannel("A").tobytes()
 
     def test_a_profile_that_cannot_be_used_is_done_without(self, tmp_path: Path) -> None:
         profile = bytearray(linear_grey_profile())
