@@ -1634,14 +1634,9 @@ def test_minutes_are_those_of_steps_and_measuring_is_no_waiting(
     clock = count(step=30)
     monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
     changes = ['schedule.unit = "minutes"', "schedule.length = 2", "validation.every = 1e-9"]
-    run(
-        recipe_file(tmp_path),
-        output=tmp_path / "run",
-        data=data,
-        precision="32",
-        devices=1,
-        overrides=[*changes, f'validation.path = "{path}"'],
-    )
+    changes.append(f'validation.path = "{path}"')
+    options = {"data": data, "precision": "32", "devices": 1, "overrides": changes}
+    run(recipe_file(tmp_path), output=tmp_path / "run", **options)
     record = json.loads((tmp_path / "run" / "train" / RECORD).read_text())
     assert (record["steps"], record["minutes"]) == (4, 2)
     assert record["minutes_waited_for_data"] == waited

@@ -6,6 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -209,9 +210,10 @@ def _run_stage(stage: Stage, folder: Path, init_from: str, session: _Session) ->
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT
     begun = checkpoint.exists()
-    network = make_network(stage, "" if begun else init_from)
-    origin = origin_of(folder) if begun else init_from
-    kept = make_network(stage, origin or "").state_dict() if stage.keep else {}
+    if begun:  # the checkpoint has all weights, but not those to keep
+        init_from = (origin_of(folder) or "") if stage.keep else ""
+    network = make_network(stage, init_from)
+    kept = deepcopy(network.state_dict()) if stage.keep else {}
     module = Restoration(stage, network, init_from=init_from, compiled=session.compiled)
     start = steps_in(checkpoint, stage) if begun else 0
     pl.seed_everything(stage.seed + start, verbose=False)
