@@ -448,7 +448,7 @@ def test_the_detector_is_spared_what_would_fill_the_memory():
         easyocr.Reader(engine, enhancer=Bicubic(2)).readtext(np.zeros((1800, 1800, 3), np.uint8))
 
 
-@pytest.mark.parametrize("enhancer", [None, Regions(Bicubic(4))], ids=str)
+@pytest.mark.parametrize("enhancer", [None, Regions(Bicubic(4))], ids=["none", "regions"])
 def test_the_detector_is_spared_what_would_fill_the_memory_without_enlargement(enhancer):
     reader = easyocr.Reader(FixedText([[10, 60, 0, 50]]), enhancer=enhancer)
     with pytest.warns(
@@ -815,7 +815,9 @@ def test_an_enhancer_that_answers_with_no_array_is_refused(answer):
 # Single lines
 
 
-@pytest.mark.parametrize("enhancer", [None, Bicubic(2), Regions(Bicubic(2))], ids=str)
+@pytest.mark.parametrize(
+    "enhancer", [None, Bicubic(2), Regions(Bicubic(2))], ids=["none", "whole", "regions"]
+)
 def test_a_line_is_read_without_looking_for_it(text_engine, sign, enhancer):
     crop = sign.crop((8, 12, 268, 54))
     word = easyocr.Reader(text_engine, enhancer=enhancer).readline(crop)
@@ -1166,7 +1168,7 @@ def test_faces_are_not_looked_for_in_regions():
         mtcnn.MTCNN(FixedFace(), enhancer=Regions(Bicubic(2)))
 
 
-@pytest.mark.parametrize("given", ["cajnn", None, Regions(Bicubic(2)), Bicubic], ids=str)
+@pytest.mark.parametrize("given", ["cajnn", None, Regions(Bicubic(2)), Bicubic])
 def test_regions_need_an_enhancer(given):
     with pytest.raises(PreprocError, match="An enhancer must be an object"):
         Regions(given)
@@ -1185,7 +1187,6 @@ def test_regions_need_an_enhancer(given):
         (mtcnn.MTCNN, FixedFace),
         (mtcnn.MTCNN, FixedText()),
     ],
-    ids=str,
 )
 def test_what_is_no_engine_is_refused_where_the_adapter_is_made(adapter, given):
     with pytest.raises(PreprocError, match=r"The engine must be a .* was given; to have one made"):

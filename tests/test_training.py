@@ -1366,7 +1366,7 @@ def test_a_stage_has_ended_once_it_came_to_the_end_that_is_wanted_now(tmp_path):
     assert not has_ended(tmp_path, wanted[4], superseded=True)
 
 
-def test_values_that_are_not_finite_never_replace_a_checkpoint(data, tmp_path, monkeypatch):
+def test_values_that_are_not_finite_never_replace_a_checkpoint(data, tmp_path, monkeypatch, capfd):
     recipe, out = recipe_file(tmp_path), tmp_path / "run"
     options = {"data": data, "precision": "32", "devices": 1}
     run(recipe, output=out, **options)
@@ -1381,6 +1381,7 @@ def test_values_that_are_not_finite_never_replace_a_checkpoint(data, tmp_path, m
         context.setattr(module, "_LOOK_EVERY", 1000)
         with pytest.raises(RecipeError, match=r"not finite by step 8.*last\.ckpt stays"):
             run(recipe, output=out, resume=True, overrides=["schedule.length = 8"], **options)
+    assert capfd.readouterr().err.endswith("\n")  # what is said next has a line of its own
     assert (out / "train" / CHECKPOINT).read_bytes() == before
     run(recipe, output=out, resume=True, overrides=["schedule.length = 6"], **options)
 

@@ -68,6 +68,12 @@ class StageBar(TQDMProgressBar):
         device = trainer.strategy.root_device
         self.train_progress_bar.set_description(f"{self._stage.name} on {device}")
 
+    def on_exception(self, *_: object) -> None:
+        """Leave the line, so that what went wrong is said on one of its own."""
+        for bar in (self._val_progress_bar, self._train_progress_bar):
+            if bar is not None:
+                bar.close()
+
     def get_metrics(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
