@@ -14,7 +14,7 @@ export UV_HTTP_TIMEOUT ?= 180
 help:
 	@echo "make demo    leave out/demo.png: what OCR and face detection make of a poor photograph,"
 	@echo "             before and after enhancement (ARGS='--image yours.jpg --model cajnn-light')"
-	@echo "make test    run the tests (ARGS='-k tiles')"
+	@echo "make test    run the tests, on up to four cores (ARGS='-k tiles')"
 	@echo "make lint    check style, formatting and types"
 	@echo "make train   train a model (RECIPE=cajnn-light, or a file, ARGS='--data folder --minutes 60')"
 	@echo "make report  rebuild weights/README.md and its pictures (ARGS='--data folder')"
@@ -35,7 +35,7 @@ demo: $(READY)
 	$(BIN)/python -m examples.demo $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -16,7 +16,9 @@ from preproc import Enhancer, register
 from preproc.networks import ModelDescriptor, SizeRule, Tiling
 from preproc.weights import save_state
 
-torch.set_num_threads(1)  # tests run beside each other, and tiny networks gain nothing from more
+# Tests run beside each other, and tiny networks gain nothing from more than one thread.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 
 
 class Tiny(nn.Module):
