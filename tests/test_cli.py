@@ -628,6 +628,15 @@ class TestModels:
         for fact in ("14,847,491", "1,234 steps", "pictures (CC0)", "CC-BY-4.0", "# The card"):
             assert fact in shown
 
+    @pytest.mark.parametrize(
+        ("count", "shown"),
+        [(999, "999"), (999_499, "999 k"), (999_500, "1 M"), (16_800_000, "16.8 M")],
+    )
+    def test_counts_have_three_digits(self, count: int, shown: str) -> None:
+        from preproc.cli import models_command
+
+        assert models_command._with_prefix(count) == shown
+
     def test_a_part_of_a_network_has_the_card_of_the_whole(
         self, capfd: pytest.CaptureFixture[str]
     ) -> None:

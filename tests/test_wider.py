@@ -578,6 +578,7 @@ def test_settings_that_matter_have_folders_of_their_own(tmp_path):
         make_run(tmp_path, replace(plain, device="cpu (bfloat16)")),
         make_run(tmp_path, plain, 1, None, "lanczos"),
         make_run(tmp_path, replace(plain, name="bicubic, x4")),
+        replace(make_run(tmp_path, plain), upright=True),
     ]
     folders = {run.folder for run in runs}
     assert len(folders) == len(runs)

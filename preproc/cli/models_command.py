@@ -80,7 +80,7 @@ def _model_table(known: Iterable[ModelDescriptor], shipped: _Shipped) -> Table:
 def _with_prefix(count: int) -> str:
     """A count with three digits and an SI prefix, such as 16.8 M."""
     for size, prefix in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if count >= size:
+        if float(f"{count:.3g}") >= size:  # rounded, for 999,999 is 1 M
             return f"{count / size:.3g} {prefix}"
     return str(count)
 
