@@ -144,7 +144,6 @@ def _resize_columns(x: Tensor, axis: _Axis) -> Tensor:
     return torch.cat([x[..., reads] @ matrix.mT for reads, matrix in blocks], -1)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _blocks(
     extent: int, out: int, scale: float, dtype: torch.dtype, device: torch.device
 ) -> list[tuple[slice, Tensor]]:
@@ -152,6 +151,10 @@ def _blocks(
     # What is made while an exporter looks on belongs to its graph, and must not be kept.
     find = _made_blocks if torch.compiler.is_compiling() else _kept_blocks
     return find(_Axis(extent, out, scale), dtype, device)
+
+
+# As torch.compiler.assume_constant_result does, but that imports the compiler, which takes seconds.
+_blocks._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @torch.inference_mode(False)  # the tables outlive this call, and autograd refuses inference tensors

@@ -55,6 +55,7 @@ def test_ground_truth_without_its_pictures_is_one_sentence(tmp_path, monkeypatch
     [
         ["ladder", "--runs", "0"],
         ["memory", "--every", "0"],
+        ["startup", "--runs", "0"],
         ["regions", "error", "--number", "0"],
         ["windows", "--data", "none", "--quality", "101"],
     ],
@@ -101,3 +102,12 @@ def test_the_ladder_has_the_rows_of_its_table_in_the_docs(device, dtype, section
     if device == "cuda":  # where strips have had another length since
         told, rows = ([re.sub(r"\d+ px", "px", row) for row in names] for names in (told, rows))
     assert told == rows
+
+
+def test_the_start_has_the_steps_of_its_table_in_the_docs(monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    startup = runpy.run_path(str(BENCHMARKS / "startup.py"))
+    docs = (BENCHMARKS.parent / "docs" / "performance.md").read_text("utf-8")
+    section = docs.partition("## Start-up")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| (\S[^|]*) \| [\d.]+ \|$", section, re.MULTILINE) == [*startup["STEPS"]]
+    assert startup["run_once"]("cajnn-light").keys() == startup["STEPS"].keys()

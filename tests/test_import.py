@@ -18,6 +18,7 @@ HEAVY = {
     "rich",
     "scipy",
     "skimage",
+    "sympy",  # torch's compiler
     "tensorboard",
     "torchvision",
     "typer",
@@ -39,8 +40,11 @@ def test_importing_the_package_loads_nothing_but_the_standard_library():
     assert not loaded & (HEAVY | {"torch", "numpy", "PIL", "safetensors"})
 
 
-def test_the_stage_loads_no_engine_no_trainer_and_no_plotting():
-    loaded = loaded_by("import preproc as p; p.Enhancer; p.EnhancerModule; p.list_models()")
+def test_the_stage_loads_no_engine_no_trainer_no_plotting_and_no_compiler():
+    loaded = loaded_by(
+        "import preproc as p, numpy; p.EnhancerModule; p.list_models();"
+        "p.Enhancer(device='cpu')(numpy.zeros((9, 9, 3), 'uint8'))"
+    )
     assert {"torch", "preproc"} <= loaded
     assert not loaded & HEAVY
 
