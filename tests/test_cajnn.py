@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from preproc.errors import ModelError
 from preproc.networks import find
-from preproc.networks.cajnn import CAJNN
+from preproc.networks.cajnn import CAJNN, NonLocal, SequentialAtrous, UpConv
 from preproc.networks.counts import count_macs, count_parameters
 
 
@@ -122,6 +122,49 @@ def test_gradients_reach_as_far_as_the_papers_layers_do():
     assert centre - touched.min() == reach or touched.max() - centre == reach
     assert centre - touched.min() <= reach
     assert touched.max() - centre <= reach
+
+
+def conv(layer, x, dilation=1):
+    padding = dilation * (layer.weight.shape[2] // 2)
+    return F.conv2d(x, layer.weight, layer.bias, padding=padding, dilation=dilation)
+
+
+def test_the_layers_of_the_ablations_compute_what_table_iv_calls_them():
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 7, 6)
+    sequential, upconv, non_local = SequentialAtrous(4), UpConv(4, 2, slope=0.1), NonLocal(4)
+    wanted = x
+    for layer, dilation in zip(sequential, (1, 3, 4), strict=True):
+        wanted = conv(layer, wanted, dilation)
+    torch.testing.assert_close(sequential(x), wanted)
+    larger = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(upconv(x), F.leaky_relu(conv(upconv.conv, larger), 0.1))
+    query, key, value = (
+        conv(layer, x).flatten(2) for layer in (non_local.query, non_local.key, non_local.value)
+    )
+    alike = (query.mT @ key).softmax(2)  # of each px with all, without a temperature
+    mixed = (value @ alike.mT).unflatten(2, (7, 6))
+    torch.testing.assert_close(non_local(x), x + conv(non_local.fuse, mixed))
+
+
+def test_training_starts_with_small_residuals_and_every_other_layer_at_full_size():
+    torch.manual_seed(0)
+    network = CAJNN(blocks=1)
+    spreads = {
+        "conv_first": 2**0.5,
+        "context.branches.2": 1,
+        "context.fuse": 1,
+        "trunk.0.dense.2.convs.0": 0.1 * 2**0.5,
+        "trunk.0.dense.2.convs.4": 0.1 * 2**0.5,
+        "upsampler.1.conv": 2**0.5,
+        "conv_hr": 2**0.5,
+        "conv_last": 0.1,
+    }
+    for name, spread in spreads.items():
+        layer = network.get_submodule(name)
+        relative = layer.weight.std() * layer.weight[0].numel() ** 0.5
+        assert relative.item() == pytest.approx(spread, rel=0.1), name
+        assert not layer.bias.any()
 
 
 def test_gradient_of_the_first_layer_is_alive_at_the_start():
