@@ -71,6 +71,8 @@ def test_the_papers_networks_are_known_with_their_policies() -> None:
     assert find("cisrnet").tiling is Tiling.WHOLE
     # Networks of its family (RCAN) overflow half precision.
     assert find("cisrnet").dtypes == (torch.bfloat16,)
+    for name in ("cajnn", "cajnn-light", "cajnn-ocr", "cajnn-faces"):
+        assert find(name).dtypes == (torch.float16, torch.bfloat16)
 
 
 def test_an_unknown_name_or_scale_says_what_is_known() -> None:
@@ -129,6 +131,8 @@ def test_one_call_cannot_name_a_network_twice(replacing: bool) -> None:
         {"name": "my own"},
         {"scale": 0},
         {"overlap": -1},
+        {"border": -1},
+        {"maskable": True, "tiling": Tiling.WHOLE},
         {"parameters": -1},
         {"macs_per_pixel": -1},
     ],
