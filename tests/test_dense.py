@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from preproc.execution.strips import Strips
-from preproc.networks import cajnn
+from preproc.networks import cajnn, dense
 from preproc.networks.cajnn import CAJNN, RRDB, DenseBlock
 from preproc.networks.dense import can_fuse
 from preproc.networks.inference import inference_form
@@ -61,6 +62,19 @@ def test_kernels_are_for_gpus_and_short_dtypes_only():
     convs = [*DenseBlock(32, 16).convs]
     assert not can_fuse(convs, torch.bfloat16)
     assert not can_fuse([*DenseBlock(32, 16).to("meta").convs], torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("features", "growth", "fused"),
+    [(32, 16, True), (64, 32, True), (64, 16, False), (48, 16, False), (16, 8, False)],
+)
+def test_kernels_are_for_blocks_of_the_shapes_that_they_are_cut_for(
+    monkeypatch, features, growth, fused
+):
+    monkeypatch.setattr(dense, "_works", lambda *_: True)
+    weight = SimpleNamespace(device=torch.device("cuda"))
+    first = SimpleNamespace(weight=weight, in_channels=features, out_channels=growth)
+    assert can_fuse([first], torch.float16) == fused
 
 
 class FakeKernels:
