@@ -208,6 +208,17 @@ def test_each_fate_comes_as_often_as_said(photo, monkeypatch):
     assert share == pytest.approx(expected, abs=0.03)
 
 
+def test_what_is_coded_is_the_blurred_picture(photo):
+    blurred, rng = degrade.blur(photo, 0.7), np.random.default_rng(0)
+    for fate, wanted in (
+        ({}, degrade.jpeg(blurred, 30)),
+        ({"webp": 1}, degrade.webp(blurred, 30)),
+        ({"uncompressed": 1}, blurred),
+    ):
+        soft = Degradation(quality=(30, 30), blur=1, blur_sigma=(0.7, 0.7), **fate)
+        assert np.array_equal(soft.apply(photo, rng), wanted)
+
+
 def test_what_is_drawn_has_all_the_range_that_was_asked_for(photo, monkeypatch):
     passes: list[tuple] = []
     for name in ("blur", "webp", "jpeg", "double_jpeg", "resave"):
