@@ -177,7 +177,7 @@ def blur(img: Pixels, sigma: float) -> Pixels:
 def _resized(img: Pixels, rows: float, columns: float) -> Pixels:
     """MATLAB's ``imresize`` of a uint8 image: rows first, each pass rounded to uint8."""
     require_rgb(img)
-    # float64, as MATLAB: in float32 exact halves, which bicubic /4 meets, would fall either way.
+    # float64, as MATLAB: by factors such as 0.7, float32 would round some px the other way.
     planes = torch.from_numpy(img.transpose(2, 0, 1).copy()).double()
     for scale in ((rows, 1.0), (1.0, columns)):
         planes = imresize(planes, scale).add_(0.5).floor_().clamp_(0, 255)
