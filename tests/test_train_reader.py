@@ -41,6 +41,20 @@ def test_a_word_fills_its_picture(text, height):
         np.testing.assert_array_equal(picture, word_picture(same, text, height))
 
 
+@pytest.mark.parametrize("word", ["I", "exit", "Qqjg8%"])
+def test_a_word_is_as_high_as_said_and_all_of_it_is_in_its_picture(word, monkeypatch):
+    for name, plain in (
+        ("_ground", lambda _, side, __: np.full((side, side, 3), 255, np.uint8)),
+        ("contrasting_colour", lambda *_: (0, 0, 0)),
+        ("_noisy", lambda _, picture: picture),
+    ):
+        monkeypatch.setattr(f"preproc.training.text.{name}", plain)
+    for seed in range(20):
+        ink = word_picture(np.random.default_rng(seed), word, 64).min(2) < 160
+        rows = np.flatnonzero(ink.any(1))
+        assert 0.58 < (rows[-1] - rows[0] + 1) / 64 < 0.97  # blurred, or turned a little
+
+
 def test_words_are_those_of_their_seed_and_small():
     words = example.vocabulary()
     assert len(words) > 1000
