@@ -275,8 +275,10 @@ def test_regions_of_files_are_of_their_kind(make, rng, tmp_path):
 
 
 def test_fractions_round_outwards_and_the_border_cuts(make, rng):
-    [crop] = make().regions(picture(rng), [(100.2, -7.5, 140, 3.1)])
-    assert crop.shape == (16, 124, 3)
+    img, enhancer = picture(rng), make()
+    boxes = [(100.2, -7.5, 140, 3.1), (50.8, 20.7, 60.2, 30.3)]
+    wanted = crops_of(enhancer(img), [(100, 0, 131, 4), (50, 20, 61, 31)], 4)
+    assert worst(enhancer.regions(img, boxes), wanted) == 0
 
 
 # ------------------------------------------------------------------- passes and px
