@@ -724,6 +724,15 @@ def test_other_content_model_weights_and_options_are_told_apart(
     assert len(calls) == 10
 
 
+def test_another_version_of_the_package_makes_entries_of_its_own(
+    transform, tmp_path, calls, picture, monkeypatch
+):
+    transform(cache=tmp_path)(chw(picture))
+    monkeypatch.setattr("preproc.deferred.__version__", "0.0.1")
+    transform(cache=tmp_path)(chw(picture))
+    assert calls == [1, 1]
+
+
 def test_a_batch_sends_only_what_the_cache_lacks(batch_stage, tmp_path, calls, picture):
     enhance = batch_stage(cache=tmp_path)
     a, b, c = chw(picture), chw(picture).flip(-1), chw(picture).flip(-2)
