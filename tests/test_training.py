@@ -299,6 +299,9 @@ def test_rates_step_and_start_anew_when_they_are_told_to():
     anew = Schedule(kind="cosine", length=100, restarts=(60, 20))
     rates = [learning_rate(anew, 1.0, at) for at in (10, 20, 40, 60, 80)]
     assert rates == pytest.approx([0.5, 1, 0.5, 1, 0.5], rel=1e-6)
+    shallow = Schedule(kind="cosine", length=100, floor=0.5)
+    rates = [learning_rate(shallow, 1.0, at) for at in (0, 50, 99.999, 100)]
+    assert rates == pytest.approx([1, 0.75, 0.5, 0.5], rel=1e-6)
     shortened = Schedule(kind="cosine", length=40, restarts=(60, 20), floor=0)
     assert learning_rate(shortened, 1.0, 40 - 1e-9) == pytest.approx(0, abs=1e-6)
 
@@ -844,6 +847,10 @@ def test_the_average_of_a_short_run_forgets_where_it_began():
     for _ in range(100):
         average.update_parameters(network)
     assert average.module.weight.item() == pytest.approx(1, abs=1e-6)  # a plain one: 0.1
+    shares = [torch.zeros(1) for _ in range(3)]
+    for share, done in zip(shares, (1, 90, 890), strict=True):
+        warm_average(0.999)([share], [torch.ones(1)], torch.tensor(done))
+    assert torch.cat(shares).tolist() == pytest.approx([9 / 11, 0.09, 0.01])
 
 
 def test_the_average_of_a_long_run_has_the_decay_it_was_given():
