@@ -980,6 +980,15 @@ def test_a_grown_network_computes_the_same(features, growth, blocks, context):
     torch.testing.assert_close(large(x), small(x), rtol=1e-4, atol=1e-4)
 
 
+def test_new_blocks_are_spread_among_the_old_ones():
+    torch.manual_seed(0)
+    large = CAJNN(4, 8, 4, 5)
+    load_into(large, CAJNN(4, 8, 4, 2).state_dict())
+    x = torch.rand(1, 8, 6, 6)
+    is_old = [not torch.allclose(block(x), x, atol=1e-5) for block in large.trunk]
+    assert is_old == [False, True, False, False, True]
+
+
 @pytest.mark.parametrize("shape", [(8, 4, 1), (8, 4, 3), (12, 6, 2)])
 def test_initial_weights_compute_the_same_whatever_they_are_loaded_into(shape):
     """Even where every key of the shallower network fits the deeper one as it is."""
@@ -1078,15 +1087,17 @@ def test_weights_of_another_scale_or_upsampling_of_cajnn_are_refused():
 
 
 @pytest.mark.parametrize("attention", ["pdab", "sdab"])
-@pytest.mark.parametrize(("coarse_only", "features"), [(True, 8), (False, 8), (False, 24)])
-def test_a_grown_cisrnet_computes_the_same(attention, coarse_only, features):
+@pytest.mark.parametrize(
+    ("scale", "coarse_only", "features"), [(2, True, 8), (4, False, 8), (2, False, 24)]
+)
+def test_a_grown_cisrnet_computes_the_same(attention, scale, coarse_only, features):
     torch.manual_seed(0)
     options = {"coarse_attention": attention, "coarse_only": coarse_only}
-    small = CISRNet(2, 8, 2, 1, coarse_groups=1, fine_groups=1, **options)
+    small = CISRNet(scale, 8, 2, 1, coarse_groups=1, fine_groups=1, **options)
     for parameter in small.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     deeper = {"coarse_groups": 3, "fine_groups": 2, "coarse_attention": attention}
-    large = CISRNet(2, features, 2, 3, **deeper)
+    large = CISRNet(scale, features, 2, 3, **deeper)
     load_into(large, small.state_dict())
     x = torch.rand(1, 3, 12, 12)
     torch.testing.assert_close(large(x), small(x), rtol=1e-4, atol=1e-4)
@@ -1104,6 +1115,17 @@ def test_a_cisrnet_of_another_scale_takes_the_trunk_and_shows_the_same_picture(s
     x = torch.rand(1, 3, 9, 12)
     nearest = torch.nn.functional.interpolate(x, scale_factor=scale, mode="nearest")
     assert (large(x) - nearest).abs().max() < 0.1
+
+
+@pytest.mark.parametrize(("scale", "other"), [(2, 3), (3, 2)])
+def test_an_upsampler_of_another_scale_shows_the_nearest_px_of_the_old_one(scale, other):
+    torch.manual_seed(0)
+    small, large = (CISRNet(s, 8, 2, 1, coarse_groups=1, coarse_only=True) for s in (scale, other))
+    load_into(large, small.state_dict())
+    x = torch.rand(1, 8, 5, 4)
+    shown, size = small.coarse.upsampler(x), (other * 5, other * 4)
+    nearest = F.interpolate(shown, size=size, mode="nearest-exact")
+    torch.testing.assert_close(large.coarse.upsampler(x), nearest)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
