@@ -376,8 +376,9 @@ def test_folder_decodes_once_and_shrinks(data, tmp_path):
     cache.mkdir()
     folder = Folder(data / "photos", 4, 2, 8, cache)
     hr, lr = folder.pair(0)
-    assert hr.shape == (80, 100, 3)
-    assert lr.shape == (20, 25, 3)
+    with Image.open(data / "photos/0.png") as photo:
+        np.testing.assert_array_equal(hr, bicubic_down(np.asarray(photo), 2))
+    np.testing.assert_array_equal(lr, bicubic_down(hr, 4))
     files = {f: f.stat().st_mtime_ns for f in cache.iterdir()}
     folder.pair(0)
     assert {f: f.stat().st_mtime_ns for f in cache.iterdir()} == files
@@ -412,6 +413,13 @@ def test_a_source_is_reduced_by_its_kernel(data, tmp_path, kind):
         pair("sinc")
 
 
+def test_a_source_is_shrunk_first_as_its_recipe_says(data, tmp_path):
+    source = Source("photos", shrink=2)
+    stage = Stage("cajnn-light", data=Data(patch=8, source=(source,)))
+    (made,) = make_sources(stage, data, tmp_path / "cache")
+    assert made.draw(np.random.default_rng(0))[0].shape == (80, 100, 3)
+
+
 def test_folder_takes_pictures_below_it_that_are_large_enough_once_shrunk(data, tmp_path):
     (data / "photos/below").mkdir()
     (data / "photos/0.png").rename(data / "photos/below/0.png")
@@ -425,8 +433,10 @@ def test_folder_never_takes_what_it_decoded_for_another_picture_or_size(data, tm
     photos = data / "photos"
     for scale, shrink, shape in ((4, 1, (40, 50, 3)), (2, 1, (80, 100, 3)), (4, 2, (20, 25, 3))):
         assert Folder(photos, scale, shrink, 8, tmp_path).pair(0)[1].shape == shape
-    Image.new("RGB", (200, 160), "red").save(photos / "0.png")
-    assert (Folder(photos, 4, 1, 8, tmp_path).pair(0)[0] == (255, 0, 0)).all()
+    for name, colour in (("red", (255, 0, 0)), ("blue", (0, 0, 255))):  # in files of one size
+        Image.new("RGB", (200, 160), name).save(photos / "0.bmp")
+        os.utime(photos / "0.bmp", (1, len(name)))
+        assert (Folder(photos, 4, 1, 8, tmp_path).pair(0)[0] == colour).all()
 
 
 def test_text_is_written_on_photographs_where_there_are_some(tmp_path):
@@ -436,6 +446,7 @@ def test_text_is_written_on_photographs_where_there_are_some(tmp_path):
     rng = np.random.default_rng(0)
     shown = [(text.draw(rng)[0] == (0, 255, 0)).all(2).mean() for _ in range(24)]
     assert max(shown) > 0.25
+    assert {tuple(text._photo(rng, 8)[0, 0]) for _ in range(8)} == {(0, 255, 0), (0, 0, 255)}
 
 
 def test_a_recipe_without_a_source_that_counts_is_a_sentence(data, tmp_path):
