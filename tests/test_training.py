@@ -577,6 +577,50 @@ def test_text_stands_off_its_ground(monkeypatch):
     assert min(off) >= 40
 
 
+def test_words_are_of_all_kinds_in_all_cases():
+    rng = np.random.default_rng(0)
+    words = [text._word(rng) for _ in range(2000)]
+    kinds = str.islower, str.isupper, str.istitle, str.isdigit
+    shares = [np.mean([kind(word) for word in words]) for kind in kinds]
+    assert shares == pytest.approx([0.25, 0.27, 0.17, 0.18], abs=0.05)
+    assert np.mean([not word.isalnum() for word in words]) == pytest.approx(0.1, abs=0.03)
+
+
+def test_fonts_come_in_many_weights_and_none_draws_signs_for_letters(monkeypatch):
+    fonts = {path.name: path for path in text._fonts()}
+    assert len(fonts) > 20
+    assert not any(name.startswith(("cmex", "cmmi", "cmsy", "NotoSansSymbols")) for name in fonts)
+    inter = next(path for name, path in fonts.items() if name.startswith("Inter["))
+    monkeypatch.setattr(text, "_fonts", lambda: [inter])
+    drawn = [text.random_font(np.random.default_rng(seed), 40).getmask("H") for seed in range(8)]
+    assert len({bytes(mask) for mask in drawn}) > 6
+
+
+def test_fonts_that_are_not_installed_are_a_sentence(monkeypatch):
+    monkeypatch.setattr(text, "find_spec", lambda _: None)
+    with pytest.raises(RecipeError, match=r"the fonts of \w+; install preproc with its extra"):
+        text._fonts.__wrapped__()
+
+
+def test_a_page_seen_from_a_side_has_no_border():
+    rng = np.random.default_rng(0)
+    dots = np.full((64, 64, 3), 255, np.uint8)
+    dots[30:34, 30:34] = 0
+    for _ in range(20):
+        page = np.asarray(text._tilted(rng, Image.fromarray(dots)))
+        assert page[:20].min() == page[44:].min() == 255
+        assert page[20:44].min() < 50
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_noise_leaves_black_dark_and_white_bright(level):
+    flat = np.full((32, 32, 3), level, np.uint8)
+    noisy = [text._noisy(np.random.default_rng(seed), flat).astype(int) for seed in range(200)]
+    off = np.array([np.abs(picture - level).max() for picture in noisy])
+    assert 15 < off.max() < 40
+    assert np.mean(off > 0) == pytest.approx(0.3, abs=0.1)
+
+
 def test_rendered_text_is_as_large_as_its_patches_need(tmp_path):
     stage = Stage("cajnn", data=Data(patch=100, source=(Source(kind="text"),)))
     degraded, _, sharp = next(iter(Patches(stage, tmp_path, tmp_path / "cache")))
