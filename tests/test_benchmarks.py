@@ -7,8 +7,10 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -20,6 +22,12 @@ def run_script(monkeypatch, name, *argv):
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
     return end.value.code
+
+
+def load_script(monkeypatch, name):
+    """What a script defines."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return runpy.run_path(str(BENCHMARKS / f"{name}.py"))
 
 
 @pytest.mark.parametrize(
@@ -50,6 +58,30 @@ def test_ground_truth_without_its_pictures_is_one_sentence(tmp_path, monkeypatch
     assert "no picture of WIDER FACE val" in capsys.readouterr().err
 
 
+def test_faces_are_boxes_from_corner_to_corner_inside_their_picture(tmp_path, monkeypatch):
+    split = tmp_path / "wider_face_split" / "wider_face_val_bbx_gt.txt"
+    pictures = tmp_path / "WIDER_val" / "images" / "0--Parade"
+    split.parent.mkdir()
+    pictures.mkdir(parents=True)
+    rows = ["1 2 3 4 0 0 0 0 0 0", "50 2 5 5 0", "9 9 0 4 0"]  # outside, and of no width
+    lines = ["0--Parade/gone.jpg", "1", rows[0], "0--Parade/a.jpg", "3", *rows]
+    split.write_text("\n".join([*lines, "0--Parade/b.jpg", "0", "0 0 0 0 0 0 0 0 0 0"]))
+    Image.new("RGB", (40, 30)).save(pictures / "a.jpg")
+    Image.new("RGB", (20, 10)).save(pictures / "b.jpg")
+    faces = load_script(monkeypatch, "regions")["faces"]
+    assert list(faces(tmp_path)) == [((30, 40), [(1, 2, 4, 6)]), ((10, 20), [])]
+
+
+def test_a_seam_is_a_difference_that_changes_from_px_to_px(monkeypatch):
+    off = load_script(monkeypatch, "windows")["_off"]
+    whole = np.arange(0, 240, 5, np.uint8).reshape(4, 4, 3)
+    even, seam = whole + 4, whole.copy()
+    seam[2:] += 3
+    seam[:, 0] += 1
+    assert off(even, whole) == (4, 4, 0)
+    assert off(seam, whole) == (1.75, 4, 3)
+
+
 @pytest.mark.parametrize(
     "argv",
     [
@@ -76,6 +108,13 @@ class TestAblation:
         assert told.startswith("Error: ")
         assert str(tmp_path / "none") in told
 
+    def test_a_gain_is_the_first_arm_s_seed_by_seed_with_its_standard_error(self, monkeypatch):
+        pytest.importorskip("lightning", reason='training needs the extra "train"')
+        ablation = load_script(monkeypatch, "ablation")
+        scores = {"new": [21.0, 22.0, 24.0], "old": [20.0, 20.0, 21.0]}
+        row = ablation["_row"](ablation["ABLATIONS"][0], scores)
+        assert "| new / old | 22.333 / 20.333 | +2.000 ± 0.577 |" in row
+
     def test_a_name_that_no_ablation_has_is_refused(self, tmp_path, monkeypatch, capsys):
         pytest.importorskip("lightning", reason='training needs the extra "train"')
         folders = ["--data", tmp_path, "--output", tmp_path]
@@ -91,8 +130,7 @@ class TestAblation:
     ],
 )
 def test_the_ladder_has_the_rows_of_its_table_in_the_docs(device, dtype, section, monkeypatch):
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    ladder = runpy.run_path(str(BENCHMARKS / "ladder.py"))
+    ladder = load_script(monkeypatch, "ladder")
     *rows, compiled = ladder["steps"](torch.device(device), dtype)
     rows += [ladder["HEAP"]] if device == "cpu" else []
     rows += [compiled]
