@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,6 +14,7 @@ from eval_tasks.evaluators.crops import SIDE, gains
 from eval_tasks.evaluators.restoration import SET_SIZES
 from eval_tasks.pictures import restoration_sets
 from eval_tasks.tables.crop_sheet import draw
+from preproc.degrade import bicubic_down, jpeg
 from preproc.errors import ImageError
 from preproc.manifest import entries
 
@@ -67,9 +71,20 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_the_page_shows_every_weight_with_its_figures_and_pictures(folder, monkeypatch):
-    light = [entry for entry in entries() if entry.model == "cajnn-light"]
+    light = [
+        replace(entry, parameters=7_654_321, bytes=1_234_567, train_time=5400.0)
+        for entry in entries()
+        if entry.model == "cajnn-light"
+    ]
     monkeypatch.setattr(report, "entries", lambda: light)
     monkeypatch.setattr(report, "list_models", lambda: [report.find("cajnn-light")])
+    drawn = []
+
+    def noted(rows, side):
+        drawn.extend(rows)
+        return draw(rows, side)
+
+    monkeypatch.setattr(report.crop_sheet, "draw", noted)
     out = folder / "out"
     assert report.main(["--data", str(folder), "--output", str(out), "--device", "cpu"]) == 0
     page = (out / "README.md").read_text("utf-8")
@@ -78,11 +93,40 @@ def test_the_page_shows_every_weight_with_its_figures_and_pictures(folder, monke
         assert f"JPEG {quality}" in page
         assert f"{figures['psnr']:.2f} / {figures['ssim']:.4f}" in page
     assert "ARCNN" in page, "the papers' rows stand beside ours"
-    assert "face" in page
+    assert "| 7.7 M | 1.2 |" in page
+    assert f"{light[0].steps:,} steps, 90 min" in page
+    assert page.count("nearer to the original than bicubic in 1 of the 1 squares") == 2
+    original = data.astronaut()[:192, 96:288]
+    assert len(drawn) == 6
+    for caption, squares in drawn:
+        assert list(squares) == ["input", "bicubic", "cajnn-light", "original"]
+        assert caption.endswith(" dB, face")
+        small = jpeg(bicubic_down(original, 4), int(re.match(r"JPEG (\d+), ", caption)[1]))
+        np.testing.assert_array_equal(squares["input"][::4, ::4], small)
+        np.testing.assert_array_equal(squares["original"], original)
     sheet = Image.open(out / "crops-cajnn-x4.jpg")
     assert sheet.width > 4 * SIDE
     assert sheet.height > 6 * SIDE
     assert not list(out.glob("*.part"))
+
+
+def test_networks_are_measured_again_where_that_is_asked_for(folder, monkeypatch):
+    (light,) = (entry for entry in entries() if entry.model == "cajnn-light")
+    told = {"40": {"psnr": 98.76, "ssim": 0.9876}}
+    light = replace(light, results=dict.fromkeys(restoration_sets._HOMES, told))
+    monkeypatch.setattr(report, "entries", lambda: [light])
+    monkeypatch.setattr(report, "_crops", lambda *_: [])
+    figures = {}
+    for option in ((), ("--measure",)):
+        out = folder / f"out{len(option)}"
+        command = ["--data", str(folder), "--output", str(out), "--device", "cpu", *option]
+        assert report.main(command) == 0
+        (line,) = re.findall(r"\*\*cajnn-light\*\* (.*)", (out / "README.md").read_text("utf-8"))
+        figures[option] = line
+    assert figures[()].count("98.76 / 0.9876") == 4
+    psnr = [float(value) for value in re.findall(r"(\d\d\.\d\d) / ", figures["--measure",])]
+    assert len(psnr) == 4
+    assert all(20 < value < 40 for value in psnr)
 
 
 def test_a_missing_set_is_a_sentence(tmp_path, capfd):
