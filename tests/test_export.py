@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,9 +18,12 @@ from safetensors.torch import load_file, save_file
 
 from eval_tasks import export
 from eval_tasks.evaluators.restoration import SET_SIZES, Row
+from eval_tasks.pictures.restoration_sets import pair
+from eval_tasks.tables.weights_card import card_text
+from preproc import Enhancer
 from preproc.errors import OutputError, RecipeError, WeightsError
 from preproc.manifest import MANIFEST, entries, entry_for, read_card, verified
-from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL
+from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL, psnr
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.training.curve import Point
@@ -159,6 +163,8 @@ def test_an_entry_names_all_that_the_weights_have_seen(shipping, finished):
         ("rendered text", "CC0"),
         ("rendered text", "MIT"),
     ]
+    told = "mine (CC0); mine (research use); rendered text on scans (research use)"
+    assert told in read_card(entry_for("cajnn-light", 4, folder=folder), folder=folder)
 
 
 def test_a_run_that_stopped_early_is_not_exported(shipping, finished):
@@ -193,10 +199,35 @@ def test_export_measures_bicubic_and_the_weights_on_every_set(
     (entry,) = entries(folder=folder)
     assert entry.results.keys() == homes.keys()
     assert all(5 < measured["10"]["psnr"] < 50 for measured in entry.results.values())
+    _, degraded, reference = pair(target / "a.png", 4, 10)
+    restored = Enhancer("cajnn-light", weights=folder / entry.file)(degraded)
+    own = psnr(restored, reference, CAJNN_PROTOCOL, 4)
+    assert entry.results["BSD100"]["10"]["psnr"] == pytest.approx(own, abs=1e-4)
     card, printed = read_card(entry, folder=folder), capsys.readouterr().out
     for method in ("bicubic", "cajnn-light"):
         assert f"| 10 | {method} |" in card
         assert method in printed
+
+
+def test_a_network_is_measured_beside_its_part_both_with_the_new_weights(monkeypatch):
+    made = []
+    monkeypatch.setattr(export, "make_methods", lambda *args, **more: made.append((args, more)))
+    monkeypatch.setattr(export, "measure", lambda *_: [])
+    monkeypatch.setattr(export, "shipping_sets", lambda _: {})
+    file = Path("new.safetensors")
+    export._measure(find("cisrnet-light", 2), file, Path(), CISRNET_PROTOCOL, (10,))
+    assert made == [((["cisrnet-light-coarse", "cisrnet-light"], 2), {"weights": file})]
+
+
+def test_a_card_has_the_figures_of_each_set_in_its_column(shipping, finished):
+    folder, ship = shipping
+    ship(25.0)
+    entry, record = entry_for("cajnn-light", 4, folder=folder), finished / RECORD
+    sets = (("Set5", 5, 20.0, 0.5), ("Set14", 14, 30.0, 0.25))
+    rows = [Row("here", "ours", name, 4, 10, n, psnr, ssim) for name, n, psnr, ssim in sets]
+    lines = card_text(entry, [json.loads(record.read_text())], rows, "", None).splitlines()
+    assert "| QF | method | Set5 (N=5) | Set14 (N=14) |" in lines
+    assert "| 10 | ours | 20.00 / 0.5000 | 30.00 / 0.2500 |" in lines
 
 
 @pytest.mark.parametrize(
