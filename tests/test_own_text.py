@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +11,13 @@ from rich.table import Table
 
 from eval_tasks import own_text, rendered_pages
 from eval_tasks.command.console import show
+from eval_tasks.engines.page_readers import PageEngine
 from eval_tasks.evaluators import intervals
 from eval_tasks.evaluators.intervals import interval
 from eval_tasks.evaluators.words import gain, score, words
+from eval_tasks.pictures.degradations import Degradation
+from integrations.protocols import Word
+from integrations.view import Regions
 
 
 def run_script(capsys, *argv, script=own_text):
@@ -146,6 +151,54 @@ def test_what_is_known_comes_from_text_files_or_from_the_originals(tmp_path, cap
     assert "known.txt is not UTF-8" in err
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    """What an engine is asked that stands for EasyOCR, and reads more in what is larger."""
+    noted = []
+
+    def behind(enhancer, both):
+        def readtext(picture):
+            noted.append((enhancer, both, picture))
+            larger = getattr(enhancer, "scale", 4) > 1
+            return [Word([], text, 0.9) for text in (["one two", "other"] if larger else ["one"])]
+
+        return SimpleNamespace(readtext=readtext)
+
+    monkeypatch.setitem(own_text.PAGE_ENGINES, "easyocr", lambda _: PageEngine("eyes", behind))
+    return noted
+
+
+def test_the_original_is_read_as_it_is_and_the_others_as_asked_for(asked, tmp_path, capsys, rng):
+    picture = rng.integers(0, 256, (32, 48, 3), np.uint8)
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(picture).save(tmp_path / "photos" / "a.png")
+    command = ["--images", tmp_path / "photos", "--output", tmp_path / "out", "--device", "cpu"]
+    how = ["--reduce", 2, "--jpeg", 40, "--kernel", "box"]
+    assert run_script(capsys, *command, *how, "--regions", "--both")[0] == 0
+    assert [both for _, both, _ in asked] == [False, False, True]
+    assert [isinstance(enhancer, Regions) for enhancer, _, _ in asked] == [False, True, True]
+    assert asked[2][0].enhancer.scale == 4
+    small = Degradation(2, 40, "box").apply(picture)
+    for (_, _, seen), expected in zip(asked, (picture, small, small), strict=True):
+        np.testing.assert_array_equal(seen, expected)
+
+
+def test_a_gain_is_that_of_the_arm_and_every_figure_is_in_its_column(asked, tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    sign("one").save(tmp_path / "photos" / "a.png")
+    (tmp_path / "photos" / "a.txt").write_text("one two three four")
+    command = ["--images", tmp_path / "photos", "--output", tmp_path / "out", "--device", "cpu"]
+    code, out, _ = run_script(capsys, *command)
+    assert code == 0
+    (line,) = (line for line in out.splitlines() if "bicubic x4 " in line and "66.7" in line)
+    cells = [cell.strip() for cell in line.split("│")[1:-1]]
+    assert cells[:5] == ["bicubic x4", "2", "50.0", "66.7", "+25.0% (too few images)"]
+    row = json.loads((tmp_path / "out" / "down4.json").read_text())["rows"][1]
+    assert (row["known"], row["right"], row["read"]) == (4, 2, 3)
+    assert (row["recall"], row["precision"]) == (1 / 2, 2 / 3)
+    assert row["gain_over"]["input"]["value"] == 1 / 4
+
+
 def test_pictures_without_words_are_one_sentence(tmp_path, capsys):
     pytest.importorskip("easyocr")
     pytest.importorskip("easyocr_en_models")
@@ -186,6 +239,28 @@ def test_another_engine_reads_the_same_pictures(tmp_path, capsys):
     assert "rapidocr" not in report
     assert {row["name"]: row["right"] for row in report["rows"]} == {"input": 2, "bicubic x4": 2}
     assert report["rows"][1]["seconds_a_picture"][0] > 0  # the reader was shown what the arm made
+
+
+@pytest.mark.parametrize("make", [rendered_pages.document, rendered_pages.signs])
+def test_the_words_of_a_page_are_those_that_stand_on_it(make, monkeypatch):
+    pytest.importorskip("justmytype_western_core")
+    draw, drawn = ImageDraw.ImageDraw.text, []
+
+    def noted(self, place, line, font, **more):
+        drawn.append((place, line, font))
+        draw(self, place, line, font=font, **more)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", noted)
+    for seed in range(6):
+        drawn.clear()
+        ground = np.full((60, 90, 3), 128, np.uint8)
+        _, known = make(np.random.default_rng(seed), ground)
+        assert known == [word for _, line, _ in drawn for word in line.split()]
+        assert len(known) > 4
+        for (x, y), line, font in drawn:
+            left, top, right, bottom = font.getbbox(line)
+            assert min(x + left, y + top) >= 0
+            assert max(x + right, y + bottom) <= rendered_pages.SIZE
 
 
 def test_rendered_pages_are_those_of_their_seed(tmp_path, capsys):
