@@ -136,6 +136,7 @@ class TestPeers:
         folder, network = esrgan
         arm = make_arms(peers=[str(folder / file)], device="cpu")[-1]
         assert (arm.name, arm.scale) == (file.partition(".")[0], 4)
+        assert arm.weights == hashlib.sha256((folder / file).read_bytes()).hexdigest()
         with torch.inference_mode():
             x = torch.from_numpy(img.transpose(2, 0, 1)[None].copy()).float() / 255
             y = network(x).clamp(0, 1).mul(255).round().byte()[0]
@@ -155,13 +156,24 @@ class TestPeers:
             y = network(x).clamp(0, 1).mul(255).round().byte()[:, 0]
         assert np.abs(arm.apply(img).astype(int) - y.numpy().transpose(1, 2, 0)).max() <= 1
 
+    def test_a_large_picture_has_no_seams(self, esrgan, monkeypatch, rng):
+        from eval_tasks.treatments import peers
+
+        path = str(esrgan[0] / "sr.safetensors")
+        whole = make_arms(peers=[path], device="cpu")[-1]
+        monkeypatch.setattr(peers, "TILE", 80)
+        tiled = make_arms(peers=[path], device="cpu")[-1]
+        img = rng.integers(0, 256, (70, 130, 3), np.uint8)
+        assert np.abs(tiled.apply(img).astype(int) - whole.apply(img)).max() <= 1
+
     def test_two_in_a_row_multiply_their_scales(self, esrgan, img):
         folder, _ = esrgan
-        path = str(folder / "sr.safetensors")
-        once, twice = make_arms(peers=[path, f"{path}+{path}"], device="cpu")[2:]
+        path, old = str(folder / "sr.safetensors"), str(folder / "old.pth")
+        peers = [path, f"{path}+{path}", f"{path}+{old}"]
+        once, twice, other = make_arms(peers=peers, device="cpu")[2:]
         assert (twice.name, twice.scale) == ("sr+sr", 16)
         assert np.array_equal(twice.apply(img), once.apply(once.apply(img)))
-        assert twice.weights != once.weights
+        assert len({arm.weights for arm in (once, twice, other)}) == 3
 
     def test_a_plus_in_a_file_name_is_no_row(self, esrgan, tmp_path):
         folder, _ = esrgan
