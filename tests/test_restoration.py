@@ -16,10 +16,13 @@ from PIL import Image
 from eval_tasks import restoration
 from eval_tasks.evaluators.paper_rows import paper_rows
 from eval_tasks.evaluators.restoration import SET_SIZES, Method, Pair, Row, evaluate
+from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.pictures.restoration_sets import pair
 from eval_tasks.tables import restoration_tables
 from eval_tasks.treatments import restorers
-from preproc.degrade import bicubic_down, jpeg
+from integrations.inputs import rgb_of
+from preproc import metrics
+from preproc.degrade import bicubic_down, bicubic_up, jpeg
 from preproc.errors import ImageError
 from preproc.metrics import CAJNN_PROTOCOL
 from preproc.networks import find
@@ -139,6 +142,10 @@ def test_a_model_and_its_ensemble_stand_beside_bicubic_and_the_paper(data, capsy
         for quality in (10, 40)
         for method in ("bicubic", "cajnn", "cajnn self-ensemble")
     ]
+    for row in (r for r in here if (r["dataset"], r["method"]) == ("mine", "bicubic")):
+        _, degraded, reference = pair(data / "mine" / "c.bmp", 4, row["quality"])
+        larger = bicubic_up(degraded, 4)
+        assert row["psnr"] == metrics.psnr(larger, reference, CAJNN_PROTOCOL, 4)
     assert {r["parameters"] for r in here} == {None, 14.847491}
     assert all(r["seconds"] > 0 and 5 < r["psnr"] < 50 and 0 < r["ssim"] < 1 for r in here)
     assert {"torch", "numpy", "pillow", "preproc", "python", "libjpeg_turbo"} <= content.keys()
@@ -237,6 +244,15 @@ def test_a_picture_is_cut_reduced_and_then_compressed(tmp_path, rng):
     assert name == str(tmp_path / "a.png")
     np.testing.assert_array_equal(reference, picture[:18, :24])
     np.testing.assert_array_equal(degraded, jpeg(bicubic_down(reference, 3), 20))
+
+
+def test_what_shows_through_is_measured_as_engines_are_shown_it(tmp_path, rng):
+    path = tmp_path / "a.png"
+    Image.fromarray(rng.integers(0, 256, (8, 12, 4), np.uint8), "RGBA").save(path)
+    shown = pixels(path)
+    np.testing.assert_array_equal(shown, rgb_of(path, "rgb"))
+    with Image.open(path) as picture:
+        assert np.abs(shown.astype(int) - np.asarray(picture)[..., :3]).max() > 50
 
 
 def test_a_method_of_the_wrong_size_is_an_error():
