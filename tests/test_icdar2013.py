@@ -27,7 +27,7 @@ from eval_tasks.evaluators.icdar2013 import (
 from eval_tasks.evaluators.paired import compare, mcnemar
 from eval_tasks.evaluators.word_rows import Run, make_height_rows, make_rows
 from eval_tasks.pictures.degradations import Degradation
-from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH
+from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH, find_crops
 from eval_tasks.tables.word_sheet import Sample, draw
 from eval_tasks.tables.word_tables import heights, results
 from integrations import rapidocr
@@ -426,6 +426,8 @@ class TestScript:
         assert [first[key] for key in told] == ["data", "2", "none", "eyes", 2]
         assert [second[key] for key in told] == ["data", "2", "1", "eyes", 1]
         assert not (tmp_path / "out" / "report.json").exists(), "that is of all words"
+        taken = [crop.file for crop in find_crops(data, every=2, limit=2)]
+        assert taken == ["word_1.png", "word_3.png"]
 
     def test_a_missing_crop_is_a_sentence(self, data, tmp_path, capsys):
         (data / CROPS / "word_2.png").unlink()
@@ -439,6 +441,23 @@ def test_a_sheet_has_room_for_every_word():
     few, many = draw("title", [sample], []), draw("title", [sample] * 3, [sample])
     assert many.height > few.height
     assert draw("title", [], []).width == few.width
+
+
+def test_a_sheet_shows_before_left_of_after_and_fixed_left_of_broken():
+    colours = ["#ff0000", "#00ff00", "#0000ff", "#ffff00"]
+    crops = [np.asarray(Image.new("RGB", (30, 7), colour)) for colour in colours]
+    fixed, broken = (Sample("it", *crops[k : k + 2], "is", "as") for k in (0, 2))
+    sheet = np.asarray(draw("title", [fixed], [broken]))
+
+    def middle(colour):
+        found = (sheet == Image.new("RGB", (1, 1), colour).getpixel((0, 0))).all(-1)
+        return np.argwhere(found).mean(0)[1]
+
+    places = [middle(colour) for colour in colours]
+    assert places == sorted(places)
+    right, wrong = middle("#7fe07f"), middle("#ff9a7a")
+    assert places[0] < right < places[3]
+    assert places[0] < wrong < places[3]
 
 
 class TestRecognisers:
