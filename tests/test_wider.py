@@ -18,11 +18,13 @@ from PIL import Image
 from eval_tasks import wider
 from eval_tasks.engines.wider_runs import Run
 from eval_tasks.evaluators import intervals
-from eval_tasks.evaluators.coco import coco_scores
+from eval_tasks.evaluators.coco import CocoScores, coco_scores
 from eval_tasks.evaluators.wider import SUBSETS, Matches, Truth, average_precision
 from eval_tasks.evaluators.wider_files import read_detections, read_file, read_truth, write_file
 from eval_tasks.evaluators.wider_scores import gain, gap_closed, score
 from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.tables import wider_tables
+from eval_tasks.tables.wider_plot import plot_curves
 from eval_tasks.tables.wider_tables import verdicts
 from eval_tasks.treatments.arms import Arm
 from preproc.errors import ImageError, OutputError
@@ -437,6 +439,59 @@ def test_gains_losses_and_what_may_be_chance_are_said():
     assert "bicubic x4 closes 20% (" in said(28)
     assert "over bicubic x4, though on easy (+0.025) and medium (+0.025) and hard" in said(17)
     assert "gains nothing over bicubic x4 on easy (-0.025)" in said(15)
+
+
+@pytest.fixture
+def uneven():
+    """A run that finds one of two faces: that which is easy."""
+    boxes = np.array([face(), face(60, 0, 10)])
+    counts = {"easy": [True, False], "medium": [True, True], "hard": [True, True]}
+    labelled = {"a": Truth(boxes, {name: np.array(flags) for name, flags in counts.items()})}
+    detections = {"a": found((face(), 0.9), (face(FAR), 0.1))}
+    coco = CocoScores(0.5, 0.75, 0.25)
+    return score("ours", labelled, detections, coco=coco, seconds=(1.5, 2.5))
+
+
+def test_every_figure_of_a_run_is_in_its_column(uneven):
+    def shown(table):
+        return {column.header: next(iter(column.cells)) for column in table.columns}
+
+    assert shown(wider_tables._ap_table([uneven])) == {
+        "source": "here",
+        "arm": "ours",
+        "easy (1 faces)": "1.000",
+        "medium (2 faces)": "0.500",
+        "hard (2 faces)": "0.500",
+        "gap closed, hard": "",
+        "s/image: arm": "1.50",
+        "detector": "2.50",
+    }
+    coco = {"arm": "ours", "AP": "0.500", "AP50": "0.750", "AP75": "0.250"}
+    assert shown(wider_tables._coco_table([uneven])) == coco
+    heights = shown(wider_tables._height_table([uneven]))
+    assert (heights["under 12 px (1)"], heights["20-40 px (1)"]) == ("0.000", "1.000")
+
+
+def test_curves_are_precision_over_recall_with_the_ap_of_their_subset(
+    uneven, tmp_path, monkeypatch
+):
+    figures = pytest.importorskip("matplotlib.figure")
+    drawn = []
+
+    def savefig(self, file, **_):
+        drawn.extend(self.axes)
+        Image.new("RGB", (2, 2)).save(file, "PNG")
+
+    monkeypatch.setattr(figures.Figure, "savefig", savefig)
+    plot_curves(tmp_path / "a.png", [("ours", uneven.curves)], "title")
+    for axes, subset in zip(drawn, SUBSETS, strict=True):
+        (line,) = axes.lines
+        its = uneven.curves[subset]
+        assert (line.get_xdata() == its.recall).all()
+        assert (line.get_ydata() == its.precision).all()
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("recall", "precision")
+        assert axes.get_title() == f"{subset} ({its.faces} faces)"
+        assert line.get_label() == f"ours: {its.ap:.3f}"
 
 
 def test_coco_agrees_on_the_clear_cases():
