@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 pytest.importorskip("skimage", reason="the demo's photograph comes with scikit-image")
 pytest.importorskip("easyocr_en_models", reason="the offline EasyOCR models")
@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from examples import demo, scene, sheet
 from integrations.protocols import Faces, Word
+from preproc import Enhancer
 from preproc.degrade import bicubic_up
 from preproc.errors import OutputError
 
@@ -63,6 +64,82 @@ def test_picture_and_log_with_boxes_in_source_pixels(original, tmp_path):
     for face in faces:
         np.testing.assert_allclose([float(v) for v in face[:4]], [45, 17, 66, 43], atol=3)
     assert "SPACE MUSEUM" in log
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["scene", "own picture"])
+def test_the_engines_are_shown_what_the_options_say(
+    own, command, original, tiny_weights, tmp_path, monkeypatch, rng
+):
+    shown = []
+    monkeypatch.setattr(demo, "run", lambda *args: shown.append(args) or "")
+    picture = rng.integers(0, 256, (12, 20, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "mine.png")
+    options = ["--image", tmp_path / "mine.png"] if own else []
+    network = ["--model", "tiny", "--weights", tiny_weights, "--strength", 0.25]
+    done = command(*options, *network, "--out", tmp_path / "out.png")
+    assert done.exit_code == 0, done.output
+    ((source, pictures, known, caption, out),) = shown
+    np.testing.assert_array_equal(source, picture if own else scene.degraded(original))
+    enhanced = Enhancer("tiny", weights=tiny_weights, strength=0.25)(source)
+    wanted = {"input": source, "bicubic": bicubic_up(source, 4), "enhanced": enhanced}
+    wanted |= {} if own else {"original": original}
+    assert list(pictures) == list(wanted)
+    for name, its in pictures.items():
+        np.testing.assert_array_equal(its.picture, wanted[name])
+    assert known == ([] if own else scene.words())
+    assert "tiny x4 at strength 0.25" in caption
+    assert out == tmp_path / "out.png"
+
+
+def test_the_original_has_the_scale_of_its_reduction(original):
+    source = scene.degraded(original)
+    arms = demo.arms_of(source, bicubic_up(source, 2), 2, original)
+    scales = {"input": 1, "bicubic": 2, "enhanced": 2, "original": 4}
+    assert {name: arm.scale for name, arm in arms.items()} == scales
+
+
+def test_boxes_and_points_are_drawn_where_they_are_and_texts_in_their_colour():
+    words = [
+        Word([[10, 20], [60, 20], [60, 40], [10, 40]], "right", 0.9),
+        Word([[150, 100], [200, 100], [200, 120], [150, 120]], "wrong", 0.9),
+    ]
+    faces = Faces(
+        np.array([[100, 50, 120, 80]], np.float32), np.ones(1), np.full((1, 5, 2), [110.0, 60.0])
+    )
+    panel = sheet.Panel("title", np.full((64, 120, 3), 99, np.uint8), words, faces)
+    picture = np.asarray(sheet.draw([panel], (240, 128), "caption", lambda text: text == "right"))
+    top, left = sheet._MARGIN + sheet._TITLE, sheet._MARGIN
+    picture = picture[top : top + 4 * 128, left : left + 4 * 240]  # what is drawn four times larger
+    ends = {"#7fe07f": (60, 40), "#ff9a7a": (200, 120), "#ffd23f": (120, 80)}
+    for colour, end in ends.items():
+        level = Image.new("RGB", (1, 1), colour).getpixel((0, 0))
+        rows, columns = np.nonzero((picture == level).all(-1))
+        assert (columns.max(), rows.max()) == pytest.approx([4 * side for side in end], abs=2)
+
+
+def test_a_sheet_says_how_many_words_it_has_no_room_for(monkeypatch):
+    written = []
+    text = ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw,
+        "text",
+        lambda self, place, line, *how, **more: (
+            written.append(line) or text(self, place, line, *how, **more)
+        ),
+    )
+    words = [Word([[0, 0], [9, 0], [9, 9], [0, 9]], f"w{k}", 0.5) for k in range(15)]
+    nothing = Faces(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
+    panel = sheet.Panel("title", np.zeros((20, 20, 3), np.uint8), words, nothing)
+    sheet.draw([panel], (20, 20), "caption", lambda _: None)
+    listed = [line for line in written if "(0.50)" in line]
+    assert listed == [f"{k + 1}  w{k}  (0.50)" for k in range(11)]
+    assert "... and 4 more" in written
+
+
+def test_a_text_is_right_if_all_its_words_are_known():
+    known = ["WAY", "out"]
+    texts = {"Way out": True, "way": True, "way in": False, "&": False}
+    assert {text: demo._is_right(text, known) for text in texts} == texts
 
 
 def test_words_are_counted_once_each_and_case_aside():
