@@ -96,6 +96,25 @@ def test_no_event_is_both_trained_on_and_held_out(shared):
         assert 0.15 < len(held_out) / len(training) < 0.5
 
 
+def test_events_are_divided_and_pictures_taken_from_all_of_them(tmp_path, monkeypatch):
+    truth = {f"{e}--event/{n}": Truth(FACES, {}) for e in range(8) for n in range(4)}
+    for name in truth:
+        path = tmp_path / "WIDER_val" / "images" / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/3"):
+            path.touch()
+    monkeypatch.setattr(example, "read_truth", lambda _: truth)
+
+    def events(limit):
+        parts = example.samples_of(tmp_path, limit)
+        return [[int(s.path.parent.name.partition("--")[0]) for s in part] for part in parts]
+
+    assert events(None) == [[e for e in (0, 1, 2, 4, 5, 6) for _ in range(3)], [3] * 3 + [7] * 3]
+    training, held_out = events(8)
+    assert (len(training), held_out) == (6, [3, 7])
+    assert {0, 6} < set(training) < {0, 1, 2, 4, 5, 6, 7}
+
+
 def test_a_detector_learns_a_step_from_pictures_with_and_without_faces(arms, samples):
     samples[1] = example.Sample(
         samples[1].path, Truth(np.zeros((0, 4)), {"hard": np.zeros(0, bool)})
@@ -112,13 +131,48 @@ def test_a_detector_learns_a_step_from_pictures_with_and_without_faces(arms, sam
     assert sum(moved) > 0.9 * len(moved)
 
 
+def test_every_arm_begins_alike_and_is_scored_on_what_was_held_out(samples, tmp_path, monkeypatch):
+    began, scored = [], []
+
+    def train(detector, batches, steps, device):
+        boxes = [target["boxes"].tolist() for _, targets in batches for target in targets]
+        began.append((detector.weight.tolist(), boxes))
+        yield from (5.0, 1.0, 2.0)[:steps]
+
+    def detect(_, image, arm, __):
+        return np.array([[0, 0, *image.shape[1:], 0.5]])
+
+    def scores(truth, detections, subset):
+        scored.append((list(truth), {name: d.tolist() for name, d in detections.items()}, subset))
+        return example.CocoScores(0.5, 0.75, 0.25)
+
+    replaced = {"train": train, "detect": detect, "coco_scores": scores}
+    replaced |= {"samples_of": lambda *_: (samples, samples[1:])}
+    replaced |= {"new_detector": lambda _: torch.nn.Linear(2, 2)}
+    for name, value in replaced.items():
+        monkeypatch.setattr(example, name, value)
+    report = tmp_path / "report.json"
+    arms = [example.ArmName.BICUBIC, example.ArmName.ORIGINAL]
+    example.main(tmp_path, steps=3, batch=4, arm=arms, side=64, json=report)
+    assert began[0] == began[1]
+    assert len(began[0][1]) == 3 * 4
+    name = f"{samples[1].path}"
+    assert scored == [([name], {name: [[0, 0, 80, 96, 0.5]]}, "hard")] * 2
+    told = json.loads(report.read_text())
+    assert [arm["loss"] for arm in told["arms"].values()] == [2, 2], "of the last tenth"
+    assert told["held out"].startswith("1 pictures of 1 events, 2 faces")
+
+
 def test_the_command_reports_every_arm(samples, skip_weights, tmp_path, monkeypatch, capsys):
     pytest.importorskip("pycocotools", reason="pycocotools is not installed")
     monkeypatch.setattr(example, "samples_of", lambda *_: (samples, samples))
+    given, arms_of = [], example.arms_of
+    monkeypatch.setattr(example, "arms_of", lambda *a: given.extend(arms_of(*a)) or given)
     report = tmp_path / "report.json"
     example.main(
         tmp_path,
         steps=2,
+        quality=30,
         arm=[example.ArmName.BICUBIC, example.ArmName.ENHANCED],
         model="tiny",
         weights=skip_weights,
@@ -129,6 +183,7 @@ def test_the_command_reports_every_arm(samples, skip_weights, tmp_path, monkeypa
     )
     arms = json.loads(report.read_text())["arms"]
     assert list(arms) == ["bicubic", "enhanced"]
+    assert {str(arm.degradation) for arm in given} == {"/4, JPEG 30"}
     assert all(np.isfinite(arm["loss"]) and arm["scores"]["ap"] >= 0 for arm in arms.values())
     printed = capsys.readouterr().out
     assert all(text in printed for text in ("enhanced", "AP50", "small trial"))
