@@ -126,7 +126,14 @@ def test_words_are_tuned_on_and_read_as_the_arm_shows_them(tmp_path, monkeypatch
     (tmp_path / CROPS).mkdir()
     Image.new("RGB", (96, 32), "white").save(tmp_path / CROPS / "word_1.png")
     (tmp_path / GROUND_TRUTH).write_text('word_1.png, "exit"\n')
-    given, tuned, counted = [], [], []
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (200, 200), "red").save(tmp_path / "photos" / "a.png")
+    given, tuned, counted, grounds = [], [], [], []
+    render = example.rendered
+
+    def rendered(seed, number, words, ground):
+        grounds.append(ground(np.random.default_rng(0), 9))
+        return render(seed, number, words, ground)
 
     def blank(img):
         given.append(img.shape)
@@ -138,15 +145,37 @@ def test_words_are_tuned_on_and_read_as_the_arm_shows_them(tmp_path, monkeypatch
 
     monkeypatch.setattr(example, "make_arms", lambda *_, **__: [Arm("blank", 1, blank)])
     monkeypatch.setattr(example, "tune", tune)
+    monkeypatch.setattr(example, "rendered", rendered)
     monkeypatch.setattr(example, "read_right", lambda *_: counted.append(1) or {"a": len(counted)})
-    example.main(tmp_path, words=5, steps=2, batch=3, json=tmp_path / "report.json")
-    assert len(tuned) == 5
+    report, photographs = tmp_path / "report.json", tmp_path / "photos"
+    example.main(tmp_path, photographs=photographs, words=5, steps=2, batch=3, json=report)
+    assert len(tuned) == len(grounds) == 5
+    assert all((ground == (255, 0, 0)).all() for ground in grounds)
     assert all((line.grey == 255).all() for line in tuned)
     tests = [(16, 48, 3), (8, 24, 3), (32, 96, 3)]
     assert given[:3] == given[-3:] == tests
     assert len(given) == 3 + 5 + 3
-    (arm,) = json.loads((tmp_path / "report.json").read_text())["arms"]
+    (arm,) = json.loads(report.read_text())["arms"]
     assert (arm["before"], arm["after"]) == ([1, 2, 3], [4, 5, 6])
+
+
+def test_every_kth_word_is_read_and_the_report_says_how_many(tmp_path, monkeypatch):
+    (tmp_path / CROPS).mkdir()
+    for number in range(4):
+        Image.new("RGB", (60, 20)).save(tmp_path / CROPS / f"word_{number}.png")
+    labels = [f'word_{number}.png, "exit"' for number in range(4)]
+    (tmp_path / GROUND_TRUTH).write_text("\n".join(labels))
+    read = []
+
+    def trial(arm, crops, *_):
+        read.append([crop.file for crop in crops])
+        return example.Result(arm.name, [0] * 3, [0] * 3, 1.0, 1.0)
+
+    monkeypatch.setattr(example, "_trial", trial)
+    report = tmp_path / "report.json"
+    example.main(tmp_path, every=3, only=["input"], json=report)
+    assert read == [["word_0.png", "word_3.png"]]
+    assert json.loads(report.read_text())["words of ICDAR2013"] == 2
 
 
 def test_arms_that_are_not_there_and_missing_words_are_sentences(tmp_path, capsys):
