@@ -313,17 +313,17 @@ def main(
             "held out": _size(parts[1]),
             "input": str(Degradation(REDUCTION, quality)),
             "model": str(weights or model),
-            "steps": f"{steps} of {batch} crops of {side} px, seed {seed}",
+            "steps": f"{steps} of {batch} crops of {budget.side} px, seed {seed}",
             "device": str(device),
             **versions("torch", "torchvision", "pycocotools"),
         }
-        if json:
-            write_json(json, {**about, "arms": {n: asdict(r) for n, r in results.items()}})
         console.print(_table(results))
         console.print(
             "\n".join(f"{name}: {value}" for name, value in about.items()), soft_wrap=True
         )
         console.print(_warning(parts, steps), soft_wrap=True)
+        if json:
+            write_json(json, {**about, "arms": {n: asdict(r) for n, r in results.items()}})
     except (PreprocError, OSError) as error:
         raise typer.Exit(tell_failure(error)) from None
 

@@ -270,19 +270,20 @@ def main(
             ground = partial(photograph, list(find_pictures(photographs).values()))
         budget = Budget(words, steps, batch, seed)
         results = [_trial(arm, crops, ground, budget, keep) for arm in arms]
+        about = {
+            "words of ICDAR2013": len(crops),
+            "tuned on": f"{words} rendered words, {steps} steps of {batch}, seed {seed}",
+            "device": str(device),
+            **versions("torch", "easyocr", "pillow"),
+        }
+        facts = "\n".join(f"{name}: {value}" for name, value in about.items())
+        console.print(_table(results))
+        console.print(facts, soft_wrap=True)
+        if json:
+            tests = [str(test) for test in TESTS]
+            write_json(json, {**about, "tests": tests, "arms": [asdict(r) for r in results]})
     except (PreprocError, OSError) as error:
         raise typer.Exit(tell_failure(error)) from None
-    about = {
-        "words of ICDAR2013": len(crops),
-        "tuned on": f"{words} rendered words, {steps} steps of {batch}, seed {seed}",
-        "device": str(device),
-        **versions("torch", "easyocr", "pillow"),
-    }
-    if json:
-        tests = [str(test) for test in TESTS]
-        write_json(json, {**about, "tests": tests, "arms": [asdict(r) for r in results]})
-    console.print(_table(results))
-    console.print("\n".join(f"{name}: {value}" for name, value in about.items()), soft_wrap=True)
 
 
 def _trial(

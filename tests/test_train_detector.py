@@ -15,6 +15,7 @@ pytest.importorskip("torchvision", reason="torchvision is not installed")
 from eval_tasks.evaluators.wider import Truth
 from examples import train_detector as example
 from preproc import EnhanceTransform
+from preproc.errors import OutputError
 
 FACES = np.array([[8.0, 12, 16, 20], [40, 4, 12, 16], [60, 60, 3, 3]])
 
@@ -131,7 +132,9 @@ def test_a_detector_learns_a_step_from_pictures_with_and_without_faces(arms, sam
     assert sum(moved) > 0.9 * len(moved)
 
 
-def test_every_arm_begins_alike_and_is_scored_on_what_was_held_out(samples, tmp_path, monkeypatch):
+def test_every_arm_begins_alike_and_is_scored_on_what_was_held_out(
+    samples, tmp_path, monkeypatch, capsys
+):
     began, scored = [], []
 
     def train(detector, batches, steps, device):
@@ -153,7 +156,7 @@ def test_every_arm_begins_alike_and_is_scored_on_what_was_held_out(samples, tmp_
         monkeypatch.setattr(example, name, value)
     report = tmp_path / "report.json"
     arms = [example.ArmName.BICUBIC, example.ArmName.ORIGINAL]
-    example.main(tmp_path, steps=3, batch=4, arm=arms, side=64, json=report)
+    example.main(tmp_path, steps=3, batch=4, arm=arms, side=66, json=report)
     assert began[0] == began[1]
     assert len(began[0][1]) == 3 * 4
     name = f"{samples[1].path}"
@@ -161,6 +164,18 @@ def test_every_arm_begins_alike_and_is_scored_on_what_was_held_out(samples, tmp_
     told = json.loads(report.read_text())
     assert [arm["loss"] for arm in told["arms"].values()] == [2, 2], "of the last tenth"
     assert told["held out"].startswith("1 pictures of 1 events, 2 faces")
+    assert told["steps"] == "3 of 4 crops of 64 px, seed 0"
+
+    def full(*_):
+        raise OutputError("There is no room left.")
+
+    monkeypatch.setattr(example, "write_json", full)
+    capsys.readouterr()
+    with pytest.raises(example.typer.Exit):
+        example.main(tmp_path, steps=3, batch=4, arm=arms, side=64, json=report)
+    out, err = capsys.readouterr()
+    assert "original" in out, "what was found out is told although it cannot be kept"
+    assert "Error: There is no room left." in err
 
 
 def test_the_command_reports_every_arm(samples, skip_weights, tmp_path, monkeypatch, capsys):

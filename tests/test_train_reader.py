@@ -18,6 +18,7 @@ from eval_tasks.engines.recognisers import EasyOcrLines, easyocr_engine
 from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH
 from eval_tasks.treatments.arms import Arm
 from examples import train_reader as example
+from preproc.errors import OutputError
 from preproc.training.text import word_picture
 
 TUNE = example.tune
@@ -159,7 +160,7 @@ def test_words_are_tuned_on_and_read_as_the_arm_shows_them(tmp_path, monkeypatch
     assert (arm["before"], arm["after"]) == ([1, 2, 3], [4, 5, 6])
 
 
-def test_every_kth_word_is_read_and_the_report_says_how_many(tmp_path, monkeypatch):
+def test_every_kth_word_is_read_and_the_report_says_how_many(tmp_path, monkeypatch, capsys):
     (tmp_path / CROPS).mkdir()
     for number in range(4):
         Image.new("RGB", (60, 20)).save(tmp_path / CROPS / f"word_{number}.png")
@@ -176,6 +177,17 @@ def test_every_kth_word_is_read_and_the_report_says_how_many(tmp_path, monkeypat
     example.main(tmp_path, every=3, only=["input"], json=report)
     assert read == [["word_0.png", "word_3.png"]]
     assert json.loads(report.read_text())["words of ICDAR2013"] == 2
+
+    def full(*_):
+        raise OutputError("There is no room left.")
+
+    monkeypatch.setattr(example, "write_json", full)
+    capsys.readouterr()
+    with pytest.raises(example.typer.Exit):
+        example.main(tmp_path, only=["input"], json=report)
+    out, err = capsys.readouterr()
+    assert "words of ICDAR2013: 4" in out, "what was found out is told although it cannot be kept"
+    assert "Error: There is no room left." in err
 
 
 def test_arms_that_are_not_there_and_missing_words_are_sentences(tmp_path, capsys):
