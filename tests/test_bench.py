@@ -270,6 +270,38 @@ def test_command_prints_a_table_and_writes_json(tmp_path, monkeypatch, capsys):
     assert found["runs"] == bench.MIN_RUNS
 
 
+def test_options_reach_what_is_measured(monkeypatch):
+    asked, threads, measured = [], [], []
+
+    def made(name, device, dtype, *, compiled):
+        asked.append((name, device, dtype, compiled))
+        return [contender(part="network"), contender(part="stage")]
+
+    def note(rivals, sizes, batches, timing):
+        measured.append(([rival.part for rival in rivals], sizes, batches, timing))
+        return iter(())
+
+    monkeypatch.setattr(contenders, "ours", made)
+    monkeypatch.setattr(bench, "measure", note)
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    options = ["--device", "cpu", "--no-peers", "--runs", 7, "--seconds", 1.5]
+    more = ["--model", "a", "--dtype", "float32", "--dtype", "bfloat16", "--compile"]
+    more += ["--threads", 3, "--batch", 2, "--batch", 5, "--size", "8x6", "--part", "stage"]
+    run(*options, *more, monkeypatch=monkeypatch)
+    run(*options, monkeypatch=monkeypatch)
+    chosen = [
+        ("a", CPU, dtype, form) for dtype in ("float32", "bfloat16") for form in (False, True)
+    ]
+    usual = [(name, CPU, None, False) for name in ("cajnn", "cajnn-light")]
+    assert asked == chosen + usual
+    assert threads == [3]
+    timing = Timing(CPU, runs=7, seconds=1.5)
+    assert measured == [
+        (["stage"] * 4, [(6, 8)], [2, 5], timing),
+        (["network", "stage"] * 2, [(32, 100), (128, 128)], [1], timing),
+    ]
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, ModelError("not finite")])
 def test_a_command_that_is_stopped_shows_and_writes_what_was_measured(
     stop, tmp_path, monkeypatch, capsys
