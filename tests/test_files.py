@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,37 @@ def test_a_link_to_nothing_yet_leads_to_the_new_file(tmp_path: Path) -> None:
         file.write(b"new")
     assert link.is_symlink()
     assert (tmp_path / "later/a.txt").read_bytes() == b"new"
+
+
+def test_a_file_that_is_there_by_the_end_is_not_replaced_unless_that_is_allowed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.txt"
+
+    def write() -> None:
+        with replacing(path, overwrite=False) as file:
+            file.write(b"new")
+            path.write_bytes(b"theirs")
+
+    with pytest.raises(OutputError, match=r"a\.txt exists already and was not replaced"):
+        write()
+    assert path.read_bytes() == b"theirs"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_file_that_another_process_holds_is_an_error_unless_it_is_the_same(
+    old: Path, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    def held(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "replace", held)
+    told = nullcontext() if same else pytest.raises(OutputError, match="Permission denied")
+    with told, replacing(old, same=same) as file:
+        file.write(b"new")
+    assert old.read_bytes() == b"old"
+    assert list(old.parent.iterdir()) == [old]
 
 
 def test_missing_folders_are_made(tmp_path: Path) -> None:

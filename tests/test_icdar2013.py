@@ -15,6 +15,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from eval_tasks import icdar2013
+from eval_tasks.command.arguments import spread
 from eval_tasks.engines import recognisers
 from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.evaluators.icdar2013 import (
@@ -433,6 +434,11 @@ class TestScript:
         (data / CROPS / "word_2.png").unlink()
         assert self.run(data, tmp_path) == 1
         assert "word_2.png" in capsys.readouterr().err
+
+
+def test_what_is_shown_of_many_is_spread_over_all():
+    assert spread(range(10), 4) == [0, 2, 5, 7]
+    assert spread(range(3), 4) == spread(range(3), None) == [0, 1, 2]
 
 
 def test_a_sheet_has_room_for_every_word():

@@ -37,6 +37,10 @@ def test_squares_are_ranked_by_what_they_gain():
     assert found.shown()["most"] == left
     assert found.shown()["median"] == found.shown()["least"] == right
     np.testing.assert_array_equal(right.cut(restored), grey(120, (SIDE, SIDE, 3)))
+    tall = [picture.swapaxes(0, 1) for picture in (reference, plain, restored)]
+    upper, lower = gains([("a", *tall)]).crops
+    assert (upper.top, lower.top, lower.left) == (0, SIDE, 0)
+    np.testing.assert_array_equal(lower.cut(tall[2]), grey(120, (SIDE, SIDE, 3)))
 
 
 def test_squares_without_error_are_left_out():
