@@ -16,6 +16,7 @@ from eval_tasks.evaluators import intervals
 from eval_tasks.evaluators.intervals import interval
 from eval_tasks.evaluators.words import gain, score, words
 from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.treatments.arms import Arm
 from integrations.protocols import Word
 from integrations.view import Regions
 
@@ -183,6 +184,33 @@ def test_the_original_is_read_as_it_is_and_the_others_as_asked_for(asked, tmp_pa
         np.testing.assert_array_equal(seen, expected)
 
 
+def test_treating_and_reading_are_timed_apart(tmp_path, monkeypatch, capsys):
+    clock = [0.0]
+
+    def slow(img):
+        clock[0] += 2
+        return img
+
+    def behind(enhancer, both):
+        def readtext(picture):
+            enhancer([picture, picture])
+            enhancer(picture)
+            clock[0] += 3
+            return [Word([], "one", 0.9)]
+
+        return SimpleNamespace(readtext=readtext)
+
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    monkeypatch.setitem(own_text.PAGE_ENGINES, "easyocr", lambda _: PageEngine("eyes", behind))
+    monkeypatch.setattr(own_text.arms, "arms_from", lambda _: [Arm("slow", 1, slow)])
+    (tmp_path / "photos").mkdir()
+    sign("one").save(tmp_path / "photos" / "a.png")
+    command = ["--images", tmp_path / "photos", "--output", tmp_path / "out", "--device", "cpu"]
+    assert run_script(capsys, *command)[0] == 0
+    (row,) = json.loads((tmp_path / "out" / "down4.json").read_text())["rows"]
+    assert row["seconds_a_picture"] == [6, 3]
+
+
 def test_a_gain_is_that_of_the_arm_and_every_figure_is_in_its_column(asked, tmp_path, capsys):
     (tmp_path / "photos").mkdir()
     sign("one").save(tmp_path / "photos" / "a.png")
@@ -263,7 +291,7 @@ def test_the_words_of_a_page_are_those_that_stand_on_it(make, monkeypatch):
             assert max(x + right, y + bottom) <= rendered_pages.SIZE
 
 
-def test_rendered_pages_are_those_of_their_seed(tmp_path, capsys):
+def test_rendered_pages_are_those_of_their_seed(tmp_path, capsys, monkeypatch):
     pytest.importorskip("justmytype_western_core")
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -273,8 +301,18 @@ def test_rendered_pages_are_those_of_their_seed(tmp_path, capsys):
         command = ["--photographs", photos, "--output", tmp_path / name, "--pages", 3, *more]
         return run_script(capsys, *command, script=rendered_pages)
 
-    code, out, err = make("one")
+    kinds = []
+    with monkeypatch.context() as context:
+        for kind in ("document", "signs"):
+            page = getattr(rendered_pages, kind)
+            context.setattr(
+                rendered_pages,
+                kind,
+                lambda *args, page=page, kind=kind: kinds.append(kind) or page(*args),
+            )
+        code, out, err = make("one")
     assert code == 0, err
+    assert kinds == ["signs", "document", "signs"]
     assert out.startswith("3 pages with ")
     assert make("same")[0] == make("other", "--seed", "1")[0] == 0
     files = sorted(path.name for path in (tmp_path / "one").iterdir())

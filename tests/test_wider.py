@@ -564,6 +564,25 @@ def test_settings_and_boxes_are_in_px_of_the_original(
     assert min(run.seconds()) >= 0
 
 
+def test_treating_and_searching_are_timed_apart(tmp_path, monkeypatch):
+    clock = [0.0]
+
+    def slow(img):
+        clock[0] += 2
+        return img
+
+    class SlowFace(FixedFace):
+        def detect(self, img, landmarks):
+            clock[0] += 3
+            return super().detect(img, landmarks)
+
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    Image.new("RGB", (40, 40), "gray").save(tmp_path / "p.png")
+    run = make_run(tmp_path, Arm("any", 1, slow))
+    run.make(dict.fromkeys(["e/p", "e/q"], tmp_path / "p.png"), SlowFace(), lambda: None)
+    assert run.seconds() == (2, 3)
+
+
 @pytest.mark.parametrize(("upright", "shape"), [(False, (40, 60, 3)), (True, (60, 40, 3))])
 def test_pictures_are_searched_as_they_are_stored_unless_asked_otherwise(upright, shape, tmp_path):
     exif = Image.Exif()
