@@ -6,6 +6,7 @@ import re
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -114,6 +115,22 @@ class TestAblation:
         scores = {"new": [21.0, 22.0, 24.0], "old": [20.0, 20.0, 21.0]}
         row = ablation["_row"](ablation["ABLATIONS"][0], scores)
         assert "| new / old | 22.333 / 20.333 | +2.000 ± 0.577 |" in row
+
+    def test_all_arms_have_the_budget_asked_for_and_the_same_seeds(self, monkeypatch, capsys):
+        pytest.importorskip("lightning", reason='training needs the extra "train"')
+        ablation, asked = load_script(monkeypatch, "ablation"), []
+        monkeypatch.setitem(
+            ablation["_run"].__globals__,
+            "_score",
+            lambda _, changes, __: asked.append(changes[-3:]) or len(asked),
+        )
+        budget = SimpleNamespace(steps=7, limit=3, seeds=2)
+        ablation["_run"](ablation["ABLATIONS"][:1], budget)
+        shared = ("schedule.length=7", "validation.limit=3")
+        assert asked == [(*shared, "seed=1"), (*shared, "seed=2")] * 2
+        out = capsys.readouterr().out
+        assert "7 steps, 2 seeds, the first 3 pictures of Kodak24" in out
+        assert "| 1.500 / 3.500 | -2.000 ± 0.000 |" in out
 
     def test_a_name_that_no_ablation_has_is_refused(self, tmp_path, monkeypatch, capsys):
         pytest.importorskip("lightning", reason='training needs the extra "train"')

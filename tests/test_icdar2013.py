@@ -30,7 +30,7 @@ from eval_tasks.evaluators.word_rows import Run, make_height_rows, make_rows
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH, find_crops
 from eval_tasks.tables.word_sheet import Sample, draw
-from eval_tasks.tables.word_tables import heights, results
+from eval_tasks.tables.word_tables import heights, papers, results
 from integrations import rapidocr
 from integrations.protocols import Word
 from preproc.degrade import jpeg
@@ -123,6 +123,8 @@ class TestRules:
     def test_the_papers_counts_are_its_percentages(self):
         for row in PAPER_ROWS:
             assert round(100 * row.correct / row.n, 2) == row.accuracy
+        shown = {column.header: next(iter(column.cells)) for column in papers().columns}
+        assert shown == {"method": "baseline", "correct": "934", "%": "85.30", "s": "31.22"}
 
 
 class TestRows:

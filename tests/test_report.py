@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from eval_tasks import report
-from eval_tasks.evaluators.crops import SIDE, gains
+from eval_tasks.evaluators.crops import SIDE, Crop, Gains, gains
 from eval_tasks.evaluators.restoration import SET_SIZES
 from eval_tasks.pictures import restoration_sets
 from eval_tasks.tables.crop_sheet import draw
@@ -51,6 +52,16 @@ def test_squares_without_error_are_left_out():
     assert found.better == 0, "what is as near is not nearer"
     with pytest.raises(ImageError, match="no square of 192 px in which bicubic errs"):
         gains([flat])
+
+
+def test_the_worst_square_is_named_and_the_better_ones_are_counted():
+    found = Gains(
+        tuple(Crop(Path(f"{name}.png"), 0, 0, gain) for name, gain in (("a", 2), ("b", -1)))
+    )
+    told = report._told(found, "ours", 40, 3)
+    assert "ours is nearer to the original than bicubic in 1 of the 2 squares" in told
+    assert "of 3 pictures of Kodak24; the median gain is +0.50 dB" in told
+    assert "picture b (-1.00 dB" in told
 
 
 def test_a_sheet_has_a_row_for_each_square_and_a_column_for_each_version():
