@@ -19,7 +19,7 @@ from preproc.execution.sizes import GPU
 from preproc.execution.strips import Splittable, Strips
 from preproc.execution.tiles import stack
 from preproc.execution.tiling import TilePolicy
-from preproc.networks import find, register
+from preproc.networks import SizeRule, find, register
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.masking import install_masks, masked
 from preproc.networks.registry import ModelDescriptor
@@ -104,6 +104,28 @@ def test_returned_in_strips_is_returned_at_once(make, make_small, rng, model, si
     array = rng.random((*size, 3), np.float32)
     fused, plain = (new(to_input_size=True, tile=tile, strips=s)(array) for s in (True, False))
     assert fused.shape == plain.shape == array.shape
+    np.testing.assert_allclose(fused, plain, atol=2e-6)
+
+
+@pytest.mark.parametrize("facts", [{"border": 4}, {"size": SizeRule(6, 4)}], ids=str)
+def test_what_is_added_around_a_picture_is_gone_before_it_is_shrunk(small, rng, tmp_path, facts):
+    register(
+        ModelDescriptor("added-strips", 4, lambda: CAJNN(4, 8, 4, 1), 0, 1, overlap=22, **facts),
+        replace=True,
+    )
+    save_state(tmp_path / "w.safetensors", small.state_dict(), torch.float32)
+    array = rng.random((33, 41, 3), np.float32)
+    fused, plain = (
+        Enhancer(
+            "added-strips",
+            weights=tmp_path / "w.safetensors",
+            device="cpu",
+            dtype="float32",
+            to_input_size=True,
+            strips=strips,
+        )(array)
+        for strips in (True, False)
+    )
     np.testing.assert_allclose(fused, plain, atol=2e-6)
 
 
