@@ -180,6 +180,14 @@ def test_where_half_a_tile_were_too_small_the_smallest_is_taken():
     assert torch.equal(canvas, nearest(picture))
 
 
+def test_of_a_long_tile_the_length_is_halved_however_narrow_it_is():
+    picture, seen = torch.rand(3, 12, 200), Recorder(limit=12 * 60)
+    canvas = torch.full_like(canvas_of(picture), float("nan"))
+    run_tiles([picture], [canvas], seen, TilePolicy(128, 4))
+    assert torch.equal(canvas, nearest(picture))
+    assert {shape[2] for shape in seen.shapes} == {12}
+
+
 def test_tiles_finished_before_memory_was_full_are_not_computed_again():
     picture, calls = torch.rand(3, 100, 400), []
 
