@@ -22,7 +22,7 @@ from preproc import Enhancer, EnhancerModule
 from preproc.errors import DepthWarning, DeviceMemoryError, ImageError, ModelError, PrecisionWarning
 from preproc.execution import devices, ensemble
 from preproc.execution.runtime import Runtime
-from preproc.execution.sizes import GPU
+from preproc.execution.sizes import CPU, GPU
 from preproc.execution.tiles import stack
 from preproc.networks import ModelDescriptor, Tiling, find, register, registry
 from preproc.networks.cajnn import CAJNN
@@ -207,7 +207,7 @@ def test_a_list_of_mixed_kinds_and_sizes_gives_what_each_gives_alone(make, rng):
     for one, img in zip(together, imgs, strict=True):
         # 1 only where float32 noise crosses a half.
         np.testing.assert_allclose(np.asarray(one), np.asarray(enhancer(img)), rtol=0, atol=1)
-    assert enhancer([]) == []
+    assert enhancer([]) == enhancer(()) == []
 
 
 @pytest.mark.parametrize("self_ensemble", [False, True])
@@ -607,6 +607,7 @@ def test_a_bad_picture_in_a_list_is_named(make):
         ({"tile": 10}, "Tiles of 10 px leave no room"),
         ({"tile": -64}, "Tiles of -64 px"),
         ({"overlap": -1}, "overlap"),
+        ({"overlap": -1, "to_input_size": True}, "overlap must be .* but is -1"),
         ({"dtype": "int8"}, "dtype must be"),
         ({"device": "abacus"}, "Device 'abacus'"),
         ({"device": 1.5}, "Device '1.5' cannot be used"),
@@ -626,6 +627,22 @@ def test_an_overlap_has_the_room_that_tiles_of_the_device_have(make, monkeypatch
         make(overlap=300)
     monkeypatch.setattr(sys.modules[Enhancer.__module__], "sizes_for", lambda _: GPU)
     make(overlap=300)
+
+
+def test_the_documentation_tells_what_suits_which_device():
+    told = " ".join(f"{Enhancer.__doc__} {Enhancer.__init__.__doc__}".split())
+    assert f"(up to {CPU.mixed} px a side, {GPU.mixed} on a GPU)" in told
+    assert f"By default {CPU.tile}, {GPU.tile} on a GPU" in told
+    assert f"by default {CPU.batch}, {GPU.batch} on a GPU" in told
+
+
+@pytest.mark.parametrize("to_input_size", [False, True])
+def test_no_graph_is_made_of_what_is_shrunk_on_the_way(make, monkeypatch, to_input_size):
+    asked = []
+    runtime = lambda *_, **options: asked.append(options["graphs"])  # noqa: E731
+    monkeypatch.setattr(sys.modules[Enhancer.__module__], "Runtime", runtime)
+    make(to_input_size=to_input_size)
+    assert asked == [not to_input_size], "its tables may be freed while a graph reads them"
 
 
 def test_warnings_point_at_the_users_line(make, tmp_path):
