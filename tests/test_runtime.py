@@ -101,6 +101,8 @@ def test_output_that_stays_infinite_is_an_error():
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         RuntimeError("GET was unable to find an engine to execute this computation"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB, max allowed: 9 GB)"),
+        RuntimeError("Storage size calculation overflowed with sizes=[1, 3, 9, 9]"),
         MemoryError(),
     ],
 )
