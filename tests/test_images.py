@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import struct
 import zlib
@@ -7,9 +8,18 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms, ImageDraw, PngImagePlugin, TiffImagePlugin, TiffTags
+from PIL import (
+    Image,
+    ImageCms,
+    ImageDraw,
+    PngImagePlugin,
+    PsdImagePlugin,
+    TiffImagePlugin,
+    TiffTags,
+)
 from PIL.PngImagePlugin import PngInfo
 
+from preproc.box import Box
 from preproc.errors import DepthWarning, ImageError, MetadataWarning, OutputError
 from preproc.pictures import png16
 from preproc.pictures.images import decode
@@ -377,6 +387,14 @@ def test_a_phone_s_jpeg_with_a_second_picture_comes_back_as_the_jpeg_of_the_firs
     assert result.quantization == plain.quantization
 
 
+def test_of_a_psd_with_layers_its_main_picture_is_taken(photo, monkeypatch):
+    head = b"8BPS" + struct.pack(">H6x HIIHH", 1, 3, photo.height, photo.width, 8, 3)
+    planes = b"".join(band.tobytes() for band in photo.split())
+    monkeypatch.setattr(PsdImagePlugin.PsdImageFile, "n_frames", 2)
+    picture = decode(head + bytes(12) + bytes(2) + planes)
+    np.testing.assert_array_equal(picture.color[0].permute(1, 2, 0), np.asarray(photo))
+
+
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM"])
 def test_bytes_come_back_as_bytes_of_the_same_format(photo, profile, form):
     data = encoded(photo, form, icc_profile=profile)
@@ -716,6 +734,14 @@ def test_a_transparent_grey_of_few_bits_becomes_alpha():
     assert (alpha[0, 0] == 0).tolist() == [[False, True, True, False], [True, True, False, False]]
 
 
+def test_a_transparent_entry_of_a_palette_of_few_bits_stays_that_entry():
+    image = Image.frombytes("P", (4, 1), bytes([0, 1, 2, 3]))
+    image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    data = encoded(image, "PNG", transparency=1)
+    assert png16.kind_of(data)[0] == 2
+    assert decode(data).alpha.flatten().tolist() == [255, 0, 255, 255]
+
+
 @pytest.mark.filterwarnings("ignore::preproc.errors.DepthWarning")
 def test_a_transparent_colour_of_sixteen_bits_is_not_another_in_eight(tmp_path):
     values = np.full((4, 4, 3), 0x3400, np.uint16)
@@ -765,9 +791,12 @@ def test_only_a_geotiff_of_its_own_size_keeps_its_place_on_the_ground(photo, tmp
     save(picture.pack(picture.color), tmp_path / "same.tif")
     with pytest.warns(MetadataWarning, match="GeoTIFF's tags are left out"):
         save(enlarge(tmp_path / "a.tif"), tmp_path / "larger.tif")
-    kept = [Image.open(tmp_path / name).getexif() for name in ("same.tif", "larger.tif")]
-    assert [ground & tags.keys() for tags in kept] == [ground, set()]
-    assert [tags[270] for tags in kept] == ["a field", "a field"]
+    with pytest.warns(MetadataWarning, match="GeoTIFF's tags are left out"):
+        save(picture.pack(picture.color, Box(0, 0, 10, 6)), tmp_path / "part.tif")
+    names = ("same.tif", "larger.tif", "part.tif")
+    kept = [Image.open(tmp_path / name).getexif() for name in names]
+    assert [ground & tags.keys() for tags in kept] == [ground, set(), set()]
+    assert [tags[270] for tags in kept] == ["a field"] * 3
 
 
 def test_a_tiff_that_tells_no_resolution_gets_none(photo):
@@ -894,6 +923,19 @@ def test_whatever_pillow_makes_of_a_damaged_file_is_a_sentence(photo, monkeypatc
         decode(Image.open(io.BytesIO(data)))
 
 
+def test_a_disk_that_fails_is_not_taken_for_a_damaged_file():
+    class Failing(io.BytesIO):
+        def read(self, size=-1):
+            if self.tell() >= 2**16:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(size)
+
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        open_picture(Failing(encoded(Image.fromarray(noise), "PNG")))
+    assert caught.value.errno == errno.EIO
+
+
 def test_and_so_it_is_for_its_regions(make):
     with pytest.raises(ImageError, match="The PIL image is truncated or damaged"):
         make().regions(Image.open(io.BytesIO(truncated_jpeg())), [(0, 0, 8, 8)])
@@ -922,7 +964,9 @@ def test_a_decompression_bomb_is_refused(photo, monkeypatch):
 
 
 def test_a_little_overshoot_of_floats_is_allowed():
-    assert decode(np.array([[-0.2, 1.2]], np.float32)).color.shape == (1, 1, 1, 2)
+    values = np.array([[-0.2, 1.2]], np.float32)
+    for given in (values, Image.fromarray(values * 255)):
+        np.testing.assert_allclose(decode(given).color, values[None, None])
 
 
 def tiff(image, compression="raw"):
