@@ -130,6 +130,32 @@ class TestPlan:
         names = [job.target.relative_to(tmp_path / "out").as_posix() for job in jobs]
         assert names == ["a.png", "b.png", "signs/b.png"]
 
+    def test_a_link_to_a_folder_is_not_followed(self, tmp_path: Path) -> None:
+        picture(tmp_path / "in/a.png")
+        picture(tmp_path / "elsewhere/b.png")
+        (tmp_path / "in/link").symlink_to(tmp_path / "elsewhere")
+        (job,) = make_plan([str(tmp_path / "in")], tmp_path / "out").jobs
+        assert job.source.name == "a.png"
+
+    def test_a_folder_that_cannot_be_read_is_named_and_stops_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        picture(tmp_path / "in/a.png")
+        picture(tmp_path / "in/closed/b.png")
+        scandir = os.scandir
+
+        def closed(path: str) -> object:
+            if Path(path).name == "closed":
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", closed)
+        plan = make_plan([str(tmp_path / "in")], tmp_path / "out")
+        assert [job.source.name for job in plan.jobs] == ["a.png"]
+        (failure,) = plan.failures
+        assert failure.source == tmp_path / "in/closed"
+        assert failure.reason == "The folder cannot be read: Permission denied."
+
     def test_links_that_lead_nowhere_fail_alone(self, tmp_path: Path) -> None:
         picture(tmp_path / "in/a.png")
         for name, target in (("lost.png", "gone.png"), ("round.png", "round.png")):
@@ -216,6 +242,14 @@ class TestPlan:
         with pytest.raises(OutputError, match=r"a\.jpg and .*a\.png would both be written to"):
             make_plan([str(tmp_path / "in")], tmp_path / "out", file_format=format_named("png"))
 
+    def test_two_names_of_one_output_folder_are_seen_beforehand(self, tmp_path: Path) -> None:
+        for name in ("in/x/a.png", "in/y/a.png"):
+            picture(tmp_path / name)
+        (tmp_path / "out/x").mkdir(parents=True)
+        (tmp_path / "out/y").symlink_to(tmp_path / "out/x")
+        with pytest.raises(OutputError, match="would both be written to"):
+            make_plan([str(tmp_path / "in")], tmp_path / "out")
+
     @pytest.mark.parametrize("overwrite", [False, True])
     def test_an_input_is_never_replaced(self, tmp_path: Path, overwrite: bool) -> None:
         for path in (picture(tmp_path / "a.png"), tmp_path):
@@ -293,6 +327,14 @@ class TestPlan:
             assert (len(again.jobs), len(again.skipped)) == (0, 1)
             for path in (tmp_path / "out").glob("*"):
                 path.unlink()
+
+    def test_they_are_none_under_another_name_of_their_folder_either(self, tmp_path: Path) -> None:
+        picture(tmp_path / "in/a.png")
+        (tmp_path / "again").symlink_to(tmp_path / "in")
+        plan = partial(make_plan, [str(tmp_path / "in")], tmp_path / "again", suffix="_x2")
+        assert len(run(plan()).done) == 1
+        again = plan(skip_existing=True)
+        assert (len(again.jobs), len(again.skipped)) == (0, 1)
 
     def test_a_run_from_a_folder_into_itself_in_another_format_goes_on(
         self, tmp_path: Path
@@ -537,6 +579,18 @@ class TestRun:
         rest = make_plan([str(tmp_path / "in")], tmp_path / "out", skip_existing=True)
         assert len(run(rest).done) == 4
 
+    def test_an_interruption_while_the_last_are_written_loses_none(self, tmp_path: Path) -> None:
+        for name in ("a.png", "b.png"):
+            picture(tmp_path / "in" / name)
+
+        def interrupt(job: Job) -> None:
+            if job.source.name == "b.png":
+                raise KeyboardInterrupt
+
+        plan = make_plan([str(tmp_path / "in")], tmp_path / "out")
+        summary = batch.run(plan.jobs, double, save, progress=interrupt)
+        assert (summary.interrupted, len(summary.done), summary.left) == (True, 2, 0)
+
     def test_a_full_disk_ends_the_run_with_one_sentence_and_nothing_half(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -613,9 +667,10 @@ class TestSave:
                 assert tuple(map(round, result.info["dpi"])) == (300, 300), name
 
         image = Image.new("RGB", (4, 4))
-        image.info["dpi"] = (300, 300)
-        save(image, tmp_path / "a.bmp")
-        assert tuple(map(round, Image.open(tmp_path / "a.bmp").info["dpi"])) == (300, 300)
+        for dpi in ((300, 300), 300):
+            image.info["dpi"] = dpi
+            save(image, tmp_path / "a.bmp", overwrite=True)
+            assert tuple(map(round, Image.open(tmp_path / "a.bmp").info["dpi"])) == (300, 300)
 
     @pytest.mark.parametrize("name", ["b.jpg", "b.png", "b.webp", "b.tif", "b.avif"])
     def test_what_a_camera_noted_survives_in_every_format(self, tmp_path: Path, name: str) -> None:
@@ -772,7 +827,7 @@ class TestSave:
         self, tmp_path: Path, name: str
     ) -> None:
         layout = [*range(254, 260), 262, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338]
-        layout += [339, 347, *range(512, 522), *range(529, 533), 700, 34675]
+        layout += [320, 330, 339, 347, *range(512, 522), *range(529, 533), 700, 34675]
         for folder, tags in (("plain", []), ("tiled", layout)):
             image, exif = Image.new("RGB", (4, 4), "red"), Image.Exif()
             exif[0x010F] = "A camera"
@@ -944,8 +999,11 @@ class TestSave:
         values = np.array([[0, 100, 256, 30000, 65535]], np.uint16)
         order = ">u2" if mode == "I;16B" else "<u2"
         image = Image.frombytes(mode, (5, 1), values.astype(order).tobytes())
+        image.info["icc_profile"] = linear_grey_profile()
         save(image, tmp_path / name)
-        assert np.asarray(Image.open(tmp_path / name)).tolist() == values.tolist()
+        with Image.open(tmp_path / name) as held:
+            assert np.asarray(held).tolist() == values.tolist()
+            assert held.info["icc_profile"] == linear_grey_profile()
 
     def test_a_grey_palette_with_a_profile_stays_in_its_colours(self, tmp_path: Path) -> None:
         srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
