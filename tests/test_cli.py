@@ -124,7 +124,9 @@ class TestEnhance:
         self, tmp_path: Path, made: list[dict[str, object]], capfd: pytest.CaptureFixture[str]
     ) -> None:
         source = pictures(tmp_path / "in", "a.png", "sub/b.jpg")
+        terminates = signal.getsignal(signal.SIGTERM)
         assert call("enhance", source, "-o", tmp_path / "out") == 0
+        assert signal.getsignal(signal.SIGTERM) == terminates
         assert files(tmp_path / "out") == ["a.png", "sub/b.jpg"]
         assert Image.open(tmp_path / "out/a.png").size == (12, 8)
         out, err = capfd.readouterr()
