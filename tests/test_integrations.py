@@ -430,6 +430,13 @@ def test_text_is_looked_for_as_much_larger_as_mag_ratio_says(scale, ratio, shown
     assert engine.options["canvas_size"] == left * shown[1]
 
 
+def test_what_was_shrunk_once_is_not_shrunk_again():
+    engine = FixedText([[1, 5, 1, 5]])
+    easyocr.Reader(engine).readtext(np.zeros((50, 100, 3), np.uint8), canvas_size=70.6)
+    assert engine.seen.shape[1] == 71
+    assert engine.options["canvas_size"] >= 71
+
+
 def test_the_detector_is_spared_what_would_fill_the_memory():
     engine = FixedText([[10, 60, 0, 50]])
     reader = easyocr.Reader(engine, enhancer=Bicubic(4))
@@ -683,6 +690,24 @@ def test_both_keeps_the_surer_reading_of_each_text(wrap):
     assert [word.confidence for word in alone.readtext(picture)] == [1, 0]
 
 
+def test_both_keeps_a_text_that_one_of_the_two_readings_lacks():
+    class Blinking(FixedText):
+        """Reads the last line the first time, and the others the second time."""
+
+        first = True
+
+        def recognize(self, grey, horizontal, free, **options):
+            read = super().recognize(grey, horizontal, free, **options)
+            seen, self.first = (read[:1] if self.first else read[1:]), False
+            return seen
+
+    engine = Blinking([[20, 60, 10, 22], [0, 30, 60, 70]])
+    words = easyocr.Reader(engine, enhancer=Bicubic(1), both=True).readtext(
+        np.zeros((75, 120, 3), np.uint8)
+    )
+    assert [rectangle(word) for word in words] == [[20, 10, 60, 22], [0, 60, 30, 70]]
+
+
 # Regions
 
 
@@ -896,17 +921,23 @@ def test_rapidocr_keeps_its_own_settings():
 
 
 @pytest.mark.parametrize(("height", "shape"), [(14, (14, 10, 3)), (15, (10, 15, 3))])
-def test_rapidocr_lays_lines_down_that_are_half_as_high_again_as_wide(height, shape):
+def test_rapidocr_lays_lines_down_that_are_half_as_high_again_as_wide(rng, height, shape):
     class Standing(Flagged):
         def __call__(self, img_content, **flags):
             found = super().__call__(img_content, **flags)
+            self.shown.append(img_content)
             found.boxes = [[[0, 0], [10, 0], [10, height], [0, height]]]
             return found
 
-    engine = Standing()
+    engine, picture = Standing(), rng.integers(0, 256, (20, 20, 3), np.uint8)
+    engine.shown = []
     reader = rapidocr.Reader(engine, enhancer=Bicubic(1), both=True)
-    reader.readtext(np.zeros((20, 20, 3), np.uint8))
+    reader.readtext(picture)
     assert engine.shapes[1:] == [shape, shape]
+    line = picture[:height, :10, ::-1]
+    wanted = line if height == 14 else line.swapaxes(0, 1)[::-1]  # its top is at the left
+    for shown in engine.shown[1:]:
+        np.testing.assert_array_equal(shown, wanted)
 
 
 def test_a_real_rapidocr_is_left_as_it_is(rapid_engine, sign):
@@ -1020,6 +1051,8 @@ def test_rapidocr_that_undoes_all_enlargement_gets_a_warning():
     with pytest.warns(rapidocr.ShownSizeWarning, match=sentence) as caught:
         reader.readtext(np.zeros((20, 40, 3), np.uint8))
     assert caught[0].filename == __file__
+    with pytest.warns(rapidocr.ShownSizeWarning, match="no more than were given"):
+        reader.readtext(np.zeros((9, 20, 3), np.uint8))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         reader.readtext(np.zeros((9, 19, 3), np.uint8))
