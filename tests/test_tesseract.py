@@ -123,6 +123,12 @@ def test_it_is_never_shown_more_than_it_takes(engine, monkeypatch):
     assert word.box[2] == [99, 99]
 
 
+def test_a_word_that_it_is_not_sure_of_at_all_is_a_word(engine):
+    engine.found = {key: values[2:3] for key, values in Engine.found.items()} | {"conf": [0]}
+    (word,) = tesseract.Reader().readtext(np.zeros((20, 30, 3), np.uint8))
+    assert (word.text, word.confidence) == ("way", 0)
+
+
 def test_boxes_stay_inside_the_picture(engine):
     """Where the quotient of the sizes times the height is a little more than the height."""
     everywhere = {"left": [0], "top": [0], "conf": [90], "text": ["way"]}
