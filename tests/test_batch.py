@@ -1059,9 +1059,15 @@ class TestSave:
         ):
             save(image, tmp_path / "a.jpg")
 
-    def test_lab_becomes_rgb_where_there_is_no_lab(self, tmp_path: Path) -> None:
-        save(Image.new("LAB", (4, 4)), tmp_path / "a.png")
-        assert Image.open(tmp_path / "a.png").mode == "RGB"
+    @pytest.mark.parametrize(
+        ("mode", "held"),
+        [("LAB", "RGB"), ("YCbCr", "RGB"), ("HSV", "RGB"), ("RGBX", "RGB"), ("PA", "RGBA")],
+    )
+    def test_modes_that_a_format_lacks_become_colours(
+        self, tmp_path: Path, mode: str, held: str
+    ) -> None:
+        save(Image.new(mode, (4, 4)), tmp_path / "a.png")
+        assert Image.open(tmp_path / "a.png").mode == held
 
     def test_a_tiff_is_compressed_without_loss(self, tmp_path: Path) -> None:
         image = Image.open(picture(tmp_path / "a.png")).resize((256, 256), Image.Resampling.NEAREST)

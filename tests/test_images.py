@@ -24,6 +24,7 @@ from preproc.errors import DepthWarning, ImageError, MetadataWarning, OutputErro
 from preproc.pictures import png16
 from preproc.pictures.images import decode
 from preproc.pictures.opening import Depth, open_picture
+from preproc.pictures.rewriting import rewritten
 from preproc.pictures.saving import save
 
 MODES = ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"]
@@ -398,6 +399,7 @@ def test_of_a_psd_with_layers_its_main_picture_is_taken(photo, monkeypatch):
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM"])
 def test_bytes_come_back_as_bytes_of_the_same_format(photo, profile, form):
     data = encoded(photo, form, icc_profile=profile)
+    assert enlarge(bytearray(data)) == enlarge(memoryview(data)) == enlarge(data)
     result = Image.open(io.BytesIO(enlarge(data)))
     assert (result.format, result.size) == (form, (40, 24))
     assert ("icc_profile" in result.info) == ("icc_profile" in Image.open(io.BytesIO(data)).info)
@@ -420,6 +422,15 @@ def test_bytes_of_a_tiff_that_was_compressed_with_loss_lose_nothing_more(photo):
     np.testing.assert_array_equal(
         np.asarray(result), np.asarray(enlarge(Image.open(io.BytesIO(data))))
     )
+
+
+def test_what_a_camera_noted_is_kept_rather_than_the_compression_of_a_tiff(photo):
+    exif = Image.Exif()
+    exif[0x8769] = {0x9003: "2026:01:02 03:04:05"}
+    original = Image.open(io.BytesIO(encoded(photo, "TIFF", exif=exif.tobytes())))
+    original.info["compression"] = "tiff_lzw"
+    with Image.open(io.BytesIO(rewritten(original, original))) as back:
+        assert back.getexif().get_ifd(0x8769) == {0x9003: "2026:01:02 03:04:05"}
 
 
 XMP = (
@@ -631,6 +642,14 @@ def test_hidden_colours_do_not_seep_into_what_is_seen():
     array[0, 0] = (255, 255, 255, 0)
     color = decode(array).color
     assert (color == torch.tensor([200, 100, 50], dtype=torch.uint8).view(1, 3, 1, 1)).all()
+
+
+@pytest.mark.parametrize("level", [1, 100, 254])
+def test_colours_that_are_hidden_in_part_are_their_own(rng, level):
+    array = blocks((9, 13, 4), rng)
+    array[:3, :, 3], array[3:, :6, 3], array[3:, 6:, 3] = 0, level, 255
+    color = decode(array).color[0].permute(1, 2, 0)
+    np.testing.assert_array_equal(color[3:], array[3:, :, :3])
 
 
 def test_a_colour_key_becomes_alpha(photo):

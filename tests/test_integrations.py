@@ -22,6 +22,7 @@ from integrations import easyocr, mtcnn, rapidocr
 from integrations.easyocr_output import shaped
 from integrations.mtcnn import FaceSizeWarning
 from integrations.protocols import Word, surer
+from integrations.text_lines import level
 from integrations.view import Regions, look
 from preproc.errors import ImageError, ModelError, PreprocError
 from preproc.pictures import png16
@@ -364,6 +365,18 @@ def test_tilted_text_is_read_along_its_slope(text_engine):
     for word in words:
         corners = np.asarray(word.box)
         assert corners[1, 1] < corners[0, 1] - 10  # the right end is higher
+
+
+def test_a_tilted_line_is_cut_as_from_the_whole_picture(rng):
+    picture = rng.integers(0, 256, (40, 60, 3), np.uint8)
+    quad = np.array([[10.5, 9], [40.5, 14], [38.5, 26], [8.5, 21]])
+    corners = quad[[0, 3, 2, 1]].ravel()
+    whole = Image.fromarray(picture).transform(
+        (30, 12), Image.Transform.QUAD, corners, Image.Resampling.BICUBIC
+    )
+    line = level(picture, quad)
+    assert line.shape == (12, 30, 3)
+    assert np.abs(line - np.asarray(whole, int)).max() <= 1
 
 
 def test_a_picture_without_text_has_no_words(text_engine):
