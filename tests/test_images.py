@@ -753,6 +753,26 @@ def test_a_transparent_grey_of_few_bits_becomes_alpha():
     assert (alpha[0, 0] == 0).tolist() == [[False, True, True, False], [True, True, False, False]]
 
 
+def test_a_transparent_grey_of_sixteen_bits_becomes_alpha(tmp_path):
+    values = np.array([[300, 301, 40000, 65535]] * 2, np.uint16)
+    grey = encoded(Image.fromarray(values), "PNG", exif=of_orientation(3))
+    data = with_chunk(grey, b"tRNS", struct.pack(">H", 300))
+    result = png16.read(enlarge(data))
+    assert result.shape == (4, 8, 2)
+    np.testing.assert_array_equal(result[..., :6, 0], values[:, :0:-1].repeat(2, 0).repeat(2, 1))
+    assert (result[0, 0, 1], result[0, 7, 1]) == (65535, 0)
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    with pytest.warns(DepthWarning, match="a.png has 16 bits .* pass the file's bytes"):
+        assert enlarge(path).mode == "LA"
+    with pytest.warns(DepthWarning):
+        assert decode(path).alpha[0, 0, 0].tolist() == [255, 255, 255, 0]
+    damaged = with_chunk(grey, b"tRNS", bytes(4))
+    assert png16.read(enlarge(damaged)).shape == (4, 8, 1), "no key that could be meant"
+    path.write_bytes(with_chunk(grey, b"tEXt", b"transparency\0no"))
+    assert enlarge(path).mode == "I;16"
+
+
 def test_a_transparent_entry_of_a_palette_of_few_bits_stays_that_entry():
     image = Image.frombytes("P", (4, 1), bytes([0, 1, 2, 3]))
     image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])

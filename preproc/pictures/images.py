@@ -280,7 +280,7 @@ def _from_deep_png(data: bytes, image: Image.Image) -> Picture:
     if turned is not image:  # so is its EXIF data sound
         swapped, down, across = _UPRIGHT.get(_orientation(image), (False, 1, 1))
         samples = (samples.swapaxes(0, 1) if swapped else samples)[::down, ::across]
-    if samples.shape[2] == 3 and (key := png16.transparent_colour(data)) is not None:
+    if samples.shape[2] in (1, 3) and (key := png16.transparent_colour(data)) is not None:
         opaque = (samples != key).any(-1, keepdims=True)
         samples = np.concatenate([samples, opaque * np.uint16(65535)], -1)
     picture = _from_array(samples)

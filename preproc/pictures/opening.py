@@ -58,7 +58,7 @@ class Opened(NamedTuple):
     Attributes:
         image: the decoded picture, in the mode Pillow has for it, not yet turned as EXIF says; its
             EXIF data, if any that is sound, in ``info["exif"]`` for all formats. A PNG of 16-bit
-            grey with alpha, which Pillow gives as RGBA, is LA.
+            grey with alpha or a transparent grey, for which Pillow has no mode, is LA.
         depth: of the file, which may be more than the image's.
     """
 
@@ -102,13 +102,15 @@ def open_picture(file: IO[bytes], name: str = "The file") -> Opened:
             _mend_png(image, *png16.kind_of(header))
             if png16.kind_of(header) == (16, png16.GREY_ALPHA):
                 return Opened(image.convert("LA"), depth)
+            if _has_deep_key(image):
+                return Opened(_with_alpha(image), depth)
     return Opened(image, depth)
 
 
 def _depth(image: Image.Image, header: bytes) -> Depth:
     """The depth of a file whose image is not decoded yet."""
     bits = _bits(image, header)
-    if bits <= 8 or image.mode in _DEEP_MODES:
+    if bits <= 8 or (image.mode in _DEEP_MODES and not _has_deep_key(image)):
         return Depth(bits, "Pillow")
     return Depth(bits, "png16" if isinstance(image, PngImageFile) else None)
 
@@ -170,6 +172,21 @@ def _mend_png(image: Image.Image, bits: int, color_type: int) -> None:
         image.info["transparency"] = key * 255 // (2**bits - 1)
     elif bits == 16 and isinstance(key, tuple):
         image.info["transparency"] = tuple(value >> 8 for value in key)
+
+
+def _has_deep_key(image: Image.Image) -> bool:
+    """Whether it is a PNG of 16-bit grey of which one value stands for transparency."""
+    deep = isinstance(image, PngImageFile) and image.mode in _DEEP_MODES
+    return deep and isinstance(image.info.get("transparency"), int)
+
+
+def _with_alpha(image: Image.Image) -> Image.Image:
+    """A 16-bit grey picture with a transparent grey as LA, with 8 bits."""
+    values = np.asarray(image)
+    alpha = (values != image.info["transparency"]) * np.uint8(255)
+    result = Image.fromarray(np.dstack([(values >> 8).astype(np.uint8), alpha]))
+    result.info = {name: value for name, value in image.info.items() if name != "transparency"}
+    return result
 
 
 def _carry_exif(image: Image.Image) -> None:

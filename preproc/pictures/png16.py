@@ -1,6 +1,6 @@
 """PNG files with 16 bits a colour: Pillow's decoder gives 8 of them, and its encoder takes 8.
 
-Grey 16-bit files without alpha need none of this: Pillow has a mode for them.
+Grey 16-bit files without transparency need none of this: Pillow has a mode for them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, GREY_ALPHA = 0, 4
 """Colour types of the PNG specification, 11.2.2."""
 
-_COLOR_TYPES = {2: GREY_ALPHA, 3: 2, 4: 6}
-"""The colour type of so many channels: grey with alpha, RGB, RGB with alpha."""
+_COLOR_TYPES = {1: GREY, 2: GREY_ALPHA, 3: 2, 4: 6}
+"""The colour type of so many channels: grey, grey with alpha, RGB, RGB with alpha."""
 
 _INCH = 0.0254  # m
 
@@ -31,7 +31,7 @@ def kind_of(header: bytes) -> tuple[int, int]:
 
 
 def read(data: bytes) -> NDArray[Any]:
-    """Decode a PNG of 16 bits as uint16 (H, W, C): grey and alpha, RGB, or RGB and alpha.
+    """Decode a PNG of 16 bits as uint16 (H, W, C): grey or RGB, with alpha or without.
 
     The upper bytes are what Pillow gives; the lower ones are what it gives when told that samples
     are little-endian. Grey and alpha are four bytes, and come whole when it is told that these are
@@ -42,6 +42,8 @@ def read(data: bytes) -> NDArray[Any]:
         image.tile = [tile._replace(args="RGBA") for tile in image.tile]
         return np.asarray(image).view(">u2").astype(np.uint16)
     upper = np.asarray(Image.open(io.BytesIO(data))).astype(np.uint16)
+    if upper.ndim == 2:  # grey, of which Pillow gives all bits
+        return upper[..., None]
     image = Image.open(io.BytesIO(data))
     image.tile = [
         tile._replace(args=tile.args.replace("16B", "16L") if isinstance(tile.args, str) else None)
@@ -52,12 +54,12 @@ def read(data: bytes) -> NDArray[Any]:
 
 
 def transparent_colour(data: bytes) -> NDArray[Any] | None:
-    """The colour (R, G, B) that stands for transparency in a PNG of 16-bit RGB, if any does."""
+    """The grey or (R, G, B) that stands for transparency in a PNG of 16 bits, if any does."""
     at = len(_SIGNATURE)
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
-        if kind == b"tRNS" and length == 6:
-            return np.frombuffer(data, ">u2", 3, at + 8).astype(np.uint16)
+        if kind == b"tRNS" and length in (2, 6):
+            return np.frombuffer(data, ">u2", length // 2, at + 8).astype(np.uint16)
         if kind == b"IDAT":
             break
         at += 12 + length  # with the checksum
