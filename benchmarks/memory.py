@@ -42,6 +42,20 @@ def sampled(enhancer: Enhancer, every: int, last: int) -> None:
     enhancer._apply = some
 
 
+def coloured(height: int, width: int, kind: str) -> object:
+    """A picture of a kind, in colour, since grey that is stored as RGB is computed as grey."""
+    rows = np.arange(height, dtype=np.uint32)[:, None, None] * 7 % 251
+    img = np.empty((height, width, 3), np.uint8)
+    img[:] = rows + np.arange(3, dtype=np.uint32)
+    if kind == "uint16":
+        return img.astype(np.uint16) * 257
+    if kind == "float32":
+        floats = img.astype(np.float32)
+        floats /= 255
+        return floats
+    return Image.fromarray(img) if kind == "pil" else img
+
+
 def main() -> None:
     """Measure once; the peak of a process only ever rises."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -70,18 +84,7 @@ def main() -> None:
     )
     tiles = len(enhancer._policy.tiles(height, width))
     sampled(enhancer, args.every, tiles - 1)
-    rows = np.arange(height, dtype=np.uint32)[:, None, None] * 7 % 251
-    img = np.empty((height, width, 3), np.uint8)
-    img[:] = rows
-    picture: object = img
-    if args.kind == "uint16":
-        picture = img.astype(np.uint16) * 257
-    elif args.kind == "float32":
-        picture = img.astype(np.float32)
-        picture /= 255
-    elif args.kind == "pil":
-        picture = Image.fromarray(img)
-    del img
+    picture = coloured(height, width, args.kind)
     # Pillow keeps RGB in four bytes a px.
     size = picture.nbytes if isinstance(picture, np.ndarray) else 4 * height * width
     before = resident_memory()

@@ -13,6 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
+from preproc.pictures.images import decode
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -96,6 +98,13 @@ def test_a_seam_is_a_difference_that_changes_from_px_to_px(monkeypatch):
 def test_numbers_out_of_range_are_refused(argv, monkeypatch, capsys):
     assert run_script(monkeypatch, *argv) == 2
     assert f"argument {argv[-2]}:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32", "pil"])
+def test_memory_is_measured_on_colours_which_grey_stored_as_rgb_does_not_have(kind, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    script = runpy.run_path(str(BENCHMARKS / "memory.py"))
+    assert decode(script["coloured"](300, 2, kind)).color.shape == (1, 3, 300, 2)
 
 
 class TestAblation:
