@@ -131,7 +131,7 @@ class Enhancer:
                 over each tile, which is an approximation: seams of some levels can show.
             overlap: LR px of real neighbours a tile gets on its inner sides; by default the
                 model's. With the shipped weights, tiles of 96 px differ from the whole picture by
-                less than 0.05/255 at the default of 32 px, 2/255 at 16 and 8/255 at 8.
+                less than 0.05/255 at the default of 32 px, 2/255 at 16 and 15/255 at 8.
             strength: the network's share in the result, above 0 and at most 1; the rest is the
                 picture itself, enlarged by plain bicubic (`preproc.blend`). Less than 1 keeps more
                 of what the network would smooth away, artifacts too; 0.5 suits EasyOCR,
