@@ -88,10 +88,10 @@ def bench(
 ) -> None:
     """Measure speed and memory on this machine, next to a common alternative.
 
-    The alternative is the network of Real-ESRGAN x4plus, by spandrel. By default a word crop and a
-    small picture are timed on a CPU, which takes about a minute, and on a GPU a word crop, 512x512,
-    720p and 4K. *Network* is the network alone; *stage* is from a JPEG file to a JPEG file,
-    returned to the input's size.
+    The alternative is the network of Real-ESRGAN x4plus, by spandrel. By default a word crop and
+    a small picture are timed on a CPU, which takes a minute or two, and on a GPU a word crop,
+    512x512, 720p and 4K. *Network* is the network alone; *stage* is from a JPEG file to a JPEG
+    file, returned to the input's size.
 
     **Examples**
 
