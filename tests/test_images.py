@@ -124,6 +124,10 @@ def test_grey_stored_as_rgb_goes_in_as_grey_and_comes_out_as_rgb(photo, kind):
     assert sorted(shape)[0] == (4 if kind == "alpha" else 3)
     # A crop of a coloured picture may be grey by chance; the result of the whole is not.
     assert decode(packed).pack(torch.cat([back.color] * 3, 1)) is not None
+    if kind not in ("PIL", "JPEG"):
+        planes = packed if kind == "tensor" else np.moveaxis(packed, -1, 0)
+        planes[0] = 0
+        assert (planes[1] > 0).any(), "each plane is one of its own"
 
 
 @pytest.mark.parametrize("odd", range(3))

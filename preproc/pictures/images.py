@@ -160,7 +160,8 @@ def _from_tensor(tensor: Tensor, channel_order: ChannelOrder) -> Picture:
         samples = samples.float()
 
     def pack(result: Tensor, _: Box | None = None) -> Tensor:
-        return result.reshape(*tensor.shape[:-3], *result.shape[1:]).to(tensor.device, tensor.dtype)
+        own = result.contiguous()  # planes that may be written to one by one
+        return own.view(*tensor.shape[:-3], *result.shape[1:]).to(tensor.device, tensor.dtype)
 
     batch = samples if samples.ndim == 4 else samples[None]
     return _from_samples(batch, channel_order, pack)
@@ -187,7 +188,7 @@ def _from_samples(
 
     def repack(result: Tensor, part: Box | None = None) -> object:
         if result.shape[1] != planes:
-            result = result.repeat(1, planes, 1, 1)
+            result = result.expand(-1, planes, -1, -1)  # packing makes the only copy
         elif any(grey) and not all(grey):  # a batch with coloured ones, which share a tensor
             ones = zip(result, grey, strict=True)
             result = torch.stack([_in_grey(one) if is_grey else one for one, is_grey in ones])
