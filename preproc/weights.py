@@ -111,10 +111,13 @@ def skeleton(descriptor: ModelDescriptor) -> nn.Module:
         return descriptor.build()
 
 
-class _Unfilled(TorchFunctionMode):
-    """Makes ``normal_`` do nothing on the meta device.
+_FILLING = (Tensor.normal_, Tensor.uniform_, nn.init.uniform_, nn.init.kaiming_uniform_)
 
-    Torch would first import its compiler there, which takes seconds.
+
+class _Unfilled(TorchFunctionMode):
+    """Makes what fills weights with random numbers do nothing on the meta device.
+
+    Torch would first import its compiler there, or some of it (2.9), which takes seconds.
     """
 
     def __torch_function__(
@@ -124,9 +127,12 @@ class _Unfilled(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> object:
-        if func is Tensor.normal_ and args[0].is_meta:
-            return args[0]
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func in _FILLING:
+            tensor: Tensor = args[0] if args else kwargs["tensor"]
+            if tensor.is_meta:
+                return tensor
+        return func(*args, **kwargs)
 
 
 def _state_for(
