@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -168,18 +168,24 @@ def main(args: Sequence[str] | None = None) -> None:
         times[HEAP] = [timing.take(lambda: _run(fastest, x, dtype)) for _ in runs][1:]
         pictures[HEAP] = _run(fastest, x, dtype)
         times[compiled] = times.pop(compiled)  # listed last: the heap is kept without it
-    first = next(iter(forms))
     write = sys.stdout.write
     write(f"{options.model}, {width}x{height}, {dtype}, {device}, torch {torch.__version__}\n")
-    write(f"{'step':50}{'ms':>10}{'LR kpx/s':>10}{'x first':>9}{'diff/255':>10}\n")
+    write(table(times, pictures, height * width))
+    if options.profile:
+        write(_profiled([*forms.values()][-2], x, dtype))
+
+
+def table(times: Mapping[str, Sequence[float]], pictures: Mapping[str, Tensor], px: int) -> str:
+    """The median of each step's seconds, and how its picture of ``px`` differs from the first's."""
+    lines = [f"{'step':50}{'ms':>10}{'LR kpx/s':>10}{'x first':>9}{'diff/255':>10}\n"]
+    first = next(iter(times))
     for name, taken in times.items():
         seconds = median(taken)
         gain = median(times[first]) / seconds
         off = float((pictures[name] - pictures[first]).abs().max() * 255)
-        speed = height * width / seconds / 1e3
-        write(f"{name:50}{1e3 * seconds:10.1f}{speed:10.2f}{gain:9.2f}{off:10.4f}\n")
-    if options.profile:
-        write(_profiled([*forms.values()][-2], x, dtype))
+        speed = px / seconds / 1e3
+        lines.append(f"{name:50}{1e3 * seconds:10.1f}{speed:10.2f}{gain:9.2f}{off:10.4f}\n")
+    return "".join(lines)
 
 
 def _convolutions(network: nn.Module) -> list[Conv2d]:

@@ -168,6 +168,16 @@ def test_the_ladder_has_the_rows_of_its_table_in_the_docs(device, dtype, section
     assert told == rows
 
 
+def test_a_ladder_compares_the_median_of_each_step_with_the_first(monkeypatch):
+    seconds = {"plain": [4.0, 1.0, 2.0], "fast": [0.5, 0.25, 8.0]}
+    pictures = {"plain": torch.zeros(2), "fast": torch.tensor([0.0, -2 / 255])}
+    _, *rows = load_script(monkeypatch, "ladder")["table"](seconds, pictures, 1000).splitlines()
+    assert [row.split() for row in rows] == [
+        ["plain", "2000.0", "0.50", "1.00", "0.0000"],
+        ["fast", "500.0", "2.00", "4.00", "2.0000"],
+    ]
+
+
 def test_the_start_has_the_steps_of_its_table_in_the_docs(monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     startup = runpy.run_path(str(BENCHMARKS / "startup.py"))
