@@ -30,18 +30,15 @@ STEPS = {
         "import numpy; from PIL import Image; import preproc.cli.enhance_command"
     ),
     "stage and networks": "from preproc.enhancer import Enhancer",
-    "network built, weights read and checked": "enhance = Enhancer(MODEL, device='cpu')",
+    "network built, weights read and checked": "enhance = Enhancer(device='cpu')",
     "the first picture": "picture = numpy.zeros((64, 64, 3), numpy.uint8); enhance(picture)",
     "a further one": "enhance(picture)",
 }
 
 
-def run_once(model: str) -> dict[str, float]:
+def run_once() -> dict[str, float]:
     """Seconds of each of `STEPS` in a fresh interpreter."""
-    program = [
-        "import json, time",
-        f"MODEL, took, at = {model!r}, {{}}, time.process_time()",
-    ]
+    program = ["import json, time", "took, at = {}, time.process_time()"]
     for name, step in STEPS.items():
         program += [step, f"now = time.process_time(); took[{name!r}] = now - at; at = now"]
     command = [sys.executable, "-c", "\n".join([*program, "print(json.dumps(took))"])]
@@ -54,12 +51,11 @@ def run_once(model: str) -> dict[str, float]:
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--model", default="cajnn-light")
     parser.add_argument("--runs", type=arguments.count, default=5)
     args = parser.parse_args()
 
-    run_once(args.model)
-    runs = [run_once(args.model) for _ in range(args.runs)]
+    run_once()
+    runs = [run_once() for _ in range(args.runs)]
     for name in STEPS:
         sys.stdout.write(f"{median(run[name] for run in runs):7.2f} s  {name}\n")
     torch.set_num_threads(1)  # as in the runs

@@ -184,4 +184,4 @@ def test_the_start_has_the_steps_of_its_table_in_the_docs(monkeypatch):
     docs = (BENCHMARKS.parent / "docs" / "performance.md").read_text("utf-8")
     section = docs.partition("## Start-up")[2].partition("\n## ")[0]
     assert re.findall(r"^\| (\S[^|]*) \| [\d.]+ \|$", section, re.MULTILINE) == [*startup["STEPS"]]
-    assert startup["run_once"]("cajnn-light").keys() == startup["STEPS"].keys()
+    assert startup["run_once"]().keys() == startup["STEPS"].keys()
