@@ -589,7 +589,7 @@ def test_a_black_hole_in_half_precision_is_filled_in_float32(make, rng, monkeypa
 
 def test_bfloat16_differs_from_float32_by_little(make, rng):
     array = photo(rng, 40, 40)
-    assert np.abs(make(dtype="bf16")(array) - make()(array)).max() < 2 / 255
+    assert np.abs(make(dtype="bfloat16")(array) - make()(array)).max() < 2 / 255
 
 
 def test_a_bad_picture_in_a_list_is_named(make):

@@ -113,7 +113,7 @@ def test_the_stage_gives_the_same_either_way(make_small, rng, options):
 
 def test_bfloat16_is_as_near_as_it_is_to_itself(make_small, rng):
     img = rng.random((40, 34, 3), np.float32)
-    whole, layers = (make_small(layerwise=way, dtype="bf16")(img) for way in (False, True))
+    whole, layers = (make_small(layerwise=way, dtype="bfloat16")(img) for way in (False, True))
     assert np.abs(layers - whole).max() < 1 / 255
 
 

@@ -246,7 +246,7 @@ def test_cpu_features_are_those_the_system_names():
     assert not devices._cpu_features() or devices._cpu_features() & {"sse2", "neon", "asimd", "fp"}
 
 
-@pytest.mark.parametrize("name", ["bf16", "bfloat16", "torch.bfloat16", torch.bfloat16])
+@pytest.mark.parametrize("name", ["bfloat16", "torch.bfloat16", torch.bfloat16])
 def test_the_user_may_force_a_dtype(name):
     assert choose_dtype(CPU, name, ()) == torch.bfloat16
 

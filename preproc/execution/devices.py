@@ -11,12 +11,8 @@ from preproc.errors import DeviceWarning, ModelError, warn
 
 _DTYPES = {
     "float32": torch.float32,
-    "fp32": torch.float32,
     "bfloat16": torch.bfloat16,
-    "bf16": torch.bfloat16,
     "float16": torch.float16,
-    "fp16": torch.float16,
-    "half": torch.float16,
 }
 _BF16_UNITS = {"amx_bf16", "avx512_bf16"}
 
