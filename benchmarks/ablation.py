@@ -24,7 +24,9 @@ from torch.utils.data import DataLoader
 from eval_tasks.command import arguments
 from eval_tasks.command.exit_codes import exit_code
 from preproc.metrics import CAJNN_PROTOCOL, psnr
+from preproc.samples import to_float
 from preproc.training.data import ValidationSet
+from preproc.training.module import pixels_of
 from preproc.training.recipe import load_recipe
 from preproc.training.starting_network import make_network
 from preproc.training.train import run
@@ -174,10 +176,8 @@ def _score(recipe: str, changes: tuple[str, ...], options: argparse.Namespace) -
     values = []
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         for lr, hr, _ in DataLoader(ValidationSet(stage, options.data, folder / "cache")):
-            out = network(lr.float().div(255).contiguous(memory_format=torch.channels_last))
-            restored = out.float().mul(255).round().clamp(0, 255).to(torch.uint8)
-            picture, wanted = (part[0].permute(1, 2, 0).numpy() for part in (restored, hr))
-            values.append(psnr(picture, wanted, CAJNN_PROTOCOL, stage.scale))
+            out = network(to_float(lr).contiguous(memory_format=torch.channels_last))
+            values.append(psnr(pixels_of(out), pixels_of(hr), CAJNN_PROTOCOL, stage.scale))
     return fmean(values)
 
 

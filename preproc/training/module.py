@@ -16,6 +16,7 @@ from preproc.metrics import CAJNN_PROTOCOL, psnr
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.networks.inference import Compilable
+from preproc.samples import Pixels, from_float, to_float
 from preproc.training.curve import Point
 from preproc.training.losses import PIXEL_LOSSES, make_perceptual
 from preproc.training.optimizer import make_optimizer
@@ -119,7 +120,7 @@ class Restoration(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch of uint8 tensors: degraded LR, clean LR and HR, each (N, 3, H, W)."""
-        degraded, clean, sharp = (part.float().div_(255) for part in batch)
+        degraded, clean, sharp = map(to_float, batch)
         degraded = degraded.contiguous(memory_format=torch.channels_last)
         settings = self.stage.loss
         if self.lr_head is not None:
@@ -144,14 +145,11 @@ class Restoration(pl.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
         """Log PSNR on Y of one picture at one quality, by CAJNN's protocol; returns the output."""
         lr, hr, quality = batch
-        picture = lr.float().div_(255).contiguous(memory_format=torch.channels_last)
+        picture = to_float(lr).contiguous(memory_format=torch.channels_last)
         # Pictures of other sizes than the patches would compile the blocks anew.
         with torch.compiler.set_stance("force_eager"):
             output = self.network(picture)
-        restored, reference = (
-            part[0].permute(1, 2, 0).cpu().numpy()
-            for part in (output.mul(255).round_().clamp_(0, 255).to(torch.uint8), hr)
-        )
+        restored, reference = pixels_of(output), pixels_of(hr)
         value = psnr(restored, reference, CAJNN_PROTOCOL, self.stage.scale)
         self.log(f"psnr_q{int(quality)}", value, batch_size=1, sync_dist=True)
         self.log("psnr", value, batch_size=1, prog_bar=True, sync_dist=True)
@@ -169,6 +167,12 @@ class Restoration(pl.LightningModule):
         self.clock = checkpoint["clock"]
         self.curve = [Point(**point) for point in checkpoint["curve"]]
         self.init_from = checkpoint["init_from"]
+
+
+def pixels_of(picture: Tensor) -> Pixels:
+    """The first picture of a batch (N, 3, H, W), uint8 or float in [0, 1], as an array."""
+    array: Pixels = from_float(to_float(picture[0]), torch.uint8).permute(1, 2, 0).cpu().numpy()
+    return array
 
 
 def _part(stage: Stage, network: nn.Module) -> nn.Module:
