@@ -131,12 +131,8 @@ class Run:
             advance()
 
     def seconds(self) -> tuple[float, float] | None:
-        """Mean seconds an image to treat and to search, over all searches of which they are known.
-
-        Returns:
-            None where no time is known.
-        """
-        times = [record["seconds"] for record in self._records() if "seconds" in record]
+        """Mean seconds an image to treat and to search; None where nothing was searched."""
+        times = [record["seconds"] for record in self._records()]
         return (fmean(t for t, _ in times), fmean(t for _, t in times)) if times else None
 
     def _smallest(self) -> float:

@@ -82,8 +82,7 @@ def _stage_line(record: dict[str, Any]) -> str:
     # A run's weights are named by their stage, a shipped or foreign file by itself.
     name = origin.parent.name if origin.name == WEIGHTS else origin.stem
     started = f", starting from {name}" if record["init_from"] else ""
-    # Runs from before there was a choice used Adam.
-    optimizer = stage["optimizer"].get("kind", "adam").capitalize()
+    optimizer = stage["optimizer"]["kind"].capitalize()
     return (
         f"- {stage['name']}: {record['steps']:,} steps of {stage['data']['batch']} patches of "
         f"{stage['data']['patch']} LR px in {_minutes(record['minutes'])} on {record['device']} "
