@@ -37,6 +37,7 @@ from torchvision import tv_tensors
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_fpn
 from torchvision.transforms import v2
 
+from eval_tasks.command.arguments import spread
 from eval_tasks.command.console import table_console
 from eval_tasks.evaluators.coco import CocoScores, coco_scores
 from eval_tasks.evaluators.wider import Floats, Truth
@@ -194,7 +195,7 @@ def samples_of(data: Path, limit: int | None) -> tuple[list[Sample], list[Sample
         parts[number % 4 == 3].extend(Sample(found[name], truth[name]) for name in names)
     if limit is not None:
         held_out = max(1, limit // 4)
-        parts = _spread(parts[0], max(1, limit - held_out)), _spread(parts[1], held_out)
+        parts = spread(parts[0], max(1, limit - held_out)), spread(parts[1], held_out)
     if not all(parts):
         raise ImageError(f"There are no pictures of four events or more under {images}.")
     return parts
@@ -375,11 +376,6 @@ def _trial(arm: Arm, parts: tuple[list[Sample], list[Sample]], budget: Budget) -
 
 def _unzipped(batch: list[tuple[Tensor, Target]]) -> tuple[tuple[Any, ...], ...]:
     return tuple(zip(*batch, strict=True))
-
-
-def _spread(samples: list[Sample], count: int) -> list[Sample]:
-    picked = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
-    return [samples[n] for n in picked.tolist()]
 
 
 def _faces(samples: Sequence[Sample]) -> int:
