@@ -206,7 +206,7 @@ def _profiled(network: nn.Module, x: Tensor, dtype: torch.dtype) -> str:
 
 def _network(model: str, weights: Path | None) -> CAJNN:
     descriptor = find(model)
-    shipped = any(entry.model == model for entry in entries())
+    shipped = (model, descriptor.scale) in entries()
     torch.manual_seed(0)
     network = load_network(descriptor, weights) if weights or shipped else descriptor.build()
     if not isinstance(network, CAJNN):

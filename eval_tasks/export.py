@@ -239,12 +239,11 @@ def _results(rows: Sequence[Row], method: str) -> Results:
 
 def _shipped(descriptor: ModelDescriptor, folder: Path) -> WeightsEntry | None:
     """The entry that would be replaced, if any."""
-    wanted = (descriptor.name, descriptor.scale)
     if folder != shipped_folder() and not (
         (folder / MANIFEST).exists() or any(folder.glob("*.safetensors"))
     ):
         return None  # a folder to begin with
-    return next((e for e in entries(folder=folder) if (e.model, e.scale) == wanted), None)
+    return entries(folder=folder).get((descriptor.name, descriptor.scale))
 
 
 def _require_common(shipped: WeightsEntry, quality: Sequence[int]) -> None:

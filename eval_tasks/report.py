@@ -107,7 +107,7 @@ def _run(options: argparse.Namespace) -> None:
     sets = shipping_sets(options.data)
     where = device_name(choose_device(options.device))
     about = {"device": where, **environment(options.device)}
-    shipped = entries()
+    shipped = tuple(entries().values())
     lines = [_INTRODUCTION, *_files(shipped), ""]
     for group in _groups(shipped):
         lines += [f"## x{group.scale}, {group.protocol} protocol", ""]

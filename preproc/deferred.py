@@ -17,7 +17,7 @@ from preproc.errors import ModelError, PreprocError, WeightsError
 from preproc.execution.devices import choose_dtype
 from preproc.execution.sizes import sizes_for
 from preproc.files import absolute_path
-from preproc.manifest import entry_for, sha256_of
+from preproc.manifest import digest_of, entry_for
 from preproc.networks import find
 from preproc.options import EnhancerOptions, require_options, tile_policy
 
@@ -163,7 +163,10 @@ class DeferredEnhancer:
                 and value is not False
                 and (name, value) != ("strength", 1)
             }
-            self._maker = f"{__version__} {self._descriptor} {self._weights_hash()} {options}"
+            family, scale = self._descriptor.family, self._descriptor.scale
+            weights = self._options.get("weights")
+            digest = digest_of(weights) if weights else entry_for(family, scale).sha256
+            self._maker = f"{__version__} {self._descriptor} {digest} {options}"
         return self._maker
 
     def _require_unchanged(self) -> None:
@@ -177,19 +180,6 @@ class DeferredEnhancer:
                 f"The weights {self._options.get('weights') or 'that come with the package'} "
                 "changed while they were in use; begin anew."
             )
-
-    def _weights_hash(self) -> str:
-        weights = self._options.get("weights")
-        if weights is None:
-            return entry_for(self._descriptor.family, self._descriptor.scale).sha256
-        path = absolute_path(weights)
-        try:
-            return sha256_of(path)
-        except OSError as error:
-            raise WeightsError(
-                f"The weights {path} cannot be read: {error.strerror or error}; check what is "
-                "passed as weights=."
-            ) from error
 
 
 def _described(device: str | int | torch.device | None) -> torch.device:

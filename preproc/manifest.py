@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from preproc.errors import WeightsError
-from preproc.files import write_text
+from preproc.files import expanded, write_text
 
 MANIFEST = "manifest.json"
 SUFFIX = ".safetensors"
@@ -91,8 +91,8 @@ def shipped_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "weights"
 
 
-def entries(*, folder: Path | None = None) -> list[WeightsEntry]:
-    """Everything the manifest lists, in its order.
+def entries(*, folder: Path | None = None) -> dict[tuple[str, int], WeightsEntry]:
+    """Everything the manifest lists, in its order, by registry name and scale.
 
     Args:
         folder: where manifest and files lie; by default the shipped ones.
@@ -115,27 +115,26 @@ def entries(*, folder: Path | None = None) -> list[WeightsEntry]:
                 f"{path} has format {content['format']}, but this version of preproc reads format "
                 f"{_FORMAT}; {_REPAIR}."
             )
-        return [_entry_from(record) for record in content["entries"]]
+        listed = map(_entry_from, content["entries"])
+        return {(entry.model, entry.scale): entry for entry in listed}
     except (KeyError, TypeError) as error:
         raise WeightsError(f"{path} is malformed ({error}); {_REPAIR}.") from error
 
 
-def entry_for(model: str, scale: int, *, folder: Path | None = None) -> WeightsEntry:
-    """The manifest's entry for a network.
+def entry_for(model: str, scale: int) -> WeightsEntry:
+    """The shipped entry for a network.
 
     Args:
         model: registry name.
         scale: output px per input px.
-        folder: where manifest and files lie; by default the shipped ones.
 
     Raises:
         WeightsError: none is shipped for it, or the manifest is missing or malformed.
     """
-    known = entries(folder=folder)
-    for entry in known:
-        if (entry.model, entry.scale) == (model, scale):
-            return entry
-    shipped = ", ".join(map(str, known)) or "none"
+    known = entries()
+    if entry := known.get((model, scale)):
+        return entry
+    shipped = ", ".join(map(str, known.values())) or "none"
     raise WeightsError(
         f"No weights are shipped for {model} x{scale} (shipped: {shipped}); "
         f"pass your own with weights='FILE{SUFFIX}', on the command line --weights FILE{SUFFIX}."
@@ -167,6 +166,22 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest_of(weights: str | Path) -> str:
+    """SHA-256 of a weights file of the user's own.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    path = expanded(weights)
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise WeightsError(
+            f"The weights {path} cannot be read: {error.strerror or error}; check what is passed "
+            "as weights."
+        ) from error
+
+
 def add_entry(entry: WeightsEntry, folder: Path) -> None:
     """Put an entry into a folder's manifest, in place of one for the same model and scale.
 
@@ -184,8 +199,7 @@ def add_entry(entry: WeightsEntry, folder: Path) -> None:
     verified(entry, folder=folder)
     if not (folder / entry.card).is_file():
         raise WeightsError(f"{entry}: write its card {folder / entry.card} first.")
-    known = entries(folder=folder) if (folder / MANIFEST).exists() else []
-    listed = {(e.model, e.scale): e for e in known}
+    listed = entries(folder=folder) if (folder / MANIFEST).exists() else {}
     listed[entry.model, entry.scale] = entry
     content = {"format": _FORMAT, "entries": [asdict(e) for e in listed.values()]}
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)

@@ -73,7 +73,6 @@ def save_state(
     path: str | Path,
     state: Mapping[str, Tensor],
     dtype: torch.dtype = torch.float16,
-    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a state dict as safetensors; the file appears whole or not at all.
 
@@ -82,7 +81,6 @@ def save_state(
             made.
         state: tensors of any device; only floating-point ones change their dtype.
         dtype: what floating-point values are stored as.
-        metadata: text for the file's header.
 
     Raises:
         WeightsError: the name has another ending, or values are not finite once in ``dtype``.
@@ -102,7 +100,7 @@ def save_state(
     }
     _require_finite(stored, f"Not saved to {path} as {dtype}")
     with replacing(path) as file:
-        file.write(safetensors.torch.save(stored, dict(metadata or {})))
+        file.write(safetensors.torch.save(stored))
 
 
 def skeleton(descriptor: ModelDescriptor) -> nn.Module:

@@ -202,7 +202,7 @@ class TestPeers:
 
     def test_a_missing_file_is_a_sentence(self, tmp_path):
         pytest.importorskip("spandrel")
-        with pytest.raises(WeightsError, match=r"Cannot read the weights .*none\.pth"):
+        with pytest.raises(WeightsError, match=r"The weights .*none\.pth cannot be read"):
             make_arms(peers=[str(tmp_path / "none.pth")])
 
     def test_a_file_spandrel_does_not_know_is_a_sentence(self, tiny_weights):

@@ -590,7 +590,7 @@ class TestModels:
 
         assert call("models") == 0
         lines = [" ".join(line.split()) for line in capfd.readouterr().out.splitlines()]
-        licences = {(entry.model, entry.scale): entry.licence for entry in entries()}
+        licences = {(entry.model, entry.scale): entry.licence for entry in entries().values()}
         for descriptor in list_models():
             (line,) = (x for x in lines if x.startswith(f"{descriptor.name} x{descriptor.scale} "))
             licence = licences.get((descriptor.family, descriptor.scale), "your own")
@@ -623,7 +623,7 @@ class TestModels:
             card="c.md",
         )
         (tmp_path / "c.md").write_text("# The card of it")
-        monkeypatch.setattr(manifest, "entries", lambda: [entry])
+        monkeypatch.setattr(manifest, "entries", lambda: {(entry.model, entry.scale): entry})
         monkeypatch.setattr(manifest, "shipped_folder", lambda: tmp_path)
         assert call("models", "cajnn") == 0
         shown = capfd.readouterr().out

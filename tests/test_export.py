@@ -89,7 +89,7 @@ def contents(folder):
 def test_export_ships_weights_card_and_entry(shipping):
     folder, ship = shipping
     file = ship(25.0)
-    entry = entry_for("cajnn-light", 4, folder=folder)
+    entry = entries(folder=folder)["cajnn-light", 4]
     assert file == verified(entry, folder=folder)
     assert entry.results["Kodak24"]["20"]["psnr"] == 25
     load_state(find("cajnn-light", 4), file)
@@ -102,7 +102,7 @@ def test_export_ships_weights_card_and_entry(shipping):
         ship(25.04)
     ship(25.06)
     ship(25.01, force=True)
-    assert entry_for("cajnn-light", 4, folder=folder).results["Kodak24"]["10"]["psnr"] == 25.01
+    assert entries(folder=folder)["cajnn-light", 4].results["Kodak24"]["10"]["psnr"] == 25.01
 
 
 def test_weights_without_a_curve_do_not_keep_that_of_others(shipping, monkeypatch):
@@ -128,7 +128,7 @@ def test_an_entry_tells_of_all_stages_and_of_what_counted_in_them(shipping, fini
     record["stage"]["loss"] |= {"perceptual": "craft", "perceptual_weight": 0.1}
     (second / RECORD).write_text(json.dumps(record))
     ship(25.0, stages=[finished, second])
-    entry = entry_for("cajnn-light", 4, folder=folder)
+    entry = entries(folder=folder)["cajnn-light", 4]
     assert (entry.steps, entry.train_time, entry.perceptual_loss) == (10, 90, "craft")
     assert [(s.name, s.licence) for s in entry.data] == [("photos", ""), ("rendered text", "CC0")]
     card = read_card(entry, folder=folder)
@@ -138,7 +138,7 @@ def test_an_entry_tells_of_all_stages_and_of_what_counted_in_them(shipping, fini
     record["stage"]["loss"]["perceptual_weight"] = 0.0
     (second / RECORD).write_text(json.dumps(record))
     ship(26.0, stages=[finished, second])
-    assert entry_for("cajnn-light", 4, folder=folder).perceptual_loss is None
+    assert entries(folder=folder)["cajnn-light", 4].perceptual_loss is None
 
 
 def test_an_entry_names_all_that_the_weights_have_seen(shipping, finished):
@@ -153,7 +153,7 @@ def test_an_entry_names_all_that_the_weights_have_seen(shipping, finished):
     ]
     (finished / RECORD).write_text(json.dumps(record))
     ship(25.0)
-    seen = entry_for("cajnn-light", 4, folder=folder).data
+    seen = entries(folder=folder)["cajnn-light", 4].data
     before = entry_for("cajnn-light", 4).data
     assert seen[: len(before)] == before
     assert [(s.name, s.licence) for s in seen[len(before) :]] == [
@@ -164,7 +164,7 @@ def test_an_entry_names_all_that_the_weights_have_seen(shipping, finished):
         ("rendered text", "MIT"),
     ]
     told = "mine (CC0); mine (research use); rendered text on scans (research use)"
-    assert told in read_card(entry_for("cajnn-light", 4, folder=folder), folder=folder)
+    assert told in read_card(entries(folder=folder)["cajnn-light", 4], folder=folder)
 
 
 def test_a_run_that_stopped_early_is_not_exported(shipping, finished):
@@ -196,7 +196,7 @@ def test_export_measures_bicubic_and_the_weights_on_every_set(
     for name in homes:
         monkeypatch.setitem(SET_SIZES, name, 1)
     export.export([finished], quality=(10,), **facts)
-    (entry,) = entries(folder=folder)
+    (entry,) = entries(folder=folder).values()
     assert entry.results.keys() == homes.keys()
     assert all(5 < measured["10"]["psnr"] < 50 for measured in entry.results.values())
     _, degraded, reference = pair(target / "a.png", 4, 10)
@@ -222,7 +222,7 @@ def test_a_network_is_measured_beside_its_part_both_with_the_new_weights(monkeyp
 def test_a_card_has_the_figures_of_each_set_in_its_column(shipping, finished):
     folder, ship = shipping
     ship(25.0)
-    entry, record = entry_for("cajnn-light", 4, folder=folder), finished / RECORD
+    entry, record = entries(folder=folder)["cajnn-light", 4], finished / RECORD
     sets = (("Set5", 5, 20.0, 0.5), ("Set14", 14, 30.0, 0.25))
     rows = [Row("here", "ours", name, 4, 10, n, psnr, ssim) for name, n, psnr, ssim in sets]
     lines = card_text(entry, [json.loads(record.read_text())], rows, "", None).splitlines()
@@ -254,7 +254,7 @@ def test_weights_are_measured_as_their_paper_measures(
     monkeypatch.setattr(export, "_measure", measure)
     export.export([finished], data=folder, recipe="r.toml", licence="MIT", folder=folder)
     assert asked == [(protocol, qualities)]
-    assert entry_for(model, scale, folder=folder).protocol == protocol.name
+    assert entries(folder=folder)[model, scale].protocol == protocol.name
 
 
 def test_export_refuses_sets_without_a_mean_psnr(shipping):
@@ -269,7 +269,7 @@ def test_export_begins_a_folder_of_ones_own(shipping):
     folder, ship = shipping
     shutil.rmtree(folder)
     assert ship(25.0).is_file()
-    assert [str(e.model) for e in entries(folder=folder)] == ["cajnn-light"]
+    assert [str(e.model) for e in entries(folder=folder).values()] == ["cajnn-light"]
 
 
 def test_qualities_that_cannot_be_compared_are_refused_before_measuring(shipping, monkeypatch):

@@ -88,10 +88,10 @@ def folder(tmp_path, monkeypatch):
 def test_the_page_shows_every_weight_with_its_figures_and_pictures(folder, monkeypatch):
     light = [
         replace(entry, parameters=7_654_321, bytes=1_234_567, train_time=5400.0)
-        for entry in entries()
+        for entry in entries().values()
         if entry.model == "cajnn-light"
     ]
-    monkeypatch.setattr(report, "entries", lambda: light)
+    monkeypatch.setattr(report, "entries", lambda: {("cajnn-light", 4): light[0]})
     monkeypatch.setattr(report, "list_models", lambda: [report.find("cajnn-light")])
     drawn = []
 
@@ -126,10 +126,10 @@ def test_the_page_shows_every_weight_with_its_figures_and_pictures(folder, monke
 
 
 def test_networks_are_measured_again_where_that_is_asked_for(folder, monkeypatch):
-    (light,) = (entry for entry in entries() if entry.model == "cajnn-light")
+    (light,) = (entry for entry in entries().values() if entry.model == "cajnn-light")
     told = {"40": {"psnr": 98.76, "ssim": 0.9876}}
     light = replace(light, results=dict.fromkeys(restoration_sets._HOMES, told))
-    monkeypatch.setattr(report, "entries", lambda: [light])
+    monkeypatch.setattr(report, "entries", lambda: {("cajnn-light", 4): light})
     monkeypatch.setattr(report, "_crops", lambda *_: [])
     figures = {}
     for option in ((), ("--measure",)):

@@ -18,18 +18,18 @@ from preproc.weights import load_state
 
 data = pytest.importorskip("skimage.data", reason="the photograph comes with scikit-image")
 
-SHIPPED = [pytest.param(entry, id=str(entry)) for entry in entries()]
+SHIPPED = [pytest.param(entry, id=str(entry)) for entry in entries().values()]
 LOCAL, POOLING = (
     [
         pytest.param(entry, id=str(entry))
-        for entry in entries()
+        for entry in entries().values()
         if find(entry.model, entry.scale).tiling is tiling
     ]
     for tiling in (Tiling.TILES, Tiling.WHOLE)
 )
 MEASURED = [
     pytest.param(entry, int(quality), id=f"{entry}-{quality}")
-    for entry in entries()
+    for entry in entries().values()
     for quality in entry.results["Set5"]
 ]
 

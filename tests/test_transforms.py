@@ -609,9 +609,9 @@ def test_workers_give_what_the_main_process_gives(transform):
     assert torch.equal(load(enhance, "fork"), expected)
 
 
-@pytest.mark.parametrize("name", sorted({entry.model for entry in entries()}))
+@pytest.mark.parametrize("name", sorted({entry.model for entry in entries().values()}))
 def test_shipped_models_go_to_workers(name):
-    scale = min(entry.scale for entry in entries() if entry.model == name)
+    scale = min(entry.scale for entry in entries().values() if entry.model == name)
     enhance = preproc.EnhanceTransform(name, scale=scale, device="cpu")
     assert pickle.loads(pickle.dumps(enhance)).model == name
 

@@ -23,10 +23,10 @@ from eval_tasks.command import arguments
 from eval_tasks.plain_arms import BICUBIC, BICUBIC_SCALE, INPUT
 from eval_tasks.treatments import realesrgan
 from preproc.enhancer import Enhancer
-from preproc.errors import ModelError, WeightsError
+from preproc.errors import ModelError
 from preproc.execution.devices import choose_device, dtype_name
 from preproc.extras import importing
-from preproc.manifest import entry_for, sha256_of
+from preproc.manifest import digest_of, entry_for
 from preproc.samples import Pixels
 
 REALESRGAN = "realesrgan-x4plus"
@@ -197,7 +197,7 @@ def _model_arm(
         strength=strength,
     )
     family, scale = enhancer.descriptor.family, enhancer.descriptor.scale
-    digest = _digest(Path(weights)) if weights else entry_for(family, scale).sha256
+    digest = digest_of(weights) if weights else entry_for(family, scale).sha256
     name = f"{model} returned" if returned else f"{model} x{scale}"
     name += "" if strength == 1 else f" at {strength:g}"
     return Arm(name, enhancer.scale, enhancer, digest, place_of(enhancer))
@@ -224,7 +224,7 @@ def _peer(name: str, device: str | None) -> Arm:
         from eval_tasks.treatments.peers import load_peer  # noqa: PLC0415 - spandrel is an extra
     where = choose_device(device)
     path = realesrgan.weights_file() if name == REALESRGAN else Path(name)
-    digest = _digest(path)
+    digest = digest_of(path)
     state = realesrgan.load_state() if name == REALESRGAN else None
     scale, apply = load_peer(path, where, state)
     return Arm(path.stem, scale, apply, digest, device_name(where))
@@ -240,10 +240,3 @@ def device_name(device: torch.device) -> str:
     if device.type != "cuda":
         return str(device)
     return f"{device}: {torch.cuda.get_device_name(device)}"
-
-
-def _digest(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except OSError as error:
-        raise WeightsError(f"Cannot read the weights {path}: {error.strerror}.") from error

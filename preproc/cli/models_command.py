@@ -38,7 +38,7 @@ def models(
     from preproc.manifest import entries
     from preproc.networks import find, list_models
 
-    shipped = {(entry.model, entry.scale): entry for entry in entries()}
+    shipped = entries()
     if name is None:
         Console().print(_model_table(list_models(), shipped))
         typer.echo("`preproc models NAME` tells more about one, with the card of its weights.")
