@@ -24,11 +24,11 @@ from eval_tasks.command import arguments, console
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.pictures.own_pictures import find_pictures
 from eval_tasks.pictures.picture_files import pixels
+from preproc.drawing import any_colour, contrasting_colour, random_font
 from preproc.errors import OutputError
 from preproc.files import require_writable, write_text
 from preproc.pictures.saving import save
 from preproc.samples import Pixels
-from preproc.training.text import any_colour, contrasting_colour, random_font
 
 SIZE = 768
 """Side of a page in px."""

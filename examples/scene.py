@@ -20,7 +20,7 @@ from skimage import data
 
 from integrations.protocols import RgbArray
 from preproc.degrade import bicubic_down, jpeg
-from preproc.training.text import homography
+from preproc.drawing import homography
 
 LINES = (
     ("SPACE MUSEUM", 56),

@@ -33,6 +33,7 @@ import lightning.pytorch as pl
 from safetensors.torch import load_file
 from torch.optim.swa_utils import AveragedModel
 
+from preproc import drawing
 from preproc.degrade import bicubic_down, bicubic_up, jpeg
 from preproc.errors import OutputError, PreprocError, RecipeError, WeightsError
 from preproc.metrics import CAJNN_PROTOCOL, psnr
@@ -587,19 +588,19 @@ def test_words_are_of_all_kinds_in_all_cases():
 
 
 def test_fonts_come_in_many_weights_and_none_draws_signs_for_letters(monkeypatch):
-    fonts = {path.name: path for path in text._fonts()}
+    fonts = {path.name: path for path in drawing._fonts()}
     assert len(fonts) > 20
     assert not any(name.startswith(("cmex", "cmmi", "cmsy", "NotoSansSymbols")) for name in fonts)
     inter = next(path for name, path in fonts.items() if name.startswith("Inter["))
-    monkeypatch.setattr(text, "_fonts", lambda: [inter])
-    drawn = [text.random_font(np.random.default_rng(seed), 40).getmask("H") for seed in range(8)]
+    monkeypatch.setattr(drawing, "_fonts", lambda: [inter])
+    drawn = [drawing.random_font(np.random.default_rng(seed), 40).getmask("H") for seed in range(8)]
     assert len({bytes(mask) for mask in drawn}) > 6
 
 
 def test_fonts_that_are_not_installed_are_a_sentence(monkeypatch):
-    monkeypatch.setattr(text, "find_spec", lambda _: None)
+    monkeypatch.setattr(drawing, "find_spec", lambda _: None)
     with pytest.raises(RecipeError, match=r"the fonts of \w+; install preproc with its extra"):
-        text._fonts.__wrapped__()
+        drawing._fonts.__wrapped__()
 
 
 def test_a_page_seen_from_a_side_has_no_border():
