@@ -34,7 +34,7 @@ from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.plain_arms import INPUT
 from eval_tasks.treatments import arms
-from eval_tasks.treatments.stage import Stage
+from eval_tasks.treatments.timed_arm import TimedArm
 from integrations.view import Regions
 from preproc.errors import ImageError, PreprocError
 from preproc.execution.devices import choose_device
@@ -190,18 +190,18 @@ def _read(
 ) -> dict[str, Reading]:
     """What is read in each picture, with the lines one below the other."""
     arm, degradation = way.arm, way.degradation
-    stage = Stage(arm)
-    reader = engine.behind(enhancer=Regions(stage) if way.regions else stage, both=way.both)
+    timed = TimedArm(arm)
+    reader = engine.behind(enhancer=Regions(timed) if way.regions else timed, both=way.both)
 
     def read(path: Path) -> Reading:
         picture = degradation.apply(pixels(path, multiple=degradation.reduction))
         start = time.perf_counter()
-        stage.seconds = 0.0
+        timed.seconds = 0.0
         found = reader.readtext(picture)
-        seconds = time.perf_counter() - start - stage.seconds
+        seconds = time.perf_counter() - start - timed.seconds
         kept = [word for word in found if word.confidence >= (way.least or 0)]
         least = min((word.confidence for word in kept), default=0.0)
-        return Reading("\n".join(word.text for word in kept), least, stage.seconds, seconds)
+        return Reading("\n".join(word.text for word in kept), least, timed.seconds, seconds)
 
     title = f"{engine.title}, {way}"
     keys = {

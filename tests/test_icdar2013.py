@@ -22,13 +22,12 @@ from eval_tasks.evaluators.icdar2013 import (
     PAPER_ROWS,
     SUBSETS,
     by_height,
-    read_ground_truth,
     read_right,
 )
 from eval_tasks.evaluators.paired import compare, mcnemar
 from eval_tasks.evaluators.word_rows import Run, make_height_rows, make_rows
 from eval_tasks.pictures.degradations import Degradation
-from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH, find_crops
+from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH, find_crops, read_ground_truth
 from eval_tasks.tables.word_sheet import Sample, draw
 from eval_tasks.tables.word_tables import heights, papers, results
 from integrations import rapidocr

@@ -28,7 +28,7 @@ from eval_tasks.evaluators.wider_files import detections_path, write_file
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.picture_files import digest, pixels
 from eval_tasks.treatments.arms import Arm, device_name
-from eval_tasks.treatments.stage import Stage
+from eval_tasks.treatments.timed_arm import TimedArm
 from integrations.mtcnn import MTCNN, WINDOW, Engine
 from preproc.console import progress_bar
 from preproc.errors import OutputError
@@ -116,18 +116,18 @@ class Run:
             return
         write_json(self.folder / "settings.json", self.settings)
         reduction = self.degradation.reduction
-        stage = Stage(self.arm)
-        detector = MTCNN(engine, enhancer=stage, min_face_size=self._smallest())
+        timed = TimedArm(self.arm)
+        detector = MTCNN(engine, enhancer=timed, min_face_size=self._smallest())
         for name, path in images.items():
             content = digest(path)
             seen = self.degradation.apply(pixels(path, upright=self.upright, multiple=reduction))
             start = time.perf_counter()
-            stage.seconds = 0.0
+            timed.seconds = 0.0
             faces = detector.detect(seen)
-            searching = time.perf_counter() - start - stage.seconds
+            searching = time.perf_counter() - start - timed.seconds
             found = _official(faces.boxes, faces.probabilities, reduction)
             write_file(detections_path(self.folder, name), f"{name}{path.suffix}", found)
-            self._record(image=name, digest=content, seconds=[stage.seconds, searching])
+            self._record(image=name, digest=content, seconds=[timed.seconds, searching])
             advance()
 
     def seconds(self) -> tuple[float, float] | None:

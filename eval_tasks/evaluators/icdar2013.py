@@ -1,4 +1,4 @@
-"""Word accuracy on ICDAR2013 Focused Scene Text, task 2.3: ground truth and rules.
+"""Word accuracy on ICDAR2013 Focused Scene Text, task 2.3: what counts as read right.
 
 Strings in, numbers out. Papers count different words by different rules, so every figure goes with
 its subset's N and its rule.
@@ -9,51 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-
-from preproc.errors import ImageError
 
 Words = Mapping[str, str]
 """Text by the file name of its crop, such as ``word_1.png``."""
 
-_LINE = re.compile(r'\s*(?P<file>[^,"]+?)\s*,\s*"(?P<text>(?:[^"\\]|\\.)*)"\s*')
-_ESCAPED = re.compile(r"\\(.)")
 _PLAIN = re.compile(r"[0-9A-Za-z]+")
 _FOREIGN = re.compile(r"[^0-9a-z]")
 
 HEIGHTS = (0, 24, 32, 48, 64, 96)
 """Lower ends in px of the bins by height of the source crop; the last one is open."""
-
-
-def read_ground_truth(path: Path) -> dict[str, str]:
-    r"""Read a file of lines such as ``word_1.png, "Tiredness"``.
-
-    A byte order mark and blank lines are skipped; texts may hold commas, and quotes and backslashes
-    that a backslash escapes.
-
-    Raises:
-        ImageError: the file cannot be read, holds no words, names a crop twice, or has a line of
-            another form.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ImageError(f"Cannot read the ground truth {path}: {error}.") from error
-    words: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise ImageError(
-                f'{path}, line {number}, is not of the form word_1.png, "text": {line.strip()!r}.'
-            )
-        if match["file"] in words:
-            raise ImageError(f"{path}, line {number}, names {match['file']} a second time.")
-        words[match["file"]] = _ESCAPED.sub(r"\1", match["text"])
-    if not words:
-        raise ImageError(f"{path} holds no words.")
-    return words
 
 
 def alphanumeric(text: str) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval_tasks.evaluators.icdar2013 import read_ground_truth
 from eval_tasks.pictures.picture_files import digest, pixels
+from preproc.errors import ImageError
 
 GROUND_TRUTH = "Challenge2_Test_Task3_GT.txt"
 CROPS = "Challenge2_Test_Task3_Images"
+
+_LINE = re.compile(r'\s*(?P<file>[^,"]+?)\s*,\s*"(?P<text>(?:[^"\\]|\\.)*)"\s*')
+_ESCAPED = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True)
@@ -40,3 +44,34 @@ def find_crops(folder: Path, every: int = 1, limit: int | None = None) -> list[C
         path = folder / CROPS / file
         crops.append(Crop(file, path, label, len(pixels(path)), digest(path)))
     return crops
+
+
+def read_ground_truth(path: Path) -> dict[str, str]:
+    r"""Read a file of lines such as ``word_1.png, "Tiredness"``.
+
+    A byte order mark and blank lines are skipped; texts may hold commas, and quotes and backslashes
+    that a backslash escapes.
+
+    Raises:
+        ImageError: the file cannot be read, holds no words, names a crop twice, or has a line of
+            another form.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImageError(f"Cannot read the ground truth {path}: {error}.") from error
+    words: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise ImageError(
+                f'{path}, line {number}, is not of the form word_1.png, "text": {line.strip()!r}.'
+            )
+        if match["file"] in words:
+            raise ImageError(f"{path}, line {number}, names {match['file']} a second time.")
+        words[match["file"]] = _ESCAPED.sub(r"\1", match["text"])
+    if not words:
+        raise ImageError(f"{path} holds no words.")
+    return words

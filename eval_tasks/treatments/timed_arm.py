@@ -1,4 +1,4 @@
-"""Wraps an arm as an enhancer for the adapters, and times it."""
+"""An arm as an enhancer for the adapters, with a clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from integrations.protocols import RgbArray
 from preproc.errors import PreprocError
 
 
-class Stage:
+class TimedArm:
     """Treats pictures as an arm does.
 
     Attributes:
