@@ -28,7 +28,7 @@ from eval_tasks.command.exit_codes import exit_code
 from preproc.bench import Timing, parse_size
 from preproc.errors import ModelError
 from preproc.execution.devices import choose_device, choose_dtype, dtype_name
-from preproc.execution.memory import keep_heap
+from preproc.execution.heap import keep_heap
 from preproc.execution.sizes import sizes_for
 from preproc.execution.strips import Strips
 from preproc.manifest import entries

@@ -21,8 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # works in a checkout that i
 
 from eval_tasks.command import arguments
 from eval_tasks.command.exit_codes import exit_code
-from preproc.environment import machine
-from preproc.reports import versions
+from preproc.environment import machine, versions
 
 STEPS = {
     "import torch": "import torch; torch.set_num_threads(1)",

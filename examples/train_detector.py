@@ -46,9 +46,10 @@ from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.picture_files import pixels
 from preproc import EnhanceTransform
 from preproc.console import progress_bar, tell_failure
+from preproc.environment import versions
 from preproc.errors import ImageError, PreprocError
 from preproc.execution.devices import choose_device
-from preproc.reports import require_report_files, versions, write_json
+from preproc.reports import require_report_files, write_json
 
 REDUCTION = 4
 """Original px per px of the reduced picture; the arms enlarge by the same."""

@@ -49,11 +49,12 @@ from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.pictures.word_crops import Crop, find_crops
 from eval_tasks.treatments.arms import Arm, make_arms
 from preproc.console import progress_bar, tell_failure
+from preproc.environment import versions
 from preproc.errors import ModelError, PreprocError
 from preproc.execution.devices import choose_device
 from preproc.extras import importing
 from preproc.files import require_writable
-from preproc.reports import require_report_files, versions, write_json
+from preproc.reports import require_report_files, write_json
 from preproc.samples import Pixels
 from preproc.training.text import Ground, word_picture
 from preproc.weights import save_state

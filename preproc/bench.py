@@ -17,11 +17,10 @@ from typing import Literal
 import torch
 
 from preproc.contenders import Contender, Part, photograph
-from preproc.environment import machine
+from preproc.environment import machine, versions
 from preproc.errors import ModelError
 from preproc.execution.memory import is_out_of_memory
 from preproc.peak_memory import PeakMemory
-from preproc.reports import versions
 
 Clock = Literal["wall", "cpu"]
 Size = tuple[int, int]

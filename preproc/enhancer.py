@@ -154,7 +154,7 @@ class Enhancer:
                 (`preproc.networks.inference`), small batches of one shape as CUDA graphs (unless
                 results return to the input's size), and large results leave a GPU while it goes
                 on. On a CPU glibc then keeps freed memory for reuse, in the whole process and for
-                good (`preproc.execution.memory.keep_heap`). False runs the network as it was
+                good (`preproc.execution.heap.keep_heap`). False runs the network as it was
                 trained, for comparison.
             compiled: whether that form's repeated blocks go through ``torch.compile`` when first
                 used, which takes a C++ compiler on a CPU and half a minute on either device, and

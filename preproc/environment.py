@@ -1,14 +1,28 @@
-"""The hardware and library versions that benchmark figures depend on."""
+"""The hardware and library versions that figures depend on."""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from PIL import features
 from torch.backends import cudnn
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of Python, the JPEG coder and the named packages."""
+    found = {"python": platform.python_version()}
+    found["libjpeg_turbo"] = str(features.version_feature("libjpeg_turbo"))
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
 
 
 def machine(device: torch.device) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Reports as JSON and CSV files, written whole or not at all, and the versions they name."""
+"""Reports as JSON and CSV files, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,29 +6,13 @@ import csv
 import io
 import json
 import math
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-from PIL import features
 
 from preproc.errors import OutputError
 from preproc.files import require_writable, write_text
 
 Value = str | int | float | None
-
-
-def versions(*packages: str) -> dict[str, str]:
-    """Versions of Python, the JPEG coder and the named packages."""
-    found = {"python": platform.python_version()}
-    found["libjpeg_turbo"] = str(features.version_feature("libjpeg_turbo"))
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def require_report_files(*paths: Path | None) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from preproc import __version__
-from preproc.environment import machine
+from preproc.environment import machine, versions
 from preproc.execution.devices import choose_device
-from preproc.reports import versions
 
 
 def environment(device: str | None, *packages: str) -> dict[str, str]:

@@ -31,8 +31,9 @@ from eval_tasks.treatments.arms import Arm, device_name
 from eval_tasks.treatments.timed_arm import TimedArm
 from integrations.mtcnn import MTCNN, WINDOW, Engine
 from preproc.console import progress_bar
+from preproc.environment import versions
 from preproc.errors import OutputError
-from preproc.reports import versions, write_json
+from preproc.reports import write_json
 
 ENGINE = "facenet-pytorch"
 """The package of the detector."""

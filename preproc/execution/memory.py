@@ -1,16 +1,14 @@
-"""What to say when memory runs out; and keeping freed heap memory in the process."""
+"""What to say when memory runs out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
 import torch
 
 from preproc.errors import DeviceMemoryError, PreprocError
 
-_LARGEST_HEAP_BLOCK = 2**25 - 2**16  # with its header and alignment still below 32 MiB
 _OUT_OF_MEMORY = (  # how allocators below Python say it; CUDA's own error has a class
     "not enough memory",
     "can't allocate memory",
@@ -47,15 +45,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return any(phrase in str(error) for phrase in _OUT_OF_MEMORY)
-
-
-@cache
-def keep_heap() -> None:
-    """Let glibc keep memory that tensors free for the next ones, in this process from now on.
-
-    It returns free memory at the end of its heap to the system above one threshold, and maps blocks
-    above another by themselves, so that new tensors have new pages, slow at the first touch. Both
-    thresholds grow with the largest mapped block that was freed, up to 64 and 32 MiB
-    (mallopt(3), "dynamic mmap threshold"), so one such block is freed. Elsewhere nothing happens.
-    """
-    torch.empty(_LARGEST_HEAP_BLOCK, dtype=torch.uint8, device="cpu")

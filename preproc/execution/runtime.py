@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from preproc.errors import DeviceMemoryError, ModelError, PrecisionWarning, warn
 from preproc.execution.devices import dtype_name
 from preproc.execution.graphs import Graphs
-from preproc.execution.memory import is_out_of_memory, keep_heap
+from preproc.execution.heap import keep_heap
+from preproc.execution.memory import is_out_of_memory
 from preproc.networks.inference import inference_form
 from preproc.networks.masking import masked
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
+from preproc.environment import versions
 from preproc.errors import RecipeError
-from preproc.reports import versions, write_json
+from preproc.reports import write_json
 from preproc.training.module import Restoration
 from preproc.training.recipe import Stage
 
