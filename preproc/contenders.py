@@ -24,10 +24,11 @@ from preproc.enhancer import Enhancer
 from preproc.execution.devices import choose_dtype, dtype_name
 from preproc.execution.runtime import Runtime
 from preproc.execution.sizes import sizes_for
-from preproc.execution.strips import Splittable, Strips
+from preproc.execution.strips import Strips
 from preproc.manifest import entries
 from preproc.networks import ModelDescriptor, find
 from preproc.networks.counts import cost_of
+from preproc.networks.halves import Splittable
 from preproc.samples import Pixels, from_float, to_float
 from preproc.weights import load_network, save_state
 

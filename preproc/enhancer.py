@@ -31,10 +31,11 @@ from preproc.execution.maps import Room, in_files, in_memory
 from preproc.execution.memory import explain_out_of_memory
 from preproc.execution.runtime import Runtime
 from preproc.execution.sizes import sizes_for
-from preproc.execution.strips import Splittable, Strips
+from preproc.execution.strips import Strips
 from preproc.execution.tiles import Apply, run_tiles
 from preproc.files import absolute_path, require_writable
 from preproc.networks import SizeRule, Tiling, find
+from preproc.networks.halves import Splittable
 from preproc.networks.masking import install_masks
 from preproc.networks.steps import Stepwise
 from preproc.options import require_options, tile_policy

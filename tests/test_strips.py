@@ -16,11 +16,12 @@ from preproc import Enhancer
 from preproc.errors import WeightsError
 from preproc.execution.runtime import Runtime
 from preproc.execution.sizes import GPU
-from preproc.execution.strips import Splittable, Strips
+from preproc.execution.strips import Strips
 from preproc.execution.tiles import stack
 from preproc.execution.tiling import TilePolicy
 from preproc.networks import SizeRule, find, register
 from preproc.networks.cajnn import CAJNN
+from preproc.networks.halves import Splittable
 from preproc.networks.masking import install_masks, masked
 from preproc.networks.registry import ModelDescriptor
 from preproc.resize import imresize

@@ -10,37 +10,17 @@ answer is the same.
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
-
 import torch
 from torch import Tensor, nn
 
 from preproc.execution.sizes import GPU
 from preproc.execution.tiling import Span, spans
+from preproc.networks.halves import Splittable
 from preproc.networks.masking import current_mask, masked
 from preproc.resize import BICUBIC_REACH, imresize
 
 MIN_ROWS = 16
 """Fewest rows in a strip: with less, most of the work would be for neighbours."""
-
-
-@runtime_checkable
-class Splittable(Protocol):
-    """A network of two halves: ``forward(x)`` is ``upsample(extract(x), x)``.
-
-    Attributes:
-        tail_radius: LR px that an output of ``upsample`` sees to each side.
-    """
-
-    tail_radius: int
-
-    def extract(self, x: Tensor) -> Tensor:
-        """Features (N, C, H, W) from (N, 3, H, W)."""
-        ...
-
-    def upsample(self, features: Tensor, x: Tensor) -> Tensor:
-        """The picture (N, 3, s*H, s*W) from the features and what they came from."""
-        ...
 
 
 class Strips(nn.Module):
