@@ -93,6 +93,9 @@ limit = 1
 every = 1e-4
 """
 
+NO_CHECKPOINTS = [b"", b"nothing of the kind", b"text of another", b"X\1\0\0\0\xff"]
+"""What files hold that `torch.load` cannot make anything of, each for a reason of its own."""
+
 SHAPE = {"features": 8, "growth": 4, "blocks": 1}
 """Of the network that `SMALL` describes."""
 
@@ -1095,10 +1098,11 @@ def test_initial_weights_of_a_variant_grow_into_that_variant():
     torch.testing.assert_close(network(x), trained(x), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("content", NO_CHECKPOINTS, ids=str)
 @pytest.mark.parametrize("name", ["absent.safetensors", "bad.safetensors", "bad.ckpt"])
-def test_unreadable_initial_weights_are_a_sentence(name, tmp_path):
+def test_unreadable_initial_weights_are_a_sentence(name, content, tmp_path):
     for bad in ("bad.safetensors", "bad.ckpt"):
-        (tmp_path / bad).write_bytes(b"nothing of the kind")
+        (tmp_path / bad).write_bytes(content)
     (stage,) = load_recipe(recipe_file(tmp_path))
     with pytest.raises(WeightsError, match=f"{name} cannot be read .*; give a safetensors file"):
         make_network(stage, str(tmp_path / name))
@@ -1454,7 +1458,7 @@ def test_a_stage_may_go_on_longer_and_with_other_workers_and_measurements(tmp_pa
         steps_in(checkpoint, warmer)
 
 
-@pytest.mark.parametrize("content", [b"", b"nothing of the kind", {"global_step": 7}, [7]], ids=str)
+@pytest.mark.parametrize("content", [*NO_CHECKPOINTS, {"global_step": 7}, [7]], ids=str)
 def test_a_damaged_checkpoint_is_a_sentence(content, tmp_path):
     checkpoint = tmp_path / CHECKPOINT
     if isinstance(content, bytes):

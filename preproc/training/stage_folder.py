@@ -22,6 +22,11 @@ WEIGHTS = "ema.safetensors"
 RECORD = "run.json"
 CURVE = "curve.png"
 
+UNREADABLE = (
+    *(OSError, EOFError, LookupError, TypeError, ValueError, UnpicklingError, RuntimeError),
+)
+"""What `torch.load` raises for files that are damaged or none of its own."""
+
 
 def write_record(folder: Path, module: Restoration, *, finished: bool) -> None:
     """Write everything needed to tell, and to repeat, what made the weights beside it."""
@@ -115,7 +120,7 @@ def _read_checkpoint(checkpoint: Path) -> dict[str, Any]:
         saved: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
         # Raises if a key is missing or of the wrong type.
         int(saved["global_step"]), saved["stage"]["schedule"]
-    except (OSError, EOFError, KeyError, TypeError, UnpicklingError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise RecipeError(
             f"{checkpoint} is damaged ({cause_of(error)}); delete its folder to begin the stage "
             "anew."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from inspect import signature
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
@@ -16,7 +15,7 @@ from preproc.networks import find
 from preproc.networks.cisrnet import CISRNet
 from preproc.training.initial import load_into
 from preproc.training.recipe import Stage
-from preproc.training.stage_folder import cause_of
+from preproc.training.stage_folder import UNREADABLE, cause_of
 from preproc.training.start_nearest import start_nearest
 from preproc.weights import load_state
 
@@ -70,10 +69,7 @@ def _initial_state(source: str, scale: int) -> dict[str, Tensor]:
             return {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
         if path.suffix == ".safetensors":
             return {k: v.float() for k, v in load_file(path).items()}
-    except (
-        *(OSError, EOFError, KeyError, TypeError, UnpicklingError, RuntimeError),
-        SafetensorError,
-    ) as error:
+    except (*UNREADABLE, SafetensorError) as error:
         raise WeightsError(
             f"The initial weights {path} cannot be read ({cause_of(error)}); give a safetensors "
             "file, a checkpoint of `preproc train`, or the name of a shipped model."
