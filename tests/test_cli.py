@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import io
 import os
 import signal
@@ -13,6 +14,7 @@ import time
 import types
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import typer.core
@@ -671,7 +673,9 @@ class TestPassThrough:
         assert "restoration" in scripts
         assert not [script for script in scripts if script not in told]
 
-    def test_train_hands_its_options_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_train_hands_its_options_on(
+        self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
         seen: list[tuple[object, object]] = []
 
         def run(recipe: str, **options: object) -> Path:
@@ -679,23 +683,37 @@ class TestPassThrough:
             return Path("runs/x")
 
         self.fake(monkeypatch, "preproc.training.train", run=run)
-        options = "r.toml -o runs/x --minutes 1.5 --devices 2 --set a=1 --seed 7 --resume"
-        assert call("train", *options.split()) == 0
-        ((recipe, given),) = seen
-        assert recipe == "r.toml"
-        assert given == {
+        options = "--data d --minutes 1.5 --init-from w.ckpt --resume --devices 2 --nodes 3"
+        more = "--precision 32-true --compile --set a=1 --seed 7"
+        assert call("train", "r.toml", "-o", "runs/x", *options.split(), *more.split()) == 0
+        assert call("train", "light", "-o", "y") == 0
+        assert capfd.readouterr().out == "Weights: runs/x\n" * 2
+        chosen = {
             "output": Path("runs/x"),
-            "data": Path(),
+            "data": Path("d"),
             "minutes": 1.5,
-            "init_from": None,
+            "init_from": "w.ckpt",
             "resume": True,
             "devices": "2",
+            "nodes": 3,
+            "precision": "32-true",
+            "compiled": True,
+            "overrides": ["a=1", "seed=7"],
+        }
+        usual = {
+            "output": Path("y"),
+            "data": Path(),
+            "minutes": None,
+            "init_from": None,
+            "resume": False,
+            "devices": "auto",
             "nodes": 1,
             "precision": None,
             "compiled": False,
-            "overrides": ["a=1", "seed=7"],
+            "overrides": [],
         }
-        assert set(given) == keyword_only("preproc/training/train.py", "run")
+        assert seen == [("r.toml", chosen), ("light", usual)]
+        assert set(usual) == keyword_only("preproc/training/train.py", "run")
 
     def test_export_hands_its_options_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[tuple[object, dict[str, object]]] = []
@@ -705,12 +723,18 @@ class TestPassThrough:
             return Path("weights/x.safetensors")
 
         self.fake(monkeypatch, "eval_tasks.export", export=export)
-        options = "r/a r/b --data d --recipe light --licence CC0-1.0 --quality 10 --quality 30"
-        assert call("export", *options.split()) == 0
-        ((stages, given),) = seen
-        assert stages == [Path("r/a"), Path("r/b")]
-        assert set(given) == keyword_only("eval_tasks/export.py", "export")
-        assert (given["data"], given["quality"], given["folder"]) == (Path("d"), [10, 30], None)
+        options = "--data d --recipe light --licence CC0-1.0"
+        more = "--notes dark -o mine --quality 10 --quality 30 --force"
+        assert call("export", "r/a", "r/b", *options.split(), *more.split()) == 0
+        assert call("export", "r/a", *options.split()) == 0
+        facts = {"data": Path("d"), "recipe": "light", "licence": "CC0-1.0"}
+        chosen = {"notes": "dark", "folder": Path("mine"), "quality": [10, 30], "force": True}
+        usual = {"notes": "", "folder": None, "quality": (), "force": False}
+        assert seen == [
+            ([Path("r/a"), Path("r/b")], facts | chosen),
+            ([Path("r/a")], facts | usual),
+        ]
+        assert set(facts | usual) == keyword_only("eval_tasks/export.py", "export")
 
     def test_a_missing_library_is_named_with_its_extra(
         self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -724,3 +748,20 @@ class TestPassThrough:
             "Error: `preproc train` needs lightning, which is not installed: "
             'pip install ".[train]" in the checkout.\n'
         )
+
+
+class TestFailures:
+    def test_what_the_system_refuses_is_said_of_its_file(
+        self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        refused = PermissionError(errno.EACCES, "Permission denied", "cards/[red]a.md")
+        monkeypatch.setattr(cli, "app", Mock(side_effect=refused))
+        assert call("models") == 1
+        assert capfd.readouterr().err == "Error: cards/[red]a.md: Permission denied.\n"
+
+    def test_what_the_system_never_said_is_not_taken_for_its_words(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cli, "app", Mock(side_effect=OSError("a mistake of ours")))
+        with pytest.raises(OSError, match="a mistake of ours"):
+            call("models")
