@@ -273,12 +273,12 @@ def test_a_full_disk_says_what_becomes_of_the_cache(cache, monkeypatch):
 
 @pytest.fixture
 def read_only(monkeypatch):
-    """Every disk is read-only."""
+    """Every disk is read-only, or refuses to be written to for another cause."""
 
-    def denied(path, *_, **__):
-        raise OSError(errno.EROFS, "Read-only file system", str(path))
+    def lock(cause=errno.EROFS):
+        def denied(path, *_, **__):
+            raise OSError(cause, os.strerror(cause), str(path))
 
-    def lock():
         for name in ("touch", "open", "unlink", "replace"):
             monkeypatch.setattr(Path, name, denied)
 
@@ -300,6 +300,13 @@ def test_a_filled_cache_on_a_read_only_disk_serves_what_it_has_and_says_so_once(
 def test_an_empty_cache_that_cannot_be_filled_is_refused(cache, read_only):
     read_only()
     with pytest.raises(OutputError, match="Read-only file system"):
+        PictureCache(cache.folder)
+
+
+def test_a_full_disk_is_said_though_the_cache_could_be_read(cache, read_only):
+    cache.put("a", samples())
+    read_only(errno.ENOSPC)
+    with pytest.raises(OutputError, match=r"no room left on the disk to write .*cache; free some"):
         PictureCache(cache.folder)
 
 

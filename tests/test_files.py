@@ -61,7 +61,7 @@ def test_a_file_that_is_there_by_the_end_is_not_replaced_unless_that_is_allowed(
             file.write(b"new")
             path.write_bytes(b"theirs")
 
-    with pytest.raises(OutputError, match=r"a\.txt exists already and was not replaced"):
+    with pytest.raises(OutputError, match=r"^\S+a\.txt exists already and was not replaced\.$"):
         write()
     assert path.read_bytes() == b"theirs"
     assert list(tmp_path.iterdir()) == [path]

@@ -196,6 +196,13 @@ def test_a_malformed_manifest_is_a_sentence(folder: Path, content: str) -> None:
         manifest.entries()
 
 
+def test_a_manifest_that_cannot_be_read_is_a_sentence(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").mkdir()
+    with pytest.raises(WeightsError, match=r"Could not read .*manifest\.json: .*reinstall preproc"):
+        manifest.entries()
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("file", "../tiny.safetensors"), ("file", "tiny.pth"), ("sha256", "AB"), ("sha256", "A" * 64)]
