@@ -1410,7 +1410,8 @@ def test_weights_that_were_kept_without_a_checkpoint_are_never_written_over(data
     with pytest.raises(RecipeError, match=r"last\.ckpt is gone; .*--init-from .*ema"):
         run(recipe, output=out, data=data, **longer)
     if {*kept} == {WEIGHTS, RECORD}:
-        assert run(recipe, output=out, data=data, resume=True) == folder / WEIGHTS
+        needless = tmp_path / "gone"
+        assert run(recipe, output=out, data=needless, resume=True) == folder / WEIGHTS
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
@@ -1467,6 +1468,27 @@ def test_a_damaged_checkpoint_is_a_sentence(content, tmp_path):
         torch.save(content, checkpoint)
     with pytest.raises(RecipeError, match=r"last\.ckpt is damaged .*delete its folder"):
         steps_in(checkpoint, Stage("cajnn"))
+
+
+class Runs:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, file):
+        self._file = file
+
+    def __reduce__(self):
+        return Path.touch, (self._file,)
+
+
+def test_a_checkpoint_of_others_runs_no_code(tmp_path):
+    stage, checkpoint = Stage("cajnn"), tmp_path / CHECKPOINT
+    saved = {"global_step": 7, "stage": stage.as_table(), "state_dict": {}}
+    torch.save(saved | {"x": Runs(tmp_path / "made")}, checkpoint)
+    with pytest.raises(RecipeError, match="is damaged"):
+        steps_in(checkpoint, stage)
+    with pytest.raises(WeightsError, match="cannot be read"):
+        make_network(stage, str(checkpoint))
+    assert not (tmp_path / "made").exists()
 
 
 def test_a_stage_has_ended_once_it_came_to_the_end_that_is_wanted_now(tmp_path):
@@ -1633,6 +1655,7 @@ def test_a_run_that_is_gone_on_with_keeps_the_weights_it_began_with(
     steps = interrupted(hook, data, tmp_path, monkeypatch, caplog, **options)["global_step"]
     options |= {"precision": "32", "overrides": [f"schedule.length = {steps + 1}"], "resume": True}
     recipe, out = recipe_file(tmp_path), tmp_path / "run"
+    start.unlink()  # the checkpoint has all that is needed
     for _ in range(2):  # with and without a record
         with pytest.raises(RecipeError, match=r"begun from .*start.*, not from .*other.*leave"):
             run(recipe, output=out, data=data, **(options | {"init_from": str(other)}))
@@ -1696,11 +1719,11 @@ def test_a_curve_counts_to_the_end_of_each_stage():
 
     first = {"minutes": 3.5, "steps": 350}
     first["curve"] = [measured(1.0, 100, 20.0), measured(2.5, 250, 22.0)]
-    second = {"minutes": 1.5, "steps": 150, "curve": [measured(1.0, 100, 23.0)]}
-    assert [(p.minutes, p.step) for p in read_curve([first, second])] == [
-        (1.0, 100),
-        (2.5, 250),
-        (4.5, 450),
+    second = {"minutes": 1.5, "steps": 150, "curve": [measured(1.0, 100, "inf")]}
+    assert [(p.minutes, p.step, p.psnr["psnr_q10"]) for p in read_curve([first, second])] == [
+        (1.0, 100, 20.0),
+        (2.5, 250, 22.0),
+        (4.5, 450, float("inf")),
     ]
 
 
@@ -1711,7 +1734,7 @@ def test_minutes_stop_cleanly_and_can_be_resumed(data, tmp_path):
     run(recipe, output=out, minutes=1e-3, overrides=["schedule.length = 100000"], **options)
     record = json.loads((out / "train" / RECORD).read_text())
     assert not record["finished"]
-    assert (out / "train" / CHECKPOINT).exists()
+    assert all((out / "train" / name).exists() for name in (CHECKPOINT, WEIGHTS, CURVE))
     more = [f"schedule.length = {record['steps'] + 2}"]
     run(recipe, output=out, resume=True, overrides=more, **options)
     assert json.loads((out / "train" / RECORD).read_text())["steps"] == record["steps"] + 2
@@ -1752,13 +1775,18 @@ def test_minutes_are_those_of_steps_and_measuring_is_no_waiting(
 ):
     clock = count(step=30)
     monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
-    changes = ['schedule.unit = "minutes"', "schedule.length = 2", "validation.every = 1e-9"]
+    changes = ['schedule.unit = "minutes"', "validation.every = 1e-9"]
     changes.append(f'validation.path = "{path}"')
-    options = {"data": data, "precision": "32", "devices": 1, "overrides": changes}
+    options = {"data": data, "precision": "32", "devices": 1}
+    options["overrides"] = [*changes, "schedule.length = 2"]
     run(recipe_file(tmp_path), output=tmp_path / "run", **options)
     record = json.loads((tmp_path / "run" / "train" / RECORD).read_text())
     assert (record["steps"], record["minutes"]) == (4, 2)
     assert record["minutes_waited_for_data"] == waited
+    options |= {"resume": True, "overrides": [*changes, "schedule.length = 3"]}
+    run(recipe_file(tmp_path), output=tmp_path / "run", **options)
+    record = json.loads((tmp_path / "run" / "train" / RECORD).read_text())
+    assert (record["steps"], record["minutes"]) == (6, 3)
 
 
 @pytest.fixture
@@ -1909,6 +1937,56 @@ def test_a_run_that_failed_before_it_began_needs_no_other_folder(data, tmp_path,
         run(recipe_file(tmp_path), **options)
 
 
+def test_a_run_that_was_killed_before_its_first_checkpoint_is_not_written_over(data, tmp_path):
+    log = tmp_path / "run" / "train" / "log-0000000" / "metrics.csv"
+    log.parent.mkdir(parents=True)
+    log.write_text("step,loss")
+    with pytest.raises(RecipeError, match="holds a run already; resume it"):
+        run(recipe_file(tmp_path), output=tmp_path / "run", data=data)
+    assert log.read_text() == "step,loss"
+
+
+def test_a_run_that_is_killed_goes_on_from_its_last_checkpoint(data, tmp_path, monkeypatch):
+    options = {"output": tmp_path / "run", "data": data, "precision": "32", "devices": 1}
+    made, step = train._callbacks, Restoration.training_step
+    lengths, seen = [], []
+
+    def often(*args):
+        callbacks = made(*args)
+        (periodic,) = (c for c in callbacks if isinstance(c, pl.callbacks.ModelCheckpoint))
+        lengths.append(periodic._train_time_interval)
+        periodic._train_time_interval = timedelta(0)
+        return callbacks
+
+    def killed(self, batch, batch_idx):
+        if self.global_step == 4 and len(seen) == 3:
+            raise OSError("The power is gone.")
+        seen.append(batch[2])
+        return step(self, batch, batch_idx)
+
+    recipe = recipe_file(tmp_path, SMALL.replace("length = 4", "length = 5"))
+    run(recipe, overrides=["schedule.length = 1"], **options)
+    options["resume"] = True
+    monkeypatch.setattr(Restoration, "training_step", killed)
+    with monkeypatch.context() as context:
+        context.setattr(train, "_callbacks", often)
+        with pytest.raises(OSError, match="power"):
+            run(recipe, **options)
+    assert lengths == [timedelta(minutes=10)]
+    folder = tmp_path / "run" / "train"
+    assert [file.name for file in folder.glob("*.ckpt")] == [CHECKPOINT]
+    (stage,) = load_recipe(recipe)
+    steps = steps_in(folder / CHECKPOINT, stage)
+    assert steps >= 3
+    before = seen.copy()
+    seen.clear()
+    run(recipe, **options)
+    assert json.loads((folder / RECORD).read_text())["steps"] == 5
+    assert len(seen) == 5 - steps
+    assert not any(torch.equal(one, other) for one in seen for other in before)
+    assert len(list(folder.glob("log-*/metrics.csv"))) == 3, "what the killed run logged stays"
+
+
 @pytest.mark.parametrize("kind", [RecipeError, OutputError])
 def test_what_a_loading_worker_cannot_do_is_the_sentence_alone(data, tmp_path, monkeypatch, kind):
     def fail(self, rng):
@@ -1928,6 +2006,28 @@ def test_minutes_that_are_none_are_a_sentence(data, tmp_path):
     for minutes in (float("nan"), float("inf"), -1):
         with pytest.raises(RecipeError, match="minutes must be 0 to"):
             run(recipe_file(tmp_path), output=tmp_path / "run", data=data, minutes=minutes)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision"),
+    [(torch.bfloat16, "bf16-mixed"), (torch.float16, "16-mixed"), (torch.float32, "32-true")],
+)
+def test_a_run_takes_the_precision_that_the_device_is_fast_in_unless_told_otherwise(
+    data, tmp_path, monkeypatch, dtype, precision
+):
+    given = Mock(side_effect=RecipeError("enough"))
+    monkeypatch.setattr(train.pl, "Trainer", given)
+    monkeypatch.setattr(train, "choose_dtype", lambda *_, **__: dtype)
+    for asked in ({}, {"precision": "64"}):
+        with pytest.raises(RecipeError, match="enough"):
+            run(recipe_file(tmp_path), output=tmp_path / "run", data=data, **asked)
+    assert [call.kwargs["precision"] for call in given.call_args_list] == [precision, "64"]
+
+
+def test_weights_are_drawn_by_the_seed_of_the_recipe():
+    one, again, other = (make_network(Stage("cajnn", network=SHAPE, seed=n)) for n in (1, 1, 2))
+    assert torch.equal(one.conv_first.weight, again.conv_first.weight)
+    assert not torch.equal(one.conv_first.weight, other.conv_first.weight)
 
 
 @pytest.mark.parametrize("option", [{"devices": "some"}, {"precision": "bf15"}])
