@@ -6,6 +6,7 @@ import io
 import json
 import platform
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -17,6 +18,7 @@ from preproc import bench, cli, contenders
 from preproc.bench import Row, Timing, measure, parse_size, report, table
 from preproc.contenders import Contender, ours, photograph
 from preproc.errors import ModelError
+from preproc.peak_memory import PeakMemory
 
 CPU = torch.device("cpu")
 TIMING = Timing(CPU, runs=2, seconds=0)
@@ -178,9 +180,25 @@ def test_host_memory_is_the_peak_of_the_first_run():
     def work(_):
         return lambda: bytearray(b"x") * (64 * 2**20)
 
+    bytearray(b"x") * (256 * 2**20)  # and is gone
     (found,) = measure([contender(work=work)], [(4, 4)], [1], TIMING)
     assert found.host_mib == pytest.approx(64, abs=16)
     assert found.device_mib is None
+
+
+def test_memory_is_told_where_the_system_keeps_its_peak(monkeypatch):
+    monkeypatch.setattr(Path, "write_text", Mock(side_effect=PermissionError))
+    (found,) = measure([contender()], [(4, 4)], [1], TIMING)
+    assert found.host_mib is None or found.host_mib >= 0
+
+
+def test_device_memory_is_that_above_what_was_taken_before(monkeypatch):
+    cuda = Mock(memory_allocated=lambda _: 3 * 2**20, max_memory_allocated=lambda _: 8 * 2**20)
+    monkeypatch.setattr(torch, "cuda", cuda)
+    memory = PeakMemory(torch.device("cuda"))
+    memory.stop()
+    assert memory.device_mib == 5
+    assert cuda.reset_peak_memory_stats.called
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc returns free memory")
@@ -271,17 +289,23 @@ def test_command_prints_a_table_and_writes_json(tmp_path, monkeypatch, capsys):
 
 
 def test_options_reach_what_is_measured(monkeypatch):
-    asked, threads, measured = [], [], []
+    asked, asked_of_peers, threads, measured = [], [], [], []
 
     def made(name, device, dtype, *, compiled):
         asked.append((name, device, dtype, compiled))
         return [contender(part="network"), contender(part="stage")]
+
+    def made_of_peers(device, *, compiled):
+        asked_of_peers.append((device, compiled))
+        return [contender(part="stage")]
 
     def note(rivals, sizes, batches, timing):
         measured.append(([rival.part for rival in rivals], sizes, batches, timing))
         return iter(())
 
     monkeypatch.setattr(contenders, "ours", made)
+    monkeypatch.setattr(contenders, "peers", made_of_peers)
+    monkeypatch.setattr(contenders, "has_peer", lambda: True)
     monkeypatch.setattr(bench, "measure", note)
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     options = ["--device", "cpu", "--no-peers", "--runs", 7, "--seconds", 1.5]
@@ -289,6 +313,15 @@ def test_options_reach_what_is_measured(monkeypatch):
     more += ["--threads", 3, "--batch", 2, "--batch", 5, "--size", "8x6", "--part", "stage"]
     run(*options, *more, monkeypatch=monkeypatch)
     run(*options, monkeypatch=monkeypatch)
+    assert asked_of_peers == []
+    for compiled in ([], ["--compile"]):
+        run("--device", "cpu", "--model", "a", *compiled, monkeypatch=monkeypatch)
+    assert asked_of_peers == [(CPU, False), (CPU, True)]
+    assert asked[-3:] == [("a", CPU, None, False)] * 2 + [("a", CPU, None, True)]
+    del asked[-3:]
+    parts, *_, usual_timing = measured[2]
+    assert (parts, usual_timing) == (["network", "stage", "stage"], Timing(CPU, 20, 2.0))
+    del measured[2:]
     chosen = [
         ("a", CPU, dtype, form) for dtype in ("float32", "bfloat16") for form in (False, True)
     ]
