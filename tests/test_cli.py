@@ -21,7 +21,7 @@ import typer.core
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from preproc import batch, cli
+from preproc import __version__, batch, cli
 from preproc.cli import enhance_command
 from preproc.errors import ModelError
 from preproc.pictures import formats, heif, saving
@@ -555,6 +555,13 @@ class TestHelp:
     ) -> None:
         assert call(*command.split(), "--help") == 0
         assert f"preproc {command or 'enhance'} " in capfd.readouterr().out
+
+    def test_help_and_version_are_told(self, capfd: pytest.CaptureFixture[str]) -> None:
+        for args in ([], ["-h"]):
+            call(*args)
+            assert "preproc models" in capfd.readouterr().out
+        assert call("--version") == 0
+        assert capfd.readouterr().out == f"preproc {__version__}\n"
 
     def test_train_lists_the_recipes_there_are(self, capfd: pytest.CaptureFixture[str]) -> None:
         assert call("train", "--help") == 0

@@ -33,3 +33,19 @@ def test_what_is_done_outside_a_pass_is_not_counted_in_the_next():
     with Tally(lambda done, _: told.append(done), 80).during(80):
         advance(0.5)
     assert told == [40]
+
+
+def test_a_pass_that_is_made_again_is_no_more_than_all_of_it():
+    told = []
+    with Tally(lambda done, _: told.append(done), 80).during(80):
+        advance(0.75)
+        advance(0.75)
+    assert told == [60, 80]
+
+
+def test_a_pass_that_fails_hears_no_more_of_what_is_done():
+    told = []
+    with pytest.raises(MemoryError), Tally(lambda done, _: told.append(done), 80).during(80):
+        raise MemoryError
+    advance(1)
+    assert told == []
