@@ -42,7 +42,7 @@ from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.training import callbacks, module, text, train
 from preproc.training.averaging import warm_average
-from preproc.training.callbacks import Deadline, MeasureEvery, SamplePictures
+from preproc.training.callbacks import Deadline, MeasureEvery, SamplePictures, StageBar
 from preproc.training.curve import read_curve
 from preproc.training.data import Patches, ValidationSet, cut_patch
 from preproc.training.degradation import Degradation
@@ -1871,13 +1871,30 @@ def test_a_sample_picture_shows_the_input_enlarged_the_output_and_the_original(t
     lr = lr[:, :6]
     trainer = SimpleNamespace(sanity_checking=False, is_global_zero=True, global_step=70)
     batch = [torch.from_numpy(part).permute(2, 0, 1)[None] for part in (lr, hr)]
-    SamplePictures(tmp_path).on_validation_batch_end(
-        trainer, None, torch.from_numpy(output), (*batch, torch.tensor([10])), 0
-    )
+    measured = (trainer, None, torch.from_numpy(output), (*batch, torch.tensor([10])))
+    for number in (0, 3, 4, 5):
+        SamplePictures(tmp_path).on_validation_batch_end(*measured, number)
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == [f"0000070-{number}-q10.png" for number in (0, 3)], "of the first four"
     with Image.open(tmp_path / "0000070-0-q10.png") as strip:
         shown = np.split(np.asarray(strip), 3, axis=1)
     for part, expected in zip(shown, (bicubic_up(lr, 2), output, hr), strict=True):
         np.testing.assert_array_equal(part, expected)
+
+
+def test_progress_tells_how_far_in_its_schedule_a_stage_is(monkeypatch):
+    shown = {"v_num": 0, "loss": 1.0}
+    monkeypatch.setattr(pl.callbacks.ProgressBar, "get_metrics", lambda *_: dict(shown))
+    stage = Stage("cajnn", network=SHAPE, schedule=Schedule(unit="minutes", length=90))
+    restoration = Restoration(stage, make_network(stage))
+    monkeypatch.setattr(restoration, "_timed", 45.0)
+    found = StageBar(stage).get_metrics(None, restoration)
+    assert [*found.items()] == [("minutes", "45/90"), ("loss", 1.0)]
+
+
+def test_a_stage_may_go_on_until_it_is_stopped():
+    (stage,) = load_recipe("cajnn-light", ["schedule.length = inf"])
+    assert learning_rate(stage.schedule, 1.0, 1e9) > 0
 
 
 def test_slow_loading_is_reported(data, tmp_path, monkeypatch, caplog):
