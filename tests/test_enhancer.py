@@ -419,7 +419,14 @@ def test_an_enhancer_goes_to_other_processes_without_a_descriptor_for_each_tenso
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"strength": 0.5}, {"to_input_size": True, "strips": False}, {"tile": 64}]
+    "options",
+    [
+        {},
+        {"strength": 0.5},
+        {"to_input_size": True, "strips": False},
+        {"tile": 64},
+        {"self_ensemble": True},
+    ],
 )
 def test_another_default_device_changes_nothing(make, rng, options):
     sizes = ((90, 70), (21, 30), (20, 31))
@@ -437,6 +444,15 @@ def test_another_default_device_changes_nothing(make, rng, options):
         given = run()
     for one, other in zip(given, wanted, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("autocast", [torch.float16, torch.bfloat16])
+def test_an_enhancer_made_under_autocast_gives_the_same(rng, autocast):
+    picture = photo(rng, 20, 30)
+    wanted = Enhancer(device="cpu", dtype="bfloat16")(picture)
+    with torch.autocast("cpu", autocast):
+        given = Enhancer(device="cpu", dtype="bfloat16")(picture)
+    np.testing.assert_array_equal(given, wanted)
 
 
 # ------------------------------------------------------------------- when things go wrong

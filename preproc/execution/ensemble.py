@@ -47,7 +47,7 @@ def geometric_self_ensemble(
     with explain_out_of_memory(_FULL):
         # Unlike a loop or reduce, sum holds on to nothing but the total during the next call.
         results = starmap(turned_back, product((False, True), repeat=3))
-        return sum(results, start=torch.zeros(())) / 8
+        return sum(results, start=torch.zeros((), device="cpu")) / 8
 
 
 def _turned(x: Tensor, axes: list[int], transpose: bool) -> Tensor:

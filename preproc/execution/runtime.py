@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from preproc.autocast import without_autocast
 from preproc.errors import DeviceMemoryError, ModelError, PrecisionWarning, warn
 from preproc.execution.devices import dtype_name
 from preproc.execution.graphs import Graphs
@@ -137,7 +138,8 @@ class Runtime:
         if self._fast:
             if self.device.type == "cpu":
                 keep_heap()
-            form = inference_form(form, dtype, compiled=self._compiled)
+            with without_autocast(self.device.type):  # the caller's own, such as a training loop's
+                form = inference_form(form, dtype, compiled=self._compiled)
         return partial(_computed, form, dtype, self.device.type)
 
 
