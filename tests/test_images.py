@@ -953,7 +953,13 @@ def test_a_truncated_file_that_pillow_opened_lazily_is_a_sentence(upright):
         decode(Image.open(io.BytesIO(truncated_jpeg())))
 
 
-@pytest.mark.parametrize("error", [RuntimeError, NotImplementedError, TypeError, KeyError])
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(RuntimeError, NotImplementedError, TypeError, KeyError),
+        *(AttributeError, ZeroDivisionError, OverflowError, AssertionError),
+    ],
+)
 def test_whatever_pillow_makes_of_a_damaged_file_is_a_sentence(photo, monkeypatch, error):
     def fail(_):
         raise error("Failed to decode frame 0")
@@ -964,6 +970,13 @@ def test_whatever_pillow_makes_of_a_damaged_file_is_a_sentence(photo, monkeypatc
         decode(data)
     with pytest.raises(ImageError, match=r"truncated or damaged .*Failed to decode frame 0"):
         decode(Image.open(io.BytesIO(data)))
+
+
+def test_a_spider_file_that_says_it_is_one_of_a_stack_is_a_sentence():
+    data = bytearray(encoded(Image.new("F", (30, 20), 99), "SPIDER"))
+    data[104:108] = np.float32(1).tobytes()  # which one; Pillow fails with an AttributeError
+    with pytest.raises(ImageError, match="truncated or damaged"):
+        decode(bytes(data))
 
 
 def test_a_disk_that_fails_is_not_taken_for_a_damaged_file():

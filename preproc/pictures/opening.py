@@ -27,7 +27,7 @@ _HEADER = 2**16
 
 DAMAGE = (
     *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, LookupError),
-    struct.error,
+    *(AttributeError, ArithmeticError, AssertionError, struct.error),
 )
 """What Pillow and its plug-ins raise on files that are cut short, damaged or of a rare kind."""
 
