@@ -80,7 +80,9 @@ class Enhancer:
 
     May be called from several threads, and sent to other processes. Those forked once an enhancer
     was made compute on one thread, and must not be forked while another thread computes
-    (`preproc.execution.forks`); spawned ones compute on all, at any time.
+    (`preproc.execution.forks`); spawned ones compute on all, at any time. A process that has used
+    torch otherwise, for a model of your own, must make an enhancer before it forks those that use
+    one, or spawn them: else they wait for ever.
 
     Attributes:
         descriptor: what is known about the network.

@@ -81,6 +81,9 @@ def decode(img: object, channel_order: ChannelOrder = "rgb", *, upright: bool = 
     tensor (C, H, W), (N, C, H, W)        tensor on the same device; the same dtypes
     ====================================  =============================================
 
+    Samples of uint16 count from 0 to 65535: of a camera's 10 or 12 bits, scale them up first, else
+    they pass for a picture that is almost black.
+
     Two channels are grey and alpha, four are RGB and alpha; RGB of three equal planes is taken as
     grey, and comes out with three equal planes. Alpha does not go through the network: it is
     resized by itself (bicubic), and px it hides take over the colour of visible neighbours, so that
