@@ -917,6 +917,7 @@ def animation():
         (np.full((5, 5), np.nan), "NaN"),
         (torch.full((3, 5, 5), float("inf")), "NaN or infinite"),
         (np.full((5, 5), 255.0), "reach from 255 to 255; divide by"),
+        (torch.full((3, 5, 5), -2.5), "from -2.5 to -2.5; if they were normalised, enhance before"),
         (np.full((5, 5), -1.0, np.float32), "reach from -1 to -1"),
         (Image.fromarray(np.full((4, 4), 65536, np.int32)), "from 65536 to 65536"),
         (Image.fromarray(np.full((4, 4), -1, np.int32)), "from -1 to -1"),

@@ -319,9 +319,11 @@ def _require_range(samples: Tensor) -> None:
     if not (math.isfinite(low) and math.isfinite(high)):  # aminmax passes NaN on
         raise ImageError("The picture holds NaN or infinite values; float samples lie in [0, 1].")
     if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+        way_out = "divide by their peak (255 for 8 bits), or pass integers"
+        if low < -_OVERSHOOT:
+            way_out = "if they were normalised, enhance before that"
         raise ImageError(
-            f"Float samples lie in [0, 1], but these reach from {low:.4g} to {high:.4g}; divide by "
-            "their peak (255 for 8 bits), or pass integers."
+            f"Float samples lie in [0, 1], but these reach from {low:.4g} to {high:.4g}; {way_out}."
         )
 
 
