@@ -174,8 +174,8 @@ def _record(stage: Path) -> dict[str, Any]:
     record = read_record(stage)
     if not record["finished"]:
         raise RecipeError(
-            f"{stage} stopped before its schedule ended, and a point in mid-schedule is no result; "
-            "resume it first."
+            f"{stage} stopped before its schedule ended, and a point in mid-schedule is not a "
+            "result; resume it first."
         )
     return record
 
@@ -187,7 +187,7 @@ def _require_shape(
     own = skeleton(descriptor).state_dict()
     if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in own.items()}:
         raise RecipeError(
-            f"The run's network, with {network}, is no {descriptor}, and could not be loaded by "
+            f"The run's network, with {network}, is not a {descriptor}, and could not be loaded by "
             "that name; let the recipe's last stage have no network of its own, or register it "
             "under another name."
         )

@@ -175,7 +175,7 @@ def run(
 
 
 def _is_right(text: str, known: Sequence[str]) -> bool:
-    """Whether words were read, and all of them are known; lone signs are no words."""
+    """Whether words were read, and all of them are known; lone signs are not words."""
     read = words([text])
     return bool(read) and read.keys() <= words(known).keys()
 
@@ -197,8 +197,8 @@ def require_free(out: Path, image: Path | None) -> None:
     text = out.with_suffix(".txt")
     if text.exists() and not _is_report(text, out.name):
         raise OutputError(
-            f"{text} is there already and is no report of this demo on {out.name}, which would be "
-            "left there; name another --out."
+            f"{text} is there already and is not a report of this demo on {out.name}, which would "
+            "be left there; name another --out."
         )
     if out.exists() and not text.exists():
         raise OutputError(

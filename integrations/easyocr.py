@@ -229,7 +229,7 @@ class Reader(PageReader, LineRecogniser):
             ones floats.
 
         Raises:
-            ImageError: the input is no image.
+            ImageError: the input is not an image.
             PreprocError: EasyOCR has no such output format or decoder, an option is of the wrong
                 kind or out of range, the engine was made with ``detector=False``, or whatever else
                 the enhancer raises, such as DeviceMemoryError.
@@ -286,7 +286,7 @@ class Reader(PageReader, LineRecogniser):
             The text, ``""`` for none; its box is the whole picture.
 
         Raises:
-            ImageError: the input is no image.
+            ImageError: the input is not an image.
             PreprocError, ModelError: as for `readtext`.
         """
         reading = chosen(locals(), READING)

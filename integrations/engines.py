@@ -29,7 +29,7 @@ def refuse_options(kind: str, options: Mapping[str, object]) -> None:
 
 
 def require_engine(engine: Engine | None, name: str, instead: str, *parts: str) -> Engine:
-    """Refuse what is no engine, where an adapter is made rather than at the first picture.
+    """Refuse what is not an engine, where an adapter is made rather than at the first picture.
 
     Args:
         engine: what was given for one.

@@ -70,8 +70,8 @@ def _one(image: object) -> object:
         case Image.Image():
             return image
     raise ImageError(
-        f"A {type(image).__name__} is no picture; pass a PIL image, a path, bytes, an array or a "
-        "tensor."
+        f"A {type(image).__name__} is not a picture; pass a PIL image, a path, bytes, an array or "
+        "a tensor."
     )
 
 

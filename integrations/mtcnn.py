@@ -137,7 +137,7 @@ class MTCNN(FaceDetector):
             Faces in the engine's order, its largest first by default; a list for a list.
 
         Raises:
-            ImageError: the input is no image; for a list, the message says which one.
+            ImageError: the input is not an image; for a list, the message says which one.
             ModelError: the enhancer's answer is not ``scale`` times as large as what it was given.
             PreprocError: whatever else the enhancer raises, such as DeviceMemoryError.
         """

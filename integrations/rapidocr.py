@@ -94,7 +94,7 @@ class Reader(PageReader, LineRecogniser):
             text_score: least confidence of what is given, 0 to 1; None is the engine's own.
 
         Raises:
-            ImageError: the input is no image.
+            ImageError: the input is not an image.
             ModelError: the enhancer's answer is not ``scale`` times as large as what it was given.
             PreprocError: ``text_score`` is not from 0 to 1, or whatever else the enhancer raises,
                 such as DeviceMemoryError.
@@ -145,7 +145,7 @@ class Reader(PageReader, LineRecogniser):
         """Read a picture of any kind that is one line of text, the right way up.
 
         Raises:
-            ImageError: the input is no image.
+            ImageError: the input is not an image.
             ModelError: as for `readtext`.
         """
         source = look(image, None, self.channel_order)

@@ -74,8 +74,8 @@ class Reader(PageReader, LineRecogniser):
 
         Raises:
             PreprocError: pytesseract or Tesseract is not installed or cannot be run, ``lang`` or
-                ``config`` is no text that a command takes, ``timeout`` is below 0, ``max_scale`` is
-                not above 0, or enhancer or order of channels cannot be used.
+                ``config`` is not a text that a command takes, ``timeout`` is below 0, ``max_scale``
+                is not above 0, or enhancer or order of channels cannot be used.
         """
         require_usable(enhancer, channel_order)
         if lang is not None and not (isinstance(lang, str) and lang):
@@ -91,7 +91,7 @@ class Reader(PageReader, LineRecogniser):
         """The text in a picture of any kind, laid out as Tesseract does it.
 
         Raises:
-            ImageError: the input is no image.
+            ImageError: the input is not an image.
             ModelError: the enhancer's answer is not ``scale`` times as large as what it was given.
             PreprocError: whatever else the enhancer raises, such as DeviceMemoryError.
             pytesseract.TesseractError: Tesseract fails, as where it lacks the language.
@@ -173,7 +173,7 @@ def _require_config(config: object) -> None:
     try:
         shlex.split(config, posix=sys.platform != "win32")  # as pytesseract does
     except ValueError as error:
-        raise PreprocError(f"config {config!r} is no part of a command: {error}.") from error
+        raise PreprocError(f"config {config!r} is not part of a command: {error}.") from error
 
 
 def _require_numbers(timeout: object, max_scale: object) -> None:

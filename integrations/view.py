@@ -64,7 +64,7 @@ def look(
         the input with its ``to_source``.
 
     Raises:
-        ImageError: the input is no image, or a batch of several.
+        ImageError: the input is not an image, or a batch of several.
         ModelError: as `enlarge`.
     """
     return enlarge(rgb_of(image, channel_order), enhancer)
@@ -108,7 +108,7 @@ class Regions:
             0.01/255 with 16 px, in single px by 150, 20 and 1 (cajnn-light, cajnn-ocr).
 
     Raises:
-        PreprocError: the enhancer is not one, or the margin is no whole number of 0 px or more.
+        PreprocError: the enhancer is not one, or the margin is not a whole number of 0 px or more.
     """
 
     enhancer: ListEnhancer

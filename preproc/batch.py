@@ -60,7 +60,7 @@ def run(
 
     Args:
         jobs: what to read and what to write.
-        enhance: what `load` gives in, the same kind out.
+        enhance: maps what `load` returns to the same kind.
         save: writes that to a path, wholly or not at all.
         scale: how many times larger ``enhance`` makes pictures.
         workers: how many threads read, and how many write.

@@ -52,7 +52,7 @@ class PictureCache:
             limit: bytes, 20 GiB by default.
 
         Raises:
-            ModelError: the folder has no name, or the limit is no number above 0.
+            ModelError: the folder has no name, or the limit is not a number above 0.
             OutputError: the folder cannot be made, or written to while it has no entries.
         """
         if folder == "":

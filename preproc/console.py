@@ -42,7 +42,7 @@ def tell_failure(error: PreprocError | OSError) -> int:
 
 
 def progress_bar(console: Console | None = None, *, transient: bool = False) -> Progress:
-    """A progress bar, hidden where the console is no terminal.
+    """A progress bar, hidden where the console is not a terminal.
 
     Args:
         console: where it is drawn; by default an `error_console`.

@@ -61,8 +61,8 @@ class Enhancer:
     Pictures: PIL images of any mode, paths, the bytes of a file, arrays (H, W) or (H, W, C),
     tensors (C, H, W) or (N, C, H, W), and lists of these, of any sizes. Out comes the same kind,
     mode, dtype and device, for a path a PIL image. Grey stays grey, 16 bits stay 16 bits (of a
-    path's colour Pillow gives 8, and a `DepthWarning` says so), alpha is resized apart, and ICC
-    profile, DPI and EXIF are kept; a picture that EXIF says is rotated comes out upright.
+    path's colour Pillow gives 8, and a `DepthWarning` says so), alpha is resized separately, and
+    ICC profile, DPI and EXIF are kept; a picture that EXIF says is rotated comes out upright.
     `preproc.pictures.images.decode` has the details.
 
     Large pictures: they are cut into tiles on the host and never lie on the device as a whole; with
@@ -423,5 +423,5 @@ def _in_one_piece(enhancer: Enhancer) -> tuple[Any, ...]:
     return pickle.loads, (pickle.dumps(enhancer),)
 
 
-# Else torch sends each of its tensors to another process by a descriptor of its own.
+# Otherwise torch passes every tensor through a file descriptor of its own.
 ForkingPickler.register(Enhancer, _in_one_piece)

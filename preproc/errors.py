@@ -13,7 +13,7 @@ class PreprocError(Exception):
 
 
 class ImageError(PreprocError, ValueError):
-    """The input is no image this package can read, or its shape, dtype or values are wrong."""
+    """The input is not an image this package can read, or its shape, dtype or values are wrong."""
 
 
 class ModelError(PreprocError, ValueError):

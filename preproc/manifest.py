@@ -74,11 +74,13 @@ class WeightsEntry:
     def __post_init__(self) -> None:
         for name in (self.file, self.card):
             if not name or Path(name).name != name:
-                raise WeightsError(f"{self}: {name!r} is no plain file name.")
+                raise WeightsError(f"{self}: {name!r} is not a plain file name.")
         if not self.file.endswith(SUFFIX):
             raise WeightsError(f"{self}: {self.file} does not end in {SUFFIX}.")
         if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
-            raise WeightsError(f"{self}: {self.sha256!r} is no SHA-256 in lower-case hexadecimal.")
+            raise WeightsError(
+                f"{self}: {self.sha256!r} is not a SHA-256 in lower-case hexadecimal."
+            )
 
     def __str__(self) -> str:
         return f"{self.model} x{self.scale}"
@@ -108,7 +110,7 @@ def entries(*, folder: Path | None = None) -> dict[tuple[str, int], WeightsEntry
     except OSError as error:
         raise WeightsError(f"Could not read {path}: {error.strerror}; {_REPAIR}.") from error
     except ValueError as error:
-        raise WeightsError(f"{path} is no JSON ({error}); {_REPAIR}.") from error
+        raise WeightsError(f"{path} is not JSON ({error}); {_REPAIR}.") from error
     try:
         if content["format"] != _FORMAT:
             raise WeightsError(

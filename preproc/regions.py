@@ -65,7 +65,7 @@ def plan_regions(
         window_cost: what a window takes beside its own px, in px.
 
     Raises:
-        ImageError: a box is no box, or has no px of the picture.
+        ImageError: a box is malformed, or lies outside the picture.
     """
     height, width = size
     clipped = tuple(_clipped(n, box, height, width) for n, box in enumerate(boxes))

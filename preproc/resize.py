@@ -66,7 +66,7 @@ def imresize(
 
     Raises:
         ImageError: ``x`` is not a float tensor with at least one px.
-        ModelError: not exactly one of ``scale`` and ``size``, a scale that is no number from
+        ModelError: not exactly one of ``scale`` and ``size``, a scale that is not a number from
             1/10,000 to 10,000, or a size that is not two whole numbers from 1 on.
     """
     if not isinstance(x, Tensor):

@@ -36,7 +36,7 @@ _TYPES: dict[object, str] = {
 """What annotations of the usual names are in ``tv_tensors``."""
 
 _UNTOLD = ("mask", "segmentation", "xmin")
-"""Names of which no plain tensor tells what to move: polygons or masks, of px or of others."""
+"""Names under which a plain tensor may be polygons or masks, so only a tv_tensor tells which."""
 
 _SHAPES = {
     "BoundingBoxes": "'boxes' as a tensor of (n, 4), (n, 5) or (n, 8)",
@@ -72,11 +72,11 @@ def require_movable(leaves: Iterable[tuple[object, object]]) -> None:
         leaves: each with its name, as `named_leaves` gives them.
 
     Raises:
-        PreprocError: boxes, masks or keypoints, by their name, are no ``tv_tensor``.
+        PreprocError: boxes, masks or keypoints, by their name, are not ``tv_tensors``.
     """
     for key, leaf in leaves:
         if _is_annotation(key, leaf) and not isinstance(leaf, tv_tensors.TVTensor):
-            kind = "a plain" if isinstance(leaf, Tensor) else "no"
+            kind = "a plain" if isinstance(leaf, Tensor) else "not a"
             raise PreprocError(
                 f"The target's {key!r} is {kind} tensor, which would stay as it is while the "
                 f"picture grows; make it a tv_tensors.{_TYPES[key]} (or use "
@@ -93,7 +93,7 @@ def _is_annotation(name: object, leaf: object) -> bool:
 
 
 def enlarged(annotation: Tensor, scale: int) -> Any:  # noqa: ANN401 - a tv_tensor
-    """A tv_tensor that is no picture, enlarged with the picture it belongs to.
+    """A tv_tensor that is not a picture, enlarged with the picture it belongs to.
 
     Raises:
         PreprocError: its dtype cannot hold what its numbers become.
@@ -115,8 +115,8 @@ def enlarged_target(target: Mapping[str, Any], scale: int) -> dict[str, Any]:
     """A detection target, in any nesting, enlarged by its tensors' types or else usual names.
 
     Raises:
-        PreprocError: as `enlarged`; or boxes, masks or keypoints are no tensor, or one of a shape
-            by which it cannot be told what to move.
+        PreprocError: as `enlarged`; or boxes, masks or keypoints are not tensors, or one
+            has a shape by which it cannot be told what to move.
     """
     if scale == 1:
         return dict(target)
@@ -145,7 +145,7 @@ def _enlarged_leaf(leaf: object, scale: int, name: object) -> object:
         return _times(leaf, scale**2)
     if not _is_annotation(name, leaf):
         return leaf
-    kind, what = _TYPES[name], "is no tensor"
+    kind, what = _TYPES[name], "is not a tensor"
     if isinstance(leaf, Tensor):
         moved = None if name in _UNTOLD else _moved(leaf, kind, scale)
         if moved is not None:

@@ -92,7 +92,7 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
 
         Raises:
             ImageError: the only pictures are numpy arrays, which torchvision's transforms ignore.
-            PreprocError: an annotation that would have to move is no ``tv_tensor``; or as for
+            PreprocError: an annotation that would have to move is not a ``tv_tensor``; or as for
                 `preproc.Enhancer` and `preproc.cache.PictureCache`.
         """
         leaves = list(named_leaves(inputs))
@@ -172,11 +172,11 @@ class EnhanceBatch:
             The images in a tensor or list as they came, and with ``targets`` new dictionaries.
 
         Raises:
-            ImageError: an image is no tensor or cannot be read, a tensor of them is not (N, C, H,
-                W), or there are more or fewer targets than images, or one that is no dictionary.
+            ImageError: an image is not a tensor or cannot be read, a tensor of them is not (N, C,
+                H, W), there are more or fewer targets than images, or one is not a dictionary.
             PreprocError: in a DataLoader worker, if the device is not the CPU; or boxes, masks or
-                keypoints that have to move are no tensor of such a shape; or an annotation's dtype
-                cannot hold what it becomes; or as for `preproc.Enhancer` and
+                keypoints that have to move are not tensors of such a shape; or an annotation's
+                dtype cannot hold what it becomes; or as for `preproc.Enhancer` and
                 `preproc.cache.PictureCache`.
         """
         if isinstance(images, Tensor) and images.ndim != 4:
@@ -219,7 +219,7 @@ def _require_picture(leaves: Sequence[object]) -> None:
 def _is_picture(inpt: object) -> bool:
     if isinstance(inpt, tv_tensors.TVTensor):
         return isinstance(inpt, tv_tensors.Image | tv_tensors.Video)
-    # Plain tensors of fewer axes are labels, or no picture that could be meant.
+    # Plain tensors with fewer axes are labels, not pictures.
     return isinstance(inpt, Image.Image) or (isinstance(inpt, Tensor) and inpt.ndim > 2)
 
 

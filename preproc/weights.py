@@ -166,7 +166,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         return safetensors.torch.load_file(path)
     except SafetensorError as error:
         raise WeightsError(
-            f"{path} is no whole safetensors file ({error}); save or download it again."
+            f"{path} is not a complete safetensors file ({error}); save or download it again."
         ) from error
     except OSError as error:
         raise WeightsError(

@@ -77,7 +77,7 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "truncated WebP": ("bad.webp", truncated, ""),
     "truncated TIFF": ("bad.tif", truncated, ""),
     "empty": ("bad.jpg", lambda p: p.write_bytes(b""), "The file is empty."),
-    "text": ("bad.jpg", lambda p: p.write_text("hello"), "no picture in a known format"),
+    "text": ("bad.jpg", lambda p: p.write_text("hello"), "not a picture in a known format"),
     "zero-sized": ("bad.png", lambda p: p.write_bytes(png(0, 5)), ""),
     "no pixels": ("bad.png", lambda p: p.write_bytes(png(5, 5)), "truncated or damaged"),
     "bomb": ("bad.png", lambda p: p.write_bytes(png(60000, 60000)), "suspiciously large"),
@@ -111,7 +111,7 @@ def test_a_bad_file_is_one_sentence_and_the_good_ones_are_done(
 
 def test_damaged_exif_costs_no_picture(tmp_path: Path) -> None:
     source = tmp_path / "a.jpg"
-    Image.new("RGB", (4, 4)).save(source, exif=b"Exif\0\0garbage that is no TIFF header")
+    Image.new("RGB", (4, 4)).save(source, exif=b"Exif\0\0garbage that is not a TIFF header")
     assert call("enhance", source, "-o", tmp_path / "out") == 0
     assert Image.open(tmp_path / "out/a.jpg").size == (4, 4)
 

@@ -494,7 +494,7 @@ class TestRun:
         assert sorted(job.source.name for job in seen) == ["a.png", "b.png", "c.png"]
         assert files(tmp_path / "out") == ["a.png", "c.png"]
         assert [(f.source.name, f.reason) for f in summary.failures] == [
-            ("b.png", "The file is no picture in a known format.")
+            ("b.png", "The file is not a picture in a known format.")
         ]
 
     def test_an_error_nobody_foresaw_is_told_and_stops_nothing(self, tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def test_a_report_vouches_for_its_own_picture_only(command, idle, tmp_path, ther
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     done = command("--out", tmp_path / "street.jpg")
     assert done.exit_code == 1
-    assert "is no report of this demo on street.jpg" in done.stderr
+    assert "is not a report of this demo on street.jpg" in done.stderr
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

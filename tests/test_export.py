@@ -333,7 +333,7 @@ def test_weights_of_a_shape_that_no_name_stands_for_are_refused_before_measuring
     folder, ship = shipping
     before = contents(folder)
     save_file(CAJNN(4, 8, 4, 1).state_dict(), finished / WEIGHTS)
-    with pytest.raises(RecipeError, match=r"'blocks': 1}, is no cajnn-light x4.*register"):
+    with pytest.raises(RecipeError, match=r"'blocks': 1}, is not a cajnn-light x4.*register"):
         ship(25.0)
     assert contents(folder) == before
 

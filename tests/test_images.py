@@ -894,12 +894,12 @@ def animation():
     ("bad", "sentence"),
     [
         (b"", "is empty"),
-        (b"not a picture at all", "is no picture in a known format"),
+        (b"not a picture at all", "is not a picture in a known format"),
         (truncated_jpeg(), "is truncated or damaged"),
         (truncated_jpeg()[:100], "is (truncated or damaged|no picture)"),
         (animation(), "holds 2 frames"),
-        (None, "A NoneType is no picture"),
-        (3.5, "A float is no picture"),
+        (None, "A NoneType is not a picture"),
+        (3.5, "A float is not a picture"),
         ("https://a.example/b.png", "URLs are not fetched.*pass its content as bytes"),
         (np.zeros((0, 5, 3), np.uint8), "has no px"),
         (np.zeros((5, 0), np.float32), "has no px"),
@@ -942,7 +942,7 @@ def test_bad_paths_name_the_path(tmp_path):
         (tmp_path / "none.png", "There is no file .*none.png"),
         (tmp_path, "cannot be read: Is a directory"),
         (empty, "empty.png is empty"),
-        (text, "text.png is no picture"),
+        (text, "text.png is not a picture"),
     ):
         with pytest.raises(ImageError, match=sentence):
             decode(path)
@@ -1000,9 +1000,9 @@ def test_and_so_it_is_for_its_regions(make):
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_names_and_lists_that_are_no_pictures_are_one_sentence(make):
-    with pytest.raises(ImageError, match="no name of a file"):
+    with pytest.raises(ImageError, match="not the name of a file"):
         decode("a\0b")
-    with pytest.raises(ImageError, match="Picture 0 of the list: A list is no picture") as error:
+    with pytest.raises(ImageError, match="Picture 0 of the list: A list is not a picture") as error:
         make()([[np.zeros((2, 2), np.uint8)]])
     assert "or a list" not in str(error.value)
 

@@ -328,7 +328,7 @@ def test_rendered_pages_are_those_of_their_seed(tmp_path, capsys, monkeypatch):
 
     with pytest.raises(SystemExit):
         make("negative", "--seed", "-1")
-    assert "a seed is a whole number of 0 or more" in capsys.readouterr().err
+    assert "must be a whole number of 0 or more" in capsys.readouterr().err
 
     code, _, err = make("one")
     assert code == 1

@@ -333,4 +333,4 @@ def test_ctrl_c_is_a_word_and_exit_code_130(data, capsys, monkeypatch):
 def test_a_quality_that_is_none_is_refused(quality, data, capsys):
     with pytest.raises(SystemExit):
         run(capsys, "--data", data, "--set", "Set5", "--quality", quality)
-    assert "a JPEG quality is 1 to 100" in capsys.readouterr().err
+    assert "must be a JPEG quality of 1 to 100" in capsys.readouterr().err

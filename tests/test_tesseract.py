@@ -192,7 +192,7 @@ def test_what_it_cannot_use_is_a_sentence(engine):
     for config in (["--psm", "6"], 7):
         with pytest.raises(PreprocError, match='config must be text such as "--psm 6", but is'):
             tesseract.Reader(config=config)
-    with pytest.raises(PreprocError, match="is no part of a command: No closing quotation"):
+    with pytest.raises(PreprocError, match="is not part of a command: No closing quotation"):
         tesseract.Reader(config='--psm "6')
     with pytest.raises(ImageError, match=r"batch of 2, of shape \(2, 9, 9, 3\); loop over them"):
         tesseract.Reader().readtext(np.zeros((2, 9, 9, 3), np.uint8))
@@ -241,7 +241,7 @@ def test_the_real_one_reads_a_page(real, page):
 def test_the_real_one_reads_a_line_as_one(real, page):
     reader = tesseract.Reader(config=f"{real['config']} --psm 6 quiet")
     assert len(reader.readtext(page)) == 4
-    assert len(reader.readline(page).text.split()) < 4  # two lines are no line
+    assert len(reader.readline(page).text.split()) < 4  # two lines are not one
     line = reader.readline(page.crop((10, 12, 410, 70)))
     assert line.text == "Emergency exit"
     assert line.box[2] == [400, 58]

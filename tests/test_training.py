@@ -1519,7 +1519,7 @@ def test_values_that_are_not_finite_never_replace_a_checkpoint(data, tmp_path, m
     with monkeypatch.context() as context:
         context.setattr(Restoration, "training_step", spoiled)
         context.setattr(module, "_LOOK_EVERY", 1000)
-        with pytest.raises(RecipeError, match=r"not finite by step 8.*last\.ckpt stays"):
+        with pytest.raises(RecipeError, match=r"not finite at step 8.*last\.ckpt was not"):
             run(recipe, output=out, resume=True, overrides=["schedule.length = 8"], **options)
     assert capfd.readouterr().err.endswith("\n")  # what is said next has a line of its own
     assert (out / "train" / CHECKPOINT).read_bytes() == before
@@ -1529,7 +1529,7 @@ def test_values_that_are_not_finite_never_replace_a_checkpoint(data, tmp_path, m
 @pytest.mark.parametrize("part", ["state_dict", "current_model_state", "optimizer_states"])
 def test_no_part_of_a_checkpoint_may_have_values_that_are_not_finite(part, tmp_path):
     spoiled = {"global_step": 1, part: {"a": [torch.ones(2), torch.tensor([1, float("inf")])]}}
-    with pytest.raises(RecipeError, match="not finite by step 1"):
+    with pytest.raises(RecipeError, match="not finite at step 1"):
         WholeCheckpoints().save_checkpoint(spoiled, tmp_path / CHECKPOINT)
     assert not list(tmp_path.iterdir())
 

@@ -116,9 +116,9 @@ def test_annotations_that_would_stay_behind_are_refused(transform, key, kind):
     ids=["array", "lists", "list of arrays", "list of tuples"],
 )
 def test_annotations_of_numpy_and_of_lists_would_stay_behind_too(transform, batch_stage, boxes):
-    with pytest.raises(PreprocError, match=r"'boxes' is no tensor.*tv_tensors\.BoundingBoxes"):
+    with pytest.raises(PreprocError, match=r"'boxes' is not a tensor.*tv_tensors\.BoundingBoxes"):
         transform()(Image.new("RGB", (5, 4)), {"boxes": boxes})
-    with pytest.raises(PreprocError, match="'boxes' is no tensor"):
+    with pytest.raises(PreprocError, match="'boxes' is not a tensor"):
         batch_stage()([torch.zeros(3, 4, 5)], [{"boxes": boxes}])
     _, [same] = batch_stage(to_input_size=True)([torch.zeros(3, 4, 5)], [{"boxes": boxes}])
     assert same["boxes"] is boxes, "it would not move in any case"
@@ -388,7 +388,7 @@ def test_annotations_of_a_batch_move_in_every_nesting(batch_stage):
         assert boxes.tolist() == [[4, 8, 12, 16]]
     assert sixth.labels is labels
     assert target["ann"]["boxes"].tolist() == [[1, 2, 3, 4]]
-    with pytest.raises(PreprocError, match="'boxes' is no tensor"):
+    with pytest.raises(PreprocError, match="'boxes' is not a tensor"):
         batch_stage()([torch.zeros(3, 4, 5)], [{"objects": [{"boxes": [1, 2, 3, 4]}]}])
 
 
@@ -442,9 +442,9 @@ VOC = {"annotation": {"object": [{"name": "cat", "bndbox": {"xmin": "1", "ymin":
 
 @pytest.mark.parametrize(("target", "key"), [(COCO, "bbox"), (VOC, "xmin")], ids=["COCO", "VOC"])
 def test_raw_annotations_of_data_sets_are_refused(transform, batch_stage, target, key):
-    with pytest.raises(PreprocError, match=rf"'{key}' is no tensor.*wrap_dataset_for_transf"):
+    with pytest.raises(PreprocError, match=rf"'{key}' is not a tensor.*wrap_dataset_for_transf"):
         transform()(Image.new("RGB", (5, 4)), target)
-    with pytest.raises(PreprocError, match=rf"'{key}' is no tensor"):
+    with pytest.raises(PreprocError, match=rf"'{key}' is not a tensor"):
         batch_stage()([torch.zeros(3, 4, 5)], [{"objects": target}])
 
 

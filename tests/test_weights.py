@@ -279,7 +279,7 @@ def test_a_file_that_only_claims_to_be_safetensors_is_a_sentence(
         torch.save(Tiny().state_dict(), path)
     else:
         path.write_bytes(content)
-    with pytest.raises(WeightsError, match="no whole safetensors file"):
+    with pytest.raises(WeightsError, match="not a complete safetensors file"):
         load_state(TINY, path)
 
 
@@ -289,7 +289,7 @@ def test_own_truncated_or_missing_file_is_a_sentence(
     path = tmp_path / "mine.safetensors"
     save_state(path, state)
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(WeightsError, match="no whole safetensors file"):
+    with pytest.raises(WeightsError, match="not a complete safetensors file"):
         load_state(TINY, path)
     with pytest.raises(WeightsError, match="There is no weights file"):
         load_state(TINY, tmp_path / "absent.safetensors")

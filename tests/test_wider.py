@@ -794,7 +794,7 @@ MISSING = None
         (b"not a mat file, but a text of some length" * 9, "is truncated or damaged"),
         (slice(200), "is truncated or damaged"),
         (slice(-20), "is truncated or damaged"),
-        ("other", "is no ground truth of WIDER FACE"),
+        ("other", "is not a ground truth of WIDER FACE"),
     ],
 )
 def test_ground_truth_that_is_missing_or_damaged_is_named(file, content, words, data, tmp_path):

@@ -30,11 +30,11 @@ def _number(
     return parse
 
 
-quality = _number(int, lambda value: 1 <= value <= 100, "a JPEG quality is 1 to 100")
-count = _number(int, lambda value: value >= 1, "a number of them is 1 or more")
-seed = _number(int, lambda value: value >= 0, "a seed is a whole number of 0 or more")
-length = _number(float, lambda value: 0 < value < inf, "a length is above 0 px")
-share = _number(float, lambda value: 0 <= value <= 1, "a share is 0 to 1")
+quality = _number(int, lambda value: 1 <= value <= 100, "must be a JPEG quality of 1 to 100")
+count = _number(int, lambda value: value >= 1, "must be a whole number of 1 or more")
+seed = _number(int, lambda value: value >= 0, "must be a whole number of 0 or more")
+length = _number(float, lambda value: 0 < value < inf, "must be a number of px above 0")
+share = _number(float, lambda value: 0 <= value <= 1, "must be a number from 0 to 1")
 
 
 def add_kernel(parser: argparse.ArgumentParser) -> None:

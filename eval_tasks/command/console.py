@@ -31,7 +31,7 @@ def heading(text: str) -> Text:
 
 
 def table_console() -> Console:
-    """Standard output, wide enough for any table where it is no terminal but a file or a pipe.
+    """Standard output, wide enough for any table where it is not a terminal but a file or a pipe.
 
     What looks like markup, as names of files may, is printed as it is.
     """

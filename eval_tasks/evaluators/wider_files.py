@@ -83,10 +83,12 @@ def _lists(path: Path, *names: str) -> list[Cells]:
         return [variables[name] for name in names]
     except KeyError as error:
         raise ImageError(
-            f"{path} is no ground truth of WIDER FACE: it holds no {error}. Copy it from the "
+            f"{path} is not a ground truth of WIDER FACE: it holds no {error}. Copy it from the "
             "benchmark's eval_tools/ground_truth."
         ) from error
-    except Exception as error:  # whatever scipy raises on bytes that are no .mat file, or half one
+    except (
+        Exception
+    ) as error:  # whatever scipy raises on other bytes, or half a file
         raise ImageError(
             f"{path} is truncated or damaged ({str(error).rstrip('.')}); copy it from the "
             "benchmark's eval_tools/ground_truth."

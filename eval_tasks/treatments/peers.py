@@ -50,7 +50,9 @@ def load_peer(
     if not isinstance(network, spandrel.ImageModelDescriptor) or (
         network.input_channels != network.output_channels or network.input_channels not in (1, 3)
     ):
-        raise ModelError(f"{path} is no network from RGB or grey pictures to pictures of the kind.")
+        raise ModelError(
+            f"{path} is not a network from RGB or grey pictures to pictures of the kind."
+        )
     size = network.size_requirements
     policy = TilePolicy(
         TILE if network.tiling is spandrel.ModelTiling.SUPPORTED else None,

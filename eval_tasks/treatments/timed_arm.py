@@ -21,7 +21,7 @@ class TimedArm:
         arm: how pictures are treated.
 
     Raises:
-        PreprocError: its scale is no whole number, so that boxes could not be mapped back.
+        PreprocError: its scale is not a whole number, so that boxes could not be mapped back.
     """
 
     def __init__(self, arm: Arm) -> None:

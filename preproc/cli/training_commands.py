@@ -48,7 +48,7 @@ def train(
             help="Start from a .safetensors file, a checkpoint or a model's name.",
         ),
     ] = None,
-    devices: Annotated[str, typer.Option(help="How many on each machine, or auto.")] = "auto",
+    devices: Annotated[str, typer.Option(help="Devices on each machine, or auto.")] = "auto",
     nodes: Annotated[int, typer.Option(min=1, help="How many machines.")] = 1,
     precision: Annotated[
         str | None,

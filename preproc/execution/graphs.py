@@ -21,7 +21,7 @@ MAX_GRAPHS = 8
 """Shapes whose graphs are kept, those used last; each holds the memory of its pass."""
 _RUNS_BEFORE = 2  # of a shape: a graph costs as much as two runs, and needs its kernels loaded
 _MAX_COUNTED = 1024
-_capturing = Lock()  # one at a time: what makes ready for a capture breaks another on its device
+_capturing = Lock()  # one at a time: preparing a capture breaks another on the same device
 _log = logging.getLogger(__name__)
 
 

@@ -162,9 +162,9 @@ def require_scaled(results: Tensor, windows: Tensor, scale: int) -> None:
     wanted = (len(windows), 3, scale * height, scale * width)
     if results.shape != wanted:
         raise ModelError(
-            f"Of {tuple(windows.shape)} the network makes {tuple(results.shape)} where "
-            f"{wanted} is due; it must keep to the scale that it was registered with, without "
-            "losing px at the sides."
+            f"The network turned {tuple(windows.shape)} into {tuple(results.shape)} instead of "
+            f"{wanted}; its result must be exactly as many times larger as its registered scale "
+            "says, without losing px at the sides."
         )
 
 

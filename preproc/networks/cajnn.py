@@ -229,8 +229,8 @@ class CAJNN(nn.Module):
         super().__init__()
         if min(features, growth) < 1 or blocks < 0:
             raise ModelError(
-                "CAJNN needs at least one feature, one growth channel and no fewer "
-                f"than 0 blocks, but got {features}, {growth} and {blocks}."
+                "CAJNN's features and growth must be at least 1 and its blocks at least 0, but got "
+                f"{features}, {growth} and {blocks}."
             )
         _require("context", context, _CONTEXTS)
         _require("upsampling", upsampling, _UPSAMPLERS)

@@ -14,7 +14,7 @@ EXTENSIONS = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
 """Extensions of their names, in lower case."""
 
 _FORMAT = "HEIF"
-# Brands of ISO/IEC 23008-12, annex B: the content is coded in HEVC. "mif1" leaves open in what.
+# Brands of ISO/IEC 23008-12, annex B: the content is coded in HEVC. "mif1" leaves the codec open.
 _CODED = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 _OPEN = (b"mif1", b"msf1")
 

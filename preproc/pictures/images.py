@@ -115,7 +115,7 @@ def decode(img: object, channel_order: ChannelOrder = "rgb", *, upright: bool = 
             return _from_tensor(img, channel_order)
     beside = "" if isinstance(img, list | tuple) else ", or a list of these"
     raise ImageError(
-        f"A {type(img).__name__} is no picture; pass a PIL image, a path, bytes, an array, a "
+        f"A {type(img).__name__} is not a picture; pass a PIL image, a path, bytes, an array, a "
         f"tensor{beside}."
     )
 
@@ -259,7 +259,7 @@ def _from_path(path: Path) -> Picture:
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:  # a name with a zero byte
-        raise ImageError(f"{str(path)!r} is no name of a file ({error}).") from error
+        raise ImageError(f"{str(path)!r} is not the name of a file ({error}).") from error
     image, depth = open_picture(io.BytesIO(data), str(path))
     _warn_of_depth(depth, str(path))
     return _from_pil(image)

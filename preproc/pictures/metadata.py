@@ -33,13 +33,13 @@ _NESTED = {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop}
 _XMP_ORIENTATION = re.compile(
     rb"""(?<!\s)\s+tiff:Orientation\s*=\s*(["'])[^"']*\1|<tiff:Orientation>[^<]*</tiff:Orientation>"""
 )
-"""White space is matched from its start only: from each of its signs, padding took seconds."""
+"""A match starts only at the first character of a run of white space: trying each took seconds."""
 _HIGHEST_DPI = 2**16 - 1  # JPEG's; PNG holds more, and no printer has more
 _LONGEST_JPEG_EXIF = 65533
 _LONGEST_JPEG_XMP = 65533 - len(b"http://ns.adobe.com/xap/1.0/\0")
 _PNG_XMP = "XML:com.adobe.xmp"
 _NO_TEXTS = (_PNG_XMP, "Raw profile type ", "compression")
-"""Strings in Pillow's ``info`` that are no texts: XMP, EXIF in the old way, and one of TIFF's."""
+"""Strings in Pillow's ``info`` that are not texts: XMP, EXIF in the old way, and one of TIFF's."""
 
 
 def exif_of(image: Image.Image) -> Image.Exif:

@@ -32,7 +32,7 @@ DAMAGE = (
 """What Pillow and its plug-ins raise on files that are cut short, damaged or of a rare kind."""
 
 _RESERVED = ("dpi", "exif", "icc_profile", "transparency", "xmp")
-"""Keys of ``Image.info`` that are no texts."""
+"""Keys of ``Image.info`` that are not texts."""
 
 _STILLS = frozenset({"ICO", "ICNS", "MPO", "PSD"})
 """Formats whose further frames are sizes, previews or layers of the first."""
@@ -208,7 +208,7 @@ def _sentences(name: str) -> Iterator[None]:
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is no picture in a known format.") from error
+        raise ImageError(f"{name} is not a picture in a known format.") from error
     except Image.DecompressionBombError as error:
         raise ImageError(
             f"{name} would be suspiciously large once decoded ({error}); if you trust it, cut or "

@@ -36,7 +36,7 @@ def to_array(image: Image.Image) -> NDArray[Any]:
         (H, W, C) with C = 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha).
 
     Raises:
-        ImageError: an ``I`` image with values that are no 16-bit grey, an ``F`` image whose values
+        ImageError: an ``I`` image with values that are not 16-bit grey, an ``F`` image whose values
             are not 0 to 255, or a mode that Pillow itself cannot convert.
     """
     mode = image.mode

@@ -76,7 +76,7 @@ class Restoration(pl.LightningModule):
         return self.global_step if self.stage.schedule.unit == "steps" else self._timed
 
     def on_fit_start(self) -> None:
-        """Agree on the clock; bring the perceptual loss, which is no part of the state, over."""
+        """Agree on the clock; bring the perceptual loss, which is not part of the state, over."""
         self._timed = self.trainer.strategy.broadcast(self.clock)
         if self._perceptual is not None:
             self._perceptual.trunk.to(self.device)

@@ -279,7 +279,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
         overrides: ``table.key=value`` in TOML syntax, applied to every stage.
 
     Raises:
-        RecipeError: the file is missing, it or an override is no TOML, or a key or value does not
+        RecipeError: the file is missing, it or an override is not TOML, or a key or value does not
             belong.
     """
     path = Path(path)

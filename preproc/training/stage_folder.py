@@ -132,8 +132,8 @@ def _require_same(folder: Path, before: Mapping[str, Any], stage: Stage) -> None
     changed = sorted(_differences(_lasting(before), _lasting(stage.as_table())))
     if changed:
         raise RecipeError(
-            f"{folder} was begun with another {', '.join(changed)}; a run goes on as it began. "
-            "Give the same recipe, or another output folder and --init-from."
+            f"{folder} was begun with another {', '.join(changed)}; a resumed run keeps its "
+            "recipe. Give the same recipe, or another output folder and --init-from."
         )
 
 

@@ -185,7 +185,7 @@ def _require_sound(
             )
         if begun and not finished and not (folder / CHECKPOINT).exists():
             raise RecipeError(
-                f"{folder} cannot be gone on with: {CHECKPOINT} is gone; use another folder, "
+                f"{folder} cannot be resumed: {CHECKPOINT} is missing; use another folder, "
                 f"with --init-from to start from weights such as its {WEIGHTS}."
             )
         if not finished:

@@ -40,9 +40,9 @@ class WholeCheckpoints(TorchCheckpointIO):
         trained = [checkpoint.get(part) for part in _TRAINED]
         if not all(bool(tensor.isfinite().all()) for tensor in _tensors(trained)):
             raise RecipeError(
-                f"Training has come to values that are not finite by step "
-                f"{checkpoint['global_step']}, so that {path} stays as it was. Resume from it "
-                "with a lower optimizer.lr in a new folder (--init-from), or set optimizer.clip."
+                f"Weights or the optimizer's state are not finite at step "
+                f"{checkpoint['global_step']}; {path} was not overwritten. Start from it with a "
+                "lower optimizer.lr in a new folder (--init-from), or set optimizer.clip."
             )
         with replacing(Path(path)) as file:
             torch.save(checkpoint, file)
