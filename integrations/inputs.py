@@ -86,7 +86,7 @@ def _opened(path: str | os.PathLike[str]) -> object:
 def _shown(data: bytes, name: str) -> object:
     """A decoded file; of a 16-bit PNG, which Pillow would truncate, the bytes instead."""
     picture, depth = open_picture(io.BytesIO(data), name)
-    return data if depth.whole == "png16" else picture
+    return data if depth.reader == "png16" else picture
 
 
 def _on_ground(color: Tensor, alpha: Tensor) -> Tensor:

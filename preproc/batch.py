@@ -93,9 +93,9 @@ def load(job: Job, scale: int = 1) -> Loaded:
     target = format_named(job.target.suffix)
     holding_mode(image, target)
     require_size((scale * image.width, scale * image.height), target)
-    if depth.whole == "png16" and target.name == "PNG":
+    if depth.reader == "png16" and target.name == "PNG":
         return job.source.read_bytes()
-    if depth.whole != "Pillow":
+    if depth.reader != "Pillow":
         warn(
             f"The file has {depth.bits} bits a colour, but its result has 8; only from PNG to PNG "
             "are they kept.",

@@ -81,7 +81,7 @@ def tile_policy(
         size=tile or None,
         overlap=overlap + BICUBIC_REACH if shrinks and overlap >= 0 else overlap,
         border=descriptor.border,
-        sizes=descriptor.size,
+        size_rule=descriptor.size,
         bucket=sizes.bucket if mixes else 1,
         mixed=sizes.mixed if mixes else 0,
     )

@@ -69,7 +69,7 @@ def plan_regions(
     """
     height, width = size
     clipped = tuple(_clipped(n, box, height, width) for n, box in enumerate(boxes))
-    step = policy.sizes.multiple_of
+    step = policy.size_rule.multiple_of
     grown = [_aligned(box.grown(margin, height, width), step, height, width) for box in clipped]
     windows = _merged(grown, side, window_cost)
     pixels = sum(policy.pixels(window.height, window.width) for window in windows)

@@ -59,20 +59,20 @@ def test_tiles_too_small_for_their_overlap_are_refused():
     with pytest.raises(ModelError, match="64 px leave no room between overlaps of 32 px"):
         TilePolicy(size=64, overlap=32)
     with pytest.raises(ModelError, match="choose a tile of 48 px or more"):
-        TilePolicy(size=40, overlap=8, sizes=SizeRule(48))
+        TilePolicy(size=40, overlap=8, size_rule=SizeRule(48))
     with pytest.raises(ModelError, match="overlap"):
         TilePolicy(size=None, overlap=-1)
 
 
 def test_no_window_is_smaller_than_a_network_takes():
-    policy = TilePolicy(64, 3, sizes=SizeRule(64))
+    policy = TilePolicy(64, 3, size_rule=SizeRule(64))
     assert all(tile.shape >= (64, 64) for tile in policy.tiles(70, 70))
-    (whole,) = TilePolicy(None, 8, sizes=SizeRule(64)).tiles(100, 100)
+    (whole,) = TilePolicy(None, 8, size_rule=SizeRule(64)).tiles(100, 100)
     assert all(tile.shape >= (64, 64) for tile in policy.split(whole, 70))
 
 
 def test_a_window_is_as_large_as_a_network_needs_with_its_border_around_the_picture():
-    (tile,) = TilePolicy(None, 0, border=3, sizes=SizeRule(16, 4)).tiles(5, 21)
+    (tile,) = TilePolicy(None, 0, border=3, size_rule=SizeRule(16, 4)).tiles(5, 21)
     assert tile.shape == (16, 28)
     assert (tile.y.start, tile.x.start, tile.x.core_stop) == (-3, -3, 21)
 
@@ -231,7 +231,7 @@ class Told(list):
 def test_progress_counts_px_of_all_pictures_and_ends_at_their_sum():
     pictures, told = [torch.rand(3, 200, 150), torch.rand(1, 40, 90)], Told()
     canvases = [canvas_of(p) for p in pictures]
-    policy = TilePolicy(64, 4, sizes=SizeRule(multiple_of=4))
+    policy = TilePolicy(64, 4, size_rule=SizeRule(multiple_of=4))
     run_tiles(pictures, canvases, nearest, policy, batch_size=2, progress=told)
     told.check(200 * 150 + 40 * 90)
     assert len(told) == 7

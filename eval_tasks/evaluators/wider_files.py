@@ -86,9 +86,7 @@ def _lists(path: Path, *names: str) -> list[Cells]:
             f"{path} is not a ground truth of WIDER FACE: it holds no {error}. Copy it from the "
             "benchmark's eval_tools/ground_truth."
         ) from error
-    except (
-        Exception
-    ) as error:  # whatever scipy raises on other bytes, or half a file
+    except Exception as error:  # whatever scipy raises on other bytes, or half a file
         raise ImageError(
             f"{path} is truncated or damaged ({str(error).rstrip('.')}); copy it from the "
             "benchmark's eval_tools/ground_truth."

@@ -57,7 +57,7 @@ def load_peer(
     policy = TilePolicy(
         TILE if network.tiling is spandrel.ModelTiling.SUPPORTED else None,
         OVERLAP,
-        sizes=SizeRule(max(size.minimum, 1), size.multiple_of),
+        size_rule=SizeRule(max(size.minimum, 1), size.multiple_of),
     )
     runtime = Runtime(_Module(network), device, torch.float32, path.stem)
     return network.scale, _tiled(runtime, policy, network.scale)

@@ -32,7 +32,7 @@ class TilePolicy:
         size: longest side of a window in LR px; None keeps every picture whole.
         overlap: LR px of real neighbours around a core on its inner sides.
         border: LR px of reflection around a picture, not kept; neutral value 0.
-        sizes: which extents of a window are allowed.
+        size_rule: which extents of a window are allowed.
         bucket: windows no longer than ``mixed`` px share a batch if their sides, rounded up to
             multiples of ``bucket``, are equal.
         mixed: longest side in LR px of windows that share a batch so; longer ones only share one
@@ -42,7 +42,7 @@ class TilePolicy:
     size: int | None
     overlap: int
     border: int = 0
-    sizes: SizeRule = _ANY_SIZE
+    size_rule: SizeRule = _ANY_SIZE
     bucket: int = 1
     mixed: int = 0
 
@@ -58,8 +58,8 @@ class TilePolicy:
     @property
     def min_size(self) -> int:
         """Smallest useful window in LR px."""
-        step = self.sizes.multiple_of
-        return self.sizes.padded(2 * _up(self.overlap, step) + max(_MIN_CORE, step))
+        step = self.size_rule.multiple_of
+        return self.size_rule.padded(2 * _up(self.overlap, step) + max(_MIN_CORE, step))
 
     def group(self, tile: Tile) -> tuple[int, int]:
         """What tiles must have in common to share a batch: the shape, or nearly."""
@@ -71,7 +71,7 @@ class TilePolicy:
     def tiles(self, height: int, width: int) -> list[Tile]:
         """The tiles of a picture, row by row, all of one shape."""
         y, x = (
-            Span(-self.border, self.sizes.padded(side + 2 * self.border) - self.border, 0, side)
+            Span(-self.border, self.size_rule.padded(side + 2 * self.border) - self.border, 0, side)
             for side in (height, width)
         )
         whole = Tile(y, x)
@@ -83,7 +83,9 @@ class TilePolicy:
 
     def split(self, tile: Tile, size: int) -> list[Tile]:
         """Cut a tile so that no window is longer than ``size`` px; its core stays covered."""
-        rows, columns = (span.split(size, self.overlap, self.sizes) for span in (tile.y, tile.x))
+        rows, columns = (
+            span.split(size, self.overlap, self.size_rule) for span in (tile.y, tile.x)
+        )
         return [Tile(y, x) for y in rows for x in columns]
 
 
@@ -106,20 +108,20 @@ class Span:
         """Where the window lies in the whole picture."""
         return slice(self.start, self.stop)
 
-    def split(self, size: int, overlap: int, sizes: SizeRule = _ANY_SIZE) -> list[Span]:
+    def split(self, size: int, overlap: int, size_rule: SizeRule = _ANY_SIZE) -> list[Span]:
         """Cut the window into the fewest equal ones, evenly spread; cores end mid-overlap.
 
         Args:
             size: longest new window; above twice the overlap.
             overlap: px between a new cut and the end of either window, at least.
-            sizes: which lengths are allowed; starts are multiples, too, as this span's is.
+            size_rule: which lengths are allowed; starts are multiples, too, as this span's is.
         """
         if self.length <= size:
             return [self]
-        step = sizes.multiple_of
+        step = size_rule.multiple_of
         shared = 2 * _up(overlap, step)
         count = -(-(self.length - shared) // (size // step * step - shared))
-        window = sizes.padded(-(-(self.length + (count - 1) * shared) // count))
+        window = size_rule.padded(-(-(self.length + (count - 1) * shared) // count))
         slack = self.length - window
         starts = [self.start + i * slack // (count - 1) // step * step for i in range(count)]
         cuts = [(left + window + right) // 2 for left, right in pairwise(starts)]

@@ -267,7 +267,7 @@ def _from_path(path: Path) -> Picture:
 
 def _from_bytes(data: bytes) -> Picture:
     image, depth = open_picture(io.BytesIO(data), _NAMELESS)
-    if depth.whole == "png16":
+    if depth.reader == "png16":
         return _from_deep_png(data, image)
     _warn_of_depth(depth, _NAMELESS)
     picture = _from_pil(image)
@@ -298,10 +298,10 @@ def _from_deep_png(data: bytes, image: Image.Image) -> Picture:
 
 def _warn_of_depth(depth: Depth, name: str) -> None:
     """Say so where Pillow cuts the depth of a file's colours."""
-    if depth.whole == "Pillow":
+    if depth.reader == "Pillow":
         return
     way_out = "pass the bytes of a 16-bit PNG, or an array"
-    if depth.whole == "png16":
+    if depth.reader == "png16":
         way_out = "pass the file's bytes"
     warn(
         f"{name} has {depth.bits} bits a colour, of which Pillow gives 8; to keep them, {way_out}.",

@@ -44,12 +44,12 @@ class Depth:
 
     Attributes:
         bits: per colour of a px.
-        whole: what reads all of them: Pillow, `preproc.pictures.png16` where Pillow gives 8, or
+        reader: what reads all of them: Pillow, `preproc.pictures.png16` where Pillow gives 8, or
             nothing.
     """
 
     bits: int
-    whole: Literal["Pillow", "png16"] | None
+    reader: Literal["Pillow", "png16"] | None
 
 
 class Opened(NamedTuple):
