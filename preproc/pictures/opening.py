@@ -211,8 +211,8 @@ def _sentences(name: str) -> Iterator[None]:
         raise ImageError(f"{name} is not a picture in a known format.") from error
     except Image.DecompressionBombError as error:
         raise ImageError(
-            f"{name} would be suspiciously large once decoded ({error}); if you trust it, cut or "
-            "shrink it first, or raise PIL.Image.MAX_IMAGE_PIXELS."
+            f"{name} would be suspiciously large once decoded ({str(error).rstrip('.')}); if you "
+            "trust it, cut or shrink it first, or raise PIL.Image.MAX_IMAGE_PIXELS."
         ) from error
     except DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
