@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +64,44 @@ def test_help_of_the_command_line_loads_no_imaging():
     loaded = loaded_by("import preproc.cli.enhance_command")
     assert "typer" in loaded
     assert not loaded & {"torch", "numpy", "PIL", "pillow_heif"}
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def parts_used_by(place: Path) -> set[str]:
+    """Parts of `preproc` that a module, or those in a folder, import, wherever in their code."""
+    names: set[str] = set()
+    for file in place.rglob("*.py") if place.is_dir() else [place]:
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("preproc.")}
+
+
+BASE = {"autocast", "box", "errors", "files", "progress", "resize", "samples"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "allowed"),
+    [
+        ("preproc/networks", {"networks", *BASE}),
+        ("preproc/pictures", {"pictures", *BASE}),
+        ("preproc/execution", {"execution", "networks", *BASE}),
+        ("integrations", {"pictures", "extras", *BASE}),
+        ("eval_tasks/evaluators", {"metrics", "reports", "extras", *BASE}),
+    ],
+)
+def test_each_part_knows_only_what_the_readme_says_it_does(folder, allowed):
+    used = parts_used_by(ROOT / folder)
+    assert "errors" in used, "the folder is read"
+    assert not used - allowed
+
+
+def test_nothing_but_the_command_line_knows_of_training():
+    places = [p for p in (ROOT / "preproc").iterdir() if p.suffix == ".py" or p.is_dir()]
+    assert {"networks", "training", "enhancer"} <= {place.stem for place in places}
+    knowing = {place.stem for place in places if "training" in parts_used_by(place)}
+    assert knowing == {"training", "cli"}
