@@ -61,7 +61,7 @@ _Read: TypeAlias = dict[str, Reading]  # by the word's file
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the evaluation for ``argv``, by default the command line; gives the exit code."""
     options = _parser().parse_args(argv)
-    return exit_code(lambda: _run(options), kept_in=options.out)
+    return exit_code(lambda: _run(options), kept_in=options.output)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,11 +79,11 @@ def _parser() -> argparse.ArgumentParser:
         help=f"folder that holds {GROUND_TRUTH} and {CROPS}/",
     )
     add(
-        "--out",
+        "--output",
         type=Path,
-        default=Path("out/icdar2013"),
+        default=Path("runs/icdar2013"),
         metavar="DIR",
-        help="readings, report and sheets go here (default: out/icdar2013)",
+        help="readings, report and sheets go here (default: runs/icdar2013)",
     )
     add(
         "--reduce",
@@ -126,13 +126,13 @@ def _run(options: argparse.Namespace) -> None:
         for reduction in dict.fromkeys(options.reduce)
         for quality in dict.fromkeys(options.quality)
     ]
-    require_writable(options.out)
+    require_writable(options.output)
     arms = arm_options.arms_from(options)
     recogniser = RECOGNISERS[options.recogniser](choose_device(options.device).type == "cuda")
     ways = [(degradation, arm) for degradation in degradations for arm in arms]
     if (clean := (Degradation(), arms[0])) not in ways:
         ways.insert(0, clean)  # always read, since it says what there is to win back
-    with Readings(options.out / "readings.jsonl") as readings:
+    with Readings(options.output / "readings.jsonl") as readings:
         found = readings.read(
             {
                 _key(recogniser, *way, word): partial(_read, word, *way, recogniser)
@@ -157,7 +157,7 @@ def _run(options: argparse.Namespace) -> None:
     for arm in arms:
         if arm.name not in (INPUT, BICUBIC):
             for degradation in degradations:
-                _leave_sheet(options.out, words, degradation, arm, runs)
+                _leave_sheet(options.output, words, degradation, arm, runs)
 
 
 def _key(recogniser: NamedRecogniser, degradation: Degradation, arm: Arm, word: Crop) -> Key:
@@ -234,10 +234,10 @@ def _report(
         "papers": [asdict(row) for row in judge.PAPER_ROWS],
     }
     other = "" if options.recogniser == _USUAL_RECOGNISER else f"-{options.recogniser}"
-    base = options.out / f"report{other}{arguments.taken(options.every, options.limit)}"
+    base = options.output / f"report{other}{arguments.taken(options.every, options.limit)}"
     write_json(base.with_suffix(".json"), report)
     write_csv(base.with_suffix(".csv"), [{**asdict(row), **about} for row in rows])
-    console.show(f"Report: {base}.json, .csv; readings and sheets: {options.out}")
+    console.show(f"Report: {base}.json, .csv; readings and sheets: {options.output}")
 
 
 def _leave_sheet(

@@ -337,7 +337,7 @@ class TestFullDisk:
 
 class TestScript:
     def run(self, data, tmp_path, *args: str) -> int:
-        fixed = ["--data", str(data), "--out", str(tmp_path / "out"), "--device", "cpu"]
+        fixed = ["--data", str(data), "--output", str(tmp_path / "out"), "--device", "cpu"]
         return icdar2013.main([*fixed, *args])
 
     def test_from_crops_to_tables_report_and_sheets(
