@@ -379,6 +379,17 @@ def test_a_tilted_line_is_cut_as_from_the_whole_picture(rng):
     assert np.abs(line - np.asarray(whole, int)).max() <= 1
 
 
+def test_an_upright_line_is_cut_at_the_nearest_px(rng):
+    picture = rng.integers(0, 256, (40, 60, 3), np.uint8)
+    quad = np.array([[10.4, 8.6], [40.3, 8.6], [40.3, 20.4], [10.4, 20.4]])
+    np.testing.assert_array_equal(level(picture, quad), picture[9:20, 10:40])
+
+
+def test_a_line_seen_from_a_side_is_as_large_as_its_longer_sides():
+    quad = np.array([[10, 10], [50, 14], [50, 26], [10, 30]], float)
+    assert level(np.zeros((40, 60, 3), np.uint8), quad).shape == (20, 40, 3)
+
+
 def test_a_picture_without_text_has_no_words(text_engine):
     reader = easyocr.Reader(text_engine, enhancer=Bicubic(2))
     assert reader.readtext(np.full((40, 60, 3), 128, np.uint8)) == []
@@ -441,6 +452,15 @@ def test_text_is_looked_for_as_much_larger_as_mag_ratio_says(scale, ratio, shown
     assert engine.seen.shape == shown
     assert engine.options["mag_ratio"] == left
     assert engine.options["canvas_size"] == left * shown[1]
+
+
+def test_boxes_of_a_strip_go_back_by_each_of_its_sides_to_the_nearest_px():
+    """Its sides are rounded apart: it is shown as 70x10, where its 15 px would be 10.5."""
+    free = [[7, 2], [56, 4], [55, 9], [6, 7]]
+    reader = easyocr.Reader(FixedText([[7, 69, 2, 10]], [free]))
+    upright, tilted = reader.readtext(np.zeros((15, 100, 3), np.uint8), canvas_size=70)
+    assert rectangle(upright) == [10, 3, 99, 15]
+    np.testing.assert_allclose(tilted.box, np.array(free) / (0.7, 10 / 15))
 
 
 def test_what_was_shrunk_once_is_not_shrunk_again():
@@ -591,11 +611,14 @@ def test_options_may_be_given_by_position():
 def test_tilted_words_are_merged_in_reading_order():
     tilted = [[30, 62], [50, 66], [49, 76], [29, 72]]  # below all lines, where EasyOCR's own fails
     between = [[45, 12], [55, 15], [54, 25], [44, 22]]
-    engine = FixedText([[0, 40, 10, 20], [60, 95, 11, 20], [0, 20, 60, 70]], [tilted, between])
+    # The last line is indented, and its second word begins below the tilted word in it.
+    upright = [[0, 40, 10, 20], [60, 95, 11, 20], [5, 20, 60, 70], [60, 95, 64, 74]]
+    engine = FixedText(upright, [tilted, between])
     words = easyocr.Reader(engine).readtext(
         np.zeros((100, 100, 3), np.uint8), output_format="free_merge"
     )
-    assert [w.box[0] for w in words] == [[0, 10], [45, 12], [60, 11], [0, 60], [30, 62]]
+    corners = [[0, 10], [45, 12], [60, 11], [5, 60], [30, 62], [60, 64]]
+    assert [w.box[0] for w in words] == corners
 
     alone = easyocr.Reader(FixedText([], [tilted]))
     words = alone.readtext(np.zeros((100, 100, 3), np.uint8), output_format="free_merge")
@@ -721,6 +744,31 @@ def test_both_keeps_a_text_that_one_of_the_two_readings_lacks():
     assert [rectangle(word) for word in words] == [[20, 10, 60, 22], [0, 60, 30, 70]]
 
 
+@pytest.mark.parametrize("wrap", [lambda e: e, Regions], ids=["whole", "regions"])
+def test_both_takes_the_enhanced_of_two_equally_sure_readings(wrap):
+    engine = FixedText([[20, 60, 10, 22]])
+    reader = easyocr.Reader(engine, enhancer=wrap(Bicubic(2)), both=True)
+    picture = np.zeros((75, 120, 3), np.uint8)
+    assert [word.text for word in reader.readtext(picture, max_scale=1)] == ["80x24"]
+    assert reader.readline(picture[:10, :30]).text == "60x20"
+    first = TwoReadings("enhanced", 0.9)
+    (word,) = rapidocr.Reader(first, enhancer=Bicubic(1), both=True).readtext(picture)
+    assert word.text == "enhanced"
+
+
+def test_nothing_is_read_twice_without_an_enhancer(monkeypatch):
+    read, plain = [], FixedText.recognize
+    monkeypatch.setattr(
+        FixedText, "recognize", lambda *args, **options: read.append(0) or plain(*args, **options)
+    )
+    picture = np.zeros((75, 120, 3), np.uint8)
+    easyocr.Reader(FixedText([[0, 9, 0, 9]]), both=True).readtext(picture)
+    assert len(read) == 1
+    engine = Flagged()
+    rapidocr.Reader(engine, both=True).readtext(picture)
+    assert engine.said == ["det True cls True rec True"]
+
+
 # Regions
 
 
@@ -785,6 +833,23 @@ def test_regions_near_each_other_or_not_keep_their_places_and_sizes(make, rng, g
     views = Regions(make(), margin=4).look(picture, quads)
     assert [view.origin for view in views] == [(6, 1), (26 + gap, 4), (6, 1)]
     assert {(view.scale, view.rgb.shape) for view in views} == {(4, (72, 112, 3))}
+
+
+def test_an_enhancer_of_lists_may_write_to_the_regions_it_is_given():
+    class Writing(Bicubic):
+        scale = 1
+
+        def __call__(self, img):
+            for crop in img:
+                assert crop.flags.c_contiguous
+                crop.fill(9)
+            return img
+
+    picture = np.zeros((60, 80, 3), np.uint8)
+    quad = np.array([[30, 20], [50, 20], [50, 30], [30, 30]], float)
+    views = Regions(Writing(1)).look(picture, [quad, quad + 3])
+    assert all((view.rgb == 9).all() for view in views)
+    assert not picture.any()
 
 
 def test_a_region_knows_the_way_back_to_the_source():
@@ -1008,6 +1073,11 @@ def test_rapidocr_leaves_out_what_neither_reading_is_sure_of(sign, second, least
     assert rapidocr.Reader(engine, enhancer=Bicubic(2), both=True).readtext(sign) == []
 
 
+def test_rapidocr_gives_what_is_just_as_sure_as_asked_for(sign):
+    reader = rapidocr.Reader(TwoReadings("", 0.0), enhancer=Bicubic(2), both=True)
+    assert [word.text for word in reader.readtext(sign, text_score=0.9)] == ["right"]
+
+
 @pytest.mark.parametrize("both", [False, True])
 def test_rapidocrs_least_confidence_may_be_chosen_for_a_picture(rapid_engine, sign, both):
     reader = rapidocr.Reader(rapid_engine, enhancer=Bicubic(1), both=both)
@@ -1056,6 +1126,8 @@ def test_rapidocr_is_shown_what_it_would_shrink_to(settings, shape):
     (word,) = rapidocr.Reader(engine).readtext(np.zeros((40, 80, 3), np.uint8))
     assert engine.shapes == [shape]
     assert rectangle(word)[2] == 8 * 80 / shape[1]
+    assert rapidocr.Reader(engine).readline(np.zeros((40, 80, 3), np.uint8)).text
+    assert engine.shapes == [shape, shape]
 
 
 def test_rapidocr_that_undoes_all_enlargement_gets_a_warning():
@@ -1302,7 +1374,17 @@ def test_what_is_drawn_on_nothing_lies_on_what_it_stands_out_from(mode, ink, gro
 
 def test_what_shows_through_by_a_part_is_mixed_with_its_ground():
     image = Image.new("LA", (6, 4), (80, 102))
-    assert (look(image, None).rgb == 0.4 * 80 + 0.6 * 255).all()
+    array = np.array(image.convert("RGBA"))
+    for given in (image, array, array.astype(np.uint16) * 257, array / np.float32(255)):
+        assert (look(given, None).rgb == 0.4 * 80 + 0.6 * 255).all()
+
+
+def test_what_hardly_shows_does_not_choose_the_ground():
+    image = Image.new("LA", (40, 20), (255, 2))
+    image.paste((0, 255), (5, 5, 15, 15))
+    seen = look(image, None).rgb
+    assert (seen[5:15, 5:15] == 0).all()
+    assert (seen[:, 20:] == 255).all()
 
 
 def test_bytes_of_every_kind_are_a_file():
@@ -1331,6 +1413,7 @@ ADAPTERS = {
         np.zeros((2, 40, 50, 3), np.uint8),
         torch.zeros(2, 3, 40, 50),
         torch.zeros(2, 40, 50, 3),
+        torch.zeros(2, 4, 40, 50),
         torch.zeros(0, 3, 40, 50),
     ],
     ids=lambda several: f"{type(several).__name__} {tuple(several.shape)}",

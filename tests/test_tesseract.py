@@ -166,6 +166,13 @@ def test_arrays_of_bgr_are_shown_as_rgb(engine, rng):
     np.testing.assert_array_equal(np.asarray(engine.seen[0]), array)
 
 
+def test_it_is_handed_every_px_as_it_is(engine, rng, tmp_path):
+    array = rng.integers(0, 256, (9, 12, 3), np.uint8)
+    tesseract.Reader().readtext(array)
+    engine.seen[0].save(tmp_path / "file", engine.seen[0].format)  # as pytesseract does
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "file")), array)
+
+
 def test_nothing_found_is_no_word(engine):
     picture = np.zeros((20, 30, 3), np.uint8)
     for found in ({}, {key: values[:2] for key, values in Engine.found.items()}):
