@@ -804,7 +804,23 @@ def test_the_module_gives_it_at_any_size_and_returned_too(tiny_weights, rng, mod
     torch.testing.assert_close(expected, y, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("bad", [torch.zeros(3, 5, 5), torch.zeros(1, 3, 5, 5, dtype=torch.uint8)])
+def test_the_module_has_the_scale_that_was_asked_for():
+    module = EnhancerModule("cisrnet-light-coarse", scale=3)
+    assert module.scale == module.descriptor.scale == 3
+    assert module(torch.rand(1, 3, 4, 5)).shape == (1, 3, 12, 15)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        torch.zeros(3, 5, 5),
+        torch.zeros(1, 3, 5, 5, dtype=torch.uint8),
+        torch.zeros(1, 4, 5, 5),
+        torch.zeros(0, 3, 5, 5),
+        torch.zeros(1, 3, 0, 5),
+    ],
+    ids=lambda bad: f"{bad.dtype} {tuple(bad.shape)}",
+)
 def test_the_module_refuses_what_is_no_batch_of_floats(tiny_weights, bad):
     with pytest.raises(ImageError, match=r"takes a float tensor \(N, 3, H, W\)"):
         EnhancerModule("tiny", weights=tiny_weights)(bad)

@@ -260,6 +260,9 @@ def test_an_overlap_has_the_room_that_tiles_of_the_device_have():
     for options in ({"device": "cpu"}, {"device": "cuda", "in_worker": "cpu"}):
         with pytest.raises(ModelError, match="Tiles of 512 px leave no room"):
             preproc.EnhanceTransform("tiny", overlap=300, **options)
+    preproc.EnhanceTransform("tiny", device="cpu", overlap=248)
+    with pytest.raises(ModelError, match="no room between overlaps of 250 px"):
+        preproc.EnhanceTransform("tiny", device="cpu", overlap=248, to_input_size=True)
 
 
 def test_options_are_those_of_the_enhancer_and_so_is_the_usual_model():
@@ -344,6 +347,7 @@ def test_plain_boxes_of_every_format_move_as_tv_tensors_do(batch_stage, transfor
         ("boxes", (2, 4, 2), r"\(n, 4\), \(n, 5\) or \(n, 8\)"),
         ("boxes", (), "tv_tensors.BoundingBoxes"),
         ("keypoints", (2, 51), r"\(n, k, 2 or more\)"),
+        ("keypoints", (2, 4), r"\(n, k, 2 or more\)"),
         ("keypoints", (2, 17, 1), r"\(n, k, 2 or more\)"),
         ("masks", (7,), r"\(n, H, W\)"),
     ],
@@ -374,7 +378,7 @@ def test_annotations_of_a_batch_move_in_every_nesting(batch_stage):
     named = namedtuple("named", "boxes labels")
     target = {
         "ann": {"boxes": box, "labels": labels, "id": 7},
-        "objects": [box, (box,), deque([box])],
+        "objects": [box, (7, box), deque([box])],
         "others": [{"boxes": plain}, UserDict(boxes=[plain]), named(plain, labels)],
     }
     _, [moved] = batch_stage()([torch.zeros(3, 4, 5)], [target])
@@ -382,7 +386,9 @@ def test_annotations_of_a_batch_move_in_every_nesting(batch_stage):
     assert moved["ann"]["boxes"].canvas_size == (16, 20)
     assert moved["ann"]["labels"] is labels
     assert moved["ann"]["id"] == 7
-    first, (second,), third = moved["objects"]
+    first, (seven, second), third = moved["objects"]
+    assert seven == 7
+    assert [type(part) for part in moved["objects"][1:]] == [tuple, deque]
     fourth, fifth, sixth = moved["others"]
     for boxes in (first, second, third[0], fourth["boxes"], fifth["boxes"][0], sixth.boxes):
         assert boxes.tolist() == [[4, 8, 12, 16]]
@@ -437,10 +443,15 @@ def test_containers_of_any_make_are_only_looked_into(transform):
 
 
 COCO = [{"bbox": [1.0, 2.0, 3.0, 4.0], "area": 12.0, "category_id": 1}]
+RLE = [{"segmentation": {"size": [4, 5], "counts": "04:"}, "iscrowd": 1}]
 VOC = {"annotation": {"object": [{"name": "cat", "bndbox": {"xmin": "1", "ymin": "2"}}]}}
 
 
-@pytest.mark.parametrize(("target", "key"), [(COCO, "bbox"), (VOC, "xmin")], ids=["COCO", "VOC"])
+@pytest.mark.parametrize(
+    ("target", "key"),
+    [(COCO, "bbox"), (RLE, "segmentation"), (VOC, "xmin")],
+    ids=["COCO", "RLE", "VOC"],
+)
 def test_raw_annotations_of_data_sets_are_refused(transform, batch_stage, target, key):
     with pytest.raises(PreprocError, match=rf"'{key}' is not a tensor.*wrap_dataset_for_transf"):
         transform()(Image.new("RGB", (5, 4)), target)
@@ -479,6 +490,7 @@ def test_equal_pictures_of_a_batch_have_results_of_their_own(batch_stage, tmp_pa
 
 def test_an_empty_batch_is_enlarged_to_an_empty_batch(batch_stage):
     assert batch_stage()(torch.zeros(0, 3, 8, 9)).shape == (0, 3, 32, 36)
+    assert batch_stage()(torch.zeros(0, 3, 8, 9, dtype=torch.uint8)).dtype == torch.uint8
     assert batch_stage()([], []) == ([], [])
 
 
@@ -558,6 +570,21 @@ def test_a_gpu_that_cannot_be_used_is_left_for_the_cpu(tiny_weights, picture, mo
         asked = preproc.EnhanceTransform("tiny", weights=tiny_weights, device="cuda")
         with pytest.raises(ModelError, match="Device 'cuda' cannot be used"):
             asked(image)
+
+
+def test_what_was_pickled_before_its_weights_were_trained_on_finds_no_old_results(
+    tiny_weights, skip_weights, picture, tmp_path
+):
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(tiny_weights.read_bytes())
+    options = {"weights": path, "dtype": "float32"}
+    transform = preproc.EnhanceTransform("tiny", **options, cache=tmp_path / "cache")
+    transform(chw(picture))
+    transform(chw(picture))  # from the cache, so that it has told its weights once more
+    data = pickle.dumps(transform)
+    path.write_bytes(skip_weights.read_bytes())
+    wanted = preproc.EnhanceTransform("tiny", **options)(chw(picture))
+    assert torch.equal(pickle.loads(data)(chw(picture)), wanted)
 
 
 def test_weights_that_change_in_use_get_no_place_in_the_cache(
