@@ -68,9 +68,19 @@ class TestGroundTruth:
         with pytest.raises(ImageError, match=sentence):
             self.read(tmp_path, text)
 
-    def test_a_missing_file_is_a_sentence(self, tmp_path):
+    def test_a_missing_file_or_one_of_another_encoding_is_a_sentence(self, tmp_path):
         with pytest.raises(ImageError, match="Cannot read the ground truth"):
             read_ground_truth(tmp_path / "none.txt")
+        (tmp_path / "latin.txt").write_bytes('word_1.png, "café"'.encode("latin-1"))
+        with pytest.raises(ImageError, match=r"Cannot read the ground truth .*utf-8"):
+            read_ground_truth(tmp_path / "latin.txt")
+
+    def test_a_crop_is_as_high_as_its_picture(self, tmp_path):
+        (tmp_path / CROPS).mkdir()
+        Image.new("RGB", (50, 9)).save(tmp_path / CROPS / "word_1.png")
+        (tmp_path / GROUND_TRUTH).write_text('word_1.png, "Tiredness"')
+        (crop,) = find_crops(tmp_path)
+        assert (crop.file, crop.label, crop.height) == ("word_1.png", "Tiredness", 9)
 
     def test_the_published_counts(self, shared):
         labels = read_ground_truth(shared / "data" / "icdar2013" / GROUND_TRUTH).values()
