@@ -638,6 +638,16 @@ class TestModels:
         shown = capfd.readouterr().out
         for fact in ("14,847,491", "1,234 steps", "pictures (CC0)", "CC-BY-4.0", "# The card"):
             assert fact in shown
+        assert "15.9 M multiply-accumulates per input pixel" in shown
+        assert " float32, " in shown
+        assert call("models", "cajnn-light") == 0
+        assert "none shipped; pass your own with --weights" in capfd.readouterr().out
+
+    def test_shows_all_scales_of_a_model(self, capfd: pytest.CaptureFixture[str]) -> None:
+        assert call("models", "cisrnet-light") == 0
+        lines = capfd.readouterr().out.splitlines()
+        shown = [line for line in lines if line.startswith("cisrnet-light x")]
+        assert shown == [f"cisrnet-light x{scale}" for scale in (2, 3, 4)]
 
     @pytest.mark.parametrize(
         ("count", "shown"),
@@ -670,7 +680,17 @@ class TestPassThrough:
         self.fake(monkeypatch, "eval_tasks.restoration", main=lambda args: seen.append(args) or 3)
         args = ["--help", "--quality", "10", "20", "-o", "x", "--", "y"]
         assert call("eval", "restoration", *args) == 3
-        assert seen == [args]
+        assert call("eval", "restoration") == 3
+        assert seen == [args, []]
+
+    def test_eval_says_what_to_install(
+        self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        missing = ModuleNotFoundError("No module named 'scipy'", name="scipy")
+        self.fake(monkeypatch, "eval_tasks.wider", main=Mock(side_effect=missing))
+        assert call("eval", "wider") == 1
+        said = capfd.readouterr().err
+        assert "`preproc eval wider` needs scipy, which is not installed: pip install" in said
 
     def test_eval_names_its_tasks(self, capfd: pytest.CaptureFixture[str]) -> None:
         assert call("eval", "nosuch") == 2
