@@ -38,7 +38,10 @@ def any_colour(rng: Generator) -> tuple[int, int, int]:
 
 
 def contrasting_colour(rng: Generator, under: NDArray[np.float64]) -> tuple[int, int, int]:
-    """A random colour, pushed away from the ground's lightness by at least 40 levels."""
+    """A random colour, 40 to 200 levels off the ground's mean before it is clipped to 0 to 255.
+
+    Clipped, a tenth are less than 40 levels of lightness off, and a fiftieth less than 10.
+    """
     colour = np.array(any_colour(rng), float)
     gap = rng.uniform(40, 200) * (1 if under.mean() < rng.uniform(60, 200) else -1)
     red, green, blue = (

@@ -243,7 +243,8 @@ def test_what_is_drawn_has_all_the_range_that_was_asked_for(photo, monkeypatch):
         for n in ("jpeg", "double_jpeg", "resave", "webp", "blur")
     )
     assert {quality for quality, _ in once} == {quality for (quality,) in modern} == {30, 31, 32}
-    assert {chroma for _, chroma in once} == set(degrade.SUBSAMPLINGS)
+    chromas = [[p[1] for p in once], [p[2] for p in twice], [p[3] for p in again]]
+    assert [set(chroma) for chroma in chromas] == [set(degrade.SUBSAMPLINGS)] * 3
     assert {q[:2] for q in twice} == {q[1:3] for q in again} == set(product((30, 31, 32), repeat=2))
     for axis in (0, 1):
         assert {shift[axis] for *_, shift in twice} == set(range(MCU))
@@ -272,12 +273,19 @@ def test_a_skew_of_two_puts_a_third_of_the_qualities_below_20(photo, monkeypatch
         ({"quality": (10, 101)}, "up to 100"),
         ({"webp": -0.1}, "between 0 and 1"),
         ({"blur": 1.1}, "between 0 and 1"),
+        ({"chroma": 1.1}, "between 0 and 1"),
         ({"webp": 0.6, "double_jpeg": 0.6}, "come to 1.2"),
     ],
 )
 def test_contradictions_are_named(field, words):
     with pytest.raises(RecipeError, match=words):
         Degradation(**field)
+
+
+def test_probabilities_may_come_to_1_but_for_their_rounding():
+    shares = {"uncompressed": 0.2, "double_jpeg": 0.4, "resave": 0.3, "webp": 0.1}
+    assert sum(shares.values()) > 1
+    Degradation(**shares)
 
 
 @pytest.mark.parametrize(
