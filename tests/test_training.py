@@ -64,7 +64,7 @@ from preproc.training.stage_folder import (
 )
 from preproc.training.start_nearest import start_nearest
 from preproc.training.starting_network import make_network
-from preproc.training.stopping import SaveAtEnd
+from preproc.training.stopping import SaveAtEnd, interruptible
 from preproc.training.text import text_picture
 from preproc.training.together import ASKED_EVERY, agree
 from preproc.training.train import run
@@ -1362,6 +1362,16 @@ def test_the_first_process_saves_though_the_others_were_not_interrupted(tmp_path
     assert (tmp_path / CHECKPOINT).exists()
     interrupt(first=False)
     assert met == [False], "the others wait to be ended, as their end would end the first"
+
+
+def test_an_error_is_no_stop_and_leaves_the_last_good_checkpoint(tmp_path):
+    error = RuntimeError("The size of tensor a must match the size of tensor b")
+    trainer, saving = Mock(received_sigterm=False), SaveAtEnd(tmp_path / CHECKPOINT)
+    saving.on_train_start(trainer, Mock())
+    saving.on_exception(trainer, Mock(), error)
+    with pytest.raises(RuntimeError, match="The size of tensor"), interruptible(trainer):
+        raise error
+    trainer.save_checkpoint.assert_not_called()
 
 
 def test_two_processes_end_together_and_train_either_part_and_the_whole(data, tmp_path):
