@@ -22,7 +22,7 @@ from integrations import easyocr, mtcnn, rapidocr
 from integrations.easyocr_output import shaped
 from integrations.mtcnn import FaceSizeWarning
 from integrations.protocols import Word, surer
-from integrations.text_lines import level
+from integrations.text_lines import level, shrink
 from integrations.view import Regions, look
 from preproc.errors import ImageError, ModelError, PreprocError
 from preproc.pictures import png16
@@ -202,6 +202,7 @@ def test_face_coordinates_follow_the_engines_pixel_counting():
     np.testing.assert_allclose(enlarged.boxes, [[2, 3, 2, 4]])
     # 5.5 is the edge between pixels 5 and 6, 5 px from the border, and so 1.25 px in the source.
     np.testing.assert_allclose(enlarged.landmarks, np.full((1, 5, 2), 1.75))
+    assert {part.dtype for faces in (plain, enlarged) for part in faces} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -282,6 +283,7 @@ def test_faces_below_the_window_need_an_enhancer_that_enlarges(face_engine, port
         warnings.simplefilter("error", FaceSizeWarning)
         enlarged = mtcnn.MTCNN(face_engine, enhancer=Bicubic(4), min_face_size=6)
         mtcnn.MTCNN(face_engine, enhancer=Bicubic(1))
+        mtcnn.MTCNN(face_engine, enhancer=Bicubic(1), min_face_size=12)
         enlarged.min_face_size = 5
     with pytest.warns(FaceSizeWarning, match="min_face_size 5 cannot"):
         returned.min_face_size = 5
@@ -420,6 +422,7 @@ def test_what_is_larger_than_the_canvas_is_shrunk_without_aliasing():
     words = easyocr.Reader(engine).readtext(stripes, canvas_size=100)
     assert engine.seen.shape == (50, 100, 3)
     assert np.ptp(engine.seen[:, 5:-5]) < 20
+    assert engine.seen.mean() == pytest.approx(127.5, abs=5)
     assert rectangle(words[0]) == [40, 0, 240, 200]
 
 
@@ -514,6 +517,11 @@ def test_tall_lines_are_shrunk_with_antialiasing():
     words = easyocr.Reader(engine).readtext(stripes)
     assert [w.text for w in words] == ["128x64", "80x40", "128x64"]
     assert np.ptp(engine.sheet[2:62, 5:120]) < 30
+    assert engine.sheet[2:62, 5:120].mean() == pytest.approx(127.5, abs=5)
+
+
+def test_a_line_of_one_px_stays_one():
+    assert shrink(np.zeros((1, 40, 3), np.uint8), 0.2).shape == (1, 8, 3)
 
 
 def test_a_column_of_letters_is_read_at_its_width():
@@ -620,14 +628,20 @@ def test_tilted_words_are_merged_in_reading_order():
     corners = [[0, 10], [45, 12], [60, 11], [5, 60], [30, 62], [60, 64]]
     assert [w.box[0] for w in words] == corners
 
-    alone = easyocr.Reader(FixedText([], [tilted]))
+    alone = easyocr.Reader(FixedText([], [between, tilted]))
     words = alone.readtext(np.zeros((100, 100, 3), np.uint8), output_format="free_merge")
-    assert [w.box for w in words] == [tilted]
+    assert [w.box for w in words] == [tilted, between]
 
 
 def test_json_has_boxes_on_the_nearest_px_and_letters_as_they_are():
     (answer,) = shaped([Word([[0.6, 1.4]], "Étage", 0.5)], detail=1, output_format="json")
     assert answer == '{"boxes": [[1, 1]], "text": "Étage", "confident": 0.5}'
+
+
+@pytest.mark.parametrize("output_format", ["standard", "dict", "json", "free_merge"])
+def test_without_details_every_format_is_the_texts(output_format):
+    words = [Word([[0.6, 1.4]], "Étage", 0.5)]
+    assert shaped(words, detail=0, output_format=output_format) == ["Étage"]
 
 
 def test_paragraphs_follow_the_direction_of_the_script():
@@ -638,6 +652,15 @@ def test_paragraphs_follow_the_direction_of_the_script():
         picture = np.zeros((20, 60, 3), np.uint8)
         ((_, found),) = easyocr.Reader(engine).readtext(picture, paragraph=True)
         assert found == text
+
+
+def test_paragraphs_end_where_lines_are_farther_apart_than_y_ths():
+    pytest.importorskip("easyocr", reason="it groups the words")
+    engine = FixedText([[0, 20, 0, 10], [0, 20, 18, 28]])
+    picture = np.zeros((40, 60, 3), np.uint8)
+    for apart, number in ((0.1, 2), (2, 1)):
+        options = {"paragraph": True, "x_ths": 2 - apart, "y_ths": apart}
+        assert len(easyocr.Reader(engine).readtext(picture, **options)) == number
 
 
 def test_the_first_of_two_equal_readings_counts_and_its_place_in_any_case():
@@ -690,6 +713,7 @@ def test_angles_may_be_a_tuple_and_numbers_numpys():
         np.zeros((20, 30, 3), np.uint8), contrast_ths=np.float32(0.2), **options
     )
     assert engine.recognise_options["batch_size"] == 2
+    assert engine.options["min_size"] == 0
 
 
 def test_a_reader_made_without_a_network_says_what_it_is_for(sign):
@@ -754,6 +778,9 @@ def test_both_takes_the_enhanced_of_two_equally_sure_readings(wrap):
     first = TwoReadings("enhanced", 0.9)
     (word,) = rapidocr.Reader(first, enhancer=Bicubic(1), both=True).readtext(picture)
     assert word.text == "enhanced"
+    first = TwoReadings("enhanced", 0.9)
+    line = rapidocr.Reader(first, enhancer=Bicubic(2), both=True).readline(picture)
+    assert (line.text, rectangle(line)) == ("enhanced", [0, 0, 120, 75])
 
 
 def test_nothing_is_read_twice_without_an_enhancer(monkeypatch):
@@ -833,6 +860,19 @@ def test_regions_near_each_other_or_not_keep_their_places_and_sizes(make, rng, g
     views = Regions(make(), margin=4).look(picture, quads)
     assert [view.origin for view in views] == [(6, 1), (26 + gap, 4), (6, 1)]
     assert {(view.scale, view.rgb.shape) for view in views} == {(4, (72, 112, 3))}
+
+
+def test_an_enhancer_of_regions_is_told_their_margin_once():
+    class Asked(Bicubic):
+        def regions(self, img, boxes, *, margin):
+            self.boxes, self.margin = boxes, margin
+            return self([img[top:bottom, left:right] for left, top, right, bottom in boxes])
+
+    enhancer = Asked(2)
+    quad = np.array([[30, 20], [50, 20], [50, 30], [30, 30]], float)
+    (view,) = Regions(enhancer, margin=3).look(np.zeros((60, 80, 3), np.uint8), [quad])
+    assert (enhancer.boxes, enhancer.margin) == ([(27, 17, 53, 33)], 0)
+    assert (view.origin, view.rgb.shape) == ((27, 17), (32, 52, 3))
 
 
 def test_an_enhancer_of_lists_may_write_to_the_regions_it_is_given():
@@ -936,7 +976,7 @@ def test_options_of_a_line_reach_the_recogniser_and_no_text_is_empty(monkeypatch
     assert engine.recognise_options["reformat"] is False
     monkeypatch.setattr(engine, "recognize", lambda *_, **__: [])
     word = easyocr.Reader(engine).readline(np.zeros((12, 40, 3), np.uint8))
-    assert (word.text, word.confidence) == ("", 0)
+    assert word == ([[0, 0], [40, 0], [40, 12], [0, 12]], "", 0)
 
 
 def test_a_line_takes_readtexts_options_of_recognition_and_no_others(text_engine, sign):
@@ -1078,6 +1118,14 @@ def test_rapidocr_gives_what_is_just_as_sure_as_asked_for(sign):
     assert [word.text for word in reader.readtext(sign, text_score=0.9)] == ["right"]
 
 
+@pytest.mark.parametrize(("second", "texts"), [(("doubtful", 0.1), ["doubtful"]), (("", 0.0), [])])
+def test_rapidocr_gives_all_but_the_blank_where_no_confidence_is_asked_for(sign, second, texts):
+    engine = TwoReadings("", 0.0)
+    engine.readings[1] = second
+    reader = rapidocr.Reader(engine, enhancer=Bicubic(2), both=True)
+    assert [word.text for word in reader.readtext(sign, text_score=0)] == texts
+
+
 @pytest.mark.parametrize("both", [False, True])
 def test_rapidocrs_least_confidence_may_be_chosen_for_a_picture(rapid_engine, sign, both):
     reader = rapidocr.Reader(rapid_engine, enhancer=Bicubic(1), both=both)
@@ -1191,7 +1239,12 @@ def test_an_enhancer_of_another_scale_than_it_says_is_refused(monkeypatch):
     picture = np.zeros((4, 5, 3), np.uint8)
     view = look(picture, enhancer)
     assert (view.rgb.shape, view.scale) == ((8, 10, 3), 2)
-    for answer in (lambda _, img: img, lambda _, img: img.repeat(2, 0).repeat(2, 1) / 255):
+    for answer in (
+        lambda _, img: img,
+        lambda _, img: img.repeat(2, 0).repeat(2, 1) / 255,
+        lambda _, img: img.repeat(2, 0).repeat(2, 1)[..., 0],
+        lambda _, img: img.repeat(2, 0).repeat(2, 1)[..., :1],
+    ):
         monkeypatch.setattr(Bicubic, "__call__", answer)
         with pytest.raises(ModelError, match="scale 2"):
             look(picture, enhancer)
@@ -1359,6 +1412,8 @@ def test_an_enhancer_of_bgr_arrays_is_refused():
     ("mode", "ink", "ground"),
     [
         ("LA", (80,), 255),
+        ("LA", (120,), 255),
+        ("LA", (135,), 0),
         ("LA", (180,), 0),
         ("RGBA", (80, 120, 60), 255),
         ("RGBA", (180, 90, 255), 0),

@@ -116,6 +116,7 @@ def test_it_is_never_shown_more_than_it_takes(engine, monkeypatch):
     (word,) = tesseract.Reader().readtext(np.zeros((10, 40_000), np.uint8))
     assert engine.seen[0].size == (tesseract.LONGEST, 8)
     assert word.box[2] == [40_000, 10]
+    assert (tesseract.LONGEST, tesseract.MOST_PX) == (2**15 - 1, 500_000_000)
     monkeypatch.setattr(tesseract, "MOST_PX", 5000)
     engine.found = {**everywhere, "width": [70], "height": [70]}
     (word,) = tesseract.Reader().readtext(np.zeros((100, 100), np.uint8))
