@@ -82,7 +82,7 @@ class Enhancer:
     was made compute on one thread, and must not be forked while another thread computes
     (`preproc.execution.forks`); spawned ones compute on all, at any time. A process that has used
     torch otherwise, for a model of your own, must make an enhancer before it forks those that use
-    one, or spawn them: else they wait for ever.
+    one, or spawn them; otherwise they hang.
 
     Attributes:
         descriptor: what is known about the network.
