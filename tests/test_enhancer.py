@@ -320,10 +320,10 @@ def test_a_network_that_does_not_keep_to_its_scale_is_a_sentence(
     save_state(tmp_path / "odd.safetensors", Odd().state_dict(), torch.float32)
     register(ModelDescriptor(name="odd", scale=2, build=Odd))
     enhance = Enhancer("odd", weights=tmp_path / "odd.safetensors", device="cpu")
-    with pytest.raises(ModelError, match="keep to the scale"):
+    with pytest.raises(ModelError, match=r"three channels and exactly 2 times the px"):
         enhance(photo(rng, 12, 14))
     module = EnhancerModule("odd", weights=tmp_path / "odd.safetensors")
-    with pytest.raises(ModelError, match="keep to the scale"):
+    with pytest.raises(ModelError, match=r"three channels and exactly 2 times the px"):
         module(torch.rand(1, 3, 12, 14))
 
 

@@ -1491,7 +1491,7 @@ def test_weights_that_were_kept_without_a_checkpoint_are_never_written_over(data
     with pytest.raises(RecipeError, match="holds a run already"):
         run(recipe, output=out, data=data)
     longer = {"resume": True, "overrides": ["schedule.length = 5"]}
-    with pytest.raises(RecipeError, match=r"last\.ckpt is gone; .*--init-from .*ema"):
+    with pytest.raises(RecipeError, match=r"last\.ckpt is missing; .*--init-from .*ema"):
         run(recipe, output=out, data=data, **longer)
     if {*kept} == {WEIGHTS, RECORD}:
         needless = tmp_path / "gone"

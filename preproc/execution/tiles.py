@@ -163,8 +163,8 @@ def require_scaled(results: Tensor, windows: Tensor, scale: int) -> None:
     if results.shape != wanted:
         raise ModelError(
             f"The network turned {tuple(windows.shape)} into {tuple(results.shape)} instead of "
-            f"{wanted}; its result must be exactly as many times larger as its registered scale "
-            "says, without losing px at the sides."
+            f"{wanted}; its result must have three channels and exactly {scale} times the px along "
+            "each side, as it was registered with that scale."
         )
 
 
