@@ -77,7 +77,7 @@ class Run:
             "factor": _FACTOR,
             "engine": engine_title(),
             "device": ", ".join(dict.fromkeys((device_name(self.device), self.arm.device))),
-            **({"upright": True} if self.upright else {}),  # not False: earlier runs lack it
+            "upright": self.upright,
         }
 
     @cached_property
