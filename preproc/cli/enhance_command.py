@@ -3,29 +3,17 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from preproc.cli.options import DType
-from preproc.console import INTERRUPTED, error_console, progress_bar
+from preproc.console import INTERRUPTED, error_console
 from preproc.files import expanded
-
-if TYPE_CHECKING:
-    from preproc.batch import Summary
-    from preproc.enhancer import Enhancer
-    from preproc.plan import Job, Plan
 
 _WHAT, _HOW, _FILES = "Enhancement", "Speed and memory", "Output files"
 
@@ -249,6 +237,7 @@ def enhance(
         preproc enhance signs/ -o enhanced/ --model cajnn-ocr --strength 0.5
     """
     from preproc.batch import Summary
+    from preproc.cli.enhance_run import report, run_with_progress
     from preproc.files import require_writable
     from preproc.pictures.formats import format_named
     from preproc.pictures.saving import save
@@ -301,84 +290,11 @@ def enhance(
             f"({dtype_name(enhancer.dtype)})."
         )
         write = partial(save, quality=quality, overwrite=overwrite, again=again)
-        summary = _run_with_progress(plan.jobs, enhancer, write, workers, console)
+        summary = run_with_progress(plan.jobs, enhancer, write, workers, console)
     summary.failures[:0] = plan.failures
-    _report(summary, plan, time.monotonic() - started, console)
+    report(summary, plan, time.monotonic() - started, console)
     if summary.interrupted:
         console.print(f"Interrupted. Every result that was written is whole; {again} for the rest.")
         raise typer.Exit(INTERRUPTED)
     if summary.failures or summary.left:
         raise typer.Exit(1)
-
-
-def _run_with_progress(
-    jobs: Sequence[Job],
-    enhancer: Enhancer,
-    save: Callable[[Any, Path], None],
-    workers: int,
-    console: Console,
-) -> Summary:
-    from preproc.batch import job_at_hand, run
-
-    told: set[str] = set()
-
-    def note(message: Warning | str, *_: object, **__: object) -> None:
-        job = job_at_hand()
-        text = f"{job.source}: {message}" if job else str(message)
-        if text not in told:
-            told.add(text)
-            console.print(Text.assemble(("Note", "yellow"), f" {text}"))
-
-    with _terminate_like_interrupt(), warnings.catch_warnings(), progress_bar(console) as progress:
-        warnings.showwarning = note
-        if not sys.warnoptions:
-            for kind in (UserWarning, RuntimeWarning):
-                warnings.simplefilter("always", kind)  # else equal ones of the next pictures go by
-        task = progress.add_task("Enhancing", total=len(jobs))
-        finished = 0
-
-        def enhance(picture: Any) -> Any:  # noqa: ANN401 - any kind in, the same kind out
-            def tell(done: int, total: int) -> None:
-                progress.update(task, completed=finished + done / total)
-
-            return enhancer(picture, progress=tell)
-
-        def count(_: Job) -> None:
-            nonlocal finished
-            finished += 1
-            progress.update(task, completed=finished)
-
-        return run(jobs, enhance, save, scale=enhancer.scale, workers=workers, progress=count)
-
-
-@contextmanager
-def _terminate_like_interrupt() -> Iterator[None]:
-    """Let a request to terminate end the run as cleanly as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _report(summary: Summary, plan: Plan, seconds: float, console: Console) -> None:
-    for failure in summary.failures:
-        console.print(Text.assemble(("Failed", "red"), f" {failure.source}: {failure.reason}"))
-    parts = [f"{len(summary.done)} enhanced"]
-    if plan.skipped:
-        parts.append(f"{len(plan.skipped)} skipped because their result is there")
-    if summary.failures:
-        parts.append(f"{len(summary.failures)} failed")
-    if summary.left:
-        parts.append(f"{summary.left} not tried")
-    console.print(Text(f"{', '.join(parts)}, in {seconds:.1f} s."))
-    if plan.unopened:
-        from preproc.pictures import heif
-
-        extensions = {path.suffix.lower() for path in plan.unopened}
-        files = "1 file was" if len(plan.unopened) == 1 else f"{len(plan.unopened)} files were"
-        way_out = "convert to PNG, JPEG or TIFF first"
-        if extensions & heif.EXTENSIONS:
-            way_out += f"; for HEIC, {heif.INSTALL}"
-        named = ", ".join(sorted(extensions))
-        console.print(f"{files} left out: Pillow cannot open {named}; {way_out}.")
