@@ -15,24 +15,22 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rich.table import Table
-
-from eval_tasks.command import arguments, console
+from eval_tasks.command import arguments
 from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.page_readers import PAGE_ENGINES, PageEngine
 from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.engines.recognisers import ENGINE_PACKAGES
-from eval_tasks.evaluators.intervals import Interval
-from eval_tasks.evaluators.words import Score, gain, score, words
+from eval_tasks.evaluators.words import score, words
 from eval_tasks.pictures import own_pictures
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.plain_arms import INPUT
+from eval_tasks.tables.own_text_tables import report, show
 from eval_tasks.treatments import arms
 from eval_tasks.treatments.timed_arm import TimedArm
 from integrations.view import Regions
@@ -157,8 +155,8 @@ def _run(options: argparse.Namespace) -> None:
         title, stem = f"{title}, only the text found treated", f"{stem}-regions"
     if options.both:
         title, stem = f"{title}, also read untreated", f"{stem}-both"
-    _show(title, scores, about)
-    write_json(options.output / f"{stem}.json", _report(title, scores, about))
+    show(title, scores, about)
+    write_json(options.output / f"{stem}.json", report(title, scores, about))
 
 
 @dataclass(frozen=True)
@@ -221,59 +219,6 @@ def _text(path: Path) -> str:
         raise ImageError(f"Cannot read the text {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ImageError(f"The text {path} is not UTF-8; save it as that.") from error
-
-
-def _gains(scores: Sequence[Score], one: Score) -> list[Interval | None]:
-    """What an arm gains over the input and over plain bicubic, which come first."""
-    return [gain(one, base) if base is not one else None for base in scores[:2]]
-
-
-def _report(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> dict[str, object]:
-    return {
-        "title": title,
-        **about,
-        "rows": [
-            {
-                "name": one.name,
-                "known": int(one.known.sum()),
-                "right": int(one.right.sum()),
-                "read": int(one.read.sum()),
-                "recall": one.recall,
-                "precision": one.precision,
-                "gain_over": {
-                    base.name: asdict(gained)
-                    for base, gained in zip(scores, _gains(scores, one), strict=False)
-                    if gained
-                },
-                "seconds_a_picture": one.seconds,
-            }
-            for one in scores
-        ],
-    }
-
-
-def _show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
-    table = Table("arm")
-    for heading in (
-        "words right",
-        "% of known",
-        "% of read",
-        *(f"of known over\n{base.name} (95 %)" for base in scores[:2]),
-        "arm\ns/picture",
-        "reading\ns/picture",
-    ):
-        table.add_column(heading, justify="right")
-    for one in scores:
-        gains = [f"{gain:+.1%}" if gain else "" for gain in _gains(scores, one)]
-        table.add_row(
-            one.name,
-            f"{one.right.sum()}",
-            f"{100 * one.recall:.1f}",
-            "-" if one.precision is None else f"{100 * one.precision:.1f}",
-            *gains,
-            *(f"{seconds:.2f}" for seconds in one.seconds),
-        )
-    console.show(console.heading(title), table, about=about)
 
 
 if __name__ == "__main__":
