@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,10 +28,11 @@ from eval_tasks.evaluators.wider_files import FACES_FILE, read_detections, read_
 from eval_tasks.evaluators.wider_rows import ORIGINAL, REDUCED, REDUCTION, flat, report
 from eval_tasks.evaluators.wider_scores import Score, score
 from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.pictures.wider_images import chosen, ground_truth_in, images_in
 from eval_tasks.tables.wider_plot import plot_curves
 from eval_tasks.tables.wider_tables import show
 from eval_tasks.treatments import arms
-from preproc.errors import ImageError, PreprocError
+from preproc.errors import PreprocError
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
 from preproc.reports import write_csv, write_json
@@ -154,9 +155,10 @@ def _run(options: argparse.Namespace, changed: Sequence[str]) -> None:
     """Run the evaluation; ``changed`` are those of `_SEARCHING` that differ from their defaults."""
     start = time.perf_counter()
     _require_consistent(options, changed)
-    labelled = read_truth(options.ground_truth or _ground_truth(options.data))
-    images = {} if options.all_images else _images(options.data, labelled)
-    names = _chosen(labelled, labelled if options.all_images else images, options)
+    labelled = read_truth(options.ground_truth or ground_truth_in(options.data))
+    images = {} if options.all_images else images_in(options.data, labelled)
+    there = labelled if options.all_images else images
+    names = chosen(labelled, there, options.every, options.limit)
     truth = {name: labelled[name] for name in names}
     require_writable(options.output)  # rather now than after the work
     number = f"{len(truth)} of {len(labelled)}"
@@ -237,49 +239,6 @@ def _require_consistent(options: argparse.Namespace, changed: Sequence[str]) -> 
         )
     if options.all_images and not options.detections:
         raise PreprocError("--all-images needs --detections: absent images cannot be searched.")
-
-
-def _chosen(
-    labelled: Iterable[str], there: Iterable[str], options: argparse.Namespace
-) -> list[str]:
-    """The images that are evaluated, of those that are there."""
-    wanted = _every(options.every, labelled)
-    names = [name for name in there if name in wanted]
-    if not names:
-        raise ImageError(
-            f"--every {options.every} takes none of the images that are there; lower it."
-        )
-    return arguments.spread(names, options.limit)
-
-
-def _ground_truth(data: Path) -> Path:
-    found = sorted(data.rglob(FACES_FILE))
-    if not found:
-        raise ImageError(
-            f"There is no {FACES_FILE} under {data}; give the folder that holds it, of the "
-            "benchmark's eval_tools, with --ground-truth."
-        )
-    return found[0].parent
-
-
-def _images(data: Path, truth: Mapping[str, Truth]) -> dict[str, Path]:
-    folder = data / "WIDER_val" / "images"
-    paths = {name: folder / f"{name}.jpg" for name in truth}
-    found = {name: path for name, path in paths.items() if path.is_file()}
-    if not found:
-        raise ImageError(
-            f"There are no images of WIDER FACE val in {folder}; --data is the folder above "
-            "WIDER_val."
-        )
-    return found
-
-
-def _every(step: int, names: Iterable[str]) -> set[str]:
-    """Every ``step``-th image of each event in the order of names, not of the ground truth."""
-    events: dict[str, list[str]] = {}
-    for name in sorted(names):
-        events.setdefault(name.partition("/")[0], []).append(name)
-    return {name for event in events.values() for name in event[::step]}
 
 
 def _runs(options: argparse.Namespace, degradation: Degradation) -> dict[str, Run]:
