@@ -6,7 +6,7 @@ from the repository root, with ``pip install ".[transforms,eval]"``. WIDER holds
 ``WIDER_val/images`` and ``eval_gt``, the benchmark's ground truth as .mat files. Only its val part
 has that, so its events are divided: three of four are trained on, the fourth is held out.
 
-Pictures are reduced x4, and compressed if ``--quality`` is given. The same detector is trained from
+Pictures are reduced x4, and compressed if ``--jpeg`` is given. The same detector is trained from
 scratch on each arm, with the same first weights, steps and order of pictures:
 
 - reduced: the reduced picture, which the detector's own bilinear resizing enlarges x4;
@@ -44,6 +44,7 @@ from eval_tasks.evaluators.wider import Floats, Truth
 from eval_tasks.evaluators.wider_files import read_truth
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.picture_files import pixels
+from eval_tasks.pictures.wider_images import images_in
 from preproc import EnhanceTransform
 from preproc.console import progress_bar, tell_failure
 from preproc.environment import versions
@@ -186,10 +187,10 @@ def samples_of(data: Path, limit: int | None) -> tuple[list[Sample], list[Sample
         limit: how many pictures to take of both parts together, spread over their events.
 
     Raises:
-        ImageError: a picture or the ground truth is missing.
+        ImageError: the pictures or the ground truth are missing, or are of too few events.
     """
-    truth, images = read_truth(data / "eval_gt"), data / "WIDER_val" / "images"
-    found = {name: path for name in truth if (path := images / f"{name}.jpg").is_file()}
+    truth = read_truth(data / "eval_gt")
+    found = images_in(data, truth)
     events = [list(names) for _, names in groupby(found, lambda name: name.split("/")[0])]
     parts: tuple[list[Sample], list[Sample]] = [], []
     for number, names in enumerate(events):
@@ -198,7 +199,10 @@ def samples_of(data: Path, limit: int | None) -> tuple[list[Sample], list[Sample
         held_out = max(1, limit // 4)
         parts = spread(parts[0], max(1, limit - held_out)), spread(parts[1], held_out)
     if not all(parts):
-        raise ImageError(f"There are no pictures of four events or more under {images}.")
+        raise ImageError(
+            f"The pictures under {data} are of fewer than four events, and every fourth is held "
+            "out; add some."
+        )
     return parts
 
 
@@ -286,7 +290,7 @@ def main(
         list[ArmName], typer.Option(help="What to train on; give it again for more.")
     ] = list(ArmName),  # noqa: B006
     quality: Annotated[
-        int | None, typer.Option(min=1, max=100, help="JPEG quality of the reduced.")
+        int | None, typer.Option("--jpeg", min=1, max=100, help="JPEG quality of the reduced.")
     ] = None,
     model: Annotated[str, typer.Option(help="Name, see `preproc models`.")] = "cajnn-light",
     weights: Annotated[Path | None, typer.Option(help="Your own, safetensors.")] = None,

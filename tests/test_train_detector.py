@@ -15,7 +15,7 @@ pytest.importorskip("torchvision", reason="torchvision is not installed")
 from eval_tasks.evaluators.wider import Truth
 from examples import train_detector as example
 from preproc import EnhanceTransform
-from preproc.errors import OutputError
+from preproc.errors import ImageError, OutputError
 
 FACES = np.array([[8.0, 12, 16, 20], [40, 4, 12, 16], [60, 60, 3, 3]])
 
@@ -114,6 +114,19 @@ def test_events_are_divided_and_pictures_taken_from_all_of_them(tmp_path, monkey
     training, held_out = events(8)
     assert (len(training), held_out) == (6, [3, 7])
     assert {0, 6} < set(training) < {0, 1, 2, 4, 5, 6, 7}
+
+
+def test_pictures_that_are_missing_or_of_few_events_are_refused(tmp_path, monkeypatch):
+    truth = {f"{e}--event/0": Truth(FACES, {}) for e in range(3)}
+    monkeypatch.setattr(example, "read_truth", lambda _: truth)
+    with pytest.raises(ImageError, match="There are no images of WIDER FACE val in"):
+        example.samples_of(tmp_path, None)
+    for name in truth:
+        path = tmp_path / "WIDER_val" / "images" / f"{name}.jpg"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    with pytest.raises(ImageError, match=r"are of fewer than four events.*; add some\."):
+        example.samples_of(tmp_path, None)
 
 
 def test_a_detector_learns_a_step_from_pictures_with_and_without_faces(arms, samples):
