@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
 from preproc import Enhancer, register
@@ -110,6 +112,26 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the data folder {folder} is absent; set PREPROC_SHARED to have this tested")
     return folder
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    """A folder of data to train on, with two photographs in `photos`."""
+    folder = tmp_path / "data" / "photos"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for k in range(2):
+        small = rng.integers(0, 255, (20, 24, 3), np.uint8)
+        Image.fromarray(small).resize((200, 160), Image.Resampling.BICUBIC).save(
+            folder / f"{k}.png"
+        )
+    return folder.parent
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    """Lightning says nothing of the machine and gives no advice."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 
 def tiled_difference(make_enhancer, image: np.ndarray, **tiled) -> float:
