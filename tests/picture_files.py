@@ -22,7 +22,7 @@ def picture(path: Path, mode: str = "RGB", size: tuple[int, int] = (8, 6), **opt
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
 def double(image: Image.Image) -> Image.Image:
