@@ -27,7 +27,7 @@ from preproc.metrics import CAJNN_PROTOCOL, psnr
 from preproc.samples import to_float
 from preproc.training.data import ValidationSet
 from preproc.training.module import pixels_of
-from preproc.training.recipe import load_recipe
+from preproc.training.recipe_file import load_recipe
 from preproc.training.starting_network import make_network
 from preproc.training.train import run
 

@@ -27,7 +27,7 @@ from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL, psnr
 from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.training.curve import Point
-from preproc.training.recipe import load_recipe
+from preproc.training.recipe_file import load_recipe
 from preproc.training.stage_folder import RECORD, WEIGHTS
 from preproc.weights import load_state
 

@@ -23,7 +23,8 @@ from preproc.training.callbacks import MeasureEvery, SamplePictures
 from preproc.training.curve import read_curve
 from preproc.training.data import ValidationSet
 from preproc.training.module import Restoration
-from preproc.training.recipe import Stage, load_recipe
+from preproc.training.recipe import Stage
+from preproc.training.recipe_file import load_recipe
 from preproc.training.sources import PictureWarning
 from preproc.training.starting_network import make_network
 from preproc.training.train import run

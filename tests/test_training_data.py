@@ -20,7 +20,8 @@ from preproc.degrade import bicubic_down, jpeg
 from preproc.errors import OutputError, RecipeError
 from preproc.training.data import Patches, cut_patch
 from preproc.training.degradation import Degradation
-from preproc.training.recipe import Data, Source, Stage, load_recipe
+from preproc.training.recipe import Data, Source, Stage
+from preproc.training.recipe_file import load_recipe
 from preproc.training.sources import Folder, Text, make_sources
 from preproc.training.train import run
 

@@ -17,7 +17,8 @@ from preproc.errors import RecipeError, WeightsError
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.training.initial import load_into
-from preproc.training.recipe import Stage, load_recipe
+from preproc.training.recipe import Stage
+from preproc.training.recipe_file import load_recipe
 from preproc.training.stage_folder import CHECKPOINT
 from preproc.training.start_nearest import start_nearest
 from preproc.training.starting_network import make_network

@@ -18,8 +18,8 @@ import lightning.pytorch as pl
 from safetensors.torch import load_file
 
 from preproc.errors import RecipeError
-from preproc.training import train
-from preproc.training.recipe import load_recipe
+from preproc.training import stage_run
+from preproc.training.recipe_file import load_recipe
 from preproc.training.stage_folder import CHECKPOINT, RECORD, WEIGHTS
 from preproc.training.starting_network import make_network
 from preproc.training.stopping import SaveAtEnd, interruptible
@@ -57,12 +57,12 @@ class TerminatesAll(Terminates):
 
 
 def interrupted(hook, data, tmp_path, monkeypatch, caplog, kind=Interrupts, **options):
-    made = train._callbacks
+    made = stage_run._callbacks
     caplog.clear()
-    monkeypatch.setattr(train, "_callbacks", lambda *a: [*made(*a), kind(hook)])
+    monkeypatch.setattr(stage_run, "_callbacks", lambda *a: [*made(*a), kind(hook)])
     with pytest.raises((KeyboardInterrupt, SystemExit)) as stop:
         run(recipe_file(tmp_path), output=tmp_path / "run", data=data, precision="32", **options)
-    monkeypatch.setattr(train, "_callbacks", made)
+    monkeypatch.setattr(stage_run, "_callbacks", made)
     assert getattr(stop.value, "code", 130) == 128 + kind.number  # as shells have it
     assert "--resume" in caplog.text
     return torch.load(tmp_path / "run" / "train" / CHECKPOINT, weights_only=True)

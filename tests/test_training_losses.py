@@ -21,7 +21,8 @@ from preproc.training import module
 from preproc.training.detector import Detections
 from preproc.training.losses import PIXEL_LOSSES, Perceptual, make_perceptual
 from preproc.training.module import Restoration
-from preproc.training.recipe import Loss, Stage, load_recipe
+from preproc.training.recipe import Loss, Stage
+from preproc.training.recipe_file import load_recipe
 from preproc.training.starting_network import make_network
 from preproc.training.train import run
 

@@ -18,9 +18,10 @@ import lightning.pytorch as pl
 from safetensors.torch import load_file
 
 from preproc.errors import RecipeError
-from preproc.training import train
+from preproc.training import stage_run
 from preproc.training.module import Restoration
-from preproc.training.recipe import Schedule, Stage, load_recipe
+from preproc.training.recipe import Schedule, Stage
+from preproc.training.recipe_file import load_recipe
 from preproc.training.stage_folder import CHECKPOINT, CURVE, RECORD, WEIGHTS, has_ended, steps_in
 from preproc.training.train import run
 
@@ -171,7 +172,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_is_not_written_over(d
 
 def test_a_run_that_is_killed_goes_on_from_its_last_checkpoint(data, tmp_path, monkeypatch):
     options = {"output": tmp_path / "run", "data": data, "precision": "32", "devices": 1}
-    made, step = train._callbacks, Restoration.training_step
+    made, step = stage_run._callbacks, Restoration.training_step
     lengths, seen = [], []
 
     def often(*args):
@@ -192,7 +193,7 @@ def test_a_run_that_is_killed_goes_on_from_its_last_checkpoint(data, tmp_path, m
     options["resume"] = True
     monkeypatch.setattr(Restoration, "training_step", killed)
     with monkeypatch.context() as context:
-        context.setattr(train, "_callbacks", often)
+        context.setattr(stage_run, "_callbacks", often)
         with pytest.raises(OSError, match="power"):
             run(recipe, **options)
     assert lengths == [timedelta(minutes=10)]

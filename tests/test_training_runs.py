@@ -20,7 +20,7 @@ pytest.importorskip("lightning", reason='training needs the extra "train"')
 from safetensors.torch import load_file
 
 from preproc.errors import PreprocError, RecipeError
-from preproc.training import train
+from preproc.training import stage_run
 from preproc.training.recipe import Stage
 from preproc.training.stage_folder import RECORD, WEIGHTS
 from preproc.training.starting_network import make_network
@@ -103,8 +103,8 @@ def test_a_run_takes_the_precision_that_the_device_is_fast_in_unless_told_otherw
     data, tmp_path, monkeypatch, dtype, precision
 ):
     given = Mock(side_effect=RecipeError("enough"))
-    monkeypatch.setattr(train.pl, "Trainer", given)
-    monkeypatch.setattr(train, "choose_dtype", lambda *_, **__: dtype)
+    monkeypatch.setattr(stage_run.pl, "Trainer", given)
+    monkeypatch.setattr(stage_run, "choose_dtype", lambda *_, **__: dtype)
     for asked in ({}, {"precision": "64"}):
         with pytest.raises(RecipeError, match="enough"):
             run(recipe_file(tmp_path), output=tmp_path / "run", data=data, **asked)

@@ -16,10 +16,11 @@ pytest.importorskip("lightning", reason='training needs the extra "train"')
 import lightning.pytorch as pl
 
 from preproc.errors import RecipeError
-from preproc.training import module, train
+from preproc.training import module, stage_run
 from preproc.training.callbacks import Deadline, StageBar
 from preproc.training.module import Restoration
-from preproc.training.recipe import Schedule, Stage, load_recipe
+from preproc.training.recipe import Schedule, Stage
+from preproc.training.recipe_file import load_recipe
 from preproc.training.schedule import learning_rate
 from preproc.training.stage_folder import CHECKPOINT, CURVE, RECORD, WEIGHTS
 from preproc.training.starting_network import make_network
@@ -149,8 +150,8 @@ def test_a_run_whose_minutes_are_over_begins_no_other_stage(data, tmp_path):
 
 
 def test_a_run_is_given_its_minutes(data, tmp_path, monkeypatch):
-    made, given = train._callbacks, []
-    monkeypatch.setattr(train, "_callbacks", lambda *a: given.extend(made(*a)) or made(*a))
+    made, given = stage_run._callbacks, []
+    monkeypatch.setattr(stage_run, "_callbacks", lambda *a: given.extend(made(*a)) or made(*a))
     changes = ["schedule.length = 1", 'validation.path = ""']
     options = {"data": data, "precision": "32", "devices": 1, "overrides": changes}
     run(recipe_file(tmp_path), output=tmp_path / "run", minutes=60, **options)
