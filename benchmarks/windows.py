@@ -52,7 +52,7 @@ def main() -> None:
     taken: dict[str, list[tuple[float, ...]]] = {way: [] for way in ways}
     for path in pictures:
         hr = pixels(path, multiple=args.scale)
-        lr = jpeg(bicubic_down(hr, args.scale), args.quality)
+        lr = jpeg(bicubic_down(hr, args.scale), args.jpeg)
         shown: dict[str, Pixels] = {}
         for way, enhance in ways.items():
             began = time.process_time()
@@ -60,7 +60,7 @@ def main() -> None:
             seconds = time.process_time() - began
             quality = psnr(shown[way], hr, CISRNET_PROTOCOL, args.scale)
             taken[way].append((seconds, quality, *_off(shown[way], shown["whole"])))
-    sys.stdout.write(f"{args.model} x{args.scale}, QF {args.quality}, N = {len(pictures)}\n")
+    sys.stdout.write(f"{args.model} x{args.scale}, QF {args.jpeg}, N = {len(pictures)}\n")
     for way, figures in taken.items():
         seconds, quality, mean, *_ = np.mean(figures, axis=0)
         *_, worst, jump = np.max(figures, axis=0)
@@ -78,7 +78,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="cisrnet-light-coarse", help="one that pools")
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument(
-        "--quality", type=arguments.quality, default=10, help="JPEG quality (default: 10)"
+        "--jpeg", type=arguments.quality, default=10, help="JPEG quality (default: 10)"
     )
     parser.add_argument("--dtype", default="float32")
     parser.add_argument(

@@ -6,7 +6,7 @@ with the input: whichever of the two was read with more confidence. What is read
 comes, so that a run that was killed goes on, and one with more arms reads only what is new.
 
     python eval_tasks/icdar2013.py --data DIR --enhance
-    python eval_tasks/icdar2013.py --data DIR --enhance --reduce 2 4 --quality 40 --every 3
+    python eval_tasks/icdar2013.py --data DIR --enhance --reduce 2 4 --jpeg 40 --every 3
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     arguments.add_kernel(parser)
     add(
-        "--quality",
+        "--jpeg",
         type=_quality,
         nargs="+",
         default=[None, 40, 20, 10],
@@ -124,7 +124,7 @@ def _run(options: argparse.Namespace) -> None:
     degradations = [
         Degradation(reduction, quality, options.kernel if reduction > 1 else USUAL_KERNEL)
         for reduction in dict.fromkeys(options.reduce)
-        for quality in dict.fromkeys(options.quality)
+        for quality in dict.fromkeys(options.jpeg)
     ]
     require_writable(options.output)
     arms = arm_options.arms_from(options)

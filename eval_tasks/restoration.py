@@ -4,7 +4,7 @@ Each image of a set is cut to a multiple of the scale, reduced (MATLAB bicubic, 
 saved as JPEG 4:2:0; bicubic enlargement and the models restore it. The papers measure by different
 protocols, so figures are compared within one only.
 
-    python eval_tasks/restoration.py --data DIR --set Set5 Set14 --quality 10 20 40 --model cajnn
+    python eval_tasks/restoration.py --data DIR --set Set5 Set14 --jpeg 10 20 40 --model cajnn
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         "Urban100 and Manga109 are known to the papers, whose rows stand beside whole sets",
     )
     add(
-        "--quality",
+        "--jpeg",
         type=arguments.quality,
         nargs="+",
         default=[10, 20, 40],
@@ -80,7 +80,7 @@ def _run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     protocol = PROTOCOLS[options.protocol]
     sets = {name: images_in(options.data / name) for name in dict.fromkeys(options.sets)}
-    qualities = list(dict.fromkeys(options.quality))
+    qualities = list(dict.fromkeys(options.jpeg))
     require_report_files(options.json, options.csv)
     models = list(dict.fromkeys(options.model))
     if options.weights and len({find(name).family for name in models}) != 1:

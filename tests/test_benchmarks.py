@@ -92,7 +92,7 @@ def test_a_seam_is_a_difference_that_changes_from_px_to_px(monkeypatch):
         ["memory", "--every", "0"],
         ["startup", "--runs", "0"],
         ["regions", "error", "--number", "0"],
-        ["windows", "--data", "none", "--quality", "101"],
+        ["windows", "--data", "none", "--jpeg", "101"],
     ],
 )
 def test_numbers_out_of_range_are_refused(argv, monkeypatch, capsys):

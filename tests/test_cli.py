@@ -52,7 +52,7 @@ def keyword_only(file: str, function: str) -> set[str]:
 def test_eval_hands_everything_after_the_task_on(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
     fake(monkeypatch, "eval_tasks.restoration", main=lambda args: seen.append(args) or 3)
-    args = ["--help", "--quality", "10", "20", "-o", "x", "--", "y"]
+    args = ["--help", "--jpeg", "10", "20", "-o", "x", "--", "y"]
     assert call("eval", "restoration", *args) == 3
     assert call("eval", "restoration") == 3
     assert seen == [args, []]
@@ -129,7 +129,7 @@ def test_export_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
     fake(monkeypatch, "eval_tasks.export", export=export)
     options = "--data d --recipe light --licence CC0-1.0"
-    more = "--notes dark -o mine --quality 10 --quality 30 --force"
+    more = "--notes dark -o mine --jpeg 10 --jpeg 30 --force"
     assert call("export", "r/a", "r/b", *options.split(), *more.split()) == 0
     assert call("export", "r/a", *options.split()) == 0
     facts = {"data": Path("d"), "recipe": "light", "licence": "CC0-1.0"}

@@ -354,7 +354,7 @@ class TestScript:
         self, data, eyes, tmp_path, skip_weights, capsys
     ):
         model = ["--model", "tiny", "--weights", str(skip_weights)]
-        asked = ["--reduce", "1", "2", "--quality", "none", "80"]
+        asked = ["--reduce", "1", "2", "--jpeg", "none", "80"]
         assert self.run(data, tmp_path, *asked, *model) == 0
         assert eyes.seen == 4 * 4 * 4
         report = json.loads((tmp_path / "out" / "report.json").read_text())
@@ -390,7 +390,7 @@ class TestScript:
 
     def test_a_run_that_was_stopped_goes_on(self, data, eyes, tmp_path, capsys):
         eyes.until = 5
-        asked = ["--reduce", "1", "--quality", "none"]
+        asked = ["--reduce", "1", "--jpeg", "none"]
         assert self.run(data, tmp_path, *asked) == 130
         assert "the same command goes on" in capsys.readouterr().err
         eyes.until = None
@@ -400,7 +400,7 @@ class TestScript:
         assert eyes.seen == 8
 
     def test_another_crop_under_a_name_that_was_read_is_read_anew(self, data, eyes, tmp_path):
-        asked = ["--reduce", "1", "--quality", "none"]
+        asked = ["--reduce", "1", "--jpeg", "none"]
         assert self.run(data, tmp_path, *asked) == 0
         with Image.open(data / CROPS / "word_1.png") as crop:
             other = crop.rotate(180)
@@ -411,20 +411,20 @@ class TestScript:
     def test_what_other_weights_make_of_a_word_is_read_anew(
         self, data, eyes, tmp_path, tiny_weights, skip_weights
     ):
-        asked = ["--reduce", "1", "--quality", "none", "--model", "tiny", "--enlarged-only"]
+        asked = ["--reduce", "1", "--jpeg", "none", "--model", "tiny", "--enlarged-only"]
         for weights, seen in ((tiny_weights, 12), (skip_weights, 16), (tiny_weights, 16)):
             assert self.run(data, tmp_path, *asked, "--weights", str(weights)) == 0
             assert eyes.seen == seen
 
     def test_what_there_is_to_win_back_is_always_read(self, data, eyes, tmp_path):
-        assert self.run(data, tmp_path, "--reduce", "2", "--quality", "80") == 0
+        assert self.run(data, tmp_path, "--reduce", "2", "--jpeg", "80") == 0
         assert eyes.seen == 4 * 3
         report = json.loads((tmp_path / "out" / "report.json").read_text())
         shown = [r for r in report["rows"] if r["arm"] == "bicubic x4" and r["subset"] == "all"]
         assert {r["recovered"] for r in shown} == {1}
 
     def test_part_of_the_words_says_how_many(self, data, eyes, tmp_path, capsys):
-        few = ["--reduce", "1", "--quality", "none", "--every", "2"]
+        few = ["--reduce", "1", "--jpeg", "none", "--every", "2"]
         assert self.run(data, tmp_path, *few) == 0
         assert "N=2" in capsys.readouterr().out
         assert self.run(data, tmp_path, *few, "--limit", "1") == 0

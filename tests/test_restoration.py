@@ -85,7 +85,7 @@ def test_cajnn_s_bicubic_rows_come_out_to_every_digit(name, tmp_path, capsys):
 def test_cisrnet_s_bicubic_anchors(name, tmp_path, capsys):
     for scale, expected in CISRNET_BICUBIC[name].items():
         report = tmp_path / "report.json"
-        command = ("--data", SETS, "--set", name, "--quality", 10, "--json", report)
+        command = ("--data", SETS, "--set", name, "--jpeg", 10, "--json", report)
         assert run(capsys, *command, "--protocol", "cisrnet", "--scale", scale)[0] == 0
         (row,) = bicubic_rows(report)
         assert (round(row["psnr"], 3), round(row["ssim"], 4)) == expected
@@ -125,7 +125,7 @@ def test_a_model_and_its_ensemble_stand_beside_bicubic_and_the_paper(data, capsy
     monkeypatch.setitem(SET_SIZES, "Set5", 2)
     monkeypatch.setattr(restorers, "Enhancer", Fake)
     report, flat = data / "out" / "r.json", data / "out" / "r.csv"
-    command = ["--data", data, "--set", "Set5", "mine", "--quality", 10, 40, "--model", "cajnn"]
+    command = ["--data", data, "--set", "Set5", "mine", "--jpeg", 10, 40, "--model", "cajnn"]
     code, out, _ = run(
         capsys,
         *command,
@@ -170,7 +170,7 @@ def test_a_model_and_its_ensemble_stand_beside_bicubic_and_the_paper(data, capsy
 
 
 def test_the_papers_rows_stand_beside_whole_sets_only(data, capsys):
-    code, out, _ = run(capsys, "--data", data, "--set", "Set5", "--quality", 40)
+    code, out, _ = run(capsys, "--data", data, "--set", "Set5", "--jpeg", 40)
     assert code == 0
     assert "Set5 (N=2)" in out
     assert "CAJNN, Table I" not in out
@@ -178,7 +178,7 @@ def test_the_papers_rows_stand_beside_whole_sets_only(data, capsys):
 
 def test_figures_not_to_be_trusted_are_bracketed_with_their_reason(data, capsys, monkeypatch):
     monkeypatch.setitem(SET_SIZES, "Set5", 2)
-    command = ("--data", data, "--set", "Set5", "--quality", 10, "--protocol", "cisrnet")
+    command = ("--data", data, "--set", "Set5", "--jpeg", 10, "--protocol", "cisrnet")
     _, out, _ = run(capsys, *command)
     assert "(26.564/0.725)" in out
     assert "compressed after upsampling" in out
@@ -214,7 +214,7 @@ def test_the_papers_rows_are_complete_and_what_is_missing_stays_missing():
 def test_where_an_image_comes_out_identical_there_is_no_mean_psnr_but_a_note(data, capsys):
     Image.new("RGB", (32, 32), "white").save(data / "Set5" / "white.png")
     report, flat = data / "r.json", data / "r.csv"
-    sets = ("--set", "Set5", "mine", "--quality", 10)
+    sets = ("--set", "Set5", "mine", "--jpeg", 10)
     code, out, _ = run(capsys, "--data", data, *sets, "--json", report, "--csv", flat)
     assert code == 0
     mixed, usual = bicubic_rows(report)
@@ -332,5 +332,5 @@ def test_ctrl_c_is_a_word_and_exit_code_130(data, capsys, monkeypatch):
 @pytest.mark.parametrize("quality", ["0", "101", "high"])
 def test_a_quality_that_is_none_is_refused(quality, data, capsys):
     with pytest.raises(SystemExit):
-        run(capsys, "--data", data, "--set", "Set5", "--quality", quality)
+        run(capsys, "--data", data, "--set", "Set5", "--jpeg", quality)
     assert "must be a JPEG quality of 1 to 100" in capsys.readouterr().err

@@ -48,9 +48,9 @@ def evaluate(
 
         preproc eval restoration --help
 
-        preproc eval restoration --data data/ --set Set5 --quality 10 20 40 --model cajnn
+        preproc eval restoration --data data/ --set Set5 --jpeg 10 20 40 --model cajnn
 
-        preproc eval icdar2013 --data icdar2013/ --enhance --reduce 2 4 --quality 40
+        preproc eval icdar2013 --data icdar2013/ --enhance --reduce 2 4 --jpeg 40
     """
     if task not in _TASKS:
         raise typer.BadParameter(f"There is no task {task!r}; choose one of {', '.join(_TASKS)}.")

@@ -140,7 +140,9 @@ def export(
     ] = None,
     quality: Annotated[
         list[int] | None,
-        typer.Option(min=1, max=100, help="JPEG quality to measure at; the paper's if not given."),
+        typer.Option(
+            "--jpeg", min=1, max=100, help="JPEG quality to measure at; the paper's if not given."
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace weights even if these are no better.")
