@@ -1,4 +1,4 @@
-"""What tests share: tiny networks with weights on disk, the data folder, and one thread."""
+"""What tests share: tiny networks with weights on disk, pictures, engines, data, and one thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
 from preproc import Enhancer, register
@@ -132,6 +132,33 @@ def data(tmp_path) -> Path:
 def quiet() -> None:
     """Lightning says nothing of the machine and gives no advice."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+
+@pytest.fixture(scope="session")
+def sign():
+    """A sign of two lines, upright, in colour."""
+    image = Image.new("RGB", (300, 112), (20, 90, 60))
+    draw = ImageDraw.Draw(image)
+    for top, line in ((10, "Emergency exit"), (62, "Second floor")):
+        draw.text((14, top), line, fill=(245, 240, 220), font=ImageFont.load_default(34))
+    return image
+
+
+@pytest.fixture(scope="session")
+def text_engine():
+    """EasyOCR's reader of English, on the CPU, as its adapter makes one."""
+    models = pytest.importorskip("easyocr_en_models", reason="the offline EasyOCR models")
+    pytest.importorskip("easyocr")
+    from integrations import easyocr
+
+    return easyocr.Reader(
+        ["en"],
+        gpu=False,
+        model_storage_directory=models.model_dir(),
+        download_enabled=False,
+        quantize=False,
+        verbose=False,
+    ).engine
 
 
 def tiled_difference(make_enhancer, image: np.ndarray, **tiled) -> float:

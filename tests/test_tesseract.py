@@ -10,23 +10,12 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from fake_engines import Bicubic
 from PIL import Image, ImageDraw, ImageFont
 
 from integrations import tesseract
 from integrations.view import Regions
 from preproc.errors import ImageError, ModelError, PreprocError
-
-
-class Bicubic:
-    """Stands for an enhancer: plain interpolation."""
-
-    def __init__(self, scale):
-        self.scale = scale
-
-    def __call__(self, img):
-        height, width, _ = img.shape
-        size = (width * self.scale, height * self.scale)
-        return np.asarray(Image.fromarray(img).resize(size, Image.Resampling.BICUBIC))
 
 
 class NotFoundError(OSError):

@@ -1,0 +1,164 @@
+"""RapidOCR's adapter leaves the engine as it is, and shows it what it can use."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from fake_engines import Bicubic, Flagged, TwoReadings, rectangle
+
+from integrations import rapidocr
+from preproc.errors import PreprocError
+
+
+@pytest.fixture(scope="module")
+def rapid_engine():
+    pytest.importorskip("rapidocr")
+    return rapidocr.Reader(params={"Global.log_level": "error", "Global.use_cls": False}).engine
+
+
+def test_rapidocr_keeps_its_own_settings():
+    for turns in (True, False):
+        engine = Flagged()
+        engine.use_cls = turns
+        before = dict(vars(engine))
+        reader = rapidocr.Reader(engine)
+        picture = np.zeros((9, 9, 3), np.uint8)
+        assert reader.readline(picture).text == "det False cls False rec True"
+        assert [w.text for w in reader.readtext(picture)] == [f"det True cls {turns} rec True"]
+        rapidocr.Reader(engine, enhancer=Bicubic(1), both=True).readtext(picture)
+        assert engine.said[-2:] == [f"det False cls {turns} rec True"] * 2
+        assert vars(engine) == before
+
+
+@pytest.mark.parametrize(("height", "shape"), [(14, (14, 10, 3)), (15, (10, 15, 3))])
+def test_rapidocr_lays_lines_down_that_are_half_as_high_again_as_wide(rng, height, shape):
+    class Standing(Flagged):
+        def __call__(self, img_content, **flags):
+            found = super().__call__(img_content, **flags)
+            self.shown.append(img_content)
+            found.boxes = [[[0, 0], [10, 0], [10, height], [0, height]]]
+            return found
+
+    engine, picture = Standing(), rng.integers(0, 256, (20, 20, 3), np.uint8)
+    engine.shown = []
+    reader = rapidocr.Reader(engine, enhancer=Bicubic(1), both=True)
+    reader.readtext(picture)
+    assert engine.shapes[1:] == [shape, shape]
+    line = picture[:height, :10, ::-1]
+    wanted = line if height == 14 else line.swapaxes(0, 1)[::-1]  # its top is at the left
+    for shown in engine.shown[1:]:
+        np.testing.assert_array_equal(shown, wanted)
+
+
+def test_a_real_rapidocr_is_left_as_it_is(rapid_engine, sign):
+    reader = rapidocr.Reader(rapid_engine, enhancer=Bicubic(2), both=True)
+    lines = ["Emergency exit", "Second floor"]
+    assert reader.readline(sign.crop((8, 12, 268, 54))).text == lines[0]
+    assert (rapid_engine.use_det, rapid_engine.use_cls) == (True, False)
+    assert [word.text for word in reader.readtext(sign)] == lines
+    assert (rapid_engine.use_det, rapid_engine.use_cls) == (True, False)
+    assert rapid_engine.text_det is not None  # else each call's copy would load it anew
+    assert rapid_engine.text_rec is not None
+    assert rapid_engine.text_cls is None  # not needed, and so not loaded
+
+
+@pytest.mark.parametrize("first", [("wrong", 0.3), ("wrong", 0.7), ("", 0.0), (" ", 0.99)], ids=str)
+def test_rapidocr_reads_in_the_source_what_is_doubtful_or_blank_enhanced(sign, first):
+    words = rapidocr.Reader(TwoReadings(*first), enhancer=Bicubic(2)).readtext(sign)
+    assert [word.text for word in words] == ["wrong"] * (first[1] == 0.7)
+    (word,) = rapidocr.Reader(TwoReadings(*first), enhancer=Bicubic(2), both=True).readtext(sign)
+    assert (word.text, word.confidence) == ("right", 0.9)
+    assert rectangle(word) == [4, 6, 134, 27]
+    line = rapidocr.Reader(TwoReadings(*first), enhancer=Bicubic(2), both=True).readline(sign)
+    assert (line.text, line.confidence) == ("right", 0.9)
+
+
+@pytest.mark.parametrize(("second", "least"), [(("right", 0.9), 0.95), ((" ", 0.9), 0.5)], ids=str)
+def test_rapidocr_leaves_out_what_neither_reading_is_sure_of(sign, second, least):
+    engine = TwoReadings("", 0.0)
+    engine.readings[1], engine.text_score = second, least
+    assert rapidocr.Reader(engine, enhancer=Bicubic(2), both=True).readtext(sign) == []
+
+
+def test_rapidocr_gives_what_is_just_as_sure_as_asked_for(sign):
+    reader = rapidocr.Reader(TwoReadings("", 0.0), enhancer=Bicubic(2), both=True)
+    assert [word.text for word in reader.readtext(sign, text_score=0.9)] == ["right"]
+
+
+@pytest.mark.parametrize(("second", "texts"), [(("doubtful", 0.1), ["doubtful"]), (("", 0.0), [])])
+def test_rapidocr_gives_all_but_the_blank_where_no_confidence_is_asked_for(sign, second, texts):
+    engine = TwoReadings("", 0.0)
+    engine.readings[1] = second
+    reader = rapidocr.Reader(engine, enhancer=Bicubic(2), both=True)
+    assert [word.text for word in reader.readtext(sign, text_score=0)] == texts
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_rapidocrs_least_confidence_may_be_chosen_for_a_picture(rapid_engine, sign, both):
+    reader = rapidocr.Reader(rapid_engine, enhancer=Bicubic(1), both=both)
+    assert len(reader.readtext(sign)) == 2
+    assert reader.readtext(sign, text_score=1) == []
+    assert rapid_engine.text_score == 0.5
+    engine = TwoReadings("wrong", 0.3)
+    engine.readings[1] = ("right", 0.4)
+    doubtful = rapidocr.Reader(engine, enhancer=Bicubic(1), both=both)
+    (word,) = doubtful.readtext(sign, text_score=0.2)
+    assert word.text == ("right" if both else "wrong")
+    for score in ("0.5", 50, float("nan")):
+        with pytest.raises(PreprocError, match=f"from 0 to 1, but is {score!r}"):
+            reader.readtext(sign, text_score=score)
+
+
+@pytest.mark.parametrize(
+    "name", ["use_det", "use_rec", "return_word_box", "return_single_char_box"]
+)
+def test_rapidocrs_settings_that_would_change_nothing_are_refused(name):
+    with pytest.raises(PreprocError, match=f"Global.{name} would change nothing"):
+        rapidocr.Reader(params={f"Global.{name}": True})
+
+
+def test_rapidocr_is_asked_by_two_threads_at_once():
+    barrier = threading.Barrier(2, timeout=20)
+    reader = rapidocr.Reader(Flagged(barrier.wait))
+    picture = np.zeros((9, 9, 3), np.uint8)
+    with ThreadPoolExecutor(2) as threads:
+        words = threads.submit(reader.readtext, picture)
+        line = threads.submit(reader.readline, picture)
+        assert [w.text for w in words.result()] == ["det True cls True rec True"]
+        assert line.result().text == "det False cls False rec True"
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape"),
+    [
+        ({}, (10, 20, 3)),
+        ({"use_preprocess_img": True}, (10, 20, 3)),
+        ({"use_preprocess_img": False}, (40, 80, 3)),
+    ],
+)
+def test_rapidocr_is_shown_what_it_would_shrink_to(settings, shape):
+    engine = Flagged(**settings)
+    (word,) = rapidocr.Reader(engine).readtext(np.zeros((40, 80, 3), np.uint8))
+    assert engine.shapes == [shape]
+    assert rectangle(word)[2] == 8 * 80 / shape[1]
+    assert rapidocr.Reader(engine).readline(np.zeros((40, 80, 3), np.uint8)).text
+    assert engine.shapes == [shape, shape]
+
+
+def test_rapidocr_that_undoes_all_enlargement_gets_a_warning():
+    reader = rapidocr.Reader(Flagged(), enhancer=Bicubic(4))
+    sentence = r'has 160x80 px, but RapidOCR is shown 20x10, .*"Global.max_side_len": 160\}'
+    with pytest.warns(rapidocr.ShownSizeWarning, match=sentence) as caught:
+        reader.readtext(np.zeros((20, 40, 3), np.uint8))
+    assert caught[0].filename == __file__
+    with pytest.warns(rapidocr.ShownSizeWarning, match="no more than were given"):
+        reader.readtext(np.zeros((9, 20, 3), np.uint8))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        reader.readtext(np.zeros((9, 19, 3), np.uint8))
+        rapidocr.Reader(Flagged()).readtext(np.zeros((20, 40, 3), np.uint8))
+        rapidocr.Reader(Flagged(), enhancer=Bicubic(1)).readtext(np.zeros((9, 19, 3), np.uint8))
