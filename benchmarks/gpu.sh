@@ -10,7 +10,7 @@ out=${1:-out}
 python=${PYTHON:-python3}
 mkdir -p "$out"
 "$python" -c 'import sys, torch; torch.cuda.is_available() or sys.exit("There is no CUDA device.")'
-"$python" -m pytest tests/test_cuda.py tests/test_enhancer.py tests/test_images.py \
+"$python" -m pytest tests/test_cuda.py tests/test_enhancer.py tests/test_arrays.py \
   tests/test_transforms.py tests/test_bench.py
 preproc() { "$python" -c 'from preproc.cli import main; main()' "$@"; }
 {

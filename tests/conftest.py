@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageCms, ImageDraw, ImageFont
+from sample_pictures import blocks
 from torch import nn
 
 from preproc import Enhancer, register
@@ -103,6 +104,18 @@ def make_skip(skip_weights):
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def photo(rng) -> Image.Image:
+    """A small picture in colour that no filter's overshoot changes much."""
+    return Image.fromarray(blocks((12, 20, 3), rng))
+
+
+@pytest.fixture(scope="session")
+def profile() -> bytes:
+    """An ICC profile."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 @pytest.fixture(scope="session")
