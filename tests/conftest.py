@@ -174,6 +174,13 @@ def text_engine():
     ).engine
 
 
+def batches(monkeypatch):
+    """The shapes of all that tiny networks will be given, as a list that grows."""
+    shapes, forward = [], Tiny.forward
+    monkeypatch.setattr(Tiny, "forward", lambda self, x: shapes.append(x.shape) or forward(self, x))
+    return shapes
+
+
 def tiled_difference(make_enhancer, image: np.ndarray, **tiled) -> float:
     """Worst difference, in 1/255, between a float32 (H, W, 3) picture tiled and whole.
 

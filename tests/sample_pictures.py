@@ -7,10 +7,12 @@ import struct
 import zlib
 
 import numpy as np
+import torch
 from PIL import Image
 
 from preproc.pictures.images import decode
 from preproc.pictures.opening import Depth, open_picture
+from preproc.resize import imresize
 
 
 def enlarge(img, channel_order="rgb"):
@@ -37,6 +39,20 @@ def blocks(shape, rng, high=256, dtype=np.uint8):
     """A picture of 4x4 px blocks, so that no filter's overshoot is in the way of comparing."""
     small = rng.integers(0, high, (-(-shape[0] // 4), -(-shape[1] // 4), *shape[2:]), dtype)
     return small.repeat(4, 0).repeat(4, 1)[: shape[0], : shape[1]]
+
+
+def smooth(rng, *shape):
+    """A smooth random picture, float32 in [0, 1]."""
+    coarse = torch.from_numpy(rng.random((1, 3, *shape), np.float32))
+    return (
+        imresize(coarse, 0.25)[0]
+        .repeat_interleave(4, -2)
+        .repeat_interleave(4, -1)[:, : shape[0], : shape[1]]
+        .clamp(0, 1)
+        .permute(1, 2, 0)
+        .contiguous()
+        .numpy()
+    )
 
 
 def in_mode(photo, mode):
