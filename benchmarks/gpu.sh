@@ -11,7 +11,8 @@ python=${PYTHON:-python3}
 mkdir -p "$out"
 "$python" -c 'import sys, torch; torch.cuda.is_available() or sys.exit("There is no CUDA device.")'
 "$python" -m pytest tests/test_cuda.py tests/test_enhancer.py tests/test_arrays.py \
-  tests/test_transforms.py tests/test_bench.py
+  tests/test_transforms.py tests/test_batch_stage.py tests/test_transform_cache.py \
+  tests/test_bench.py
 preproc() { "$python" -c 'from preproc.cli import main; main()' "$@"; }
 {
   nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,memory.total --format=csv,noheader

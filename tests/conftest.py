@@ -15,6 +15,7 @@ from PIL import Image, ImageCms, ImageDraw, ImageFont
 from sample_pictures import blocks
 from torch import nn
 
+import preproc
 from preproc import Enhancer, register
 from preproc.networks import ModelDescriptor, SizeRule, Tiling
 from preproc.weights import save_state
@@ -107,6 +108,26 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
+def transform(tiny_weights):
+    """Make an EnhanceTransform, as ``make`` makes an Enhancer; needs torchvision."""
+    facts = {"weights": tiny_weights, "device": "cpu", "dtype": "float32"}
+    return partial(preproc.EnhanceTransform, "tiny", **facts)
+
+
+@pytest.fixture
+def batch_stage(tiny_weights):
+    """Make an EnhanceBatch, in the same way."""
+    facts = {"weights": tiny_weights, "device": "cpu", "dtype": "float32"}
+    return partial(preproc.EnhanceBatch, "tiny", **facts)
+
+
+@pytest.fixture
+def picture(rng) -> np.ndarray:
+    """A small random picture in colour, uint8 (H, W, 3)."""
+    return rng.integers(0, 256, (10, 14, 3), dtype=np.uint8)
+
+
+@pytest.fixture
 def photo(rng) -> Image.Image:
     """A small picture in colour that no filter's overshoot changes much."""
     return Image.fromarray(blocks((12, 20, 3), rng))
@@ -191,6 +212,11 @@ def tiled_difference(make_enhancer, image: np.ndarray, **tiled) -> float:
     """
     whole, pieces = make_enhancer(tile=0)(image), make_enhancer(**tiled)(image)
     return float(np.abs(whole - pieces).max() * 255)
+
+
+def chw(picture: np.ndarray) -> torch.Tensor:
+    """An (H, W, C) picture as torch has it."""
+    return torch.from_numpy(picture.copy()).permute(2, 0, 1)
 
 
 def photograph(height: int, width: int) -> np.ndarray:
