@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from preproc.box import Box
 from preproc.errors import MetadataWarning
 from preproc.pictures import png16
 from preproc.pictures.images import decode
+from preproc.pictures.metadata import metadata_of
 from preproc.pictures.rewriting import rewritten
 from preproc.pictures.saving import save
 
@@ -139,6 +141,51 @@ def test_bytes_of_a_png_keep_texts_and_kind(photo, kind):
     assert (opened.text["Author"], opened.text["Title"]) == ("Me", "Schild \u4e2d")
     assert b"A sign" in opened.info["xmp"]
     assert b"Orientation" not in opened.info["xmp"]
+
+
+@pytest.mark.parametrize("kind", ["RGB", "P", "16-bit RGB"])
+@pytest.mark.parametrize("profiled", [False, True])
+def test_a_png_says_of_its_colours_what_the_source_said(photo, profile, kind, profiled):
+    chunks = PngInfo()
+    chunks.add(b"gAMA", struct.pack(">I", 100000))
+    chunks.add(b"cHRM", struct.pack(">8I", *range(30000, 38000, 1000)))
+    if not profiled:
+        chunks.add(b"sRGB", b"\1")
+    given = {"pnginfo": chunks} | ({"icc_profile": profile} if profiled else {})
+    if kind == "16-bit RGB":
+        data = png16.write(np.asarray(photo).astype(np.uint16) * 257, given)
+    else:
+        data = encoded(photo.convert(kind), "PNG", **given)
+    kept = Image.open(io.BytesIO(enlarge(data))).info
+    assert kept["gamma"] == 1
+    assert kept["chromaticity"] == (0.3, 0.31, 0.32, 0.33, 0.34, 0.35, 0.36, 0.37)
+    assert kept.get("srgb") == (None if profiled else 1)
+
+
+def test_a_profile_given_to_a_picture_takes_the_place_of_srgb(photo, profile):
+    photo.info |= {"srgb": 0, "icc_profile": profile}
+    chunks = metadata_of(photo, "PNG")["pnginfo"].chunks
+    assert not chunks
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"gamma": "2.2", "chromaticity": "wide", "srgb": "1"},
+        {"gamma": float("nan"), "chromaticity": (0.3,) * 7, "srgb": 4},
+        {"gamma": -1.0, "chromaticity": (*[0.3] * 7, "x"), "srgb": -1},
+        {"gamma": 1e9, "chromaticity": [float("inf")] * 8},
+    ],
+    ids=["texts", "too few", "negative", "too large"],
+)
+def test_what_cannot_be_said_of_colours_is_left_out(photo, info):
+    photo.info |= info
+    chunks = metadata_of(photo, "PNG")["pnginfo"].chunks
+    assert {kind for kind, *_ in chunks} <= {b"tEXt"}
+    assert Image.open(io.BytesIO(encoded(photo, "PNG", **metadata_of(photo, "PNG")))).size == (
+        20,
+        12,
+    )
 
 
 def test_only_a_geotiff_of_its_own_size_keeps_its_place_on_the_ground(photo, tmp_path):

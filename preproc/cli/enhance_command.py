@@ -218,9 +218,9 @@ def enhance(
     end.
 
     Results keep format, transparency, EXIF, XMP, ICC profile and DPI, as far as the format written
-    has a place for them; texts go from PNG to PNG, a comment from JPEG to JPEG; IPTC and
-    thumbnails are left out. 16-bit grey stays 16-bit; 16-bit colour does so from PNG to PNG only,
-    and is otherwise reduced to 8 bits, with a note.
+    has a place for them; texts, gamma and primaries go from PNG to PNG, a comment from JPEG to
+    JPEG; IPTC and thumbnails are left out. 16-bit grey stays 16-bit; 16-bit colour does so from
+    PNG to PNG only, and is otherwise reduced to 8 bits, with a note.
 
     **Examples**
 

@@ -1,9 +1,10 @@
-"""Metadata of pictures: EXIF, XMP, ICC profile, DPI and texts."""
+"""Metadata of pictures: EXIF, XMP, ICC profile, DPI, PNG's colorimetry and texts."""
 
 from __future__ import annotations
 
 import math
 import re
+import struct
 from typing import Any, SupportsFloat
 
 from PIL import ExifTags, Image
@@ -78,8 +79,9 @@ def metadata_of(
 ) -> dict[str, Any]:
     """Options by which Pillow's writer of a format keeps an image's metadata.
 
-    The orientation is dropped, since the pixels are upright; texts are kept in PNG only; what is
-    too long for JPEG is dropped with a `MetadataWarning`. A writer ignores what it has no place
+    The orientation is dropped, since the pixels are upright; texts, and what a PNG says of its
+    colours without a profile, are kept in PNG only; what is too long for JPEG is dropped with a
+    `MetadataWarning`. A writer ignores what it has no place
     for. These options override others: a TIFF with a camera's EXIF is written uncompressed.
 
     Args:
@@ -90,7 +92,7 @@ def metadata_of(
     exif, xmp = _exif(image, form, size or image.size), _xmp(image, form)
     metadata: dict[str, Any] = {"icc_profile": image.info.get("icc_profile")}
     if form == "PNG":
-        metadata["pnginfo"] = _texts(image, xmp)
+        metadata["pnginfo"] = _chunks(image, xmp)
     elif xmp and form == "TIFF":
         exif[ExifTags.Base.XMLPacket] = xmp
     elif xmp:
@@ -139,16 +141,32 @@ def _exif(image: Image.Image, form: str, size: tuple[int, int]) -> Image.Exif:
     return exif
 
 
-def _texts(image: Image.Image, xmp: bytes | None) -> PngInfo:
-    """The chunks of a PNG file that hold XMP and the texts that Pillow read from one."""
+def _chunks(image: Image.Image, xmp: bytes | None) -> PngInfo:
+    """The chunks of a PNG file that hold XMP, and the texts and colorimetry of the one it was."""
     chunks = PngInfo()
     if xmp:
         # Not compressed, and in no language; as it is, for it may be damaged.
         chunks.add(b"iTXt", _PNG_XMP.encode() + bytes(5) + xmp)
+    if gamma := _hundred_thousandths((image.info.get("gamma"),), 1):
+        chunks.add(b"gAMA", gamma)
+    if primaries := _hundred_thousandths(image.info.get("chromaticity"), 8):
+        chunks.add(b"cHRM", primaries)
+    intent = image.info.get("srgb")
+    if isinstance(intent, int) and 0 <= intent < 4 and not image.info.get("icc_profile"):
+        chunks.add(b"sRGB", bytes([intent]))  # beside a profile it is not allowed
     for name, text in image.info.items():
         if isinstance(name, str) and isinstance(text, str) and not name.startswith(_NO_TEXTS):
             chunks.add_text(name, text)
     return chunks
+
+
+def _hundred_thousandths(values: object, number: int) -> bytes | None:
+    """Numbers as PNG's chunks hold them; None for anything else, such as a text of that name."""
+    if not isinstance(values, tuple | list) or len(values) != number:
+        return None
+    if not all(isinstance(value, int | float) and 0 <= value < 2**31 / 1e5 for value in values):
+        return None
+    return struct.pack(f">{number}I", *(round(1e5 * value) for value in values))
 
 
 def _xmp(image: Image.Image, form: str) -> bytes | None:

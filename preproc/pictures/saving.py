@@ -41,9 +41,9 @@ def save(
 
     The format is the one the name asks for. EXIF and XMP (with the orientation removed: the pixels
     are upright), DPI and, unless the colour space has to change, the ICC profile go with it where
-    the format has a place for them, and a PNG's texts into PNG. Where it has none for a profile,
-    colours of 8 bits become those of sRGB. EXIF and XMP too long for JPEG are left out with a
-    `MetadataWarning`.
+    the format has a place for them, and a PNG's texts, gamma and primaries into PNG. Where it has
+    none for a profile, colours of 8 bits become those of sRGB. EXIF and XMP too long for JPEG are
+    left out with a `MetadataWarning`.
 
     Args:
         image: the picture, of any mode; metadata is taken from its ``info`` and ``getexif()``. Or
