@@ -25,7 +25,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from eval_tasks.command import arguments
 from eval_tasks.command.exit_codes import exit_code
-from preproc.bench import Timing, parse_size
+from preproc.bench.sizes import parse_size
+from preproc.bench.timing import Timing
 from preproc.errors import ModelError
 from preproc.execution.devices import choose_device, choose_dtype, dtype_name
 from preproc.execution.heap import keep_heap

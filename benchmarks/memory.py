@@ -24,9 +24,9 @@ from torch import Tensor
 from eval_tasks.command import arguments
 from eval_tasks.command.exit_codes import exit_code
 from preproc import Enhancer
-from preproc.bench import parse_size
+from preproc.bench.peak_memory import resident_memory
+from preproc.bench.sizes import parse_size
 from preproc.errors import PreprocError
-from preproc.peak_memory import resident_memory
 
 
 def sampled(enhancer: Enhancer, every: int, last: int) -> None:

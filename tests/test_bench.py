@@ -14,11 +14,14 @@ import pytest
 import torch
 from PIL import Image
 
-from preproc import bench, cli, contenders
-from preproc.bench import Row, Timing, measure, parse_size, report, table
-from preproc.contenders import Contender, ours, photograph
+from preproc import bench, cli
+from preproc.bench import contenders
+from preproc.bench.contenders import Contender, ours, photograph
+from preproc.bench.peak_memory import PeakMemory
+from preproc.bench.sizes import parse_size
+from preproc.bench.tables import report, table
+from preproc.bench.timing import Row, Timing, measure
 from preproc.errors import ModelError
-from preproc.peak_memory import PeakMemory
 
 CPU = torch.device("cpu")
 TIMING = Timing(CPU, runs=2, seconds=0)
@@ -60,7 +63,7 @@ def test_sizes_that_no_file_has_are_refused(text):
 
 def test_the_largest_sizes_are_taken():
     assert parse_size("65500x2732") == (2732, 65500)
-    assert bench.MAX_PIXELS == 2 * Image.MAX_IMAGE_PIXELS
+    assert bench.sizes.MAX_PIXELS == 2 * Image.MAX_IMAGE_PIXELS
 
 
 def test_a_picture_that_memory_does_not_hold_is_a_note_and_stops_no_other(monkeypatch):
@@ -69,7 +72,7 @@ def test_a_picture_that_memory_does_not_hold_is_a_note_and_stops_no_other(monkey
             raise MemoryError
         return photograph(height, width)
 
-    monkeypatch.setattr(bench, "photograph", made)
+    monkeypatch.setattr(bench.timing, "photograph", made)
     note, found = measure([contender()], [(4, 5), (6, 7)], [1], TIMING)
     assert "no memory for a picture of 5x4 px" in note
     assert (found.height, found.width) == (6, 7)
@@ -96,7 +99,7 @@ def test_the_clock_is_read_when_the_device_has_nothing_left_to_do(clock, monkeyp
         return lambda *_: order.append(name) or float(len(order))
 
     clocks = SimpleNamespace(perf_counter=note("wall"), process_time=note("cpu"))
-    monkeypatch.setattr(bench, "time", clocks)
+    monkeypatch.setattr(bench.timing, "time", clocks)
     monkeypatch.setattr(torch.accelerator, "synchronize", note("wait"))
     assert Timing(torch.device("cuda"), clock=clock).take(note("work")) == 5 - 2
     assert order == ["wait", clock, "work", "wait", clock]
@@ -137,7 +140,7 @@ def test_long_runs_are_not_repeated_beyond_the_time_given(monkeypatch):
     (found,) = measure([contender()], [(4, 4)], [1], Timing(CPU, runs=50, seconds=6))
     assert found.runs == 6
     (found,) = measure([contender()], [(4, 4)], [1], Timing(CPU, runs=50, seconds=0))
-    assert found.runs == bench.MIN_RUNS
+    assert found.runs == bench.timing.MIN_RUNS
 
 
 def test_full_memory_is_a_sentence_and_stops_no_other():
@@ -285,7 +288,7 @@ def test_command_prints_a_table_and_writes_json(tmp_path, monkeypatch, capsys):
     run(*options, "--runs", 9, "--seconds", 0, monkeypatch=monkeypatch)
     assert "Times are what" not in capsys.readouterr().out
     (found,) = json.loads((tmp_path / "o.json").read_text())["rows"]
-    assert found["runs"] == bench.MIN_RUNS
+    assert found["runs"] == bench.timing.MIN_RUNS
 
 
 def test_options_reach_what_is_measured(monkeypatch):
@@ -306,7 +309,7 @@ def test_options_reach_what_is_measured(monkeypatch):
     monkeypatch.setattr(contenders, "ours", made)
     monkeypatch.setattr(contenders, "peers", made_of_peers)
     monkeypatch.setattr(contenders, "has_peer", lambda: True)
-    monkeypatch.setattr(bench, "measure", note)
+    monkeypatch.setattr(bench.timing, "measure", note)
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     options = ["--device", "cpu", "--no-peers", "--runs", 7, "--seconds", 1.5]
     more = ["--model", "a", "--dtype", "float32", "--dtype", "bfloat16", "--compile"]
@@ -343,7 +346,7 @@ def test_a_command_that_is_stopped_shows_and_writes_what_was_measured(
         yield row(contender="done")
         raise stop
 
-    monkeypatch.setattr(bench, "measure", measured)
+    monkeypatch.setattr(bench.timing, "measure", measured)
     options = ["--model", "tiny", "--device", "cpu", "--no-peers", "--json", tmp_path / "o.json"]
     monkeypatch.setattr(sys, "argv", ["preproc", "bench", *map(str, options)])
     with pytest.raises(SystemExit) as ended:
@@ -353,14 +356,14 @@ def test_a_command_that_is_stopped_shows_and_writes_what_was_measured(
     assert [found["contender"] for found in saved["rows"]] == ["done"]
     assert saved["notes"] == ["It was stopped before all was measured."]
     assert "done" in capsys.readouterr().out
-    monkeypatch.setattr(bench, "measure", Mock(side_effect=stop))
+    monkeypatch.setattr(bench.timing, "measure", Mock(side_effect=stop))
     with pytest.raises(SystemExit):
         cli.main()
     assert json.loads((tmp_path / "o.json").read_text()) == saved, "nothing takes no place"
 
 
 def test_where_no_report_can_be_written_is_said_before_measuring(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "measure", None)
+    monkeypatch.setattr(bench.timing, "measure", None)
     options = ["--model", "tiny", "--device", "cpu", "--no-peers", "--json", tmp_path]
     run(*options, monkeypatch=monkeypatch, code=1)
     assert "is a folder" in capsys.readouterr().err

@@ -16,8 +16,9 @@ from preproc.console import progress_bar
 if TYPE_CHECKING:
     import torch
 
-    from preproc.bench import Row, Size, Timing
-    from preproc.contenders import Contender
+    from preproc.bench.contenders import Contender
+    from preproc.bench.sizes import Size
+    from preproc.bench.timing import Row, Timing
 
 
 class Part(StrEnum):
@@ -101,8 +102,10 @@ def bench(
     """
     import torch
 
-    from preproc import bench as benchmark
-    from preproc.contenders import PEER, has_peer
+    from preproc.bench import sizes as known
+    from preproc.bench import tables
+    from preproc.bench.contenders import PEER, has_peer
+    from preproc.bench.timing import Timing
     from preproc.execution.devices import choose_device
     from preproc.reports import require_report_files, write_json
 
@@ -110,9 +113,9 @@ def bench(
     where = choose_device(device)
     if threads:
         torch.set_num_threads(threads)
-    names = size or (benchmark.CPU_SIZES if where.type == "cpu" else benchmark.GPU_SIZES)
-    sizes = [benchmark.parse_size(name) for name in names]
-    timing = benchmark.Timing(where, runs, seconds, clock.value)
+    names = size or (known.CPU_SIZES if where.type == "cpu" else known.GPU_SIZES)
+    sizes = [known.parse_size(name) for name in names]
+    timing = Timing(where, runs, seconds, clock.value)
     contenders = _contenders(
         model or ["cajnn", "cajnn-light"], dtype or [None], where, peers=peers, compiled=compiled
     )
@@ -123,8 +126,8 @@ def bench(
         notes.append(f"{PEER} is left out: spandrel is not installed.")
 
     def leave_results() -> None:
-        report = benchmark.report(rows, notes, timing)
-        _print_benchmark(report, *benchmark.table(rows))
+        report = tables.report(rows, notes, timing)
+        _print_benchmark(report, *tables.table(rows))
         if json_file is not None:
             write_json(json_file, report)
 
@@ -147,8 +150,8 @@ def _contenders(
     compiled: bool,
 ) -> list[Contender]:
     """Our models in all precisions and then the peer, compiled as well if asked for."""
-    from preproc.contenders import has_peer, ours
-    from preproc.contenders import peers as peer_contenders
+    from preproc.bench.contenders import has_peer, ours
+    from preproc.bench.contenders import peers as peer_contenders
 
     contenders = [
         contender
@@ -169,7 +172,7 @@ def _measure(
     notes: list[str],
 ) -> None:
     """Add all figures, and notes on those that are missing, with a progress bar meanwhile."""
-    from preproc.bench import Row, measure
+    from preproc.bench.timing import Row, measure
 
     with progress_bar() as progress:
         task = progress.add_task("Measuring", total=len(contenders) * len(sizes) * len(batches))

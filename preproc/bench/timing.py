@@ -1,46 +1,26 @@
 """How long networks and stages take, and how much memory, measured side by side.
 
 Contenders take turns, so that a machine that slows down slows all of them. The first run and the
-median of the warm runs are reported. Every report names its device and versions.
+median of the warm runs are reported.
 """
 
 from __future__ import annotations
 
-import math
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal
 
 import torch
 
-from preproc.contenders import Contender, Part, photograph
-from preproc.environment import machine, versions
-from preproc.errors import ModelError
+from preproc.bench.contenders import Contender, Part, photograph
+from preproc.bench.peak_memory import PeakMemory
+from preproc.bench.sizes import Size
 from preproc.execution.memory import is_out_of_memory
-from preproc.peak_memory import PeakMemory
 
 Clock = Literal["wall", "cpu"]
-Size = tuple[int, int]
-
-SIZES: dict[str, Size] = {
-    "word": (32, 100),
-    "128x128": (128, 128),
-    "512x512": (512, 512),
-    "720p": (720, 1280),
-    "4k": (2160, 3840),
-}
-"""Heights and widths in LR px, by name."""
-CPU_SIZES = ("word", "128x128")
-GPU_SIZES = ("word", "512x512", "720p", "4k")
-MAX_SIDE = 65_500
-"""Of a JPEG file, in px; libjpeg's limit."""
-MAX_PIXELS = 2 * 89_478_485
-"""Of a file that Pillow decodes: twice its default ``MAX_IMAGE_PIXELS``."""
 MIN_RUNS = 3
-_VERSIONS = ("torch", "numpy", "pillow", "spandrel")
 
 
 @dataclass(frozen=True)
@@ -113,29 +93,6 @@ class Timing:
             torch.accelerator.synchronize(self.device)
 
 
-def parse_size(text: str) -> Size:
-    """Height and width from a name in `SIZES` or from ``WIDTHxHEIGHT``.
-
-    Raises:
-        ModelError: it is neither, or too large for the JPEG file that a stage begins with.
-    """
-    if text.lower() in SIZES:
-        return SIZES[text.lower()]
-    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text.lower())
-    if match is None:
-        raise ModelError(
-            f"A size must be WIDTHxHEIGHT in px, such as 640x480, or one of {', '.join(SIZES)}, "
-            f"but is {text!r}."
-        )
-    height, width = int(match[2]), int(match[1])
-    if max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
-        raise ModelError(
-            f"A size must have {MAX_SIDE:,} px a side and {MAX_PIXELS:,} px in all at most, but "
-            f"{text} has {height * width:,} px; more cannot be decoded from a JPEG file."
-        )
-    return height, width
-
-
 def measure(
     contenders: Sequence[Contender],
     sizes: Iterable[Size],
@@ -161,49 +118,6 @@ def measure(
             for part in dict.fromkeys(contender.part for contender in contenders):
                 rivals = [contender for contender in contenders if contender.part == part]
                 yield from _side_by_side(rivals, [file] * batch, size, timing)
-
-
-def report(rows: Sequence[Row], notes: Sequence[str], timing: Timing) -> dict[str, object]:
-    """Everything as JSON may hold it, and what the figures depend on."""
-    return {
-        "environment": {
-            "device": _device_name(timing.device),
-            **machine(timing.device),
-            "versions": versions(*_VERSIONS),
-        },
-        "clock": timing.clock,
-        "rows": [asdict(row) for row in rows],
-        "notes": notes,
-    }
-
-
-def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Header and cells; rows of one part, size and batch are compared with the slowest of them."""
-    slowest: dict[tuple[object, ...], float] = {}
-    for row in rows:
-        speed = slowest.get(_group(row), math.inf)
-        slowest[_group(row)] = min(speed, row.pixels_per_s)
-    header = ["Part", "Size", "Batch", "Contender", "dtype", "Runs", "First ms", "Median ms"]
-    header += ["LR Mpx/s", "TFLOP/s", "x slowest", "Device MiB", "Host MiB"]
-    cells = [
-        [
-            row.part,
-            f"{row.width}x{row.height}",
-            str(row.batch),
-            row.contender,
-            row.dtype,
-            str(row.runs),
-            f"{row.first_ms:.4g}",
-            f"{row.median_ms:.4g}",
-            f"{row.pixels_per_s / 1e6:.3g}",
-            f"{row.flop_per_s / 1e12:.3g}",
-            f"{row.pixels_per_s / slowest[_group(row)]:.3g}",
-            _mebibytes(row.device_mib),
-            _mebibytes(row.host_mib),
-        ]
-        for row in rows
-    ]
-    return header, cells
 
 
 def _side_by_side(
@@ -288,17 +202,3 @@ def _out_of_memory(error: Exception, rival: Contender, files: Sequence[bytes], s
         f"{rival.name} ({rival.part}) ran out of memory with {len(files)} picture(s) of "
         f"{size[1]}x{size[0]} px, so that row is missing."
     )
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return "CPU" if device.type == "cpu" else str(device)
-
-
-def _group(row: Row) -> tuple[object, ...]:
-    return row.part, row.height, row.width, row.batch
-
-
-def _mebibytes(value: float | None) -> str:
-    return "" if value is None else f"{value:.0f}"

@@ -1,0 +1,1 @@
+"""Speed and memory of networks and stages, beside a peer's."""
