@@ -21,7 +21,7 @@ from integrations.text_lines import GreyArray, corners_of, grey_line, is_upright
 from integrations.view import Points, Regions, View, enlarge, look, require_usable
 from preproc.errors import PreprocError, PreprocWarning, warn
 from preproc.extras import importing
-from preproc.pictures.images import ChannelOrder
+from preproc.pictures.picture import ChannelOrder
 
 LINE_HEIGHT = 64
 """Height in px at which EasyOCR's recognisers read a line."""

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from integrations.protocols import RgbArray
 from preproc.errors import ImageError
-from preproc.pictures.images import ChannelOrder, decode
+from preproc.pictures.images import decode
 from preproc.pictures.opening import open_picture
+from preproc.pictures.picture import ChannelOrder
 from preproc.samples import from_float, to_float
 
 

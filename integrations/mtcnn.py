@@ -23,7 +23,7 @@ from integrations.protocols import ArrayEnhancer, FaceDetector, Faces, RgbArray
 from integrations.view import View, look, require_usable
 from preproc.errors import ImageError, PreprocError, PreprocWarning, warn
 from preproc.extras import importing
-from preproc.pictures.images import ChannelOrder
+from preproc.pictures.picture import ChannelOrder
 
 WINDOW = 12.0
 """Side in px of the first network's window."""

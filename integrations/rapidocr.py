@@ -16,7 +16,7 @@ from integrations.text_lines import corners_of, level, shrink
 from integrations.view import Points, enlarge, look, require_usable
 from preproc.errors import PreprocError, PreprocWarning, warn
 from preproc.extras import importing
-from preproc.pictures.images import ChannelOrder
+from preproc.pictures.picture import ChannelOrder
 
 
 class ShownSizeWarning(PreprocWarning):

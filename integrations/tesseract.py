@@ -22,7 +22,7 @@ from integrations.text_lines import corners_of, shrink
 from integrations.view import View, enlarge, look, require_usable
 from preproc.errors import MissingLibraryError, PreprocError
 from preproc.extras import importing
-from preproc.pictures.images import ChannelOrder
+from preproc.pictures.picture import ChannelOrder
 
 LONGEST = 32767
 """Px of the longest side that Tesseract takes."""

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from integrations.inputs import rgb_of
 from integrations.protocols import ArrayEnhancer, ListEnhancer, RegionEnhancer, RgbArray
 from preproc.errors import ModelError, PreprocError
-from preproc.pictures.images import ChannelOrder
+from preproc.pictures.picture import ChannelOrder
 
 Points = NDArray[np.float64]
 """(..., 2), x y of each, in px."""

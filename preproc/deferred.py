@@ -101,7 +101,7 @@ class DeferredEnhancer:
         """Enhance samples.
 
         Args:
-            pictures: (N, C, H, W) each, of any sizes, as `preproc.pictures.images.Picture.color`
+            pictures: (N, C, H, W) each, of any sizes, as `preproc.pictures.picture.Picture.color`
                 holds them.
 
         Returns:

@@ -39,7 +39,8 @@ from preproc.networks.halves import Splittable
 from preproc.networks.masking import install_masks
 from preproc.networks.steps import Stepwise
 from preproc.options import require_options, tile_policy
-from preproc.pictures.images import ChannelOrder, Picture, decode
+from preproc.pictures.images import decode
+from preproc.pictures.picture import ChannelOrder, Picture
 from preproc.progress import Progress
 from preproc.regions import RegionPlan, plan_regions
 from preproc.resize import BICUBIC_REACH, imresize

@@ -17,7 +17,8 @@ from preproc.deferred import DeferredEnhancer, InWorker
 from preproc.errors import ImageError
 from preproc.extras import importing
 from preproc.options import EnhancerOptions
-from preproc.pictures.images import Picture, decode
+from preproc.pictures.images import decode
+from preproc.pictures.picture import Picture
 
 with importing("EnhanceTransform", 'pip install ".[transforms]" in the checkout'):
     from torchvision import tv_tensors

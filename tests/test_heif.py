@@ -14,7 +14,8 @@ from preproc import batch
 from preproc.errors import DepthWarning, ImageError
 from preproc.inputs import picture_extensions
 from preproc.pictures import heif
-from preproc.pictures.images import Picture, decode
+from preproc.pictures.images import decode
+from preproc.pictures.picture import Picture
 from preproc.plan import Job, make_plan
 from preproc.training.sources import Folder
 

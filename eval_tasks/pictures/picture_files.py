@@ -8,7 +8,7 @@ from integrations.inputs import rgb_of
 from preproc.degrade import mod_crop
 from preproc.errors import ImageError
 from preproc.manifest import sha256_of
-from preproc.pictures import images
+from preproc.pictures import pil_images
 from preproc.pictures.opening import open_picture
 from preproc.pictures.pil_modes import to_rgb
 from preproc.samples import Pixels
@@ -32,7 +32,7 @@ def pixels(path: Path, *, upright: bool = True, multiple: int = 1) -> Pixels:
     except OSError as error:
         raise ImageError(f"Cannot read {path}: {error.strerror}.") from error
     try:
-        turned = images.upright(picture) if upright else picture
+        turned = pil_images.upright(picture) if upright else picture
         # What shows through is laid on the ground that the adapters lay it on.
         seen = rgb_of(turned, "rgb") if turned.has_transparency_data else to_rgb(turned)
         return mod_crop(seen, multiple)

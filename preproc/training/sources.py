@@ -23,8 +23,8 @@ from preproc.degrade import USUAL_KERNEL, bicubic_down, mod_crop, reduce
 from preproc.errors import ImageError, PreprocWarning, RecipeError
 from preproc.files import real, replacing
 from preproc.inputs import foreign_extensions, picture_extensions
-from preproc.pictures.images import upright
 from preproc.pictures.opening import DAMAGE, open_picture
+from preproc.pictures.pil_images import upright
 from preproc.pictures.pil_modes import to_rgb
 from preproc.samples import Pixels
 from preproc.training.recipe import Source, Stage
