@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fake_engines import Bicubic, Flagged, TwoReadings, rectangle
 
 from integrations import rapidocr
+from integrations.protocols import Word
 from preproc.errors import PreprocError
 
 
@@ -18,6 +20,29 @@ from preproc.errors import PreprocError
 def rapid_engine():
     pytest.importorskip("rapidocr")
     return rapidocr.Reader(params={"Global.log_level": "error", "Global.use_cls": False}).engine
+
+
+def test_rapidocr_is_asked_in_bgr_and_answers_in_source_px(make_skip):
+    seen = []
+
+    class Found:
+        boxes = np.array([[[4, 8], [40, 8], [40, 20], [4, 20]]])
+        txts, scores = ("one",), (0.9,)
+
+    def engine(img, **options):
+        seen.append((img, options))
+        return Found()
+
+    red = np.zeros((6, 12, 3), np.uint8)
+    red[..., 0] = 200
+    reader = rapidocr.Reader(engine, enhancer=make_skip())
+    assert reader.readtext(red) == [Word([[1, 2], [10, 2], [10, 5], [1, 5]], "one", 0.9)]
+    box = [[0, 0], [12, 0], [12, 6], [0, 6]]
+    assert reader.readline(red) == Word(box, "one", 0.9)
+    img, options = seen[1]
+    assert img.shape == (24, 48, 3)
+    assert img[0, 0].tolist() == [0, 0, 200]
+    assert options == {"use_det": False, "use_cls": False, "use_rec": True}
 
 
 def test_rapidocr_keeps_its_own_settings():
@@ -64,6 +89,32 @@ def test_a_real_rapidocr_is_left_as_it_is(rapid_engine, sign):
     assert rapid_engine.text_det is not None  # else each call's copy would load it anew
     assert rapid_engine.text_rec is not None
     assert rapid_engine.text_cls is None  # not needed, and so not loaded
+
+
+def test_rapidocr_reads_both_ways_and_keeps_the_surer(make_skip):
+    lines = []
+
+    class Found:
+        boxes = np.array([[[4, 8], [40, 8], [40, 20], [4, 20]], [[0, 0], [8, 0], [8, 24], [0, 24]]])
+
+    readings = iter([("one", 0.9), ("plain", 0.6), ("two", 0.4), ("plain", 0.6)])
+
+    def engine(img, use_rec, **_):
+        if not use_rec:
+            return Found()
+        lines.append(img)
+        text, score = next(readings)
+        return SimpleNamespace(txts=(text,), scores=(score,))
+
+    picture = np.zeros((6, 12, 3), np.uint8)
+    picture[0] = 255
+    words = rapidocr.Reader(engine, enhancer=make_skip(), both=True).readtext(picture)
+    assert [(word.text, word.confidence) for word in words] == [("one", 0.9), ("plain", 0.6)]
+    assert words[1].box == [[0, 0], [2, 0], [2, 6], [0, 6]]
+    shapes = [line.shape for line in lines]
+    assert shapes[::2] == [(12, 36, 3), (8, 24, 3)], "in px of the enlarged picture"
+    assert shapes[1::2] == [(3, 9, 3), (2, 6, 3)], "in source px, and what stands is laid down"
+    assert (lines[3][:, 0] == 255).all(), "to the left, as RapidOCR does"
 
 
 @pytest.mark.parametrize("first", [("wrong", 0.3), ("wrong", 0.7), ("", 0.0), (" ", 0.99)], ids=str)
@@ -147,6 +198,36 @@ def test_rapidocr_is_shown_what_it_would_shrink_to(settings, shape):
     assert rectangle(word)[2] == 8 * 80 / shape[1]
     assert rapidocr.Reader(engine).readline(np.zeros((40, 80, 3), np.uint8)).text
     assert engine.shapes == [shape, shape]
+
+
+def test_rapidocr_gets_large_pictures_antialiased_at_its_own_limit(make_skip):
+    seen = []
+
+    class Found:
+        boxes = np.array([[[0, 0], [20, 0], [20, 10], [0, 10]]])
+        txts, scores = ("all",), (0.9,)
+
+    class Engine:
+        max_side_len = 20
+
+        def __call__(self, img, **_):
+            seen.append(img)
+            return Found()
+
+    stripes = np.zeros((10, 20, 3), np.uint8)
+    stripes[:, ::2] = 255
+    with pytest.warns(rapidocr.ShownSizeWarning):
+        (word,) = rapidocr.Reader(Engine(), enhancer=make_skip()).readtext(stripes)
+    assert seen[0].shape == (10, 20, 3)
+    assert word.box == [[0, 0], [20, 0], [20, 10], [0, 10]]
+    seen.clear()
+    (word,) = rapidocr.Reader(Engine()).readtext(stripes.repeat(2, 0).repeat(2, 1))
+    assert word.box == [[0, 0], [40, 0], [40, 20], [0, 20]]
+    seen.clear()
+    fine = np.zeros((20, 40, 3), np.uint8)
+    fine[:, ::2] = 255
+    rapidocr.Reader(Engine()).readtext(fine)
+    assert abs(seen[0][:, 2:-2].astype(int) - 128).max() < 40
 
 
 def test_rapidocr_that_undoes_all_enlargement_gets_a_warning():

@@ -1,0 +1,201 @@
+"""The ICDAR2013 script: its report and sheets, a run that goes on, and what is read anew."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from eval_tasks import icdar2013
+from eval_tasks.command.arguments import spread
+from eval_tasks.engines import recognisers
+from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH, find_crops
+from eval_tasks.tables.word_sheet import Sample, draw
+from integrations.protocols import Word
+
+
+class Eyes:
+    """Reads a rendered word by its colour: each label has one of its own."""
+
+    def __init__(self, colours: dict[int, str]) -> None:
+        self.colours, self.seen, self.until = colours, 0, None
+
+    def readline(self, image: object) -> Word:
+        if self.seen == self.until:
+            raise KeyboardInterrupt
+        self.seen += 1
+        level = int(np.asarray(image)[..., 0].mean())
+        nearest = min(self.colours, key=lambda c: abs(c - level))
+        # Small crops are hard to read, as for other eyes.
+        large = np.shape(image)[0] >= 20
+        return Word([], self.colours[nearest] if large else "?", 0.9 if large else 0.2)
+
+
+LABELS = ["Alpha", "4,000", "It's", "up"]
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Four rendered words with their labels, as the data set is published."""
+    folder = tmp_path / "data"
+    (folder / CROPS).mkdir(parents=True)
+    lines = []
+    for number, label in enumerate(LABELS, start=1):
+        crop = Image.new("RGB", (80, 24 if number > 1 else 100), (50 * number, 90, 90))
+        ImageDraw.Draw(crop).text((4, 2), label, "white", ImageFont.load_default(16))
+        crop.save(folder / CROPS / f"word_{number}.png")
+        lines.append(f'word_{number}.png, "{label}"')
+    (folder / GROUND_TRUTH).write_text("\n".join(lines), encoding="utf-8-sig")
+    return folder
+
+
+@pytest.fixture
+def eyes(data, monkeypatch) -> Eyes:
+    levels = [
+        int(np.asarray(Image.open(data / CROPS / f"word_{n}.png"))[..., 0].mean())
+        for n in range(1, len(LABELS) + 1)
+    ]
+    eyes = Eyes(dict(zip(levels, LABELS, strict=True)))
+    monkeypatch.setitem(
+        recognisers.RECOGNISERS, "easyocr", lambda _: recognisers.NamedRecogniser("eyes", eyes)
+    )
+    return eyes
+
+
+def run_script(data, tmp_path, *args: str) -> int:
+    fixed = ["--data", str(data), "--output", str(tmp_path / "out"), "--device", "cpu"]
+    return icdar2013.main([*fixed, *args])
+
+
+def test_from_crops_to_tables_report_and_sheets(data, eyes, tmp_path, skip_weights, capsys):
+    model = ["--model", "tiny", "--weights", str(skip_weights)]
+    asked = ["--reduce", "1", "2", "--jpeg", "none", "80"]
+    assert run_script(data, tmp_path, *asked, *model) == 0
+    assert eyes.seen == 4 * 4 * 4
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    rows = {
+        (r["degradation"], r["arm"]): r
+        for r in report["rows"]
+        if (r["subset"], r["rule"]) == ("all", "36 characters")
+    }
+    assert rows["none", "input"]["correct"] == 4
+    assert rows["/2, JPEG 80", "input"]["correct"] == 1
+    larger = rows["/2, JPEG 80", "tiny x4"]
+    assert (larger["correct"], larger["fixed"], larger["broken"]) == (4, 3, 0)
+    assert larger["recovered"] == 1
+    assert larger["fixed_over_bicubic"] == 0
+    assert rows["/2, JPEG 80", "tiny returned"]["recovered"] == 0
+    assert rows["/2, JPEG 80", "tiny x4 or input"]["correct"] == 4
+    assert rows["/2, JPEG 80", "tiny returned or input"]["correct"] == 1
+    assert {r["subset"]: r["n"] for r in report["rows"]} == {
+        "all": 4,
+        "alphanumeric": 2,
+        "alphanumeric, 3 or more": 1,
+    }
+    assert [r["correct"] for r in report["papers"]] == [934, 939, 937]
+    assert {"cpu", "threads", "easyocr"} <= report.keys()
+    assert "rapidocr" not in report
+    with (tmp_path / "out" / "report.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(report["rows"]) == 4 * 7 * 3 * 2
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in ("N=4", "100 %", "4 (100.00)", "CAJNN, Table II"))
+    sheets = sorted(p.name for p in (tmp_path / "out" / "sheets").iterdir())
+    assert len(sheets) == 8
+    assert "down2-jpeg80_tiny-x4.png" in sheets
+
+
+def test_a_run_that_was_stopped_goes_on(data, eyes, tmp_path, capsys):
+    eyes.until = 5
+    asked = ["--reduce", "1", "--jpeg", "none"]
+    assert run_script(data, tmp_path, *asked) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    eyes.until = None
+    assert run_script(data, tmp_path, *asked) == 0
+    assert eyes.seen == 8, "every word is read once by each of the two arms"
+    assert run_script(data, tmp_path, *asked) == 0
+    assert eyes.seen == 8
+
+
+def test_another_crop_under_a_name_that_was_read_is_read_anew(data, eyes, tmp_path):
+    asked = ["--reduce", "1", "--jpeg", "none"]
+    assert run_script(data, tmp_path, *asked) == 0
+    with Image.open(data / CROPS / "word_1.png") as crop:
+        other = crop.rotate(180)
+    other.save(data / CROPS / "word_1.png")
+    assert run_script(data, tmp_path, *asked) == 0
+    assert eyes.seen == 8 + 2, "by each of the two arms"
+
+
+def test_what_other_weights_make_of_a_word_is_read_anew(
+    data, eyes, tmp_path, tiny_weights, skip_weights
+):
+    asked = ["--reduce", "1", "--jpeg", "none", "--model", "tiny", "--enlarged-only"]
+    for weights, seen in ((tiny_weights, 12), (skip_weights, 16), (tiny_weights, 16)):
+        assert run_script(data, tmp_path, *asked, "--weights", str(weights)) == 0
+        assert eyes.seen == seen
+
+
+def test_what_there_is_to_win_back_is_always_read(data, eyes, tmp_path):
+    assert run_script(data, tmp_path, "--reduce", "2", "--jpeg", "80") == 0
+    assert eyes.seen == 4 * 3
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    shown = [r for r in report["rows"] if r["arm"] == "bicubic x4" and r["subset"] == "all"]
+    assert {r["recovered"] for r in shown} == {1}
+
+
+def test_part_of_the_words_says_how_many(data, eyes, tmp_path, capsys):
+    few = ["--reduce", "1", "--jpeg", "none", "--every", "2"]
+    assert run_script(data, tmp_path, *few) == 0
+    assert "N=2" in capsys.readouterr().out
+    assert run_script(data, tmp_path, *few, "--limit", "1") == 0
+    assert "N=1" in capsys.readouterr().out
+    assert eyes.seen == 4
+    first, second = (
+        json.loads((tmp_path / "out" / f"report-every2{rest}.json").read_text())
+        for rest in ("", "-limit1")
+    )
+    told = ("folder", "every", "limit", "recogniser", "words")
+    assert [first[key] for key in told] == ["data", "2", "none", "eyes", 2]
+    assert [second[key] for key in told] == ["data", "2", "1", "eyes", 1]
+    assert not (tmp_path / "out" / "report.json").exists(), "that is of all words"
+    taken = [crop.file for crop in find_crops(data, every=2, limit=2)]
+    assert taken == ["word_1.png", "word_3.png"]
+
+
+def test_a_missing_crop_is_a_sentence(data, tmp_path, capsys):
+    (data / CROPS / "word_2.png").unlink()
+    assert run_script(data, tmp_path) == 1
+    assert "word_2.png" in capsys.readouterr().err
+
+
+def test_what_is_shown_of_many_is_spread_over_all():
+    assert spread(range(10), 4) == [0, 2, 5, 7]
+    assert spread(range(3), 4) == spread(range(3), None) == [0, 1, 2]
+
+
+def test_a_sheet_has_room_for_every_word():
+    crop = np.zeros((10, 2000, 3), np.uint8)
+    sample = Sample("label", crop, crop, "before", "x" * 500)
+    few, many = draw("title", [sample], []), draw("title", [sample] * 3, [sample])
+    assert many.height > few.height
+    assert draw("title", [], []).width == few.width
+
+
+def test_a_sheet_shows_before_left_of_after_and_fixed_left_of_broken():
+    colours = ["#ff0000", "#00ff00", "#0000ff", "#ffff00"]
+    crops = [np.asarray(Image.new("RGB", (30, 7), colour)) for colour in colours]
+    fixed, broken = (Sample("it", *crops[k : k + 2], "is", "as") for k in (0, 2))
+    sheet = np.asarray(draw("title", [fixed], [broken]))
+
+    def middle(colour):
+        found = (sheet == Image.new("RGB", (1, 1), colour).getpixel((0, 0))).all(-1)
+        return np.argwhere(found).mean(0)[1]
+
+    places = [middle(colour) for colour in colours]
+    assert places == sorted(places)
+    right, wrong = middle("#7fe07f"), middle("#ff9a7a")
+    assert places[0] < right < places[3]
+    assert places[0] < wrong < places[3]
