@@ -26,17 +26,31 @@ def python(code: str, *args: object) -> subprocess.Popen[str]:
     )
 
 
-def test_help_and_bad_usage_import_neither_torch_nor_an_engine() -> None:
-    code = (
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        ("--help", 0),
+        ("enhance --help", 0),
+        ("train --help", 0),
+        ("--version", 0),
+        ("nosuch", 2),
+        ("enhance a.png --nosuch", 2),
+        ("enhance a.png -o b --format gif", 2),
+    ],
+)
+def test_help_and_bad_usage_import_neither_torch_nor_an_engine(args: str, code: int) -> None:
+    program = (
         "import atexit, sys\n"
-        "heavy = {'torch', 'numpy', 'lightning', 'easyocr', 'matplotlib', 'facenet_pytorch'}\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'pillow_heif', 'lightning', 'matplotlib'}\n"
+        "heavy |= {'easyocr', 'facenet_pytorch', 'pytesseract', 'rapidocr'}\n"
         "atexit.register(lambda: print('heavy:', sorted(heavy & set(sys.modules))))\n"
         "from preproc.cli import main\n"
         "main()\n"
     )
-    for args in (["--help"], ["enhance", "--help"], ["--version"]):
-        out, _ = python(code, *args).communicate(timeout=60)
-        assert out.endswith("heavy: []\n")
+    process = python(program, *args.split())
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert out.endswith("heavy: []\n")
 
 
 def test_planning_imports_no_torch(tmp_path: Path) -> None:

@@ -60,12 +60,6 @@ def test_public_names_are_there():
         _ = preproc.enhance_faster
 
 
-def test_help_of_the_command_line_loads_no_imaging():
-    loaded = loaded_by("import preproc.cli.enhance_command")
-    assert "typer" in loaded
-    assert not loaded & {"torch", "numpy", "PIL", "pillow_heif"}
-
-
 ROOT = Path(__file__).parents[1]
 
 
