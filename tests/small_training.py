@@ -1,4 +1,4 @@
-"""What tests of training share: a small recipe, a batch, and files that hold no checkpoint."""
+"""What tests of training share: a small recipe, its training, a batch, and no checkpoints."""
 
 from __future__ import annotations
 
@@ -37,6 +37,14 @@ def recipe_file(tmp_path, text=SMALL):
     file = tmp_path / "recipe.toml"
     file.write_text(text)
     return file
+
+
+def train(recipe, data, output, *changes, **options):
+    """Train a recipe with changes, alike on every machine: on one device, in float32."""
+    from preproc.training.train import run
+
+    options |= {"overrides": changes, "precision": "32", "devices": 1}
+    return run(recipe, data=data, output=output, **options)
 
 
 def small_batch():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_training import NO_CHECKPOINTS, recipe_file
+from small_training import NO_CHECKPOINTS, recipe_file, train
 
 pytest.importorskip("lightning", reason='training needs the extra "train"')
 
@@ -16,7 +16,6 @@ from preproc.training.module import Restoration
 from preproc.training.recipe import Loss, Stage
 from preproc.training.stage_folder import CHECKPOINT, steps_in
 from preproc.training.starting_network import make_network
-from preproc.training.train import run
 from preproc.training.whole_checkpoints import WholeCheckpoints
 
 
@@ -45,8 +44,7 @@ def test_a_checkpoint_is_written_in_its_own_folder(tmp_path, monkeypatch):
 
 def test_values_that_are_not_finite_never_replace_a_checkpoint(data, tmp_path, monkeypatch, capfd):
     recipe, out = recipe_file(tmp_path), tmp_path / "run"
-    options = {"data": data, "precision": "32", "devices": 1}
-    run(recipe, output=out, **options)
+    train(recipe, data, out)
     before = (out / "train" / CHECKPOINT).read_bytes()
     step = Restoration.training_step
 
@@ -57,10 +55,10 @@ def test_values_that_are_not_finite_never_replace_a_checkpoint(data, tmp_path, m
         context.setattr(Restoration, "training_step", spoiled)
         context.setattr(module, "_LOOK_EVERY", 1000)
         with pytest.raises(RecipeError, match=r"not finite at step 8.*last\.ckpt was not"):
-            run(recipe, output=out, resume=True, overrides=["schedule.length = 8"], **options)
+            train(recipe, data, out, "schedule.length = 8", resume=True)
     assert capfd.readouterr().err.endswith("\n")  # what is said next has a line of its own
     assert (out / "train" / CHECKPOINT).read_bytes() == before
-    run(recipe, output=out, resume=True, overrides=["schedule.length = 6"], **options)
+    train(recipe, data, out, "schedule.length = 6", resume=True)
 
 
 @pytest.mark.parametrize("part", ["state_dict", "current_model_state", "optimizer_states"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_training import SHAPE, recipe_file, small_batch
+from small_training import SHAPE, recipe_file, small_batch, train
 
 pytest.importorskip("lightning", reason='training needs the extra "train"')
 
@@ -27,7 +27,6 @@ from preproc.training.recipe import Stage
 from preproc.training.recipe_file import load_recipe
 from preproc.training.sources import PictureWarning
 from preproc.training.starting_network import make_network
-from preproc.training.train import run
 
 
 def test_a_curve_is_measured_at_each_of_its_qualities(data, tmp_path):
@@ -121,9 +120,9 @@ def test_a_damaged_picture_of_the_curve_is_left_out_before_training(data, tmp_pa
 def test_missing_validation_set_is_a_sentence_whose_advice_works_in_a_shell(
     data, tmp_path, recwarn
 ):
-    options = {"output": tmp_path / "run", "data": data, "precision": "32", "devices": 1}
+    recipe, out = recipe_file(tmp_path), tmp_path / "run"
     with pytest.raises(RecipeError, match="measures its curve") as told:
-        run(recipe_file(tmp_path), overrides=['validation.path = "absent"'], **options)
+        train(recipe, data, out, 'validation.path = "absent"')
     advice = re.search("(--set .*) to train without", str(told.value))
-    run(recipe_file(tmp_path), overrides=shlex.split(advice[1])[1:], **options)
+    train(recipe, data, out, *shlex.split(advice[1])[1:])
     assert not [str(told.message) for told in recwarn if "val_dataloader" in str(told.message)]

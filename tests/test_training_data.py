@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_training import recipe_file
+from small_training import recipe_file, train
 
 pytest.importorskip("lightning", reason='training needs the extra "train"')
 
@@ -23,7 +23,6 @@ from preproc.training.degradation import Degradation
 from preproc.training.recipe import Data, Source, Stage
 from preproc.training.recipe_file import load_recipe
 from preproc.training.sources import Folder, Text, make_sources
-from preproc.training.train import run
 
 
 def test_patch_is_cut_from_the_compressed_whole():
@@ -132,14 +131,7 @@ def test_slow_loading_is_reported(data, tmp_path, monkeypatch, caplog):
 
     monkeypatch.setattr(Folder, "draw", slow)
     with caplog.at_level(logging.WARNING, "preproc"):
-        run(
-            recipe_file(tmp_path),
-            output=tmp_path / "run",
-            data=data,
-            precision="32",
-            devices=1,
-            overrides=['validation.path = ""'],
-        )
+        train(recipe_file(tmp_path), data, tmp_path / "run", 'validation.path = ""')
     assert "raise data.workers" in caplog.text
 
 
@@ -154,5 +146,5 @@ def test_what_a_loading_worker_cannot_do_is_the_sentence_alone(data, tmp_path, m
     monkeypatch.setattr(Text, "draw", fail)
     changes = ["data.workers = 1", 'data.source = [{ kind = "text" }]', 'validation.path = ""']
     with pytest.raises(kind) as told:
-        run(recipe_file(tmp_path), output=tmp_path / "run", data=data, overrides=changes)
+        train(recipe_file(tmp_path), data, tmp_path / "run", *changes)
     assert str(told.value) == "There is no room: none."

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from small_training import NO_CHECKPOINTS, SHAPE, SMALL, recipe_file
+from small_training import NO_CHECKPOINTS, SHAPE, SMALL, recipe_file, train
 
 pytest.importorskip("lightning", reason='training needs the extra "train"')
 
@@ -22,7 +22,6 @@ from preproc.training.recipe_file import load_recipe
 from preproc.training.stage_folder import CHECKPOINT
 from preproc.training.start_nearest import start_nearest
 from preproc.training.starting_network import make_network
-from preproc.training.train import run
 
 
 def test_weights_are_drawn_by_the_seed_of_the_recipe():
@@ -230,11 +229,9 @@ def test_a_cisrnet_that_starts_as_nearest_neighbour_trains_everywhere_from_the_f
 
 def test_a_stage_can_keep_a_share_of_the_weights_it_starts_with(data, tmp_path):
     recipe = recipe_file(tmp_path, SMALL)
-    options = {"data": data, "devices": 1, "precision": "32"}
 
-    def trained(name, *overrides, **more):
-        more |= {"output": tmp_path / name, "overrides": ["schedule.length = 2", *overrides]}
-        return run(recipe, **options, **more)
+    def trained(name, *changes, **options):
+        return train(recipe, data, tmp_path / name, "schedule.length = 2", *changes, **options)
 
     start = trained("start")
     alone = load_file(trained("alone", init_from=start))
@@ -244,9 +241,8 @@ def test_a_stage_can_keep_a_share_of_the_weights_it_starts_with(data, tmp_path):
         torch.testing.assert_close(quarter[key], 0.75 * alone[key] + 0.25 * kept)
     with pytest.raises(RecipeError, match="starts with none"):
         trained("none", "keep = 0.25")
-    first, after = "schedule.length = 1", ("schedule.length = 2", "keep = 0.25")
-    run(recipe, **options, output=tmp_path / "on", overrides=[*after, first], init_from=start)
-    gone_on = run(recipe, **options, output=tmp_path / "on", overrides=after, resume=True)
+    trained("on", "keep = 0.25", "schedule.length = 1", init_from=start)
+    gone_on = trained("on", "keep = 0.25", resume=True)
     averages = torch.load(gone_on.with_name(CHECKPOINT), weights_only=True)["state_dict"]
     left = load_file(gone_on)
     for key, kept in load_file(start).items():

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from small_training import recipe_file
+from small_training import recipe_file, train
 
 pytest.importorskip("lightning", reason='training needs the extra "train"')
 
@@ -23,8 +23,10 @@ from preproc.training.recipe_file import load_recipe
 from preproc.training.stage_folder import CHECKPOINT, RECORD, WEIGHTS
 from preproc.training.starting_network import make_network
 from preproc.training.stopping import SaveAtEnd, interruptible
-from preproc.training.train import run
 from preproc.weights import save_state
+
+LONG = "schedule.length = 100000"
+"""A change to a recipe: more steps than any test waits for."""
 
 
 class Interrupts(pl.Callback):
@@ -56,12 +58,12 @@ class TerminatesAll(Terminates):
         raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated.")
 
 
-def interrupted(hook, data, tmp_path, monkeypatch, caplog, kind=Interrupts, **options):
+def interrupted(hook, data, tmp_path, monkeypatch, caplog, *changes, kind=Interrupts, **options):
     made = stage_run._callbacks
     caplog.clear()
     monkeypatch.setattr(stage_run, "_callbacks", lambda *a: [*made(*a), kind(hook)])
     with pytest.raises((KeyboardInterrupt, SystemExit)) as stop:
-        run(recipe_file(tmp_path), output=tmp_path / "run", data=data, precision="32", **options)
+        train(recipe_file(tmp_path), data, tmp_path / "run", *changes, **options)
     monkeypatch.setattr(stage_run, "_callbacks", made)
     assert getattr(stop.value, "code", 130) == 128 + kind.number  # as shells have it
     assert "--resume" in caplog.text
@@ -71,17 +73,9 @@ def interrupted(hook, data, tmp_path, monkeypatch, caplog, kind=Interrupts, **op
 def test_an_interrupt_in_a_measurement_saves_the_trained_weights_as_trained(
     data, tmp_path, monkeypatch, caplog
 ):
-    options = {"overrides": ["schedule.length = 100000"], "devices": 1}
-    saved = interrupted("on_validation_batch_start", data, tmp_path, monkeypatch, caplog, **options)
+    saved = interrupted("on_validation_batch_start", data, tmp_path, monkeypatch, caplog, LONG)
     steps = saved["global_step"]
-    run(
-        recipe_file(tmp_path),
-        output=tmp_path / "whole",
-        data=data,
-        precision="32",
-        overrides=[f"schedule.length = {steps}"],
-        devices=1,
-    )
+    train(recipe_file(tmp_path), data, tmp_path / "whole", f"schedule.length = {steps}")
     # Lightning saves the average as the module's own weights.
     for name, value in load_file(tmp_path / "whole" / "train" / WEIGHTS).items():
         torch.testing.assert_close(saved["state_dict"][f"network.{name}"], value)
@@ -92,15 +86,15 @@ def test_an_interrupt_in_a_measurement_saves_the_trained_weights_as_trained(
 def test_a_run_asked_to_terminate_saves_its_steps_and_is_no_success(
     hook, kind, data, tmp_path, monkeypatch, caplog
 ):
-    options = {"overrides": ["schedule.length = 100000"], "devices": 1, "kind": kind}
-    options["overrides"].append("validation.quality = [10, 40]")
-    assert interrupted(hook, data, tmp_path, monkeypatch, caplog, **options)["global_step"] > 0
+    changes = (LONG, "validation.quality = [10, 40]")
+    saved = interrupted(hook, data, tmp_path, monkeypatch, caplog, *changes, kind=kind)
+    assert saved["global_step"] > 0
 
 
 def test_an_interrupt_at_the_end_leaves_the_checkpoint_of_the_trained_weights(
     data, tmp_path, monkeypatch, caplog
 ):
-    saved = interrupted("on_train_end", data, tmp_path, monkeypatch, caplog, devices=1)
+    saved = interrupted("on_train_end", data, tmp_path, monkeypatch, caplog)
     trained, average = saved["current_model_state"], saved["state_dict"]
     assert any((trained[name] != average[name]).any() for name in trained)
 
@@ -108,18 +102,10 @@ def test_an_interrupt_at_the_end_leaves_the_checkpoint_of_the_trained_weights(
 def test_an_interrupt_before_a_run_goes_on_leaves_its_checkpoint(
     data, tmp_path, monkeypatch, caplog
 ):
-    options = {"overrides": ["schedule.length = 100000"], "devices": 1}
-    run(
-        recipe_file(tmp_path),
-        output=tmp_path / "run",
-        data=data,
-        precision="32",
-        minutes=1e-3,
-        **options,
-    )
+    train(recipe_file(tmp_path), data, tmp_path / "run", LONG, minutes=1e-3)
     file = tmp_path / "run" / "train" / CHECKPOINT
     before = file.read_bytes()
-    interrupted("setup", data, tmp_path, monkeypatch, caplog, resume=True, **options)
+    interrupted("setup", data, tmp_path, monkeypatch, caplog, LONG, resume=True)
     assert file.read_bytes() == before
 
 
@@ -130,24 +116,24 @@ def test_a_run_that_is_gone_on_with_keeps_the_weights_it_began_with(
     [stage] = load_recipe(recipe_file(tmp_path))
     save_state(start, make_network(stage).state_dict(), dtype=torch.float32)
     shutil.copy(start, other)
-    options = {"overrides": ["schedule.length = 100000"], "devices": 1, "init_from": str(start)}
-    hook = "on_train_batch_end"
-    steps = interrupted(hook, data, tmp_path, monkeypatch, caplog, **options)["global_step"]
-    options |= {"precision": "32", "overrides": [f"schedule.length = {steps + 1}"], "resume": True}
-    recipe, out = recipe_file(tmp_path), tmp_path / "run"
+    hook, recipe, out = "on_train_batch_end", recipe_file(tmp_path), tmp_path / "run"
+    saved = interrupted(hook, data, tmp_path, monkeypatch, caplog, LONG, init_from=str(start))
+    longer = f"schedule.length = {saved['global_step'] + 1}"
+
+    def go_on(init_from):
+        train(recipe, data, out, longer, resume=True, init_from=init_from)
+
     start.unlink()  # the checkpoint has all that is needed
     for _ in range(2):  # with and without a record
         with pytest.raises(RecipeError, match=r"begun from .*start.*, not from .*other.*leave"):
-            run(recipe, output=out, data=data, **(options | {"init_from": str(other)}))
-        run(recipe, output=out, data=data, **(options | {"init_from": None}))
+            go_on(str(other))
+        go_on(None)
         assert json.loads((out / "train" / RECORD).read_text())["init_from"] == str(start)
-    run(
-        recipe, output=out, data=data, **(options | {"init_from": tmp_path / "run/.." / start.name})
-    )
+    go_on(tmp_path / "run/.." / start.name)
     (out / "train" / CHECKPOINT).unlink()
     with pytest.raises(RecipeError, match=r"begun from .*start"):
-        run(recipe, output=out, data=data, **(options | {"init_from": str(other)}))
-    run(recipe, output=out, data=data, **options)
+        go_on(str(other))
+    go_on(str(start))
 
 
 def test_the_first_process_saves_though_the_others_were_not_interrupted(tmp_path):

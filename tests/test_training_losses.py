@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from small_training import SHAPE, recipe_file, small_batch
+from small_training import SHAPE, recipe_file, small_batch, train
 from torch import _dynamo as dynamo
 
 pytest.importorskip("lightning", reason='training needs the extra "train"')
@@ -24,7 +24,6 @@ from preproc.training.module import Restoration
 from preproc.training.recipe import Loss, Stage
 from preproc.training.recipe_file import load_recipe
 from preproc.training.starting_network import make_network
-from preproc.training.train import run
 
 
 def test_pixel_losses_by_hand():
@@ -223,4 +222,4 @@ def test_compiled_blocks_learn_the_same_from_one_graph(tmp_path):
 def test_a_loss_that_is_no_number_stops_the_run(data, tmp_path):
     recipe = recipe_file(tmp_path)
     with pytest.raises(RecipeError, match=r"not finite at step 1\. Lower optimizer\.lr"):
-        run(recipe, output=tmp_path / "run", data=data, overrides=["loss.pixel_weight=1e300"])
+        train(recipe, data, tmp_path / "run", "loss.pixel_weight=1e300")

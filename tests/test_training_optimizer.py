@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from small_training import recipe_file
+from small_training import recipe_file, train
 
 pytest.importorskip("lightning", reason='training needs the extra "train"')
 
@@ -19,7 +19,6 @@ from preproc.training.averaging import Average, warm_average
 from preproc.training.optimizer import KernelMuon, make_optimizer
 from preproc.training.recipe import Optimizer
 from preproc.training.stage_folder import CHECKPOINT
-from preproc.training.train import run
 
 
 def stepped(network, steps=1):
@@ -189,8 +188,7 @@ def test_a_measurement_cut_short_or_not_leaves_the_trained_weights_in_their_plac
 
 def test_without_averaging_the_trained_weights_are_what_is_left(data, tmp_path):
     changes = ["ema = 0.0", 'validation.path = ""']
-    options = {"data": data, "precision": "32", "devices": 1, "overrides": changes}
-    weights = run(recipe_file(tmp_path), output=tmp_path / "run", **options)
+    weights = train(recipe_file(tmp_path), data, tmp_path / "run", *changes)
     saved = torch.load(weights.parent / CHECKPOINT, weights_only=True)
     for name, value in load_file(weights).items():
         torch.testing.assert_close(value, saved["current_model_state"][f"network.{name}"])

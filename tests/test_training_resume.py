@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 import torch
-from small_training import SMALL, recipe_file
+from small_training import SMALL, recipe_file, train
 
 pytest.importorskip("lightning", reason='training needs the extra "train"')
 
@@ -23,16 +23,14 @@ from preproc.training.module import Restoration
 from preproc.training.recipe import Schedule, Stage
 from preproc.training.recipe_file import load_recipe
 from preproc.training.stage_folder import CHECKPOINT, CURVE, RECORD, WEIGHTS, has_ended, steps_in
-from preproc.training.train import run
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
 def test_a_run_ends_resumes_and_records(optimizer, data, tmp_path):
     text = SMALL.replace("every = 1e-4", "every = 1e-9")  # after each step
     recipe = recipe_file(tmp_path, text + f'[optimizer]\nkind = "{optimizer}"\n')
-    options = {"data": data, "precision": "32", "devices": 1}
     out = tmp_path / "run"
-    weights = run(recipe, output=out, overrides=["schedule.length = 2"], **options)
+    weights = train(recipe, data, out, "schedule.length = 2")
     folder = out / "train"
     assert weights == folder / WEIGHTS
     record = json.loads((folder / RECORD).read_text())
@@ -48,11 +46,11 @@ def test_a_run_ends_resumes_and_records(optimizer, data, tmp_path):
     assert (folder / CURVE).stat().st_size > 0
 
     with pytest.raises(RecipeError, match="holds a run"):
-        run(recipe, output=out, **options)
+        train(recipe, data, out)
     before = load_file(weights)
-    run(recipe, output=out, resume=True, overrides=["schedule.length = 2"], **options)
+    train(recipe, data, out, "schedule.length = 2", resume=True)
     assert json.loads((folder / RECORD).read_text()) == record, "it had ended"
-    run(recipe, output=out, resume=True, **options)  # for longer
+    train(recipe, data, out, resume=True)  # for longer
     longer = json.loads((folder / RECORD).read_text())
     assert longer["steps"] == 4
     assert longer["curve"][: len(record["curve"])] == record["curve"]
@@ -62,14 +60,13 @@ def test_a_run_ends_resumes_and_records(optimizer, data, tmp_path):
 
 def test_a_run_goes_on_by_the_recipe_it_began_with(data, tmp_path):
     recipe, out = recipe_file(tmp_path), tmp_path / "run"
-    options = {"data": data, "precision": "32", "devices": 1}
-    run(recipe, output=out, minutes=0, overrides=["schedule.length = 100000"], **options)
+    train(recipe, data, out, "schedule.length = 100000", minutes=0)
     changes = ["schedule.length = 100000", "data.patch = 9", "optimizer.lr = 1e-5"]
     with pytest.raises(RecipeError, match=r"another data\.patch, optimizer\.lr"):
-        run(recipe, output=out, resume=True, overrides=changes, **options)
+        train(recipe, data, out, *changes, resume=True)
     (out / "train" / CHECKPOINT).write_bytes(b"PK cut short")
     with pytest.raises(RecipeError, match="is damaged"):
-        run(recipe, output=out, resume=True, overrides=changes[:1], **options)
+        train(recipe, data, out, changes[0], resume=True)
 
 
 def test_a_stage_may_go_on_longer_and_with_other_workers_and_measurements(tmp_path):
@@ -105,10 +102,9 @@ def test_a_stage_has_ended_once_it_came_to_the_end_that_is_wanted_now(tmp_path):
 def test_a_stage_that_the_next_has_begun_from_is_not_trained_on(data, tmp_path):
     stages = '[[stage]]\nname = "first"\n[[stage]]\nname = "second"\n'
     recipe, out = recipe_file(tmp_path, SMALL + stages), tmp_path / "run"
-    options = {"data": data, "precision": "32", "devices": 1}
-    run(recipe, output=out, overrides=["schedule.length = 2"], **options)
+    train(recipe, data, out, "schedule.length = 2")
     before = (out / "first" / WEIGHTS).read_bytes()
-    run(recipe, output=out, resume=True, overrides=["schedule.length = 3"], **options)
+    train(recipe, data, out, "schedule.length = 3", resume=True)
     steps = [json.loads((out / name / RECORD).read_text())["steps"] for name in ("first", "second")]
     assert steps == [2, 3]
     assert (out / "first" / WEIGHTS).read_bytes() == before
@@ -126,13 +122,12 @@ def test_weights_that_were_kept_without_a_checkpoint_are_never_written_over(data
         (folder / name).unlink()
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     with pytest.raises(RecipeError, match="holds a run already"):
-        run(recipe, output=out, data=data)
-    longer = {"resume": True, "overrides": ["schedule.length = 5"]}
+        train(recipe, data, out)
     with pytest.raises(RecipeError, match=r"last\.ckpt is missing; .*--init-from .*ema"):
-        run(recipe, output=out, data=data, **longer)
+        train(recipe, data, out, "schedule.length = 5", resume=True)
     if {*kept} == {WEIGHTS, RECORD}:
         needless = tmp_path / "gone"
-        assert run(recipe, output=out, data=needless, resume=True) == folder / WEIGHTS
+        assert train(recipe, needless, out, resume=True) == folder / WEIGHTS
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
@@ -142,11 +137,11 @@ def test_a_damaged_record_is_a_sentence(content, data, tmp_path):
     folder.mkdir(parents=True)
     (folder / RECORD).write_text(content)
     with pytest.raises(RecipeError, match=r"run\.json is damaged \(.*\); delete it"):
-        run(recipe_file(tmp_path), output=folder.parent, data=data, resume=True)
+        train(recipe_file(tmp_path), data, folder.parent, resume=True)
 
 
 def test_a_run_that_failed_before_it_began_needs_no_other_folder(data, tmp_path, monkeypatch):
-    options = {"output": tmp_path / "run", "data": data, "precision": "32", "devices": 1}
+    recipe, out = recipe_file(tmp_path), tmp_path / "run"
 
     def fail(self, batch, batch_idx):
         raise RecipeError("no fonts")
@@ -154,11 +149,11 @@ def test_a_run_that_failed_before_it_began_needs_no_other_folder(data, tmp_path,
     with monkeypatch.context() as context:
         context.setattr(Restoration, "training_step", fail)
         with pytest.raises(RecipeError, match="no fonts"):
-            run(recipe_file(tmp_path), **options)
-    assert list(tmp_path.glob("run/train/log-*"))
-    run(recipe_file(tmp_path), **options)
+            train(recipe, data, out)
+    assert list(out.glob("train/log-*"))
+    train(recipe, data, out)
     with pytest.raises(RecipeError, match="holds a run already"):
-        run(recipe_file(tmp_path), **options)
+        train(recipe, data, out)
 
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_is_not_written_over(data, tmp_path):
@@ -166,12 +161,11 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_is_not_written_over(d
     log.parent.mkdir(parents=True)
     log.write_text("step,loss")
     with pytest.raises(RecipeError, match="holds a run already; resume it"):
-        run(recipe_file(tmp_path), output=tmp_path / "run", data=data)
+        train(recipe_file(tmp_path), data, tmp_path / "run")
     assert log.read_text() == "step,loss"
 
 
 def test_a_run_that_is_killed_goes_on_from_its_last_checkpoint(data, tmp_path, monkeypatch):
-    options = {"output": tmp_path / "run", "data": data, "precision": "32", "devices": 1}
     made, step = stage_run._callbacks, Restoration.training_step
     lengths, seen = [], []
 
@@ -189,22 +183,22 @@ def test_a_run_that_is_killed_goes_on_from_its_last_checkpoint(data, tmp_path, m
         return step(self, batch, batch_idx)
 
     recipe = recipe_file(tmp_path, SMALL.replace("length = 4", "length = 5"))
-    run(recipe, overrides=["schedule.length = 1"], **options)
-    options["resume"] = True
+    out = tmp_path / "run"
+    train(recipe, data, out, "schedule.length = 1")
     monkeypatch.setattr(Restoration, "training_step", killed)
     with monkeypatch.context() as context:
         context.setattr(stage_run, "_callbacks", often)
         with pytest.raises(OSError, match="power"):
-            run(recipe, **options)
+            train(recipe, data, out, resume=True)
     assert lengths == [timedelta(minutes=10)]
-    folder = tmp_path / "run" / "train"
+    folder = out / "train"
     assert [file.name for file in folder.glob("*.ckpt")] == [CHECKPOINT]
     (stage,) = load_recipe(recipe)
     steps = steps_in(folder / CHECKPOINT, stage)
     assert steps >= 3
     before = seen.copy()
     seen.clear()
-    run(recipe, **options)
+    train(recipe, data, out, resume=True)
     assert json.loads((folder / RECORD).read_text())["steps"] == 5
     assert len(seen) == 5 - steps
     assert not any(torch.equal(one, other) for one in seen for other in before)

@@ -13,7 +13,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from small_training import SHAPE, SMALL, recipe_file
+from small_training import SHAPE, SMALL, recipe_file, train
 
 pytest.importorskip("lightning", reason='training needs the extra "train"')
 
@@ -56,9 +56,7 @@ network = { features = 8, growth = 4, blocks = 2 }
 schedule = { length = 1 }
 """
     )
-    weights = run(
-        recipe_file(tmp_path, staged), output=tmp_path / "run", data=data, precision="32", devices=1
-    )
+    weights = train(recipe_file(tmp_path, staged), data, tmp_path / "run")
     assert weights.parent.name == "deep"
     assert sum(k.endswith("dense.0.convs.0.bias") for k in load_file(weights)) == 2
     shallow, deep = (tmp_path / "run" / name for name in ("shallow", "deep"))
@@ -83,13 +81,12 @@ def test_what_is_wrong_with_a_later_stage_is_told_before_the_first_is_trained(
 ):
     stages = f'[[stage]]\nname = "first"\n[[stage]]\nname = "second"\n{second}\n'
     with pytest.raises(PreprocError, match=match):
-        run(recipe_file(tmp_path, SMALL + stages), output=tmp_path / "run", data=data)
+        train(recipe_file(tmp_path, SMALL + stages), data, tmp_path / "run")
     assert not list(tmp_path.glob("run/first/*"))
 
 
 def test_progress_goes_to_stderr(data, tmp_path, capfd):
-    options = {"data": data, "precision": "32", "devices": 1}
-    run(recipe_file(tmp_path), output=tmp_path / "run", **options)
+    train(recipe_file(tmp_path), data, tmp_path / "run")
     out, err = capfd.readouterr()
     assert out == ""
     assert "train on cpu" in err

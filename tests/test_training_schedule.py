@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from small_training import SHAPE, SMALL, recipe_file
+from small_training import SHAPE, SMALL, recipe_file, train
 
 pytest.importorskip("lightning", reason='training needs the extra "train"')
 
@@ -24,7 +24,6 @@ from preproc.training.recipe_file import load_recipe
 from preproc.training.schedule import learning_rate
 from preproc.training.stage_folder import CHECKPOINT, CURVE, RECORD, WEIGHTS
 from preproc.training.starting_network import make_network
-from preproc.training.train import run
 
 
 @pytest.mark.parametrize("kind", ["cosine", "step", "constant"])
@@ -84,18 +83,16 @@ def steps(monkeypatch):
 
 def test_each_step_is_taken_at_the_rate_that_its_schedule_has_there(data, tmp_path, steps):
     changes = ["schedule.warmup = 2", "optimizer.lr = 0.1", 'validation.path = ""']
-    options = {"data": data, "precision": "32", "devices": 1, "overrides": changes}
-    run(recipe_file(tmp_path), output=tmp_path / "run", **options)
+    train(recipe_file(tmp_path), data, tmp_path / "run", *changes)
     schedule = Schedule(length=4, warmup=2)
     assert [rate for rate, _ in steps] == [learning_rate(schedule, 0.1, n) for n in range(4)]
 
 
 def test_gradients_are_clipped_where_a_recipe_says_so(data, tmp_path, steps):
-    options = {"data": data, "precision": "32", "devices": 1}
     changes = ["schedule.length = 1", 'validation.path = ""']
     for clip in (0, 1e-3):
         more = [*changes, f"optimizer.clip = {clip}"]
-        run(recipe_file(tmp_path), output=tmp_path / f"{clip}", overrides=more, **options)
+        train(recipe_file(tmp_path), data, tmp_path / f"{clip}", *more)
     (_, free), (_, clipped) = steps
     assert free > 2e-3
     assert clipped == pytest.approx(1e-3, rel=1e-2)
@@ -109,47 +106,40 @@ def test_minutes_are_those_of_steps_and_measuring_is_no_waiting(
     monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
     changes = ['schedule.unit = "minutes"', "validation.every = 1e-9"]
     changes.append(f'validation.path = "{path}"')
-    options = {"data": data, "precision": "32", "devices": 1}
-    options["overrides"] = [*changes, "schedule.length = 2"]
-    run(recipe_file(tmp_path), output=tmp_path / "run", **options)
-    record = json.loads((tmp_path / "run" / "train" / RECORD).read_text())
+    recipe, out = recipe_file(tmp_path), tmp_path / "run"
+    train(recipe, data, out, *changes, "schedule.length = 2")
+    record = json.loads((out / "train" / RECORD).read_text())
     assert (record["steps"], record["minutes"]) == (4, 2)
     assert record["minutes_waited_for_data"] == waited
-    options |= {"resume": True, "overrides": [*changes, "schedule.length = 3"]}
-    run(recipe_file(tmp_path), output=tmp_path / "run", **options)
-    record = json.loads((tmp_path / "run" / "train" / RECORD).read_text())
+    train(recipe, data, out, *changes, "schedule.length = 3", resume=True)
+    record = json.loads((out / "train" / RECORD).read_text())
     assert (record["steps"], record["minutes"]) == (6, 3)
 
 
 def test_minutes_stop_cleanly_and_can_be_resumed(data, tmp_path):
-    recipe = recipe_file(tmp_path)
-    options = {"data": data, "precision": "32", "devices": 1}
-    out = tmp_path / "run"
-    run(recipe, output=out, minutes=1e-3, overrides=["schedule.length = 100000"], **options)
+    recipe, out = recipe_file(tmp_path), tmp_path / "run"
+    train(recipe, data, out, "schedule.length = 100000", minutes=1e-3)
     record = json.loads((out / "train" / RECORD).read_text())
     assert not record["finished"]
     assert all((out / "train" / name).exists() for name in (CHECKPOINT, WEIGHTS, CURVE))
-    more = [f"schedule.length = {record['steps'] + 2}"]
-    run(recipe, output=out, resume=True, overrides=more, **options)
+    train(recipe, data, out, f"schedule.length = {record['steps'] + 2}", resume=True)
     assert json.loads((out / "train" / RECORD).read_text())["steps"] == record["steps"] + 2
 
 
 def test_a_run_whose_minutes_are_over_begins_no_other_stage(data, tmp_path):
     stages = '[[stage]]\nname = "first"\n[[stage]]\nname = "second"\n'
     recipe, out = recipe_file(tmp_path, SMALL + stages), tmp_path / "run"
-    options = {"data": data, "precision": "32", "devices": 1}
-    options["overrides"] = ["schedule.length = 1", 'validation.path = ""']
-    assert run(recipe, output=out, minutes=1e-4, **options) == out / "first" / WEIGHTS
+    changes = ["schedule.length = 1", 'validation.path = ""']
+    assert train(recipe, data, out, *changes, minutes=1e-4) == out / "first" / WEIGHTS
     assert not (out / "second").exists()
-    assert run(recipe, output=out, resume=True, **options) == out / "second" / WEIGHTS
+    assert train(recipe, data, out, *changes, resume=True) == out / "second" / WEIGHTS
 
 
 def test_a_run_is_given_its_minutes(data, tmp_path, monkeypatch):
     made, given = stage_run._callbacks, []
     monkeypatch.setattr(stage_run, "_callbacks", lambda *a: given.extend(made(*a)) or made(*a))
     changes = ["schedule.length = 1", 'validation.path = ""']
-    options = {"data": data, "precision": "32", "devices": 1, "overrides": changes}
-    run(recipe_file(tmp_path), output=tmp_path / "run", minutes=60, **options)
+    train(recipe_file(tmp_path), data, tmp_path / "run", *changes, minutes=60)
     (deadline,) = (one for one in given if isinstance(one, Deadline))
     assert 3000 < deadline.time_remaining() <= 3600
 
@@ -163,7 +153,7 @@ def test_time_that_earlier_runs_took_is_not_counted_against_a_deadline():
 def test_minutes_that_are_none_are_a_sentence(data, tmp_path):
     for minutes in (float("nan"), float("inf"), -1):
         with pytest.raises(RecipeError, match="minutes must be 0 to"):
-            run(recipe_file(tmp_path), output=tmp_path / "run", data=data, minutes=minutes)
+            train(recipe_file(tmp_path), data, tmp_path / "run", minutes=minutes)
 
 
 def test_progress_tells_how_far_in_its_schedule_a_stage_is(monkeypatch):
