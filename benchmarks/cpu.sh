@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The CPU's table in docs/performance.md: one thread, processor time, so that other work on the
-# machine hardly matters. About five minutes on one core.
+# The CPU's tables in docs/performance.md and docs/ladder.md: one thread, processor time, so that
+# other work on the machine hardly matters. About five minutes on one core.
 #
 #   benchmarks/cpu.sh [FOLDER]     leaves FOLDER/cpu.json and FOLDER/cpu.txt (default: out)
 set -euo pipefail

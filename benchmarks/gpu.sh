@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Everything that docs/performance.md leaves open without a GPU, in one run: the tests that CUDA has
-# the CPU's answers, then the whole table, on every size. Needs spandrel for the peer's rows; takes
-# minutes.
+# Everything that docs/performance.md and docs/ladder.md leave open without a GPU, in one run: the
+# tests that CUDA has the CPU's answers, then the whole table, on every size. Needs spandrel for the
+# peer's rows; takes minutes.
 #
 #   benchmarks/gpu.sh [FOLDER]     leaves FOLDER/gpu.json and FOLDER/gpu.txt (default: out)
 set -euo pipefail
