@@ -20,7 +20,7 @@ from preproc.execution.devices import choose_dtype
 from preproc.execution.runtime import Runtime
 from preproc.networks.blocks import SubPixel
 from preproc.networks.cajnn import CAJNN, RRDB, Stacks
-from preproc.networks.cisrnet import CISRNet
+from preproc.networks.cisrnet import PDAB, SDAB, CISRNet
 from preproc.networks.convolution import Conv2d, ResidualConv2d, _has_fused_onednn
 from preproc.networks.inference import inference_form
 from preproc.networks.precision import Float32Conv2d
@@ -181,6 +181,12 @@ def test_trunk_is_cast_once_and_the_last_convolution_is_not():
     assert form.conv_last.weight.dtype == torch.float32
 
 
+def test_only_a_residual_is_made_of_results_that_are_rounded():
+    for long_skip in (True, False):
+        form = inference_form(small_cajnn(long_skip=long_skip), torch.bfloat16)
+        assert (form.conv_last._parts is not None) == long_skip
+
+
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_dense_blocks_share_two_buffers_with_the_same_answer(blocks):
     torch.manual_seed(0)
@@ -259,6 +265,18 @@ def test_a_compiled_network_has_the_same_answer_and_one_graph_for_blocks_and_siz
         torch.testing.assert_close(runtime(batch), plain, atol=LEVEL, rtol=0)
     assert dynamo.utils.counters["stats"]["unique_graphs"] == 1
     assert not dynamo.utils.counters["graph_break"]
+
+
+@pytest.mark.parametrize(
+    ("model", "blocks"), [("cajnn-light", 4 * [RRDB]), ("cisrnet-light", 32 * [PDAB] + 16 * [SDAB])]
+)
+def test_repeated_blocks_are_compiled_where_asked_for_and_nowhere_else(monkeypatch, model, blocks):
+    found = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **_: found.append(type(self)))
+    Enhancer(model, device="cpu")
+    assert not found
+    Enhancer(model, device="cpu", compiled=True)
+    assert found == blocks
 
 
 def test_only_the_form_for_inference_is_compiled():
