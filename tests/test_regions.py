@@ -163,11 +163,13 @@ def test_self_ensemble_and_regions_agree(make, rng):
     assert worst(enhancer.regions(img, BOXES), crops_of(enhancer(img), BOXES, 4)) <= 1
 
 
-def test_a_network_that_pools_gets_the_whole_picture(tiny_weights, rng):
+def test_a_network_that_pools_gets_the_whole_picture_unless_asked(tiny_weights, rng):
     enhancer = Enhancer("tiny-pooled", weights=tiny_weights, device="cpu", dtype="float32")
     img = picture(rng)
     assert worst(enhancer.regions(img, BOXES), crops_of(enhancer(img), BOXES, 4)) == 0
     assert enhancer.plan_regions(img.shape[:2], BOXES).saved == 0
+    plan = enhancer.plan_regions(img.shape[:2], [(40, 60, 60, 70)], margin=8)
+    assert plan.windows == (Box(32, 52, 68, 78),)
 
 
 def test_a_network_that_takes_even_sizes_only_gets_them(tiny_weights, rng):
@@ -347,7 +349,7 @@ def test_a_plan_keeps_every_box_whole_with_its_neighbours():
             corners, rng.integers(8, 90, 300), rng.integers(8, 40, 300), strict=True
         )
     ]
-    boxes.append((100, 100, 1500, 700))
+    boxes += [(100, 100, 1500, 700), (1525, 300, 1531, 310)]  # the last in the other's margin
     plan = plan_regions((4000, 4000), boxes, policy, margin=32, side=512)
     for box, home in zip(plan.boxes, plan.home, strict=True):
         window, grown = plan.windows[home], box.grown(32, 4000, 4000)
@@ -368,6 +370,12 @@ def test_windows_that_are_cheaper_together_are_one():
     assert len(windows((50, 100, 90, 115), (300, 100, 340, 115))) == 2
     assert len(windows((50, 100, 350, 115), (355, 100, 700, 115))) == 2, "the union is too long"
     assert len(windows((40, 40, 860, 260), (300, 100, 340, 115))) == 1, "it is computed anyway"
+
+
+def test_windows_are_never_united_to_what_would_be_cut_again(make):
+    boxes = [(50, 100, 90, 115), (92, 100, 132, 115)]
+    counts = [len(make(tile=t).plan_regions((300, 900), boxes).windows) for t in (64, 96)]
+    assert counts == [2, 1]
 
 
 def test_where_a_window_costs_more_than_its_px_there_are_fewer():
