@@ -11,7 +11,7 @@ import torch
 from live_memory import LiveMemory
 
 from preproc import Enhancer
-from preproc.errors import ModelError, OutputError
+from preproc.errors import DeviceMemoryError, ModelError, OutputError
 from preproc.execution import maps
 from preproc.execution.layerwise import BAND, LENGTH, Layerwise, large_layerwise
 from preproc.execution.runtime import Runtime
@@ -19,6 +19,7 @@ from preproc.networks import ModelDescriptor, Tiling, find, register
 from preproc.networks.cisrnet import CISRNet
 from preproc.networks.steps import Keep, Local, Stepwise
 from preproc.networks.steps import Pooled as PooledStep
+from preproc.progress import Tally
 from preproc.weights import save_state
 
 CPU = torch.device("cpu")
@@ -137,6 +138,53 @@ def test_a_black_hole_in_half_precision_is_filled_in_float32():
         torch.testing.assert_close(out, net(x), atol=1e-5, rtol=0)
 
 
+class Own(torch.nn.Module):
+    """A network of one's own that is nothing but its steps."""
+
+    def __init__(self, *steps):
+        super().__init__()
+        self.listed, self.somewhere = steps, torch.nn.Parameter(torch.zeros(1))
+
+    def steps(self):
+        return self.listed
+
+
+@torch.inference_mode()
+def test_a_step_that_changes_nothing_but_values_leaves_the_picture_alone():
+    x = torch.rand(1, 3, 9, 9).to(memory_format=torch.channels_last)
+    before = x.clone()
+    out = Layerwise(Own(Local(lambda tile: tile / 2, 0)))(x)
+    torch.testing.assert_close(out, before / 2)
+    assert torch.equal(x, before)
+
+
+@torch.inference_mode()
+def test_a_step_to_float32_is_not_rounded_to_what_was_before():
+    steps = Local(lambda x: x.repeat(1, 2, 1, 1).bfloat16(), 0), Local(lambda x: x.float() / 3, 0)
+    x = torch.rand(1, 3, 9, 9)
+    wanted = x.repeat(1, 2, 1, 1).bfloat16().float() / 3
+    assert torch.equal(Layerwise(Own(*steps))(x), wanted)
+
+
+def test_another_default_device_changes_nothing(make_small, rng):
+    img = rng.random((9, 12, 3), np.float32)
+    wanted = make_small(layerwise=True)(img)
+    with torch.device("meta"):
+        given = make_small(layerwise=True)(img)
+    np.testing.assert_array_equal(given, wanted)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@torch.inference_mode()
+def test_all_is_told_to_be_done_with_the_last_tile_and_not_before(count):
+    net, told, before = network(), [], []
+    net.fine.conv_last.register_forward_hook(lambda *_: before.append(told[-1]))
+    with Tally(lambda done, _: told.append(done), 10**6).during(10**6):
+        Layerwise(net, band=16, length=24)(torch.rand(count, 3, 12, 15))
+    assert told[-1] == pytest.approx(10**6, abs=10)
+    assert before[-1] < 0.999e6
+
+
 # ------------------------------------------------------------------- when it is used
 
 
@@ -235,6 +283,26 @@ def test_the_host_s_memory_holds_no_map_of_those_in_files(tmp_path):
         layers = Layerwise(network(), band=8, length=24, room=partial(maps.in_files, tmp_path))
         layers(torch.rand(1, 3, height, width))
     assert memory.peak < 16 * height * width * 8 * 4, "one map"
+
+
+def test_pictures_that_go_layer_by_layer_of_themselves_use_the_folder_too(
+    make_small, rng, tmp_path, monkeypatch
+):
+    made, fill = [], maps._fill
+    monkeypatch.setattr(maps, "_fill", lambda *a: made.append(a) or fill(*a))
+    monkeypatch.setattr(CISRNet, "forward", out_of_memory)
+    make_small(map_folder=tmp_path)(rng.random((5, 6, 3), np.float32))
+    assert made
+
+
+def test_where_the_host_has_no_memory_for_maps_a_folder_is_advised(make_small, rng, monkeypatch):
+    monkeypatch.setattr(Layerwise, "forward", out_of_memory)
+    with pytest.raises(DeviceMemoryError, match="choose a map_folder= on a disk"):
+        make_small(layerwise=True)(rng.random((5, 6, 3), np.float32))
+
+
+def out_of_memory(*_):
+    raise MemoryError
 
 
 def test_a_full_disk_is_a_sentence(make_small, rng, tmp_path, monkeypatch):
