@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from conftest import Tiny
 from PIL import Image
 from torch.nn import functional as F
 
@@ -159,10 +161,24 @@ def test_small_crops_of_near_sizes_share_batches():
         assert torch.equal(canvas, nearest(picture))
 
 
+def test_long_pictures_of_near_sizes_share_no_batch():
+    pictures, seen = [torch.rand(3, *size) for size in ((31, 130), (32, 131))], Recorder()
+    canvases = [canvas_of(p) for p in pictures]
+    run_tiles(pictures, canvases, seen, TilePolicy(512, 4, bucket=16, mixed=128), batch_size=8)
+    assert seen.shapes == [(1, 3, 31, 130), (1, 3, 32, 131)]
+
+
 def test_large_pictures_go_one_by_one():
     pictures, seen = [torch.rand(3, 512, 512) for _ in range(2)], Recorder()
     run_tiles(pictures, [canvas_of(p) for p in pictures], seen, TilePolicy(512, 4), batch_size=8)
     assert [s[0] for s in seen.shapes] == [1, 1]
+
+
+def test_with_a_tile_of_0_a_picture_is_never_cut(make, monkeypatch):
+    shapes, forward = [], Tiny.forward
+    monkeypatch.setattr(Tiny, "forward", lambda self, x: shapes.append(x.shape) or forward(self, x))
+    make(tile=0)(np.zeros((600, 9), np.uint8))
+    assert shapes == [(1, 3, 600, 9)]
 
 
 def test_full_memory_halves_the_batch_then_the_tile_and_loses_nothing():
