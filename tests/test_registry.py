@@ -159,6 +159,13 @@ def test_what_a_descriptor_does_not_say_of_its_cost_is_counted() -> None:
     assert cost_of(ModelDescriptor("mine", 2, nn.Identity, 1, 2)) == (1, 2)
 
 
+def test_it_is_counted_at_a_size_that_the_network_takes() -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.PixelUnshuffle(3), nn.Conv2d(27, 27, 1), nn.PixelShuffle(3))
+
+    assert cost_of(ModelDescriptor("mine", 1, build, size=SizeRule(multiple_of=3))) == (756, 81)
+
+
 def test_counting_counts_what_runs_and_leaves_the_module_alone() -> None:
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.PixelUnshuffle(2), nn.Conv2d(32, 4, 1)
