@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import ctypes
+import sys
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +15,7 @@ from preproc.errors import DeviceMemoryError, DeviceWarning, ModelError, Precisi
 from preproc.execution import devices
 from preproc.execution.devices import choose_device, choose_dtype
 from preproc.execution.ensemble import geometric_self_ensemble
+from preproc.execution.heap import keep_heap
 from preproc.execution.memory import explain_out_of_memory
 from preproc.execution.runtime import Runtime
 
@@ -79,6 +83,14 @@ def test_finite_output_is_computed_once_without_a_warning():
         warnings.simplefilter("error")
         Runtime(network, CPU, torch.bfloat16)(torch.rand(1, 3, 4, 4))
     assert network.autocast == [True]
+
+
+def test_what_is_to_be_float32_stays_it_whatever_the_caller_s_autocast():
+    network = Fails(lambda x: x)
+    runtime = Runtime(network, CPU, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        runtime(torch.rand(1, 3, 4, 4))
+    assert network.autocast == [False]
 
 
 def test_output_that_stays_infinite_is_an_error():
@@ -232,6 +244,8 @@ def test_a_cpu_gets_bfloat16_only_with_units_for_it(monkeypatch, features, safe,
         ("NVIDIA GeForce RTX 2060", (7, 5), torch.float16),
         ("Tesla T4", (7, 5), torch.float16),
         ("NVIDIA GeForce GTX 1080", (6, 1), torch.float32),
+        ("Tesla V100-SXM2-16GB", (7, 0), torch.float16),
+        ("NVIDIA A100-SXM4-40GB", (8, 0), torch.bfloat16),
         ("NVIDIA H100 80GB HBM3", (9, 0), torch.bfloat16),
     ],
 )
@@ -244,6 +258,18 @@ def test_a_gpu_gets_half_precision_only_with_units_for_it(monkeypatch, name, cap
 
 def test_cpu_features_are_those_the_system_names():
     assert not devices._cpu_features() or devices._cpu_features() & {"sse2", "neon", "asimd", "fp"}
+
+
+def test_cpu_features_that_torch_says_are_absent_are_not_there(monkeypatch):
+    told = {"architecture": "x86_64", "avx2": True, "amx_bf16": False, "avx512_bf16": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+    assert devices._cpu_features() == {"avx2"}
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").is_file(), reason="asks Linux")
+def test_where_torch_does_not_tell_a_cpu_s_features_the_system_does(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert devices._cpu_features() & {"sse2", "neon", "asimd", "fp"}
 
 
 @pytest.mark.parametrize("name", ["bfloat16", "torch.bfloat16", torch.bfloat16])
@@ -298,3 +324,27 @@ def test_self_ensemble_commutes_with_every_symmetry():
     x = torch.rand(1, 1, 6, 9)
     for turned, wanted in zip(symmetries(x), symmetries(ensemble(x)), strict=True):
         torch.testing.assert_close(ensemble(turned), wanted)
+
+
+class HeapFacts(ctypes.Structure):
+    """What glibc's mallinfo2 tells."""
+
+    _fields_ = [("values", ctypes.c_size_t * 10)]
+
+    @property
+    def mapped(self):
+        """Bytes in blocks that were mapped by themselves."""
+        return self.values[4]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks glibc")
+def test_memory_that_tensors_free_is_kept_for_the_next_ones():
+    facts = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if facts is None:
+        pytest.skip("no glibc that tells what its heap is like")
+    facts.restype = HeapFacts
+    keep_heap()
+    before = facts().mapped
+    large = torch.empty(2**25 - 2**17, dtype=torch.uint8)
+    assert facts().mapped == before, "it is mapped by itself, and then unmapped"
+    del large
