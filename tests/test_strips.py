@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,17 @@ def test_pictures_of_different_sizes_keep_their_own_edges_in_strips(small):
             alone = small(crop[None])[0]
             own = one[:, : alone.shape[1], : alone.shape[2]]
             torch.testing.assert_close(own, alone, atol=1e-5, rtol=0)
+
+
+def test_a_thread_does_not_see_the_pictures_of_another(small):
+    install_masks(small)
+    x = torch.rand(1, 3, 9, 9)
+    with torch.inference_mode(), ThreadPoolExecutor(1) as other:
+        alone = small(x)
+        with masked(torch.zeros(1, 1, 9, 9)):
+            beside = other.submit(torch.inference_mode()(small), x).result()
+            assert not torch.equal(small(x), alone)
+    assert torch.equal(beside, alone)
 
 
 @pytest.mark.parametrize("model", ["tiny", "small"])
@@ -199,6 +211,13 @@ def test_a_tile_of_the_real_networks_needs_what_its_trunk_needs(model):
             way(x)
         peaks[name] = memory.peak
     assert peaks["strips"] == peaks["trunk"] < peaks["at once"] / 4
+
+
+def test_a_strip_of_several_pictures_holds_no_more_px_than_that_of_one(small):
+    strips = Strips(small, pixels=2**12)
+    for count in (1, 4):
+        rows = max(span.core_stop - span.core_start for span in strips.rows(count, 256, 64))
+        assert count * rows * 64 < 1.2 * 2**12
 
 
 def pictures_made(memory):
