@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from live_memory import LiveMemory
 from PIL import Image
 
 from preproc.blend import blend
@@ -78,3 +81,11 @@ def test_pictures_of_very_long_rows_are_mixed_too(rng):
 def test_a_strength_out_of_range_is_a_sentence(make, strength):
     with pytest.raises(ModelError, match="strength must be above 0 and at most 1"):
         make(strength=strength)
+
+
+def test_the_plain_enlargement_is_never_whole():
+    color = torch.zeros(1, 3, 1000, 160, dtype=torch.uint8)
+    enhanced = torch.zeros(1, 3, 4000, 640, dtype=torch.uint8)
+    with LiveMemory() as memory:
+        blend(enhanced, color, 0.5)
+    assert max(map(math.prod, memory.shapes)) < enhanced.numel() / 3
