@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from preproc.networks import ModelDescriptor as ModelDescriptor
     from preproc.networks import list_models as list_models
     from preproc.networks import register as register
-    from preproc.transforms import EnhanceBatch as EnhanceBatch
-    from preproc.transforms import EnhanceTransform as EnhanceTransform
+    from preproc.transforms.enhance import EnhanceBatch as EnhanceBatch
+    from preproc.transforms.enhance import EnhanceTransform as EnhanceTransform
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "EnhanceBatch": "preproc.transforms",
-    "EnhanceTransform": "preproc.transforms",
+    "EnhanceBatch": "preproc.transforms.enhance",
+    "EnhanceTransform": "preproc.transforms.enhance",
     "Enhancer": "preproc.enhancer",
     "EnhancerModule": "preproc.module",
     "ModelDescriptor": "preproc.networks",

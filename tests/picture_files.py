@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from preproc import batch
+from preproc.batch import run as batch
+from preproc.batch.plan import Plan
 from preproc.pictures.saving import save
-from preproc.plan import Plan
 
 
 def picture(path: Path, mode: str = "RGB", size: tuple[int, int] = (8, 6), **options) -> Path:

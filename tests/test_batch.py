@@ -12,12 +12,12 @@ import pytest
 from picture_files import double, failing, files, picture, run
 from PIL import Image
 
-from preproc import batch
+from preproc.batch import run as batch
+from preproc.batch.plan import Job, make_plan
 from preproc.errors import DepthWarning, OutputError
 from preproc.pictures import png16
 from preproc.pictures.formats import format_named
 from preproc.pictures.saving import save
-from preproc.plan import Job, make_plan
 
 
 def test_every_picture_comes_out_once_however_many_workers(tmp_path: Path) -> None:

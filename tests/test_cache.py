@@ -15,8 +15,8 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from preproc.cache import PictureCache, key_of
 from preproc.errors import CacheWarning, ModelError, OutputError
+from preproc.transforms.cache import PictureCache, key_of
 
 
 def samples(dtype=torch.uint8, seed=0):
@@ -257,7 +257,7 @@ def test_an_entry_that_another_process_is_reading_is_kept_where_it_cannot_be_rep
 
 def test_an_entry_that_is_being_replaced_is_no_damaged_one(cache, monkeypatch):
     cache.put("a", samples())
-    monkeypatch.setattr("preproc.cache.safe_open", Mock(side_effect=PermissionError))
+    monkeypatch.setattr("preproc.transforms.cache.safe_open", Mock(side_effect=PermissionError))
     assert cache.get("a") is None
 
 

@@ -16,7 +16,7 @@ from picture_files import files
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from preproc import batch
+from preproc.batch import run as batch
 from preproc.cli import enhance_command
 from preproc.errors import ModelError
 from preproc.pictures import formats, heif, saving

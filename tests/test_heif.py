@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from preproc import batch
+from preproc.batch import run as batch
+from preproc.batch.inputs import picture_extensions
+from preproc.batch.plan import Job, make_plan
 from preproc.errors import DepthWarning, ImageError
-from preproc.inputs import picture_extensions
 from preproc.pictures import heif
 from preproc.pictures.images import decode
 from preproc.pictures.picture import Picture
-from preproc.plan import Job, make_plan
 from preproc.training.sources import Folder
 
 pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")

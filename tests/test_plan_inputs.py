@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from picture_files import picture, run
 
-from preproc.inputs import picture_extensions
-from preproc.plan import Job, make_plan
+from preproc.batch.inputs import picture_extensions
+from preproc.batch.plan import Job, make_plan
 
 
 def test_a_folder_keeps_its_structure_without_hidden_files(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from picture_files import failing, files, picture, run
 
+from preproc.batch.plan import make_plan
 from preproc.errors import OutputError
 from preproc.pictures.formats import format_named
-from preproc.plan import make_plan
 
 
 def test_a_single_file_may_get_an_output_file_name(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 from picture_files import run
 from PIL import Image, ImageCms
 
-from preproc import batch
+from preproc.batch import run as batch
+from preproc.batch.plan import make_plan
 from preproc.errors import OutputError
 from preproc.pictures.saving import save
-from preproc.plan import make_plan
 
 
 def linear_grey_profile() -> bytes:

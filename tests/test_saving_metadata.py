@@ -9,10 +9,10 @@ from picture_files import double, picture
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from preproc import batch
+from preproc.batch import run as batch
+from preproc.batch.plan import Job
 from preproc.errors import MetadataWarning
 from preproc.pictures.saving import save
-from preproc.plan import Job
 
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'

@@ -16,9 +16,9 @@ from PIL import Image
 
 import preproc
 from preproc import Enhancer
-from preproc.cache import PictureCache
 from preproc.errors import WeightsError
 from preproc.networks import find, register
+from preproc.transforms.cache import PictureCache
 from preproc.weights import load_network
 
 pytest.importorskip("torchvision", reason="torchvision is not installed")
@@ -51,7 +51,9 @@ def test_a_part_of_a_network_is_told_apart_by_the_weights_of_its_family(
     part = replace(find("tiny"), name="tiny-part", part_of="tiny")
     register(part, replace=True)
     entries = {("tiny", 4): SimpleNamespace(sha256="f" * 64)}
-    monkeypatch.setattr("preproc.deferred.entry_for", lambda model, scale: entries[model, scale])
+    monkeypatch.setattr(
+        "preproc.transforms.deferred.entry_for", lambda model, scale: entries[model, scale]
+    )
     loaded = load_network(part, tiny_weights)
     # By object: another test may have left another module under the name.
     monkeypatch.setitem(Enhancer.__init__.__globals__, "load_network", lambda *_: loaded)
@@ -100,7 +102,7 @@ def test_another_version_of_the_package_makes_entries_of_its_own(
     transform, tmp_path, calls, picture, monkeypatch
 ):
     transform(cache=tmp_path)(chw(picture))
-    monkeypatch.setattr("preproc.deferred.__version__", "0.0.1")
+    monkeypatch.setattr("preproc.transforms.deferred.__version__", "0.0.1")
     transform(cache=tmp_path)(chw(picture))
     assert calls == [1, 1]
 

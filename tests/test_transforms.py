@@ -134,7 +134,7 @@ def test_wrong_options_are_named_at_once(options, match):
 
 def test_without_torchvision_the_package_works_and_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    monkeypatch.delitem(sys.modules, "preproc.transforms", raising=False)
+    monkeypatch.delitem(sys.modules, "preproc.transforms.enhance", raising=False)
     assert "EnhanceTransform" not in preproc.__all__  # for `from preproc import *`
     with pytest.raises(PreprocError, match=r"pip install .\.\[transforms\]. in the checkout"):
         _ = preproc.EnhanceTransform

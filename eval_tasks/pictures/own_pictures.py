@@ -7,9 +7,9 @@ from pathlib import Path
 
 from eval_tasks.command import arguments
 from eval_tasks.pictures.picture_files import digest, pixels
+from preproc.batch.inputs import picture_extensions
 from preproc.console import error_console, progress_bar
 from preproc.errors import ImageError
-from preproc.inputs import picture_extensions
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from eval_tasks.evaluators.restoration import SET_SIZES, Pair
 from eval_tasks.pictures.picture_files import pixels
+from preproc.batch.inputs import picture_extensions
 from preproc.degrade import bicubic_down, jpeg
 from preproc.errors import ImageError
-from preproc.inputs import picture_extensions
 
 CHOOSING_SET = "Kodak24"
 """The set that chooses between weights; the others are only measured."""

@@ -236,12 +236,12 @@ def enhance(
 
         preproc enhance signs/ -o enhanced/ --model cajnn-ocr --strength 0.5
     """
-    from preproc.batch import Summary
+    from preproc.batch.plan import make_plan
+    from preproc.batch.run import Summary
     from preproc.cli.enhance_run import report, run_with_progress
     from preproc.files import require_writable
     from preproc.pictures.formats import format_named
     from preproc.pictures.saving import save
-    from preproc.plan import make_plan
 
     if skip_existing and overwrite:
         raise typer.BadParameter("--skip-existing and --overwrite exclude each other.")

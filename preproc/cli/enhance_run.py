@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from preproc.batch import Summary, job_at_hand, run
+from preproc.batch.plan import Job, Plan
+from preproc.batch.run import Summary, job_at_hand, run
 from preproc.console import progress_bar
 from preproc.pictures import heif
-from preproc.plan import Job, Plan
 
 if TYPE_CHECKING:
     from preproc.enhancer import (

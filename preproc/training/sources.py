@@ -19,10 +19,10 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
+from preproc.batch.inputs import foreign_extensions, picture_extensions
 from preproc.degrade import USUAL_KERNEL, bicubic_down, mod_crop, reduce
 from preproc.errors import ImageError, PreprocWarning, RecipeError
 from preproc.files import real, replacing
-from preproc.inputs import foreign_extensions, picture_extensions
 from preproc.pictures.opening import DAMAGE, open_picture
 from preproc.pictures.pil_images import upright
 from preproc.pictures.pil_modes import to_rgb

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from preproc.batch.inputs import Found, find
 from preproc.errors import OutputError
 from preproc.files import real
-from preproc.inputs import Found, find
 from preproc.pictures.formats import FileFormat, format_named, format_names, writable_format
 
 

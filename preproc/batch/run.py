@@ -12,10 +12,10 @@ from typing import Any, TypeAlias, TypeVar
 
 from PIL import Image
 
+from preproc.batch.plan import Failure, Job
 from preproc.errors import DepthWarning, DiskFullError, PreprocError, warn
 from preproc.pictures.formats import format_named, holding_mode, require_size
 from preproc.pictures.opening import open_picture
-from preproc.plan import Failure, Job
 
 Loaded: TypeAlias = Image.Image | bytes
 """What is enhanced: a Pillow image, or a file's bytes where Pillow would lose depth."""

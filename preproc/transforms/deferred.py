@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from preproc import __version__
-from preproc.cache import PictureCache, key_of
 from preproc.enhancer import Enhancer
 from preproc.errors import ModelError, PreprocError, WeightsError
 from preproc.execution.devices import choose_dtype
@@ -20,6 +19,7 @@ from preproc.files import absolute_path
 from preproc.manifest import digest_of, entry_for
 from preproc.networks import find
 from preproc.options import EnhancerOptions, require_options, tile_policy
+from preproc.transforms.cache import PictureCache, key_of
 
 InWorker: TypeAlias = Literal["error", "cpu"]
 

@@ -12,19 +12,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from preproc.cache import PictureCache
-from preproc.deferred import DeferredEnhancer, InWorker
 from preproc.errors import ImageError
 from preproc.extras import importing
 from preproc.options import EnhancerOptions
 from preproc.pictures.images import decode
 from preproc.pictures.picture import Picture
+from preproc.transforms.cache import PictureCache
+from preproc.transforms.deferred import DeferredEnhancer, InWorker
 
 with importing("EnhanceTransform", 'pip install ".[transforms]" in the checkout'):
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
-    from preproc.targets import enlarged, enlarged_target, named_leaves, require_movable
+    from preproc.transforms.targets import enlarged, enlarged_target, named_leaves, require_movable
 
 Target = Mapping[str, Any]
 
@@ -94,7 +94,7 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
         Raises:
             ImageError: the only pictures are numpy arrays, which torchvision's transforms ignore.
             PreprocError: an annotation that would have to move is not a ``tv_tensor``; or as for
-                `preproc.Enhancer` and `preproc.cache.PictureCache`.
+                `preproc.Enhancer` and `preproc.transforms.cache.PictureCache`.
         """
         leaves = list(named_leaves(inputs))
         if self.scale != 1:
@@ -178,7 +178,7 @@ class EnhanceBatch:
             PreprocError: in a DataLoader worker, if the device is not the CPU; or boxes, masks or
                 keypoints that have to move are not tensors of such a shape; or an annotation's
                 dtype cannot hold what it becomes; or as for `preproc.Enhancer` and
-                `preproc.cache.PictureCache`.
+                `preproc.transforms.cache.PictureCache`.
         """
         if isinstance(images, Tensor) and images.ndim != 4:
             raise ImageError(
