@@ -36,6 +36,7 @@ from preproc.execution.tiles import Apply, run_tiles
 from preproc.files import absolute_path, require_writable
 from preproc.networks import SizeRule, Tiling, find
 from preproc.networks.halves import Splittable
+from preproc.networks.inference import Compilable
 from preproc.networks.masking import install_masks
 from preproc.networks.steps import Stepwise
 from preproc.options import require_options, tile_policy
@@ -195,6 +196,10 @@ class Enhancer:
         self.channel_order: ChannelOrder = channel_order
         compute_on_one_thread_after_forks()
         network = load_network(self.descriptor, weights)
+        if compiled and not isinstance(network, Compilable):
+            raise ModelError(
+                f"{self.descriptor} has no repeated blocks to compile; leave compiled=True out."
+            )
         if mixes:
             install_masks(network)
         if strips and isinstance(network, Splittable):

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 from preproc.errors import ModelError
 from preproc.networks import find
-from preproc.networks.cajnn import CAJNN, NonLocal, SequentialAtrous, UpConv
+from preproc.networks.cajnn import CAJNN, UpConv
+from preproc.networks.context import NonLocal, SequentialAtrous
 from preproc.networks.counts import count_macs, count_parameters
 
 

@@ -214,6 +214,29 @@ def test_a_network_that_does_not_keep_to_its_scale_is_a_sentence(
         module(torch.rand(1, 3, 12, 14))
 
 
+def test_names_that_a_network_of_your_own_has_mean_nothing_to_the_stage(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
+
+    class Own(torch.nn.Module):
+        tail_radius = extract = upsample = steps = prepare = compile_blocks = 4
+
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 12, 3, padding=1)
+
+        def forward(self, x):
+            return torch.nn.functional.pixel_shuffle(self.conv(x), 2)
+
+    save_state(tmp_path / "own.safetensors", Own().state_dict(), torch.float32)
+    register(ModelDescriptor(name="own", scale=2, build=Own))
+    options = {"weights": tmp_path / "own.safetensors", "device": "cpu"}
+    array = smooth(rng, 30, 40)
+    plain = Enhancer("own", **options, strips=False, layerwise=False, fast=False)
+    np.testing.assert_allclose(Enhancer("own", **options)(array), plain(array), atol=1e-6)
+    with pytest.raises(ModelError, match=r"own x2 has no repeated blocks to compile; leave"):
+        Enhancer("own", **options, compiled=True)
+
+
 def test_regions_at_part_strength_have_the_neighbours_that_bicubic_needs(make, rng):
     array = smooth(rng, 30, 40)
     enhance = make(strength=0.5, overlap=0)

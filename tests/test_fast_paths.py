@@ -19,11 +19,12 @@ from preproc.errors import ModelError, PrecisionWarning
 from preproc.execution.devices import choose_dtype
 from preproc.execution.runtime import Runtime
 from preproc.networks.blocks import SubPixel
-from preproc.networks.cajnn import CAJNN, RRDB, Stacks
+from preproc.networks.cajnn import CAJNN, RRDB
 from preproc.networks.cisrnet import PDAB, SDAB, CISRNet
 from preproc.networks.convolution import Conv2d, ResidualConv2d, _has_fused_onednn
 from preproc.networks.inference import inference_form
 from preproc.networks.precision import Float32Conv2d
+from preproc.networks.stacks import Stacks
 
 CPU = torch.device("cpu")
 LEVEL = 1 / 255

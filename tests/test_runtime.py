@@ -18,6 +18,7 @@ from preproc.execution.ensemble import geometric_self_ensemble
 from preproc.execution.heap import keep_heap
 from preproc.execution.memory import explain_out_of_memory
 from preproc.execution.runtime import Runtime
+from preproc.networks.inference import Preparable
 
 CPU = torch.device("cpu")
 
@@ -34,7 +35,7 @@ class Fails(nn.Module):
         return self.function(x)
 
 
-class Shortened(nn.Module):
+class Shortened(nn.Module, Preparable):
     """Infinite in a short form for inference, and nowhere else."""
 
     prepared = None

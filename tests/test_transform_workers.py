@@ -11,6 +11,7 @@ from conftest import chw
 import preproc
 from preproc.errors import PreprocError
 from preproc.manifest import entries
+from preproc.networks import registry
 
 pytest.importorskip("torchvision", reason="torchvision is not installed")
 
@@ -62,6 +63,16 @@ def test_what_is_pickled_is_a_description(transform, tiny_weights, picture):
 
 def test_a_spawned_worker_builds_its_own(transform):
     assert torch.equal(load(transform(), "spawn"), directly(transform()))
+
+
+def test_a_network_of_your_own_comes_along_to_a_process_that_does_not_know_it(
+    transform, picture, monkeypatch
+):
+    enhance = transform()
+    sent, expected = pickle.dumps(enhance), enhance(chw(picture))
+    others = {key: one for key, one in registry._registry.items() if key[0] != "tiny"}
+    monkeypatch.setattr(registry, "_registry", others)
+    assert torch.equal(pickle.loads(sent)(chw(picture)), expected)
 
 
 def test_in_a_worker_cuda_is_refused_in_one_sentence(tiny_weights):

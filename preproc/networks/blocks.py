@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from preproc.errors import ModelError
 from preproc.networks.convolution import Conv2d
+from preproc.networks.inference import Preparable
 
 
-class SubPixel(nn.Module):
+class SubPixel(nn.Module, Preparable):
     """One step of an upsampler: 3x3 convolution to r*r times the channels, then PixelShuffle(r).
 
     Args:
@@ -37,7 +38,7 @@ class SubPixel(nn.Module):
         shuffled: Tensor = self.shuffle(self.conv(x))
         return shuffled
 
-    def prepare(self, _: torch.dtype) -> None:
+    def prepare(self, dtype: torch.dtype) -> None:  # noqa: ARG002 - the same in all of them
         """Take the form for inference; see `preproc.networks.inference`.
 
         The convolution is split into r, one for each output row that an input row becomes, with the

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,70 +19,26 @@ from torch import Tensor, nn
 
 from preproc.errors import ModelError
 from preproc.networks.blocks import SubPixel, upsampling_steps
+from preproc.networks.context import ASPP, NonLocal, SequentialAtrous
 from preproc.networks.convolution import Conv2d, ResidualConv2d, scaled_sum
 from preproc.networks.dense import FusedDense, can_fuse
+from preproc.networks.halves import Splittable
+from preproc.networks.inference import Compilable, Preparable
 from preproc.networks.masking import current_mask
 from preproc.networks.precision import Float32Conv2d
 from preproc.networks.registry import ModelDescriptor, register
+from preproc.networks.stacks import Stacks
 
 Context = Literal["aspp", "nonlocal", "sequential", "none"]
 Upsampling = Literal["pixelshuffle", "upconvolution"]
 Tail = Literal["msr", "literal"]
 
-_DILATIONS = (1, 3, 4)
 RESIDUAL_SCALE = 0.2
 _DENSE_SLOPE = 0.2
 _SLOPE = 0.1
 
 
-class ASPP(nn.Module):
-    """Parallel atrous 3x3 convolutions (dilation 1, 3, 4), concatenated and fused by a 1x1 (eq. 2).
-
-    Maps (N, C, H, W) to the same shape; no activation and no normalisation.
-    """
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.branches = nn.ModuleList(Conv2d(features, features, dilation=d) for d in _DILATIONS)
-        self.fuse = Conv2d(len(_DILATIONS) * features, features, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Gather context around every position."""
-        fused: Tensor = self.fuse(torch.cat([branch(x) for branch in self.branches], dim=1))
-        return fused
-
-
-class SequentialAtrous(nn.Sequential):
-    """The same atrous convolutions one after the other (row 4 of Table IV)."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__(*(Conv2d(features, features, dilation=d) for d in _DILATIONS))
-
-
-class NonLocal(nn.Module):
-    """Embedded-Gaussian non-local block (row 1 of Table IV), channels halved inside.
-
-    Memory grows with the square of H*W, and every output sees the whole input.
-    """
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        inner = features // 2
-        self.query = Conv2d(features, inner, 1)
-        self.key = Conv2d(features, inner, 1)
-        self.value = Conv2d(features, inner, 1)
-        self.fuse = Conv2d(inner, features, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Add to every position the average of all others, weighted by similarity."""
-        query, key, value = (f(x).flatten(2).mT for f in (self.query, self.key, self.value))
-        # The original block has no temperature, hence scale 1.
-        mixed = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        out: Tensor = x + self.fuse(mixed.mT.reshape(*x.shape[:1], -1, *x.shape[2:]))
-        return out
-
-
-class DenseBlock(nn.Module):
+class DenseBlock(nn.Module, Preparable):
     """Residual dense block: five 3x3 convolutions on a growing stack, scaled by 0.2 and added."""
 
     def __init__(self, features: int, growth: int) -> None:
@@ -114,7 +70,7 @@ class DenseBlock(nn.Module):
 
     def prepare(self, dtype: torch.dtype) -> None:
         """Take the form for inference; see `preproc.networks.inference`."""
-        convs = [conv for conv in self.convs if isinstance(conv, Conv2d)]
+        convs = cast("list[Conv2d]", list(self.convs))
         if can_fuse(convs, dtype):
             self._fused = FusedDense(convs, RESIDUAL_SCALE, _DENSE_SLOPE, dtype)
 
@@ -131,34 +87,6 @@ class RRDB(nn.Module):
         first, second, third = self.dense
         out: Tensor = third(second(first(x, stacks), stacks), stacks, x)
         return out
-
-
-class Stacks:
-    """Two buffers that the growing stacks of all dense blocks share, for inference.
-
-    One is read while the other is written. On the CPU, where the allocator returns large buffers to
-    the system, new ones are slow: touching their pages for the first time costs more than what is
-    then computed in them.
-
-    Args:
-        width: channels of the widest stack.
-    """
-
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._read: Tensor | None = None
-        self._write: Tensor | None = None
-
-    def join(self, stack: Tensor, grown: Tensor) -> Tensor:
-        """``torch.cat((stack, grown), 1)``; valid until the call after the next."""
-        count, _, height, width = stack.shape
-        if self._write is None:
-            self._write = stack.new_empty(count * height * width * self._width)
-        channels = stack.shape[1] + grown.shape[1]
-        place = self._write[: count * height * width * channels]
-        joined = place.view(count, height, width, channels).permute(0, 3, 1, 2)
-        self._read, self._write = self._write, self._read
-        return torch.cat((stack, grown), 1, out=joined)
 
 
 class UpConv(nn.Module):
@@ -188,7 +116,7 @@ _UPSAMPLERS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-class CAJNN(nn.Module):
+class CAJNN(nn.Module, Splittable, Preparable, Compilable):
     """CAJNN and its ablations (Table IV).
 
     ``forward`` maps float (N, 3, H, W), RGB in [0, 1], to float32 (N, 3, scale*H, scale*W), not

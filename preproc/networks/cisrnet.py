@@ -25,9 +25,10 @@ from torch import Tensor, nn
 from preproc.errors import ModelError
 from preproc.networks.blocks import SubPixel, upsampling_steps
 from preproc.networks.convolution import Conv2d, ResidualConv2d
+from preproc.networks.inference import Compilable
 from preproc.networks.precision import Float32Conv2d
 from preproc.networks.registry import ModelDescriptor, Tiling, register
-from preproc.networks.steps import Keep, Local, Pooled, Step
+from preproc.networks.steps import Keep, Local, Pooled, Step, Stepwise
 
 Attention = Literal["pdab", "sdab"]
 
@@ -211,7 +212,7 @@ class Fine(nn.Module):
         return refined
 
 
-class CISRNet(nn.Module):
+class CISRNet(nn.Module, Stepwise, Compilable):
     """CISRNet and its ablations (Tables 2 and 3).
 
     ``forward`` maps float (N, 3, H, W), RGB in [0, 1], to float32 (N, 3, scale*H, scale*W), not

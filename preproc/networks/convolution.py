@@ -18,11 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from preproc.networks.epilogue import can_fuse_epilogue, fused_epilogue
+from preproc.networks.inference import Preparable
 
 _log = logging.getLogger(__name__)
 
 
-class Conv2d(nn.Conv2d):
+class Conv2d(nn.Conv2d, Preparable):
     """A convolution, zero-padded to its input's extent, and a LeakyReLU if one follows.
 
     Args:

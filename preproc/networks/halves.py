@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
 
 from torch import Tensor
 
 
-@runtime_checkable
-class Splittable(Protocol):
+class Splittable(ABC):
     """A network of two halves: ``forward(x)`` is ``upsample(extract(x), x)``.
 
     Attributes:
@@ -17,10 +16,10 @@ class Splittable(Protocol):
 
     tail_radius: int
 
+    @abstractmethod
     def extract(self, x: Tensor) -> Tensor:
         """Features (N, C, H, W) from (N, 3, H, W)."""
-        ...
 
+    @abstractmethod
     def upsample(self, features: Tensor, x: Tensor) -> Tensor:
         """The picture (N, 3, s*H, s*W) from the features and what they came from."""
-        ...

@@ -8,33 +8,31 @@ inference form and converts itself (`Preparable.prepare`).
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from itertools import chain
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 
-@runtime_checkable
-class Preparable(Protocol):
+class Preparable(ABC):
     """A module with a form for inference."""
 
+    @abstractmethod
     def prepare(self, dtype: torch.dtype) -> None:
         """Take that form, for good; parameters that change are replaced, not overwritten.
 
         Args:
             dtype: what the trunk is computed in, under autocast where that is not float32.
         """
-        ...
 
 
-@runtime_checkable
-class Compilable(Protocol):
+class Compilable(ABC):
     """A network most of which is one block, repeated."""
 
+    @abstractmethod
     def compile_blocks(self) -> None:
         """Have ``torch.compile`` make one graph for all blocks and all sizes of pictures."""
-        ...
 
 
 def inference_form(network: nn.Module, dtype: torch.dtype, *, compiled: bool = False) -> nn.Module:

@@ -49,8 +49,11 @@ class ModelDescriptor:
 
     ``build()`` returns a module that maps a float tensor (N, 3, H, W), RGB in [0, 1], to
     (N, 3, scale*H, scale*W), RGB, not clamped, of the input's dtype or float32. It keeps no state
-    between calls and knows nothing of images, tiles or devices. Licence, card and measured results
-    belong to weights rather than to a network: ``preproc.manifest.entry_for`` has them.
+    between calls and knows nothing of images, tiles or devices. What else it can do, it says by its
+    base classes: run its enlarging end in strips (`preproc.networks.halves.Splittable`), or layer
+    by layer (`preproc.networks.steps.Stepwise`), and it or its layers take a form for inference
+    (`preproc.networks.inference`: ``Preparable``, ``Compilable``). Licence, card and measured
+    results belong to weights rather than to a network: ``preproc.manifest.entry_for`` has them.
 
     Attributes:
         name: registry name, lower case with dashes, shared by the scales of one architecture.

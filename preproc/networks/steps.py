@@ -8,9 +8,10 @@ nothing of how they are run.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TypeAlias
 
 from torch import Tensor
 
@@ -60,10 +61,9 @@ class Pooled:
 Step: TypeAlias = Keep | Local | Pooled
 
 
-@runtime_checkable
-class Stepwise(Protocol):
+class Stepwise(ABC):
     """A network that can list its steps; run in order, they do what ``forward`` does."""
 
+    @abstractmethod
     def steps(self) -> Sequence[Step]:
         """The steps from (1, 3, H, W) to (1, 3, s*H, s*W)."""
-        ...

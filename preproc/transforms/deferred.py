@@ -17,7 +17,7 @@ from preproc.execution.devices import choose_dtype
 from preproc.execution.sizes import sizes_for
 from preproc.files import absolute_path
 from preproc.manifest import digest_of, entry_for
-from preproc.networks import find
+from preproc.networks import find, list_models, register
 from preproc.options import EnhancerOptions, require_options, tile_policy
 from preproc.transforms.cache import PictureCache, key_of
 
@@ -96,6 +96,13 @@ class DeferredEnhancer:
     def __getstate__(self) -> dict[str, Any]:
         """The description without what this process built from it."""
         return self.__dict__ | {"_built": {}, "_maker": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Bring a network of your own along to a process that has not registered it."""
+        self.__dict__.update(state)
+        known = {(descriptor.name, descriptor.scale) for descriptor in list_models()}
+        if (self._descriptor.name, self._descriptor.scale) not in known:
+            register(self._descriptor)
 
     def __call__(self, pictures: Sequence[Tensor]) -> list[Tensor]:
         """Enhance samples.
