@@ -32,7 +32,7 @@ from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.plain_arms import INPUT
 from eval_tasks.tables.own_text_tables import report, show
 from eval_tasks.treatments import arms
-from eval_tasks.treatments.timed_arm import TimedArm
+from eval_tasks.treatments.timed_arm import with_clock
 from integrations.view import Regions
 from preproc.errors import ImageError, PreprocError
 from preproc.execution.devices import choose_device
@@ -188,7 +188,7 @@ def _read(
 ) -> dict[str, Reading]:
     """What is read in each picture, with the lines one below the other."""
     arm, degradation = way.arm, way.degradation
-    timed = TimedArm(arm)
+    timed = with_clock(arm)
     reader = engine.behind(enhancer=Regions(timed) if way.regions else timed, both=way.both)
 
     def read(path: Path) -> Reading:

@@ -29,7 +29,7 @@ from preproc.execution.forks import compute_on_one_thread_after_forks
 from preproc.execution.layerwise import Layerwise, large_layerwise
 from preproc.execution.maps import Room, in_files, in_memory
 from preproc.execution.memory import explain_out_of_memory
-from preproc.execution.runtime import Runtime
+from preproc.execution.runtime import Precision, Runtime
 from preproc.execution.sizes import sizes_for
 from preproc.execution.strips import Strips
 from preproc.execution.tiles import Apply, run_tiles
@@ -90,7 +90,6 @@ class Enhancer:
         descriptor: what is known about the network.
         scale: output px per input px: the network's, or 1 with ``to_input_size``.
         device: where the network runs.
-        dtype: what its trunk is computed in, until a warning says otherwise.
         channel_order: of the arrays and tensors it takes.
     """
 
@@ -182,7 +181,7 @@ class Enhancer:
             {"tile": tile, "overlap": overlap, "strength": strength, "batch_size": batch_size}
         )
         self.device = choose_device(device)
-        self.dtype = choose_dtype(self.device, dtype, self.descriptor.dtypes)
+        self._precision = Precision(choose_dtype(self.device, dtype, self.descriptor.dtypes))
         self.scale = 1 if to_input_size else self.descriptor.scale
         self._shrinks = to_input_size and strips
         self._sizes = sizes_for(self.device)
@@ -213,6 +212,11 @@ class Enhancer:
         # dtypes.
         straight = self.device.type == "cuda" and not isinstance(network, Stepwise)
         self._given_on = self.device if straight else torch.device("cpu")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the trunk is computed in; float32 once a `PrecisionWarning` has said so."""
+        return self._precision.dtype
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """An enhancer that comes from another process is as safe to fork with as one made here."""
@@ -335,7 +339,11 @@ class Enhancer:
     ) -> Apply:
         """The network on its device, going layer by layer where that is wanted and it can."""
         ready = partial(
-            Runtime, device=self.device, dtype=self.dtype, name=str(self.descriptor), fast=fast
+            Runtime,
+            device=self.device,
+            precision=self._precision,
+            name=str(self.descriptor),
+            fast=fast,
         )
         whole = partial(ready, network, compiled=compiled, graphs=not self._shrinks)
         if layerwise is False or not isinstance(network, Stepwise):

@@ -17,6 +17,7 @@ from eval_tasks.evaluators.intervals import interval
 from eval_tasks.evaluators.words import gain, score, words
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.treatments.arms import Arm
+from eval_tasks.treatments.timed_arm import with_clock
 from integrations.protocols import Word
 from integrations.view import Regions
 
@@ -182,6 +183,18 @@ def test_the_original_is_read_as_it_is_and_the_others_as_asked_for(asked, tmp_pa
     small = Degradation(2, 40, "box").apply(picture)
     for (_, _, seen), expected in zip(asked, (picture, small, small), strict=True):
         np.testing.assert_array_equal(seen, expected)
+
+
+def test_regions_are_treated_as_an_enhancer_treats_them(make, rng):
+    enhance = make()
+    arm, source = Arm("tiny", 4, enhance), rng.integers(0, 256, (40, 60, 3), np.uint8)
+    quads = [np.array([[x, 8], [x + 16, 8], [x + 16, 20], [x, 20]], float) for x in (6, 26)]
+    timed = with_clock(arm)
+    seen = Regions(timed).look(source, quads)
+    for view, expected in zip(seen, Regions(enhance).look(source, quads), strict=True):
+        np.testing.assert_array_equal(view.rgb, expected.rgb)
+    assert timed.seconds > 0
+    assert not hasattr(with_clock(Arm("plain", 1, lambda img: img)), "regions")
 
 
 def test_treating_and_reading_are_timed_apart(tmp_path, monkeypatch, capsys):

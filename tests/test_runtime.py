@@ -17,7 +17,7 @@ from preproc.execution.devices import choose_device, choose_dtype
 from preproc.execution.ensemble import geometric_self_ensemble
 from preproc.execution.heap import keep_heap
 from preproc.execution.memory import explain_out_of_memory
-from preproc.execution.runtime import Runtime
+from preproc.execution.runtime import Precision, Runtime
 from preproc.networks.inference import Preparable
 
 CPU = torch.device("cpu")
@@ -76,6 +76,20 @@ def test_the_form_for_inference_is_made_anew_for_float32():
         warnings.simplefilter("error")
         assert torch.equal(runtime(x), x)
     assert runtime._run.args[0].prepared == torch.float32
+
+
+def test_all_ways_in_which_a_network_runs_leave_a_short_dtype_together():
+    precision, x = Precision(torch.bfloat16), torch.rand(1, 3, 4, 4)
+    networks = Shortened(), Fails(lambda x: x)
+    failing, other = (Runtime(network, CPU, precision, "net") for network in networks)
+    other(x)
+    with pytest.warns(PrecisionWarning):
+        failing(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        other(x)
+    assert networks[1].autocast == [True, False]
+    assert failing.dtype == other.dtype == torch.float32
 
 
 def test_finite_output_is_computed_once_without_a_warning():

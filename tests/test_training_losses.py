@@ -20,7 +20,7 @@ from preproc.errors import RecipeError
 from preproc.training import module
 from preproc.training.detector import Detections
 from preproc.training.losses import PIXEL_LOSSES, Perceptual, make_perceptual
-from preproc.training.module import Restoration
+from preproc.training.module import Restoration, pixels_of
 from preproc.training.recipe import Loss, Stage
 from preproc.training.recipe_file import load_recipe
 from preproc.training.starting_network import make_network
@@ -196,6 +196,8 @@ def test_what_cisrnet_is_trained_for_is_what_the_trained_part_gives(part):
     trained = restoration.network.coarse if part == "coarse" else restoration.network
     expected = 0.1 * F.l1_loss(trained(degraded / 255), sharp / 255)
     torch.testing.assert_close(restoration.training_step(batch, 0), expected)
+    measured = restoration.validation_step((degraded[:1], sharp[:1], torch.tensor(10)), 0)
+    assert (measured.numpy() == pixels_of(trained(degraded[:1] / 255).detach())).all()
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler here")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import overload
+from collections.abc import Callable, Sequence
+from typing import TypeVar, overload
 
 from eval_tasks.treatments.arms import Arm
-from integrations.protocols import RgbArray
+from integrations.protocols import RegionEnhancer, RgbArray
 from preproc.errors import PreprocError
+
+T = TypeVar("T")
 
 
 class TimedArm:
@@ -39,7 +42,32 @@ class TimedArm:
 
     def __call__(self, img: RgbArray | list[RgbArray], /) -> RgbArray | list[RgbArray]:
         """One picture, or each of several, treated."""
+        if isinstance(img, list):
+            return self._timed(lambda: [self._apply(one) for one in img])
+        return self._timed(lambda: self._apply(img))
+
+    def _timed(self, work: Callable[[], T]) -> T:
         start = time.perf_counter()
-        result = [self._apply(i) for i in img] if isinstance(img, list) else self._apply(img)
+        result = work()
         self.seconds += time.perf_counter() - start
         return result
+
+
+class TimedRegionArm(TimedArm):
+    """An arm that can treat parts of a picture, seeing what is around them, as `Enhancer` can."""
+
+    def __init__(self, arm: Arm, enhancer: RegionEnhancer) -> None:
+        super().__init__(arm)
+        self._enhancer = enhancer
+
+    def regions(
+        self, img: RgbArray, boxes: Sequence[Sequence[float]], *, margin: int
+    ) -> list[RgbArray]:
+        """The parts in boxes (left, top, right, bottom), treated."""
+        return self._timed(lambda: self._enhancer.regions(img, boxes, margin=margin))
+
+
+def with_clock(arm: Arm) -> TimedArm:
+    """An arm with a clock, which treats parts by themselves only where the arm cannot do better."""
+    enhancer: object = arm.apply
+    return TimedRegionArm(arm, enhancer) if isinstance(enhancer, RegionEnhancer) else TimedArm(arm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -18,6 +19,17 @@ from preproc.networks.inference import inference_form
 from preproc.networks.masking import masked
 
 
+@dataclass
+class Precision:
+    """What a network's trunk is computed in, shared by all the ways in which the network runs.
+
+    Attributes:
+        dtype: float32 once anything in a shorter dtype was not finite.
+    """
+
+    dtype: torch.dtype
+
+
 class Runtime:
     """A network ready to run on a device.
 
@@ -28,14 +40,13 @@ class Runtime:
 
     Attributes:
         device: where the network lies.
-        dtype: what its trunk is computed in, at present.
     """
 
     def __init__(
         self,
         network: nn.Module,
         device: torch.device,
-        dtype: torch.dtype,
+        precision: torch.dtype | Precision,
         name: str = "The model",
         *,
         in_pieces: bool = False,
@@ -48,7 +59,7 @@ class Runtime:
         Args:
             network: maps float (N, 3, H, W) to (N, 3, s*H, s*W); it is moved, not copied.
             device: where to run it.
-            dtype: float32, or what autocast shortens to.
+            precision: float32, or what autocast shortens to; a `Precision` is shared.
             name: what error messages call the network.
             in_pieces: whether the network takes host tensors to the device itself, piece by piece,
                 and gives host tensors; else whole batches are moved.
@@ -58,14 +69,21 @@ class Runtime:
                 (`preproc.execution.graphs`), on a GPU. Not for networks that shrink their result,
                 whose tables are cached and may be freed.
         """
-        self.device, self.dtype, self.name = device, dtype, name
+        self.device, self.name = device, name
+        self._precision = precision if isinstance(precision, Precision) else Precision(precision)
         self._in_pieces = in_pieces
         network = network.to(device).requires_grad_(requires_grad=False).eval()
         self._network = network.to(memory_format=torch.channels_last)
         self._fast, self._compiled = fast, compiled
-        self._run = self._run_small = self._made_for(dtype)
+        self._made_in = self.dtype
+        self._run = self._run_small = self._made_for(self.dtype)
         if graphs and fast and not compiled and device.type == "cuda":
             self._run_small = Graphs(self._run)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the trunk is computed in, at present."""
+        return self._precision.dtype
 
     @torch.inference_mode()
     def __call__(self, batch: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -84,6 +102,8 @@ class Runtime:
             DeviceMemoryError: memory ran out; a smaller batch or smaller tiles may fit.
             ModelError: the output is not finite even in float32.
         """
+        if self._made_in != self.dtype:  # another way in which the network runs had to leave it
+            self._follow()
         try:
             with masked(None if mask is None else mask.to(self.device)):
                 # A graph repeats what it was made with, which was without a mask.
@@ -123,14 +143,20 @@ class Runtime:
         if self.dtype == torch.float32:  # another thread, or a run begun before, has seen to it
             return
         short = dtype_name(self.dtype)
-        self._run = self._run_small = self._made_for(torch.float32)
-        self.dtype = torch.float32
+        self._precision.dtype = torch.float32
+        self._follow()
         warn(
             f"{self.name} gave NaN or infinite values in {short} on {self.device}; that "
             "part is computed again in float32, and all that follows in float32 at once. Pass "
             "dtype='float32' to avoid the detour.",
             PrecisionWarning,
         )
+
+    def _follow(self) -> None:
+        """Run in the precision there is now."""
+        dtype = self.dtype
+        self._run = self._run_small = self._made_for(dtype)
+        self._made_in = dtype
 
     def _made_for(self, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
         """The network in the form that runs in this dtype."""

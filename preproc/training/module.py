@@ -127,11 +127,8 @@ class Restoration(pl.LightningModule):
             assert isinstance(self.network, CAJNN)
             features = self.network.extract(degraded)
             output = self.network.upsample(features, degraded)
-        elif settings.part == "coarse":
-            assert isinstance(self.network, CISRNet)
-            output = self.network.coarse(degraded)
         else:
-            output = self.network(degraded)
+            output = self._restored(degraded)
         pixels = PIXEL_LOSSES[settings.pixel](output, sharp)
         loss = settings.pixel_weight * pixels
         if self._perceptual is not None:
@@ -148,12 +145,21 @@ class Restoration(pl.LightningModule):
         picture = to_float(lr).contiguous(memory_format=torch.channels_last)
         # Pictures of other sizes than the patches would compile the blocks anew.
         with torch.compiler.set_stance("force_eager"):
-            output = self.network(picture)
+            output = self._restored(picture)
         restored, reference = pixels_of(output), pixels_of(hr)
         value = psnr(restored, reference, CAJNN_PROTOCOL, self.stage.scale)
         self.log(f"psnr_q{int(quality)}", value, batch_size=1, sync_dist=True)
         self.log("psnr", value, batch_size=1, prog_bar=True, sync_dist=True)
         return torch.from_numpy(restored)
+
+    def _restored(self, x: Tensor) -> Tensor:
+        """What the stage trains makes of (N, 3, H, W): of CISRNet, it may be the coarse half."""
+        network = self.network
+        if self.stage.loss.part == "coarse":
+            assert isinstance(network, CISRNet)
+            network = network.coarse
+        output: Tensor = network(x)
+        return output
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the clock, the curve, the recipe and the origin with the weights."""
