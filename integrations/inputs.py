@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -18,11 +17,11 @@ from preproc.errors import ImageError
 from preproc.pictures.images import decode
 from preproc.pictures.opening import open_picture
 from preproc.pictures.picture import ChannelOrder
-from preproc.samples import from_float, to_float
+from preproc.pictures.rgb import visible_rgb
 
 
 def rgb_of(image: object, channel_order: ChannelOrder) -> RgbArray:
-    """One picture of any kind as 8-bit RGB (H, W, 3); grey is given three times.
+    """One picture of any kind as 8-bit RGB (H, W, 3), as `visible_rgb` shows it.
 
     Args:
         image: path, bytes, PIL image, array or tensor; also a batch of one.
@@ -31,13 +30,7 @@ def rgb_of(image: object, channel_order: ChannelOrder) -> RgbArray:
     Raises:
         ImageError: it is none of these, or several pictures, or no picture is in the file.
     """
-    picture = decode(_one(image), channel_order)
-    color = picture.color
-    if picture.alpha is not None:
-        color = _on_ground(to_float(color), to_float(picture.alpha))
-    samples = color if color.dtype == torch.uint8 else from_float(to_float(color), torch.uint8)
-    # Copied, since engines need the usual memory layout, and may write where they read.
-    return np.array(samples[0].expand(3, -1, -1).permute(1, 2, 0).numpy(), order="C")
+    return visible_rgb(decode(_one(image), channel_order))
 
 
 def is_batch(image: object) -> TypeGuard[NDArray[Any] | Tensor]:
@@ -88,16 +81,3 @@ def _shown(data: bytes, name: str) -> object:
     """A decoded file; of a 16-bit PNG, which Pillow would truncate, the bytes instead."""
     picture, depth = open_picture(io.BytesIO(data), name)
     return data if depth.reader == "png16" else picture
-
-
-def _on_ground(color: Tensor, alpha: Tensor) -> Tensor:
-    """Lay transparent pixels on white, or on black where the visible colours are light.
-
-    Text is often drawn on a transparent ground and would vanish otherwise. Both are float
-    (1, C, H, W) in [0, 1].
-    """
-    if not alpha.any():
-        return torch.ones_like(color)
-    light = (color * alpha).sum() / (alpha.sum() * color.shape[1])
-    ground = 0.0 if light > 0.5 else 1.0
-    return color * alpha + ground * (1 - alpha)

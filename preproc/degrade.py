@@ -164,12 +164,24 @@ def resave(
 
 
 def webp(img: Pixels, quality: int) -> Pixels:
-    """Save as lossy WebP (always 4:2:0) at ``quality`` 0 to 100 and read back."""
+    """Save as lossy WebP (always 4:2:0) at ``quality`` 0 to 100 and read back.
+
+    Raises:
+        ImageError: the image is none, or there is no such quality.
+    """
+    if quality not in range(101):
+        raise ImageError(f"WebP quality is a whole number from 0 to 100, but got {quality!r}.")
     return _coded(img, "WEBP", quality)
 
 
 def blur(img: Pixels, sigma: float) -> Pixels:
-    """Gaussian blur with a standard deviation of ``sigma`` px."""
+    """Gaussian blur with a standard deviation of ``sigma`` px, 0 or more.
+
+    Raises:
+        ImageError: the image is none, or ``sigma`` is not such a number.
+    """
+    if not 0 <= sigma < math.inf:
+        raise ImageError(f"An image is blurred by 0 px or more, but got {sigma!r}.")
     require_rgb(img)
     return np.array(Image.fromarray(img).filter(ImageFilter.GaussianBlur(sigma)))
 

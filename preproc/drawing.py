@@ -13,7 +13,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import ImageFont
 
-from preproc.errors import RecipeError
+from preproc.errors import MissingLibraryError
 
 # OFL and Bitstream Vera fonts, from packages of the extra "train".
 _FONT_PACKAGES = ("justmytype_western_core", "deckr_fonts", "matplotlib")
@@ -40,7 +40,8 @@ def any_colour(rng: Generator) -> tuple[int, int, int]:
 def contrasting_colour(rng: Generator, under: NDArray[np.float64]) -> tuple[int, int, int]:
     """A random colour, 40 to 200 levels off the ground's mean before it is clipped to 0 to 255.
 
-    Clipped, a tenth are less than 40 levels of lightness off, and a fiftieth less than 10.
+    After clipping, 10 % of the colours are less than 40 levels of lightness off, and 2 % less than
+    10.
     """
     colour = np.array(any_colour(rng), float)
     gap = rng.uniform(40, 200) * (1 if under.mean() < rng.uniform(60, 200) else -1)
@@ -73,7 +74,7 @@ def _fonts() -> list[Path]:
     for package in _FONT_PACKAGES:
         spec = find_spec(package)
         if spec is None or spec.origin is None:
-            raise RecipeError(
+            raise MissingLibraryError(
                 f"Rendered text needs the fonts of {package}; install preproc with its extra "
                 '"train".'
             )

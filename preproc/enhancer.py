@@ -80,8 +80,8 @@ class Enhancer:
     that and all that follows is computed in float32, with a
     `preproc.errors.PrecisionWarning`.
 
-    May be called from several threads, and sent to other processes. Those forked once an enhancer
-    was made compute on one thread, and must not be forked while another thread computes
+    May be called from several threads, and sent to other processes. Processes forked after an
+    enhancer was made compute on one thread, and must not be forked while another thread computes
     (`preproc.execution.forks`); spawned ones compute on all, at any time. A process that has used
     torch otherwise, for a model of your own, must make an enhancer before it forks those that use
     one, or spawn them; otherwise they hang.

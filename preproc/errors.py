@@ -41,7 +41,7 @@ class MissingLibraryError(PreprocError, ImportError):
 
 
 class RecipeError(PreprocError, ValueError):
-    """A training recipe holds an unknown key or a value out of range."""
+    """A training recipe, what it names, or a run of it cannot be used."""
 
 
 class PreprocWarning(UserWarning):

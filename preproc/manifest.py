@@ -216,7 +216,7 @@ def verified(entry: WeightsEntry, *, folder: Path | None = None) -> Path:
         folder: where manifest and files lie; by default the shipped ones.
 
     Raises:
-        WeightsError: the file is missing or another.
+        WeightsError: the file is missing, or its size or SHA-256 is another.
     """
     path = (folder or shipped_folder()) / entry.file
     if not path.is_file():

@@ -20,7 +20,7 @@ class EnhancerModule(nn.Module):
 
     No tiles, no border, no clamping, no rounding, no dtype policy: it runs where its parameters and
     input are, under the caller's autocast, and its parameters train unless
-    ``requires_grad_(False)``. Processes forked once it was made compute on one thread
+    ``requires_grad_(False)``. Processes forked after it was made compute on one thread
     (`preproc.execution.forks`).
 
     Attributes:

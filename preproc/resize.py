@@ -49,8 +49,9 @@ def imresize(
     """Resize the last two axes as MATLAB's ``imresize(x, scale, "bicubic")`` does.
 
     Cubic convolution with a = -0.5, the kernel widened by 1/scale when shrinking, edges mirrored
-    (``dcba|abcd|dcba``), pixel centres aligned at half px. Differentiable in ``x``. A process
-    forked once torch has computed must call ``torch.set_num_threads(1)`` first, or waits for ever.
+    (``dcba|abcd|dcba``), pixel centres aligned at half px. Differentiable in ``x``. A process that
+    is forked after torch has computed must call ``torch.set_num_threads(1)`` first, or waits for
+    ever.
 
     Args:
         x: float tensor (..., H, W) of any range.

@@ -312,6 +312,18 @@ def test_all_qualities_of_jpeg_are_taken(photo, quality):
     assert degrade.jpeg(photo, quality).shape == photo.shape
 
 
+@pytest.mark.parametrize("quality", [-1, 101, 39.5, None])
+def test_only_the_qualities_of_webp_are_taken(photo, quality):
+    with pytest.raises(ImageError, match=f"from 0 to 100, but got {quality!r}"):
+        degrade.webp(photo, quality)
+
+
+@pytest.mark.parametrize("sigma", [-1, float("nan"), float("inf")])
+def test_a_blur_that_there_cannot_be_is_named(photo, sigma):
+    with pytest.raises(ImageError, match=f"by 0 px or more, but got {sigma!r}"):
+        degrade.blur(photo, sigma)
+
+
 @pytest.mark.parametrize("scale", [0, -2, float("nan")])
 def test_a_scale_that_reduces_to_nothing_is_named(photo, scale):
     for change in (degrade.bicubic_down, degrade.reduce, partial(degrade.reduce, kernel="box")):

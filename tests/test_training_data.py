@@ -114,6 +114,18 @@ def test_a_source_is_shrunk_first_as_its_recipe_says(data, tmp_path):
     assert made.draw(np.random.default_rng(0))[0].shape == (80, 100, 3)
 
 
+def test_colours_that_alpha_hides_are_not_learned(tmp_path):
+    picture = np.full((80, 80, 4), (255, 0, 0, 0), np.uint8)
+    picture[:, :40] = (20, 60, 40, 255)
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(picture).save(tmp_path / "photos" / "cut out.png")
+    stage = Stage("cajnn-light", data=Data(patch=8, source=(Source("photos"),)))
+    (made,) = make_sources(stage, tmp_path, tmp_path / "cache")
+    hr, _ = made.draw(np.random.default_rng(0))
+    assert (hr[:, :40] == (20, 60, 40)).all()
+    assert (hr[:, 40:] == 255).all()
+
+
 def test_a_recipe_without_a_source_that_counts_is_a_sentence(data, tmp_path):
     (stage,) = load_recipe(
         recipe_file(tmp_path), ['data.source = [{ path = "photos", weight = 0 }]']

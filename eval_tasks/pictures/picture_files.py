@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from integrations.inputs import rgb_of
 from preproc.degrade import mod_crop
 from preproc.errors import ImageError
 from preproc.manifest import sha256_of
-from preproc.pictures import pil_images
+from preproc.pictures.images import decode
 from preproc.pictures.opening import open_picture
-from preproc.pictures.pil_modes import to_rgb
+from preproc.pictures.rgb import visible_rgb
 from preproc.samples import Pixels
 
 
@@ -32,10 +31,7 @@ def pixels(path: Path, *, upright: bool = True, multiple: int = 1) -> Pixels:
     except OSError as error:
         raise ImageError(f"Cannot read {path}: {error.strerror}.") from error
     try:
-        turned = pil_images.upright(picture) if upright else picture
-        # What shows through is laid on the ground that the adapters lay it on.
-        seen = rgb_of(turned, "rgb") if turned.has_transparency_data else to_rgb(turned)
-        return mod_crop(seen, multiple)
+        return mod_crop(visible_rgb(decode(picture, upright=upright)), multiple)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
 

@@ -31,7 +31,7 @@ class Found:
         path: where it is.
         relative: its path below the folder or glob that it was found through.
         named: whether it was named itself, too.
-        foreign: whether it was not, and its name says that Pillow cannot open it.
+        foreign: whether it was only found, not named, and has an extension that Pillow cannot open.
     """
 
     path: Path

@@ -32,7 +32,7 @@ def in_files(folder: Path, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """A map in an unnamed temporary file, which is deleted together with the map.
 
     Args:
-        folder: where the file is, which is to be on a disk and not itself in memory.
+        folder: where the file is, on a disk (a tmpfs would be memory, too).
         shape: (N, C, H, W).
         dtype: of the map.
 

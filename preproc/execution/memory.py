@@ -26,8 +26,8 @@ def explain_out_of_memory(message: str) -> Iterator[None]:
     """Turn running out of memory into a `DeviceMemoryError` with this message.
 
     Raises:
-        DeviceMemoryError: what is done inside ran out of main memory, or of that of a device on
-            which results lie.
+        DeviceMemoryError: what is done inside ran out of main memory, or of that of the device
+            that holds the results.
     """
     try:
         yield

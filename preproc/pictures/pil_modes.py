@@ -60,21 +60,6 @@ def to_array(image: Image.Image) -> NDArray[Any]:
     return np.atleast_3d(samples)
 
 
-def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """A picture of any mode as uint8 RGB (H, W, 3), without its alpha.
-
-    Pillow's own conversion cuts off what exceeds 255 in modes of more bits.
-
-    Raises:
-        ImageError: as `to_array`.
-    """
-    if image.mode not in (*_SIXTEEN, "I", "F"):
-        return np.array(image.convert("RGB"))
-    samples = to_array(image)
-    levels = samples / 257 if samples.dtype == np.uint16 else samples * 255
-    return levels.round().clip(0, 255).astype(np.uint8).repeat(3, -1)
-
-
 def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """The samples of an ``F`` image, 0 to 255, in [0, 1]."""
     low, high = float(values.min()), float(values.max())

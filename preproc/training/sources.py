@@ -23,9 +23,9 @@ from preproc.batch.inputs import foreign_extensions, picture_extensions
 from preproc.degrade import USUAL_KERNEL, bicubic_down, mod_crop, reduce
 from preproc.errors import ImageError, PreprocWarning, RecipeError
 from preproc.files import real, replacing
+from preproc.pictures.images import decode
 from preproc.pictures.opening import DAMAGE, open_picture
-from preproc.pictures.pil_images import upright
-from preproc.pictures.pil_modes import to_rgb
+from preproc.pictures.rgb import visible_rgb
 from preproc.samples import Pixels
 from preproc.training.recipe import Source, Stage
 from preproc.training.text import text_picture
@@ -165,7 +165,7 @@ class Folder:
     def _decode(self, path: Path) -> Pixels:
         try:
             with path.open("rb") as file:
-                picture = to_rgb(upright(open_picture(file).image))
+                picture = visible_rgb(decode(open_picture(file).image))
         except (OSError, ImageError) as error:
             raise _unreadable(path, error) from error
         if self._shrink > 1:

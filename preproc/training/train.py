@@ -58,6 +58,9 @@ def run(
         ModelError: the recipe names no model that there is, or values that its options do not take.
         RecipeError: the recipe, its data or its initial weights do not hold together, Lightning
             knows no such devices or precision, or ``minutes`` is no such number.
+        WeightsError: initial weights are missing, damaged, or for another network.
+        MissingLibraryError: the recipe's loss or text needs a library that is not installed.
+        OutputError: ``output`` cannot be written to, or its disk has no room.
     """
     if minutes is not None and not 0 <= minutes <= _LONGEST:
         raise RecipeError(
