@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from integrations.inputs import rgb_of
 from integrations.protocols import ArrayEnhancer, ListEnhancer, RegionEnhancer, RgbArray
 from preproc.errors import ModelError, PreprocError
-from preproc.pictures.picture import ChannelOrder
+from preproc.pictures.picture import ChannelOrder, require_channel_order
 
 Points = NDArray[np.float64]
 """(..., 2), x y of each, in px."""
@@ -203,8 +203,7 @@ def require_usable(enhancer: object, channel_order: str, *, regions: bool = Fals
     """
     if enhancer is not None and not (regions and isinstance(enhancer, Regions)):
         _require_enhancer(enhancer)
-    if channel_order not in ("rgb", "bgr"):
-        raise PreprocError(f"channel_order must be 'rgb' or 'bgr', but is {channel_order!r}.")
+    require_channel_order(channel_order)
 
 
 def _require_enhancer(enhancer: object) -> None:

@@ -41,7 +41,7 @@ from preproc.networks.masking import install_masks
 from preproc.networks.steps import Stepwise
 from preproc.options import require_options, tile_policy
 from preproc.pictures.images import decode
-from preproc.pictures.picture import ChannelOrder, Picture
+from preproc.pictures.picture import ChannelOrder, Picture, require_channel_order
 from preproc.progress import Progress
 from preproc.regions import RegionPlan, plan_regions
 from preproc.resize import BICUBIC_REACH, imresize
@@ -172,8 +172,7 @@ class Enhancer:
             WeightsError: the weights are missing, damaged, or for another network.
             OutputError: ``map_folder`` cannot be made or written to.
         """
-        if channel_order not in ("rgb", "bgr"):
-            raise ModelError(f"channel_order must be 'rgb' or 'bgr', but is {channel_order!r}.")
+        require_channel_order(channel_order)
         if compiled and not fast:
             raise ModelError("Only the form for inference is compiled; leave fast=False out.")
         self.descriptor = find(model, scale)

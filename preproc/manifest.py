@@ -168,6 +168,15 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest_for(model: str, scale: int, weights: str | Path | None) -> str:
+    """SHA-256 of the weights a network gets: the user's own if there are any, else those shipped.
+
+    Raises:
+        WeightsError: as `digest_of` or `entry_for`.
+    """
+    return digest_of(weights) if weights else entry_for(model, scale).sha256
+
+
 def digest_of(weights: str | Path) -> str:
     """SHA-256 of a weights file of the user's own.
 

@@ -116,7 +116,7 @@ class TestOwnArms:
         enhancer = Enhancer("tiny", weights=tiny_weights, device="cpu")
         enhancer.descriptor = replace(enhancer.descriptor, name="tiny-part", part_of="tiny")
         monkeypatch.setattr(arms, "Enhancer", lambda *_, **__: enhancer)
-        monkeypatch.setattr(arms, "entry_for", shipped)
+        monkeypatch.setattr("preproc.manifest.entry_for", shipped)
         enlarged, returned = make_arms(["tiny-part"], device="cpu")[2:]
         assert enlarged.weights == returned.weights == "f" * 64
 

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from sample_pictures import blocks, enlarge
 
+from preproc.errors import ModelError
 from preproc.pictures.images import decode
 
 
@@ -87,3 +88,8 @@ def test_a_little_overshoot_of_floats_is_allowed():
     values = np.array([[-0.2, 1.2]], np.float32)
     for given in (values, Image.fromarray(values * 255)):
         np.testing.assert_allclose(decode(given).color, values[None, None])
+
+
+def test_an_order_of_channels_that_there_is_not_is_a_sentence(rng):
+    with pytest.raises(ModelError, match="must be 'rgb' or 'bgr', but is 'bgrr'"):
+        decode(rng.random((4, 5, 3), np.float32), "bgrr")

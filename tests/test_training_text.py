@@ -78,7 +78,7 @@ def test_fonts_are_drawn_alike_however_a_file_system_lists_them(monkeypatch):
 
 def test_fonts_that_are_not_installed_are_a_sentence(monkeypatch):
     monkeypatch.setattr(drawing, "find_spec", lambda _: None)
-    with pytest.raises(MissingLibraryError, match=r"the fonts of \w+; install preproc with its extra"):
+    with pytest.raises(MissingLibraryError, match=r"the fonts of \w+; install preproc with its"):
         drawing._fonts.__wrapped__()
 
 

@@ -51,9 +51,7 @@ def test_a_part_of_a_network_is_told_apart_by_the_weights_of_its_family(
     part = replace(find("tiny"), name="tiny-part", part_of="tiny")
     register(part, replace=True)
     entries = {("tiny", 4): SimpleNamespace(sha256="f" * 64)}
-    monkeypatch.setattr(
-        "preproc.transforms.deferred.entry_for", lambda model, scale: entries[model, scale]
-    )
+    monkeypatch.setattr("preproc.manifest.entry_for", lambda model, scale: entries[model, scale])
     loaded = load_network(part, tiny_weights)
     # By object: another test may have left another module under the name.
     monkeypatch.setitem(Enhancer.__init__.__globals__, "load_network", lambda *_: loaded)

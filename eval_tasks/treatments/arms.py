@@ -26,7 +26,7 @@ from preproc.enhancer import Enhancer
 from preproc.errors import ModelError
 from preproc.execution.devices import choose_device, dtype_name
 from preproc.extras import importing
-from preproc.manifest import digest_of, entry_for
+from preproc.manifest import digest_for, digest_of
 from preproc.samples import Pixels
 
 REALESRGAN = "realesrgan-x4plus"
@@ -197,7 +197,7 @@ def _model_arm(
         strength=strength,
     )
     family, scale = enhancer.descriptor.family, enhancer.descriptor.scale
-    digest = digest_of(weights) if weights else entry_for(family, scale).sha256
+    digest = digest_for(family, scale, weights)
     name = f"{model} returned" if returned else f"{model} x{scale}"
     name += "" if strength == 1 else f" at {strength:g}"
     return Arm(name, enhancer.scale, enhancer, digest, place_of(enhancer))

@@ -29,10 +29,10 @@ def resized_plane(
     part = part or Box(0, 0, width, height)
     scale = size[0] // part.height
     if scale == 1:
-        own = plane[..., part.top : part.bottom, part.left : part.right]
+        own = plane[..., *part.slices()]
         return own.clamp(0, 1) if own.is_floating_point() else own
     around = part.grown(BICUBIC_REACH, height, width)
-    values = to_float(plane[..., around.top : around.bottom, around.left : around.right])
+    values = to_float(plane[..., *around.slices()])
     highest, lowest = (
         F.max_pool2d(v, 2 * BICUBIC_REACH + 1, 1, BICUBIC_REACH)[..., None, :, None]
         for v in (values, -values)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from preproc.errors import ImageError
 from preproc.pictures.arrays import from_array, from_tensor
-from preproc.pictures.picture import ChannelOrder, Picture
+from preproc.pictures.picture import ChannelOrder, Picture, require_channel_order
 from preproc.pictures.pil_images import from_bytes, from_path, from_pil
 
 
@@ -52,7 +52,9 @@ def decode(img: object, channel_order: ChannelOrder = "rgb", *, upright: bool = 
 
     Raises:
         ImageError: not a picture, damaged, empty, or with values out of range.
+        ModelError: there is no such order of channels.
     """
+    require_channel_order(channel_order)
     match img:
         case Image.Image():
             return from_pil(img, turn=upright)

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from torch import Tensor
 
+from preproc.errors import ModelError
+
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
+
+
+def require_channel_order(order: str) -> None:
+    """Refuse what is not a `ChannelOrder`.
+
+    Raises:
+        ModelError: it is not one.
+    """
+    if order not in get_args(ChannelOrder):
+        raise ModelError(f"channel_order must be 'rgb' or 'bgr', but is {order!r}.")
 
 
 @dataclass(frozen=True)

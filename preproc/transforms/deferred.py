@@ -16,7 +16,7 @@ from preproc.errors import ModelError, PreprocError, WeightsError
 from preproc.execution.devices import choose_dtype
 from preproc.execution.sizes import sizes_for
 from preproc.files import absolute_path
-from preproc.manifest import digest_of, entry_for
+from preproc.manifest import digest_for
 from preproc.networks import find, list_models, register
 from preproc.options import EnhancerOptions, require_options, tile_policy
 from preproc.transforms.cache import PictureCache, key_of
@@ -171,8 +171,7 @@ class DeferredEnhancer:
                 and (name, value) != ("strength", 1)
             }
             family, scale = self._descriptor.family, self._descriptor.scale
-            weights = self._options.get("weights")
-            digest = digest_of(weights) if weights else entry_for(family, scale).sha256
+            digest = digest_for(family, scale, self._options.get("weights"))
             self._maker = f"{__version__} {self._descriptor} {digest} {options}"
         return self._maker
 
