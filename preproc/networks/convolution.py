@@ -141,8 +141,7 @@ class ResidualConv2d(Conv2d):
             return fused_epilogue(sums, self.bias, skip=skip)
         if self._is_packed_for(input) and skip.dtype == input.dtype:
             fused: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
-                *(input, skip, self._packed, self.bias, *self._geometry()),
-                *("add", None, None, [], None),
+                input, skip, self._packed, self.bias, *self._geometry(), "add", None, None, [], None
             )
             return fused
         return scaled_sum(skip, nn.Conv2d.forward(self, input), self.scale)

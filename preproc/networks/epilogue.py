@@ -50,8 +50,13 @@ def fused_epilogue(
     row_stride = row_length if out is None else target.stride(1)
     with torch.cuda.device_of(sums):  # type: ignore[no-untyped-call]
         epilogue_kernel[(count * height, -(-row_length // _BLOCK))](
-            *(source, source if bias is None else bias, source if added is None else added, target),
-            *(row_length, row_stride, 0.0 if slope is None else slope),
+            source,
+            source if bias is None else bias,
+            source if added is None else added,
+            target,
+            row_length,
+            row_stride,
+            0.0 if slope is None else slope,
             CHANNELS=channels,
             BIASED=bias is not None,
             ADDED=added is not None,

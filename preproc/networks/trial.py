@@ -32,7 +32,10 @@ def triton_works(what: str, device: torch.device, trial: Callable[[], object]) -
             trial()
             torch.cuda.synchronize(device)
     except (
-        *(RuntimeError, OSError, subprocess.SubprocessError, TritonError),
+        RuntimeError,
+        OSError,
+        subprocess.SubprocessError,
+        TritonError,
         AssertionError,  # Triton's way to say that there is no libcuda.so where it looks
         ImportError,  # what it compiled must not be executed, or this Triton lacks something
         AttributeError,

@@ -26,8 +26,17 @@ _HEADER = 2**16
 """Bytes at the start of a file in which the facts about it lie, rather than its pixels."""
 
 DAMAGE = (
-    *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, LookupError),
-    *(AttributeError, ArithmeticError, AssertionError, struct.error),
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    struct.error,
 )
 """What Pillow and its plug-ins raise on files that are cut short, damaged or of a rare kind."""
 

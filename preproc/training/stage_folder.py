@@ -23,7 +23,13 @@ RECORD = "run.json"
 CURVE = "curve.png"
 
 UNREADABLE = (
-    *(OSError, EOFError, LookupError, TypeError, ValueError, UnpicklingError, RuntimeError),
+    OSError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    UnpicklingError,
+    RuntimeError,
 )
 """What `torch.load` raises for files that are damaged or none of its own."""
 
