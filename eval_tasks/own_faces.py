@@ -15,22 +15,20 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
 
-from eval_tasks.command import arguments, console
+from eval_tasks.command import arguments
 from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.wider_runs import ENGINE, Run, engine_title, search
-from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.wider import SUBSETS, Floats, Truth
 from eval_tasks.evaluators.wider_files import read_detections
-from eval_tasks.evaluators.wider_scores import Score, gain, height_names, score
+from eval_tasks.evaluators.wider_scores import score
 from eval_tasks.pictures import own_pictures
 from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.tables.own_faces_tables import EVERY, report, show
 from eval_tasks.treatments import arms
 from preproc.errors import ImageError
 from preproc.execution.devices import choose_device
@@ -38,7 +36,6 @@ from preproc.files import require_writable
 from preproc.reports import write_json
 
 _TRUTH = "original"
-_EVERY = SUBSETS[-1]  # there is one kind of faces here, so all subsets are the same
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,7 +90,7 @@ def _run(options: argparse.Namespace) -> None:
     runs = {arm.name: Run(arm, degradation, *shared, upright=True) for arm in (plain, *others)}
     search({_TRUTH: original, **runs}, images)
     truth = _truth(read_detections(original.folder, images), options.sure)
-    faces = sum(int(labelled.counts[_EVERY].sum()) for labelled in truth.values())
+    faces = sum(int(labelled.counts[EVERY].sum()) for labelled in truth.values())
     if not faces:
         raise ImageError(
             f"MTCNN is sure of no face in the {len(images)} pictures of {options.images}; give "
@@ -115,9 +112,9 @@ def _run(options: argparse.Namespace) -> None:
         **({"weights": str(options.weights)} if options.weights else {}),
         "seconds": f"{time.perf_counter() - start:.1f}",
     }
-    _show(title, scores, about)
+    show(title, scores, about)
     stem = degradation.slug.replace("down", "x") + arguments.taken(options.every)
-    write_json(options.output / f"{stem}.json", _report(title, scores, about))
+    write_json(options.output / f"{stem}.json", report(title, scores, about))
 
 
 def _truth(found: Mapping[str, Floats], sure: float) -> dict[str, Truth]:
@@ -126,47 +123,6 @@ def _truth(found: Mapping[str, Floats], sure: float) -> dict[str, Truth]:
         name: Truth(faces[:, :4], dict.fromkeys(SUBSETS, np.asarray(faces[:, 4] >= sure)))
         for name, faces in found.items()
     }
-
-
-def _gains(scores: Sequence[Score], one: Score) -> list[Interval | None]:
-    """What an arm gains over the input and over plain bicubic, which come first."""
-    return [gain(one, base, _EVERY) if base is not one else None for base in scores[:2]]
-
-
-def _report(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> dict[str, object]:
-    return {
-        "title": title,
-        **about,
-        "rows": [
-            {
-                "name": one.name,
-                "ap": one.ap(_EVERY),
-                "gain_over": {
-                    base.name: asdict(gained)
-                    for base, gained in zip(scores, _gains(scores, one), strict=False)
-                    if gained
-                },
-                "ap_by_height": dict(zip(height_names(), one.heights, strict=True)),
-                "detections": one.detections,
-                "seconds_an_image": one.seconds,
-            }
-            for one in scores
-        ],
-    }
-
-
-def _show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
-    table = Table("arm", "AP", *(f"gain over {base.name} (95 %)" for base in scores[:2]))
-    for name, faces in zip(height_names(), scores[0].height_faces, strict=True):
-        table.add_column(f"{name} ({faces:,})", justify="right")
-    for one in scores:
-        gains = [f"{gain:+.3f}" if gain else "" for gain in _gains(scores, one)]
-        table.add_row(one.name, _ap(one.ap(_EVERY)), *gains, *map(_ap, one.heights))
-    console.show(console.heading(title), table, about=about)
-
-
-def _ap(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 if __name__ == "__main__":

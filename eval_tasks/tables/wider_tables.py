@@ -85,14 +85,16 @@ def _ap_table(scores: Sequence[Score]) -> Table:
         table.add_row(
             "here",
             one.name,
-            *(_ap(one.ap(subset)) for subset in SUBSETS),
+            *(ap_cell(one.ap(subset)) for subset in SUBSETS),
             f"{gap.value:.0%}" if gap else "",
             *(f"{s:.2f}" for s in one.seconds or ()),
         )
     table.add_section()
     for name, ap in PAPER_ROWS.items():
         share = f"{GAP_GOAL:.0%}" if "CAJNN" in name else ""
-        table.add_row(f"{PAPER} (3,226 images)", name, *map(_ap, ap.values()), share, style="dim")
+        table.add_row(
+            f"{PAPER} (3,226 images)", name, *map(ap_cell, ap.values()), share, style="dim"
+        )
     return table
 
 
@@ -112,7 +114,7 @@ def _height_table(scores: Sequence[Score]) -> Table:
     for name, faces in zip(height_names(), scores[0].height_faces, strict=True):
         table.add_column(f"{name} ({faces:,})", justify="right")
     for one in scores:
-        table.add_row(one.name, *map(_ap, one.heights))
+        table.add_row(one.name, *map(ap_cell, one.heights))
     return table
 
 
@@ -122,9 +124,10 @@ def _coco_table(scores: Sequence[Score]) -> Table:
         table.add_column(heading, justify="right")
     for one in scores:
         if one.coco:
-            table.add_row(one.name, *map(_ap, (one.coco.ap, one.coco.ap50, one.coco.ap75)))
+            table.add_row(one.name, *map(ap_cell, (one.coco.ap, one.coco.ap50, one.coco.ap75)))
     return table
 
 
-def _ap(value: float | None) -> str:
+def ap_cell(value: float | None) -> str:
+    """An average precision to three digits; a dash for none."""
     return "-" if value is None else f"{value:.3f}"
