@@ -52,6 +52,29 @@ def test_reading_enhancing_and_writing_overlap(tmp_path: Path) -> None:
     assert len(batch.run(plan.jobs, enhance, slow_save, workers=2).done) == 2
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_as_many_as_there_are_workers_are_read_while_one_is_enhanced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """Enhancing the first waits until the last is read: only reading ahead ends it."""
+    for i in range(workers + 1):
+        picture(tmp_path / "in" / f"{i}.png")
+    last, load = threading.Event(), batch.load
+
+    def noted_load(job: Job, scale: int) -> Image.Image | bytes:
+        if job.source.stem == str(workers):
+            last.set()
+        return load(job, scale)
+
+    def enhance(image: Image.Image) -> Image.Image:
+        assert last.wait(timeout=20)
+        return image
+
+    monkeypatch.setattr(batch, "load", noted_load)
+    plan = make_plan([str(tmp_path / "in")], tmp_path / "out")
+    assert not batch.run(plan.jobs, enhance, save, workers=workers).failures
+
+
 def test_only_a_few_pictures_are_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = picture(tmp_path / "a.png")
     jobs = [Job(source, tmp_path / "out" / f"{i}.png") for i in range(30)]

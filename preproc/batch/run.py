@@ -147,11 +147,11 @@ class _Run:
             ThreadPoolExecutor(self.workers, "preproc-write") as writers,
         ):
             try:
-                while (jobs or self.reading) and not self.disk_full:
-                    while jobs and len(self.reading) < self.workers:
-                        job = jobs.popleft()
-                        self.reading.append((job, readers.submit(_at, job, load, job, self.scale)))
-                    self._enhance_next(writers)
+                self._read_ahead(jobs, readers)
+                while self.reading and not self.disk_full:
+                    job, source = self.reading.popleft()
+                    self._read_ahead(jobs, readers)
+                    self._enhance(job, source, writers)
                 self._finish_writing()
             except KeyboardInterrupt:
                 summary.interrupted = True
@@ -159,8 +159,12 @@ class _Run:
         summary.left = total - len(summary.done) - len(summary.failures)
         return summary
 
-    def _enhance_next(self, writers: ThreadPoolExecutor) -> None:
-        job, source = self.reading.popleft()
+    def _read_ahead(self, jobs: deque[Job], readers: ThreadPoolExecutor) -> None:
+        while jobs and len(self.reading) < self.workers:
+            job = jobs.popleft()
+            self.reading.append((job, readers.submit(_at, job, load, job, self.scale)))
+
+    def _enhance(self, job: Job, source: Future[Loaded], writers: ThreadPoolExecutor) -> None:
         try:
             result = self.enhance(source.result())
         except Exception as error:  # one bad picture never stops the rest
