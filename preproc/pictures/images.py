@@ -42,7 +42,8 @@ def decode(img: object, channel_order: ChannelOrder = "rgb", *, upright: bool = 
     resized by itself (bicubic), and px it hides take over the colour of visible neighbours, so that
     no hidden colour seeps into what is seen. Of files with more than 8 bits a colour all are kept
     for 16-bit grey, and for the bytes of any 16-bit PNG; else Pillow gives 8, and a `DepthWarning`
-    says so. Bytes keep EXIF, XMP, ICC profile, DPI and a PNG's texts, as files of results do.
+    says so. Bytes keep EXIF, XMP, ICC profile, DPI and a PNG's texts, gamma and primaries, as files
+    of results do.
 
     Args:
         img: the picture.
