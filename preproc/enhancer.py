@@ -127,7 +127,7 @@ class Enhancer:
             dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"`` for the trunk; by default
                 the first that the model allows (`ModelDescriptor.dtypes`) and the device has units
                 for, else float32: CAJNN takes float16 on a GPU and bfloat16 on a CPU, CISRNet
-                bfloat16 on both, in which its white can come out as 254.
+                bfloat16 on both, in which its white can come out as 254 in grey pictures, too.
                 GPUs of Nvidia since Ampere convolve float32 as TF32, with 10 bits of mantissa,
                 unless ``torch.backends.cudnn.allow_tf32`` is set to False.
             tile: longest side of a tile in LR px, overlap included; 0 never cuts. By default 512,
