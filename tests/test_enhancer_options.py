@@ -44,6 +44,23 @@ def test_another_default_device_changes_nothing(make, rng, options):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_another_default_dtype_changes_nothing(make, rng, dtype):
+    crops = [(255 * smooth(rng, *size)).astype(np.uint8) for size in ((90, 70), (21, 30))]
+
+    def run():
+        return make(strength=0.5, to_input_size=True, tile=64)(crops)
+
+    wanted, usual = run(), torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        given = run()
+    finally:
+        torch.set_default_dtype(usual)
+    for one, other in zip(given, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("autocast", [torch.float16, torch.bfloat16])
 def test_an_enhancer_made_under_autocast_gives_the_same(rng, autocast):
     picture = smooth(rng, 20, 30)
