@@ -13,7 +13,7 @@
 - `EnhancerModule`: the stage as a layer, with gradients.
 - `list_models`, `register` and `ModelDescriptor`: the networks there are, and networks of your own.
 - `PreprocError` and `PreprocWarning`: the bases of all that is raised on purpose, and of all
-  warnings of its own; `preproc.errors` has those of the stage.
+  warnings of its own; `preproc.errors` has all errors and most warnings.
 
 Adapters for EasyOCR, Tesseract, RapidOCR and MTCNN are in the package ``integrations``. Names are
 resolved on first use, so that ``import preproc`` costs nothing.
