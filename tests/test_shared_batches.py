@@ -15,6 +15,7 @@ from preproc.execution.runtime import Runtime
 from preproc.execution.tiles import stack
 from preproc.networks import ModelDescriptor, find, register
 from preproc.networks.cajnn import CAJNN
+from preproc.networks.inference import Compilable
 from preproc.networks.masking import install_masks
 
 
@@ -60,9 +61,18 @@ def test_near_sizes_share_a_batch_exactly_in_the_real_networks(tmp_path, model):
         )
 
 
-def test_once_compiled_pictures_of_different_sizes_share_no_batch(make, rng, monkeypatch):
+class Compiles(Tiny, Compilable):
+    """The same, with blocks that are compiled at once, since there are none."""
+
+    def compile_blocks(self):
+        pass
+
+
+def test_once_compiled_pictures_of_different_sizes_share_no_batch(tiny_weights, rng, monkeypatch):
+    register(ModelDescriptor("compiles", 4, Compiles, 3704, 3672, overlap=3, maskable=True))
     shapes = batches(monkeypatch)
-    make(compiled=True)([smooth(rng, h, w) for h, w in ((25, 97), (32, 100))])
+    enhance = Enhancer("compiles", weights=tiny_weights, device="cpu", compiled=True)
+    enhance([smooth(rng, h, w) for h, w in ((25, 97), (32, 100))])
     assert shapes == [(1, 3, 25, 97), (1, 3, 32, 100)]
 
 
