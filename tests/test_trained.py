@@ -110,6 +110,17 @@ def test_black_stays_black_and_white_white(entry, level):
 
 
 @pytest.mark.parametrize("entry", SHIPPED)
+def test_white_beside_colours_stays_white(entry, rng):
+    """But for a level, and for three without a skip around it all, as the README says."""
+    half_white = np.full((32, 48, 3), 255, np.uint8)
+    half_white[:, 32:] = rng.integers(0, 256, (8, 4, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+    residual = find(entry.model, entry.scale).tiling is Tiling.TILES
+    for dtype in (torch.float32, torch.bfloat16):
+        white = of(entry, dtype=dtype)(half_white)[:, : 16 * entry.scale]
+        assert white.min() >= (254 if residual else 252)
+
+
+@pytest.mark.parametrize("entry", SHIPPED)
 def test_colours_do_not_shift(entry):
     """By three levels at most, in the mean of a channel over a photograph."""
     low = jpeg(bicubic_down(photograph(entry), entry.scale), 20)

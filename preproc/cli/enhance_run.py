@@ -18,10 +18,8 @@ from preproc.batch.run import Summary, job_at_hand, run
 from preproc.console import progress_bar
 from preproc.pictures import heif
 
-if TYPE_CHECKING:
-    from preproc.enhancer import (
-        Enhancer,
-    )  # with torch, which a run without pictures need not wait for
+if TYPE_CHECKING:  # it imports torch, for which a run without pictures need not wait
+    from preproc.enhancer import Enhancer
 
 
 def run_with_progress(
