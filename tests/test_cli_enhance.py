@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import types
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from command_line import call, pictures
 from picture_files import files
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from rich.progress import Progress
 
 from preproc.batch import run as batch
 from preproc.cli import enhance_command
@@ -203,21 +205,25 @@ def test_a_second_run_refuses_then_resumes_without_loading_the_model(
     assert (tmp_path / "out/a.png").stat().st_mtime_ns != written
 
 
-def test_warnings_become_notes(
+@pytest.mark.parametrize(("filters", "notes"), [([], 1), (["ignore"], 0)])
+def test_warnings_become_notes_unless_python_was_told_otherwise(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
+    filters: list[str],
+    notes: int,
 ) -> None:
     def warn(self: FakeEnhancer, image: Image.Image, **_: object) -> Image.Image:
-        import warnings
-
         warnings.warn("[half] precision overflowed", stacklevel=1)
         return image
 
     monkeypatch.setattr(FakeEnhancer, "__call__", warn)
+    monkeypatch.setattr(sys, "warnoptions", filters)
     source = pictures(tmp_path / "in", "a.png", "b.png")
-    assert call("enhance", source, "-o", tmp_path / "out") == 0
-    assert capfd.readouterr().err.count("Note [half] precision overflowed\n") == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert call("enhance", source, "-o", tmp_path / "out") == 0
+    assert capfd.readouterr().err.count("Note [half] precision overflowed\n") == notes
 
 
 def test_notes_say_which_pictures_they_are_about(
@@ -262,6 +268,17 @@ def test_an_unknown_model_is_one_sentence(
     assert call("enhance", source, "-o", tmp_path / "out", "-m", "nosuch") == 1
     assert capfd.readouterr().err == "Error: There is no model 'nosuch'; known are cajnn.\n"
     assert not (tmp_path / "out").exists()
+
+
+def test_the_bar_goes_on_from_picture_to_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[float] = []
+    monkeypatch.setattr(Progress, "update", lambda *_, completed: shown.append(completed))
+    source = pictures(tmp_path / "in", "a.png", "b.png", "d.png")
+    (source / "c.png").write_bytes(b"no picture at all")
+    assert call("enhance", source, "-o", tmp_path / "out") == 1
+    assert shown == [0.5, 1.5, 3, 3.5, 4, 4, 4]
 
 
 @pytest.mark.parametrize(

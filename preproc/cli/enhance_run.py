@@ -48,18 +48,23 @@ def run_with_progress(
             for kind in (UserWarning, RuntimeWarning):
                 warnings.simplefilter("always", kind)  # else equal ones of the next pictures go by
         task = progress.add_task("Enhancing", total=len(jobs))
-        finished = 0
+        number = {job: n for n, job in enumerate(jobs, 1)}
+        passed = 0  # enhanced or failed; the last of them are still being written
 
         def enhance(picture: Any) -> Any:  # noqa: ANN401 - any kind in, the same kind out
+            nonlocal passed
+
             def tell(done: int, total: int) -> None:
-                progress.update(task, completed=finished + done / total)
+                progress.update(task, completed=passed + done / total)
 
-            return enhancer(picture, progress=tell)
+            result = enhancer(picture, progress=tell)
+            passed += 1
+            return result
 
-        def count(_: Job) -> None:
-            nonlocal finished
-            finished += 1
-            progress.update(task, completed=finished)
+        def count(job: Job) -> None:
+            nonlocal passed
+            passed = max(passed, number[job])
+            progress.update(task, completed=passed)
 
         return run(jobs, enhance, save, scale=enhancer.scale, workers=workers, progress=count)
 
