@@ -109,6 +109,17 @@ def test_a_bad_file_is_one_sentence_and_the_good_ones_are_done(
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "z.png"]
 
 
+def test_what_leads_nowhere_and_what_is_no_picture_are_both_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bad = [tmp_path / "missing.png", tmp_path / "a.png"]
+    bad[1].write_bytes(b"no picture at all")
+    assert call("enhance", *bad, "-o", tmp_path / "out") == 1
+    *failed, counts = capfd.readouterr().err.splitlines()[1:]
+    assert [line.split(": ")[0] for line in failed] == [f"Failed {path}" for path in bad]
+    assert counts.startswith("0 enhanced, 2 failed, in ")
+
+
 def test_damaged_exif_costs_no_picture(tmp_path: Path) -> None:
     source = tmp_path / "a.jpg"
     Image.new("RGB", (4, 4)).save(source, exif=b"Exif\0\0garbage that is not a TIFF header")
@@ -140,13 +151,20 @@ def test_16_bit_colour_is_kept_in_png_and_its_loss_elsewhere_is_noted(
     assert "has 16 bits a colour, but its result has 8" in capfd.readouterr().err
 
 
-def test_an_output_folder_that_is_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    Image.new("L", (4, 4)).save(tmp_path / "a.png")
-    (tmp_path / "out").write_text("mine")
-    assert call("enhance", tmp_path / "a.png", "-o", tmp_path / "out") == 1
+@pytest.mark.parametrize("taken", ["out", "out/b"])
+def test_an_output_folder_that_is_a_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], taken: str
+) -> None:
+    for name in "abc":
+        (tmp_path / "in" / name).mkdir(parents=True)
+        Image.new("L", (4, 4)).save(tmp_path / "in" / name / "1.png")
+    (tmp_path / taken).parent.mkdir(exist_ok=True)
+    (tmp_path / taken).write_text("mine")
+    assert call("enhance", tmp_path / "in", "-o", tmp_path / "out") == 1
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith(f"Error: Cannot write {tmp_path / 'out'}: ")
-    assert (tmp_path / "out").read_text() == "mine"
+    assert line.startswith(f"Error: Cannot write {tmp_path / taken}")
+    assert (tmp_path / taken).read_text() == "mine"
+    assert not list(tmp_path.glob("out/*/*"))
 
 
 def test_an_output_folder_without_permission(
