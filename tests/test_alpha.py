@@ -58,8 +58,17 @@ def test_a_colour_key_becomes_alpha(photo):
     result = enlarge(image)
     assert result.mode == "RGBA"
     assert "transparency" not in result.info
+    assert image.info["transparency"] == (1, 2, 3), "the picture given keeps its own"
     assert result.getpixel((0, 0))[3] == 0
     assert result.getpixel((39, 23))[3] == 255
+
+
+def test_a_transparent_white_of_black_and_white_becomes_alpha(photo):
+    white = np.asarray(photo.convert("1", dither=Image.Dither.NONE))
+    data = encoded(Image.fromarray(white), "PNG", transparency=1)
+    result = enlarge(Image.open(io.BytesIO(data)))
+    assert result.mode == "LA"
+    np.testing.assert_array_equal(np.asarray(result)[..., 1] < 128, white.repeat(2, 0).repeat(2, 1))
 
 
 @pytest.mark.parametrize("transparency", [0, bytes([0, 255, 128, 255])])

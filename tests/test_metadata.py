@@ -30,6 +30,7 @@ def test_exif_rotation_is_applied_once(photo, orientation):
     kept = result.getexif()
     assert kept.get(0x0112, 1) == 1, "no viewer may turn it again"
     assert kept[0x010F] == "Maker"
+    np.testing.assert_array_equal(enlarge(image), result, "the image given is as it was")
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF"])

@@ -126,15 +126,18 @@ def test_a_new_colour_space_gets_no_profile_of_the_old_one(tmp_path: Path) -> No
         result = Image.open(tmp_path / "a.webp")
         assert "icc_profile" not in result.info
         assert result.getpixel((1, 1)) == (128, 128, 128)
+        assert image.info["icc_profile"] == profile, "the picture given keeps its own"
 
 
 def test_a_new_colour_space_is_reached_through_the_profile(tmp_path: Path) -> None:
     """Mid-grey of a linear-light profile is a light grey in sRGB."""
-    image = Image.new("L", (4, 4), 128)
-    image.info["icc_profile"] = linear_grey_profile()
+    image, exif = Image.new("L", (4, 4), 128), Image.Exif()
+    exif[0x010F] = "A camera"
+    image.info.update(icc_profile=linear_grey_profile(), exif=exif.tobytes())
     save(image, tmp_path / "a.webp", quality=100)
     result = Image.open(tmp_path / "a.webp")
     assert np.allclose(result.getpixel((1, 1)), 188, atol=2)
+    assert result.getexif()[0x010F] == "A camera"
 
 
 @pytest.mark.parametrize("name", ["a.bmp", "a.ppm", "a.tga", "a.jp2"])

@@ -27,7 +27,8 @@ def test_metadata_survives_and_the_orientation_goes(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "A camera"
     for name in ("a.jpg", "a.png", "a.tif", "a.webp", "a.avif"):
-        source = picture(tmp_path / "in" / name, exif=exif, icc_profile=profile, dpi=(300, 300))
+        facts = {"exif": exif, "icc_profile": profile, "dpi": (300, 300), "comment": "noon"}
+        source = picture(tmp_path / "in" / name, **facts)
         job = Job(source, tmp_path / "out" / name)
         save(double(batch.load(job)), job.target)
         result = Image.open(job.target)
@@ -36,6 +37,8 @@ def test_metadata_survives_and_the_orientation_goes(tmp_path: Path) -> None:
         assert result.info["icc_profile"] == profile, name
         if name not in ("a.webp", "a.avif"):  # which have no place for it
             assert tuple(map(round, result.info["dpi"])) == (300, 300), name
+        if name == "a.jpg":
+            assert result.info["comment"] == b"noon"
 
     image = Image.new("RGB", (4, 4))
     for dpi in ((300, 300), 300):
