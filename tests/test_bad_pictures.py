@@ -53,6 +53,7 @@ def animation():
         (np.full((5, 5), np.nan), "NaN"),
         (torch.full((3, 5, 5), float("inf")), "NaN or infinite"),
         (np.full((5, 5), 255.0), "reach from 255 to 255; divide by"),
+        (np.full((5, 5, 4), [0.0, 0.0, 0.0, 255.0]), "reach from 0 to 255; divide by"),
         (torch.full((3, 5, 5), -2.5), "from -2.5 to -2.5; if they were normalised, enhance before"),
         (np.full((5, 5), -1.0, np.float32), "reach from -1 to -1"),
         (Image.fromarray(np.full((4, 4), 65536, np.int32)), "from 65536 to 65536"),

@@ -83,9 +83,10 @@ def test_a_strength_out_of_range_is_a_sentence(make, strength):
         make(strength=strength)
 
 
-def test_the_plain_enlargement_is_never_whole():
-    color = torch.zeros(1, 3, 1000, 160, dtype=torch.uint8)
-    enhanced = torch.zeros(1, 3, 4000, 640, dtype=torch.uint8)
+@pytest.mark.parametrize(("count", "height"), [(1, 1000), (4, 250)])
+def test_the_plain_enlargement_is_never_whole(count, height):
+    color = torch.zeros(count, 3, height, 160, dtype=torch.uint8)
+    enhanced = torch.zeros(count, 3, 4 * height, 640, dtype=torch.uint8)
     with LiveMemory() as memory:
         blend(enhanced, color, 0.5)
     assert max(map(math.prod, memory.shapes)) < enhanced.numel() / 3
