@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -53,11 +54,13 @@ def test_a_glob_finds_pictures_below_the_output_folder(tmp_path: Path) -> None:
 
 
 def test_what_lies_in_the_output_folder_is_no_input(tmp_path: Path) -> None:
-    source = picture(tmp_path / "in/a.png")
-    picture(tmp_path / "in/out/other.png")
-    for name in ("in", "in/**/*.png"):
-        (job,) = make_plan([str(tmp_path / name)], tmp_path / "in/out").jobs
-        assert job == Job(source, tmp_path / "in/out/a.png")
+    for name in ("a.png", "out/other.png"):
+        picture(tmp_path / "in" / name)
+    (tmp_path / "again").symlink_to(tmp_path / "in")
+    for folder, parent, pattern in product(("in", "again"), ("in", "again"), ("", "**/*.png")):
+        out = tmp_path / parent / "out"
+        (job,) = make_plan([str(tmp_path / folder / pattern)], out).jobs
+        assert job == Job(tmp_path / folder / "a.png", out / "a.png")
 
 
 def test_a_file_given_twice_is_enhanced_once(tmp_path: Path) -> None:
