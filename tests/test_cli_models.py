@@ -59,11 +59,12 @@ def test_shows_one_model_and_its_card(
     assert "none shipped; pass your own with --weights" in capfd.readouterr().out
 
 
-def test_shows_all_scales_of_a_model(capfd: pytest.CaptureFixture[str]) -> None:
+def test_shows_all_scales_of_a_model_each_with_its_card(capfd: pytest.CaptureFixture[str]) -> None:
     assert call("models", "cisrnet-light") == 0
     lines = capfd.readouterr().out.splitlines()
-    shown = [line for line in lines if line.startswith("cisrnet-light x")]
-    assert shown == [f"cisrnet-light x{scale}" for scale in (2, 3, 4)]
+    shown = [line for line in lines if line.removeprefix("# ").startswith("cisrnet-light x")]
+    names = [f"cisrnet-light x{scale}" for scale in (2, 3, 4)]
+    assert shown == [line for name in names for line in (name, f"# {name}")]
 
 
 @pytest.mark.parametrize(
