@@ -12,8 +12,11 @@ from PIL import Image, ImageDraw, ImageFont
 from eval_tasks import icdar2013
 from eval_tasks.command.arguments import spread
 from eval_tasks.engines import recognisers
+from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH, find_crops
 from eval_tasks.tables.word_sheet import Sample, draw
+from eval_tasks.treatments.arms import Arm
 from integrations.protocols import Word
 
 
@@ -129,13 +132,69 @@ def test_another_crop_under_a_name_that_was_read_is_read_anew(data, eyes, tmp_pa
     assert eyes.seen == 8 + 2, "by each of the two arms"
 
 
-def test_what_other_weights_make_of_a_word_is_read_anew(
+def test_what_other_weights_or_another_dtype_make_of_a_word_is_read_anew(
     data, eyes, tmp_path, tiny_weights, skip_weights
 ):
     asked = ["--reduce", "1", "--jpeg", "none", "--model", "tiny", "--enlarged-only"]
-    for weights, seen in ((tiny_weights, 12), (skip_weights, 16), (tiny_weights, 16)):
-        assert run_script(data, tmp_path, *asked, "--weights", str(weights)) == 0
+    for weights, dtype, seen in (
+        (tiny_weights, "float32", 12),
+        (skip_weights, "float32", 16),
+        (tiny_weights, "float32", 16),
+        (tiny_weights, "bfloat16", 20),
+    ):
+        how = ["--weights", str(weights), "--dtype", dtype]
+        assert run_script(data, tmp_path, *asked, *how) == 0
         assert eyes.seen == seen
+
+
+def test_treating_and_reading_are_timed_apart_and_two_readings_take_the_time_of_both(
+    data, eyes, tmp_path, monkeypatch
+):
+    clock, read = [0.0], eyes.readline
+
+    def slow(img):
+        clock[0] += 2
+        return img
+
+    def readline(image):
+        clock[0] += 3
+        return read(image)
+
+    arms = [Arm("input", 1, lambda img: img), Arm("slow", 1, slow)]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr(eyes, "readline", readline)
+    monkeypatch.setattr(icdar2013.arm_options, "arms_from", lambda _: arms)
+    assert run_script(data, tmp_path, "--reduce", "1", "--jpeg", "none") == 0
+    rows = json.loads((tmp_path / "out" / "report.json").read_text())["rows"]
+    assert {r["arm"]: (r["arm_ms"], r["read_ms"]) for r in rows} == {
+        "input": (0, 3000),
+        "slow": (2000, 3000),
+        "slow or input": (2000, 6000),
+    }
+
+
+def test_what_is_asked_for_twice_is_one_and_what_is_not_reduced_has_no_kernel(data, eyes, tmp_path):
+    twice = ["--reduce", "2", "1", "2", "--jpeg", "none", "none", "--kernel", "lanczos"]
+    assert run_script(data, tmp_path, *twice) == 0
+    rows = json.loads((tmp_path / "out" / "report.json").read_text())["rows"]
+    main = [r for r in rows if (r["subset"], r["rule"]) == ("all", "exact")]
+    assert sorted((r["degradation"], r["arm"]) for r in main) == [
+        (degradation, arm)
+        for degradation in ("/2 lanczos", "none")
+        for arm in ("bicubic x4", "bicubic x4 or input", "input")
+    ]
+
+
+def test_each_recogniser_has_a_report_of_its_own(data, eyes, tmp_path, monkeypatch):
+    monkeypatch.setitem(
+        recognisers.RECOGNISERS, "rapidocr", lambda _: recognisers.NamedRecogniser("others", eyes)
+    )
+    for name in ("easyocr", "rapidocr"):
+        asked = ["--reduce", "1", "--jpeg", "none", "--recogniser", name]
+        assert run_script(data, tmp_path, *asked) == 0
+    assert eyes.seen == 2 * 8
+    for file, title in (("report.json", "eyes"), ("report-rapidocr.json", "others")):
+        assert json.loads((tmp_path / "out" / file).read_text())["recogniser"] == title
 
 
 def test_what_there_is_to_win_back_is_always_read(data, eyes, tmp_path):
@@ -174,6 +233,24 @@ def test_a_missing_crop_is_a_sentence(data, tmp_path, capsys):
 def test_what_is_shown_of_many_is_spread_over_all():
     assert spread(range(10), 4) == [0, 2, 5, 7]
     assert spread(range(3), 4) == spread(range(3), None) == [0, 1, 2]
+
+
+def test_a_sheet_shows_what_was_fixed_of_the_degraded_words(
+    data, eyes, tmp_path, skip_weights, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(icdar2013, "draw", lambda *parts: drawn.append(parts) or draw(*parts))
+    model = ["--model", "tiny", "--weights", str(skip_weights), "--enlarged-only"]
+    assert run_script(data, tmp_path, "--reduce", "2", "--jpeg", "80", *model) == 0
+    ((title, fixed, broken),) = drawn
+    assert "/2, JPEG 80: input and tiny x4; of 4 words 3 fixed, 0 broken" in title
+    assert [(s.label, s.read_before, s.read_after) for s in fixed] == [
+        (label, "?", label) for label in LABELS[1:]
+    ]
+    assert broken == []
+    small = Degradation(2, 80).apply(pixels(data / CROPS / "word_2.png"))
+    np.testing.assert_array_equal(fixed[0].before, small)
+    assert fixed[0].after.shape == (4 * small.shape[0], 4 * small.shape[1], 3)
 
 
 def test_a_sheet_has_room_for_every_word():
