@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 from wider_faces import face, found
 
+from eval_tasks.engines import wider_runs
 from eval_tasks.engines.wider_runs import Run
 from eval_tasks.evaluators.wider_files import read_detections, read_file, write_file
 from eval_tasks.pictures.degradations import Degradation
@@ -133,6 +135,19 @@ def test_another_picture_under_a_name_that_was_searched_is_searched_anew(tmp_pat
         assert run.missing(images) == images, "what is not known to be of this picture is not taken"
         make("first")
         assert run.missing(images) == {}
+
+
+def test_what_was_found_before_is_not_taken_for_a_search_that_left_nothing(tmp_path, monkeypatch):
+    run, make = finished_run(tmp_path)
+    images = {"e/first": tmp_path / "p.png"}
+    Image.new("RGB", (40, 40), "white").save(tmp_path / "p.png")
+    with monkeypatch.context() as context:
+        context.setattr(wider_runs, "write_file", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            make("first")
+    assert run.missing(images) == images
+    make("first")
+    assert run.missing(images) == {}
 
 
 @pytest.mark.parametrize("torn", ["", '{"image": "e/oth', '{"image": "e/other", "digest": "ab'])

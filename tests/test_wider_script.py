@@ -11,7 +11,9 @@ from wider_faces import found, small_benchmark
 
 from eval_tasks import wider
 from eval_tasks.evaluators.wider_files import read_file, write_file
+from eval_tasks.pictures.wider_images import chosen
 from eval_tasks.treatments.arms import Arm
+from preproc.errors import ImageError
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +116,27 @@ def test_absent_images_count_when_detections_are_scored_for_all(data, tmp_path, 
         assert report["images without a file"].startswith(f"{without} in {tmp_path.name} ")
 
 
+def test_folders_of_one_name_are_each_scored_and_one_folder_once(data, tmp_path, capsys):
+    folders = [tmp_path / name / "found" for name in "ab"]
+    for folder, x in zip(folders, (77, 300), strict=True):
+        boxes = found(([x, 44, 91, 124], 1.0))
+        write_file(folder / "0--Parade" / "p.j.p_1.txt", "p.j.p_1.jpg", boxes)
+    command = ["--data", data, "--output", tmp_path / "out", "--detections"]
+    assert run_script(capsys, *command, *folders, folders[0])[0] == 0
+    rows = json.loads((tmp_path / "out" / "detections.json").read_text())["rows"]
+    assert [(row["name"], row["ap"]["hard"]) for row in rows] == [
+        (str(folder), ap) for folder, ap in zip(folders, (1, 0), strict=True)
+    ]
+
+
+def test_of_a_part_of_the_images_those_count_that_count_of_all():
+    labelled, there = ["a/3", "a/1", "a/2", "b/1"], ["b/1", "a/3", "a/2"]
+    assert chosen(labelled, there, 2, None) == ["b/1", "a/3"]
+    assert chosen(labelled, there, 1, 2) == ["b/1", "a/3"]
+    with pytest.raises(ImageError, match="--every 3 takes none of the images"):
+        chosen(labelled, there[1:], 3, None)
+
+
 def test_without_pycocotools_the_extra_that_brings_it_is_named(data, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(wider, "find_spec", lambda _: None)
     write_file(
@@ -159,6 +182,14 @@ def test_every_kth_image_of_each_event_counts_by_name(data, tmp_path, capsys):
         (
             ["--data", "DATA", "--detections", ".", "--dtype", "float32"],
             "so --dtype would change nothing",
+        ),
+        (
+            ["--data", "DATA", "--detections", ".", "--kernel", "box", "--enlarged-only"],
+            "so --enlarged-only, --kernel would change nothing",
+        ),
+        (
+            ["--data", "DATA", "--detections", ".", "--model", "tiny", "--arm", "a.pth"],
+            "so --model, --arm would change nothing",
         ),
         (["--data", "DATA", "--all-images"], "--all-images needs --detections"),
         (["--data", "DATA", "--model", "no-such-model"], "no-such-model"),
