@@ -96,6 +96,11 @@ def test_pairs_and_what_is_won_back():
     exact = next(r for r in rows if r.arm == "ours" and r.rule == "exact" and r.n == 3)
     assert exact.correct == 2
     table = {column.header: list(column.cells) for column in results(rows).columns}
+    judged = {header.partition("\nN=")[0]: cells[3] for header, cells in table.items()}
+    assert judged["all\n36 characters"] == "3 (75.00)"
+    assert judged["all\nexact"] == "2 (50.00)"
+    assert judged["alphanumeric\n36 characters"] == "3 (100.00)"
+    assert judged["alphanumeric\nexact"] == "2 (66.67)"
     assert table["against input\nfixed/broken, p"] == ["", "", "+2 -1, 1", "+2 -0, 0.5"]
     assert table["against bicubic\nfixed/broken, p"] == ["", "+1 -2, 1", "", "+2 -1, 1"]
     assert table["won back"] == ["", "", "33 %", "67 %"]

@@ -5,8 +5,11 @@ import shutil
 
 import pytest
 from PIL import Image, ImageFilter
+from wider_faces import FAR, face, found, truth
 
 from eval_tasks import own_faces
+from eval_tasks.evaluators.wider_scores import score
+from eval_tasks.tables.own_faces_tables import report, show
 from eval_tasks.treatments.arms import Arm
 
 pytest.importorskip("facenet_pytorch")
@@ -61,6 +64,25 @@ def test_what_the_detector_finds_in_the_originals_is_the_truth(portrait, tmp_pat
     assert json.loads((tmp_path / "out" / "x4-every2.json").read_text())["every"] == "2"
     assert json.loads((tmp_path / "out" / "x4.json").read_text()) == report
     assert report["rows"][0]["ap"] < 1
+
+
+def test_a_gain_is_that_of_the_arm_over_the_one_that_heads_the_column(capsys):
+    labelled = {str(n): truth([face()]) for n in range(8)}
+    right, wrong = found((face(), 1.0), (face(FAR), 0.0)), found((face(FAR), 0.5))
+    scores = [
+        score(name, labelled, {str(n): right if n < hits else wrong for n in range(8)})
+        for name, hits in (("input", 2), ("bicubic x4", 4), ("ours", 7))
+    ]
+    gains = [row["gain_over"] for row in report("title", scores, {})["rows"]]
+    assert [{base: gain["value"] for base, gain in over.items()} for over in gains] == [
+        {"bicubic x4": -0.25},
+        {"input": 0.25},
+        {"input": 0.625, "bicubic x4": 0.375},
+    ]
+    show("title", scores, {})
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "ours" in line)
+    cells = [cell.split(" (")[0].strip() for cell in line.split("│")[1:-1]]
+    assert cells[:4] == ["ours", "0.875", "+0.625", "+0.375"]
 
 
 def test_pictures_that_cannot_be_used_are_left_out_and_named(portrait, tmp_path, capsys):
