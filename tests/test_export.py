@@ -62,15 +62,20 @@ def finished(tmp_path):
 
 @pytest.fixture
 def shipping(tmp_path, finished, monkeypatch):
-    """Export the run into a folder of its own: ``ship(psnr, ...)`` measures that many dB."""
+    """Export the run into a folder of its own: ``ship(psnr, ...)`` measures so many dB.
+
+    They are those of all qualities, or of each.
+    """
     folder = tmp_path / "weights"
     folder.mkdir()
     (folder / MANIFEST).write_text('{"format": 1, "entries": []}')
 
     def ship(psnr, quality=(10, 20), note="", **options):
+        figures = psnr if isinstance(psnr, dict) else dict.fromkeys(quality, psnr)
+
         def measure(*_):
             return [
-                Row("here", "cajnn-light", "Kodak24", 4, q, 24, psnr, 0.5, note=note)
+                Row("here", "cajnn-light", "Kodak24", 4, q, 24, figures[q], 0.5, note=note)
                 for q in quality
             ]
 
@@ -103,6 +108,15 @@ def test_export_ships_weights_card_and_entry(shipping):
     ship(25.06)
     ship(25.01, force=True)
     assert entries(folder=folder)["cajnn-light", 4].results["Kodak24"]["10"]["psnr"] == 25.01
+
+
+def test_weights_are_better_where_the_mean_of_the_qualities_both_have_is(shipping):
+    _, ship = shipping
+    ship(25.0, quality=(10, 20, 40))
+    asked = (10, 20, 30)
+    with pytest.raises(WeightsError, match=r"gain \+0.025 dB"):
+        ship({10: 25.2, 20: 24.85, 30: 40.0}, quality=asked)
+    ship({10: 25.2, 20: 24.95, 30: 10.0}, quality=asked)
 
 
 def test_weights_without_a_curve_do_not_keep_that_of_others(shipping, monkeypatch):
