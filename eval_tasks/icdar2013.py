@@ -157,7 +157,8 @@ def _run(options: argparse.Namespace) -> None:
     for arm in arms:
         if arm.name not in (INPUT, BICUBIC):
             for degradation in degradations:
-                _leave_sheet(options.output, words, degradation, arm, runs)
+                sheets = options.output / f"sheets{_part(options)}"
+                _leave_sheet(sheets, words, degradation, arm, runs)
 
 
 def _key(recogniser: NamedRecogniser, degradation: Degradation, arm: Arm, word: Crop) -> Key:
@@ -233,11 +234,16 @@ def _report(
         "by_height": [asdict(row) for row in height_rows],
         "papers": [asdict(row) for row in judge.PAPER_ROWS],
     }
-    other = "" if options.recogniser == _USUAL_RECOGNISER else f"-{options.recogniser}"
-    base = options.output / f"report{other}{arguments.taken(options.every, options.limit)}"
+    base = options.output / f"report{_part(options)}"
     write_json(base.with_suffix(".json"), report)
     write_csv(base.with_suffix(".csv"), [{**asdict(row), **about} for row in rows])
     console.show(f"Report: {base}.json, .csv; readings and sheets: {options.output}")
+
+
+def _part(options: argparse.Namespace) -> str:
+    """A suffix for names that says which recogniser read, and which part of the words."""
+    other = "" if options.recogniser == _USUAL_RECOGNISER else f"-{options.recogniser}"
+    return other + arguments.taken(options.every, options.limit)
 
 
 def _leave_sheet(
@@ -266,7 +272,7 @@ def _leave_sheet(
         f"{fixed} fixed, {len(changed) - fixed} broken"
     )
     name = re.sub(r"[^\w.+-]+", "-", arm.name)
-    target = folder / "sheets" / f"{degradation.slug}_{name}.png"
+    target = folder / f"{degradation.slug}_{name}.png"
     target.parent.mkdir(exist_ok=True)
     save(draw(title, samples(right=True), samples(right=False)), target, overwrite=True)
 

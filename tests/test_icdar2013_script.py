@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from eval_tasks import icdar2013
 from eval_tasks.command.arguments import spread
 from eval_tasks.engines import recognisers
+from eval_tasks.engines.readings import Reading
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH, find_crops
@@ -173,6 +174,13 @@ def test_treating_and_reading_are_timed_apart_and_two_readings_take_the_time_of_
     }
 
 
+def test_of_two_readings_the_surer_counts_and_of_equal_ones_that_of_the_arm_as_with_both():
+    treated = {"a": Reading("treated", 0.5, 1, 2)}
+    for sure, text in ((0.4, "treated"), (0.5, "treated"), (0.6, "as it is")):
+        (read,) = icdar2013._surer(treated, {"a": Reading("as it is", sure, 0, 4)}).values()
+        assert (read.text, read.arm_seconds, read.read_seconds) == (text, 1, 6)
+
+
 def test_what_is_asked_for_twice_is_one_and_what_is_not_reduced_has_no_kernel(data, eyes, tmp_path):
     twice = ["--reduce", "2", "1", "2", "--jpeg", "none", "none", "--kernel", "lanczos"]
     assert run_script(data, tmp_path, *twice) == 0
@@ -185,16 +193,26 @@ def test_what_is_asked_for_twice_is_one_and_what_is_not_reduced_has_no_kernel(da
     ]
 
 
-def test_each_recogniser_has_a_report_of_its_own(data, eyes, tmp_path, monkeypatch):
+def test_each_recogniser_and_part_of_the_words_has_a_report_and_sheets_of_its_own(
+    data, eyes, tmp_path, tiny_weights, monkeypatch
+):
     monkeypatch.setitem(
         recognisers.RECOGNISERS, "rapidocr", lambda _: recognisers.NamedRecogniser("others", eyes)
     )
-    for name in ("easyocr", "rapidocr"):
-        asked = ["--reduce", "1", "--jpeg", "none", "--recogniser", name]
-        assert run_script(data, tmp_path, *asked) == 0
-    assert eyes.seen == 2 * 8
-    for file, title in (("report.json", "eyes"), ("report-rapidocr.json", "others")):
-        assert json.loads((tmp_path / "out" / file).read_text())["recogniser"] == title
+    asked = ["--reduce", "1", "--jpeg", "none", "--enlarged-only"]
+    asked += ["--model", "tiny", "--weights", str(tiny_weights)]
+    out = tmp_path / "out"
+    for suffix, more, title, words in (
+        ("", [], "eyes", 4),
+        ("-rapidocr", ["--recogniser", "rapidocr"], "others", 4),
+        ("-rapidocr-every2", ["--recogniser", "rapidocr", "--every", "2"], "others", 2),
+    ):
+        assert run_script(data, tmp_path, *asked, *more) == 0
+        report = json.loads((out / f"report{suffix}.json").read_text())
+        assert (report["recogniser"], report["words"]) == (title, words)
+        assert [sheet.name for sheet in (out / f"sheets{suffix}").iterdir()] == ["none_tiny-x4.png"]
+    assert eyes.seen == 2 * 4 * 3
+    assert len([*out.glob("report*.json")]) == len([*out.glob("sheets*")]) == 3
 
 
 def test_what_there_is_to_win_back_is_always_read(data, eyes, tmp_path):
