@@ -257,15 +257,22 @@ def test_ours_gives_network_and_stage_of_a_model_even_without_shipped_weights():
     out = network.work([photograph(9, 12)] * 2)()
     assert tuple(out.shape) == (2, 3, 36, 48)
     assert out.isfinite().all()
-    (file,) = stage.work([photograph(9, 12)])()
-    with Image.open(io.BytesIO(file)) as image:
-        assert image.size == (12, 9)
+    for size, file in zip(
+        ((12, 9), (8, 5)), stage.work([photograph(9, 12), photograph(5, 8)])(), strict=True
+    ):
+        with Image.open(io.BytesIO(file)) as image:
+            assert image.size == size
+    half = ours("tiny", CPU, "bfloat16")[0]
+    assert (network.dtype, half.dtype) == ("float32", "bfloat16")
+    assert not torch.equal(half.work([photograph(9, 12)] * 2)().float(), out)
 
 
-def test_peer_is_what_its_users_run():
+def test_peer_is_what_its_users_run(monkeypatch):
     pytest.importorskip("spandrel", reason="spandrel, which the peer is from, is not installed")
-    plain, stage = contenders.peers(CPU)[:2]
-    assert plain.dtype == "float32"
+    monkeypatch.setattr(contenders, "choose_dtype", lambda *_: torch.bfloat16)
+    plain, stage, best, _ = contenders.peers(CPU)
+    assert (plain.dtype, best.dtype) == ("float32", "bfloat16")
+    assert best.work([photograph(4, 4)])().dtype == torch.bfloat16
     # 23 blocks of three dense blocks, two convolutions at LR, one at x2, two at x4, the last.
     dense = 9 * (64 * 32 + 96 * 32 + 128 * 32 + 160 * 32 + 192 * 64)
     tail = 64 * 64 * 9 * (1 + 4 + 16 + 16) + 3 * 64 * 9 * (1 + 16)
