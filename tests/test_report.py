@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,10 @@ from PIL import Image
 
 from eval_tasks import report
 from eval_tasks.evaluators.crops import SIDE, Crop, Gains, gains
-from eval_tasks.evaluators.restoration import SET_SIZES
+from eval_tasks.evaluators.restoration import SET_SIZES, Method
 from eval_tasks.pictures import restoration_sets
 from eval_tasks.tables.crop_sheet import draw
-from preproc.degrade import bicubic_down, jpeg
+from preproc.degrade import bicubic_down, bicubic_up, jpeg
 from preproc.errors import ImageError
 from preproc.manifest import entries
 
@@ -123,6 +124,22 @@ def test_the_page_shows_every_weight_with_its_figures_and_pictures(folder, monke
     assert sheet.width > 4 * SIDE
     assert sheet.height > 6 * SIDE
     assert not list(out.glob("*.part"))
+
+
+def test_squares_are_chosen_by_the_cheapest_network(folder, monkeypatch):
+    both = [entry for entry in entries().values() if entry.model in ("cajnn", "cajnn-light")]
+    larger = partial(bicubic_up, scale=4)
+    monkeypatch.setattr(
+        report,
+        "make_methods",
+        lambda models, *_, **__: [
+            Method(name, larger if name == "bicubic" else lambda lr: 255 - larger(lr))
+            for name in ("bicubic", *models)
+        ],
+    )
+    paths = [folder / "sr_val" / "Kodak24" / "face.png"]
+    told = " ".join(report._crops(report.Group("cajnn", 4, tuple(both)), paths, folder, None))
+    assert told.count("cajnn-light is nearer") == 2
 
 
 def test_networks_are_measured_again_where_that_is_asked_for(folder, monkeypatch):
