@@ -28,11 +28,14 @@ def test_gains_and_the_closed_gap_are_paired_over_the_images():
     assert better.value == pytest.approx(15 / 40)
     assert 0.2 < better.low < better.value < better.high < 0.55
     assert better.sure
-    nothing = gain(ours, ours, "hard")
-    assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
+    for same in (ours, run("s", 25)):
+        nothing = gain(same, ours, "hard")
+        assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
     gap = gap_closed(ours, reduced, original)
     assert gap.value == pytest.approx(15 / 20)
     assert 0.4 < gap.low < gap.value < gap.high <= 1
+    whole = gap_closed(original, reduced, original)
+    assert (whole.value, whole.low, whole.high) == (1, 1, 1)
     assert gap_closed(ours, original, reduced) is None
     assert gap_closed(ours, reduced, reduced) is None
 
@@ -83,14 +86,28 @@ def test_gains_losses_and_what_may_be_chance_are_said():
 
 
 @pytest.fixture
-def uneven():
-    """A run that finds one of two faces: that which is easy."""
+def unlike():
+    """A picture of two faces, one of them easy."""
     boxes = np.array([face(), face(60, 0, 10)])
     counts = {"easy": [True, False], "medium": [True, True], "hard": [True, True]}
-    labelled = {"a": Truth(boxes, {name: np.array(flags) for name, flags in counts.items()})}
+    return {"a": Truth(boxes, {name: np.array(flags) for name, flags in counts.items()})}
+
+
+@pytest.fixture
+def uneven(unlike):
+    """A run that finds one of two faces: that which is easy."""
     detections = {"a": found((face(), 0.9), (face(FAR), 0.1))}
     coco = CocoScores(0.5, 0.75, 0.25)
-    return score("ours", labelled, detections, coco=coco, seconds=(1.5, 2.5))
+    return score("ours", unlike, detections, coco=coco, seconds=(1.5, 2.5))
+
+
+def test_a_gain_is_in_the_column_of_its_subset_beside_the_run_it_is_over(unlike, uneven):
+    plain = [score(name, unlike, {}) for name in ("reduced x4", "bicubic x4")]
+    columns = {c.header: [*c.cells] for c in wider_tables._gain_table([*plain, uneven]).columns}
+    assert columns["arm"] == ["bicubic x4", "ours", "ours"]
+    assert columns["over"] == ["reduced x4", "reduced x4", "bicubic x4"]
+    gains = [[cell.split(" ")[0] for cell in columns[subset]] for subset in SUBSETS]
+    assert gains == [["+0.000", gain, gain] for gain in ("+1.000", "+0.500", "+0.500")]
 
 
 def test_every_figure_of_a_run_is_in_its_column(uneven):
