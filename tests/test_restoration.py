@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 
 from eval_tasks import restoration
-from eval_tasks.evaluators.paper_rows import paper_rows
+from eval_tasks.evaluators.paper_rows import paper_rows, printed_beside
 from eval_tasks.evaluators.restoration import SET_SIZES, Method, Pair, Row, evaluate
 from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.pictures.restoration_sets import pair
@@ -24,7 +25,7 @@ from integrations.inputs import rgb_of
 from preproc import metrics
 from preproc.degrade import bicubic_down, bicubic_up, jpeg
 from preproc.errors import ImageError
-from preproc.metrics import CAJNN_PROTOCOL
+from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL
 from preproc.networks import find
 
 SHARED = Path(os.environ.get("PREPROC_SHARED", Path(__file__).parents[2] / "shared"))
@@ -176,6 +177,15 @@ def test_the_papers_rows_stand_beside_whole_sets_only(data, capsys):
     assert "CAJNN, Table I" not in out
 
 
+def test_the_papers_rows_are_those_of_the_set_the_quality_and_the_scale_measured():
+    row = Row("here", "ours", "Set14", 3, 10, images=14)
+    printed = printed_beside([row], CISRNET_PROTOCOL)
+    assert len(printed) == 4
+    assert {(r.dataset, r.quality, r.scale) for r in printed} == {("Set14", 10, 3)}
+    assert printed_beside([replace(row, quality=20)], CISRNET_PROTOCOL) == []
+    assert printed_beside([replace(row, images=13)], CISRNET_PROTOCOL) == []
+
+
 def test_figures_not_to_be_trusted_are_bracketed_with_their_reason(data, capsys, monkeypatch):
     monkeypatch.setitem(SET_SIZES, "Set5", 2)
     command = ("--data", data, "--set", "Set5", "--jpeg", 10, "--protocol", "cisrnet")
@@ -293,6 +303,10 @@ def test_seconds_are_those_of_the_whole_set(monkeypatch):
         (["--set", "8x8"], "8x8/small.png"),
         (["--set", "8x8", "--protocol", "cisrnet"], "8x8/small.png"),
         (["--set", "Set5", "--model", "cajnn", "cajnn-light", "--weights", "f"], "--model names 2"),
+        (
+            ["--set", "Set5", "--model", "cisrnet-coarse", "cisrnet", "--weights", "f"],
+            "f is not opened",
+        ),
         (["--set", "Set5", "--model", "no-such-model"], "no-such-model"),
         (["--set", "Set5", "--self-ensemble"], "--self-ensemble is of a model"),
         (["--set", "Set5", "--dtype", "float32"], "--dtype is of a model"),
