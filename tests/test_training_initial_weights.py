@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from preproc.errors import RecipeError, WeightsError
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
+from preproc.training.checks import require_sound
 from preproc.training.initial import load_into
 from preproc.training.recipe import Stage
 from preproc.training.recipe_file import load_recipe
@@ -225,6 +226,18 @@ def test_a_cisrnet_that_starts_as_nearest_neighbour_trains_everywhere_from_the_f
     start_nearest(network)
     F.l1_loss(network(torch.rand(1, 3, 8, 8)), torch.rand(1, 3, 32, 32)).backward()
     assert all(p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+def test_a_share_can_be_kept_of_weights_wherever_they_are_from(data, tmp_path):
+    def require(recipe, *changes, start=""):
+        stages = load_recipe(recipe_file(tmp_path, recipe), changes)
+        require_sound(stages, [False] * len(stages), tmp_path, data, start)
+
+    require(SMALL, "keep = 0.5", start="cajnn-light")
+    require(SMALL, "keep = 0.5", 'init_from = "cajnn-light"')
+    require(SMALL + '[[stage]]\nname = "first"\n[[stage]]\nname = "second"\nkeep = 0.5\n')
+    with pytest.raises(RecipeError, match="starts with none; give init_from"):
+        require(SMALL, "keep = 0.5")
 
 
 def test_a_stage_can_keep_a_share_of_the_weights_it_starts_with(data, tmp_path):

@@ -31,7 +31,9 @@ def test_shipped_recipes_are_valid(name):
         assert all(source.licence for source in stage.data.source)
 
 
-@pytest.mark.parametrize("name", ["cajnn", "cajnn-continued", "cajnn-faces", "cisrnet-gpu"])
+@pytest.mark.parametrize(
+    "name", ["cajnn", "cajnn-continued", "cajnn-faces", "cisrnet-gpu", "cisrnet-light-continued"]
+)
 def test_shipped_weights_fit_the_recipes_that_start_from_them(name):
     stage = load_recipe(name)[0]
     network = make_network(stage, stage.init_from)
