@@ -131,6 +131,25 @@ def test_the_detectors_loss_grows_as_a_face_fades_and_reaches_the_result_only():
     assert faded.grad.abs().sum() > 0
 
 
+def test_the_detectors_loss_is_how_far_apart_the_chances_are_and_faces_count_ten_times():
+    pytest.importorskip("facenet_pytorch")
+    loss, (output, target) = Detections(), torch.rand(2, 1, 3, 96, 96)
+    loss.trunk = [lambda seen: seen[:, :2]] * 3
+    torch.manual_seed(1)
+    face = 20 * (72 / 20) ** torch.rand(()).item()
+    expected = 0
+    for window in (12, 24, 48):
+        seen = (
+            F.interpolate(part, scale_factor=window / face, mode="area")
+            for part in (output, target)
+        )
+        said, wanted = (((255 * part - 127.5) / 128)[:, :2].softmax(1) for part in seen)
+        none, found = (wanted * (wanted / said).log()).unbind(1)
+        expected += (none + 10 * found).mean()
+    torch.manual_seed(1)
+    torch.testing.assert_close(loss(output, target), expected)
+
+
 def test_vgg19_gives_conv5_4_before_its_relu_of_pictures_as_it_was_trained_on(
     tmp_path, monkeypatch
 ):
