@@ -20,7 +20,7 @@ from preproc.errors import RecipeError
 from preproc.metrics import CAJNN_PROTOCOL, psnr
 from preproc.training import callbacks
 from preproc.training.callbacks import MeasureEvery, SamplePictures
-from preproc.training.curve import read_curve
+from preproc.training.curve import Point, read_curve, write_curve
 from preproc.training.data import ValidationSet
 from preproc.training.module import Restoration
 from preproc.training.recipe import Stage
@@ -29,14 +29,16 @@ from preproc.training.sources import PictureWarning
 from preproc.training.starting_network import make_network
 
 
-def test_a_curve_is_measured_at_each_of_its_qualities(data, tmp_path):
-    (stage,) = load_recipe(recipe_file(tmp_path), ["validation.quality = [10, 40]"])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_a_curve_is_measured_at_each_of_its_qualities(data, tmp_path, scale):
+    changes = ["validation.quality = [10, 40]", f"scale = {scale}"]
+    (stage,) = load_recipe(recipe_file(tmp_path), changes)
     pictures = ValidationSet(stage, data, tmp_path / "cache")
     hr = np.asarray(Image.open(data / "photos/0.png"))
     assert len(pictures) == 2
     for at, wanted in enumerate((10, 40)):
         degraded, sharp, quality = pictures[at]
-        expected = jpeg(bicubic_down(hr, 4), wanted)
+        expected = jpeg(bicubic_down(hr, scale), wanted)
         np.testing.assert_array_equal(degraded, expected.transpose(2, 0, 1))
         np.testing.assert_array_equal(sharp, hr.transpose(2, 0, 1))
         assert quality == wanted
@@ -68,6 +70,23 @@ def test_a_curve_counts_to_the_end_of_each_stage():
         (2.5, 250, 22.0),
         (4.5, 450, float("inf")),
     ]
+
+
+def test_a_curve_is_drawn_over_minutes_a_line_for_each_quality(tmp_path, monkeypatch):
+    figures = pytest.importorskip("matplotlib.figure")
+    drawn = []
+
+    def savefig(self, file, **_):
+        drawn.extend(self.axes)
+        Image.new("RGB", (2, 2)).save(file, "PNG")
+
+    monkeypatch.setattr(figures.Figure, "savefig", savefig)
+    points = [Point(0.5, 10, {"psnr_q40": 24.0, "psnr_q10": 22.0}), Point(2, 30, {"psnr_q40": 25})]
+    write_curve(points, tmp_path / "a.png", "mine")
+    (axes,) = drawn
+    lines = {line.get_label(): [*map(tuple, line.get_xydata())] for line in axes.lines}
+    assert lines == {"QF 10": [(0.5, 22)], "QF 40": [(0.5, 24), (2, 25)]}
+    assert (axes.get_title(), axes.get_xlabel()) == ("mine", "minutes of training")
 
 
 def test_measurements_are_so_many_minutes_apart(monkeypatch):

@@ -111,6 +111,7 @@ def test_minutes_are_those_of_steps_and_measuring_is_no_waiting(
     record = json.loads((out / "train" / RECORD).read_text())
     assert (record["steps"], record["minutes"]) == (4, 2)
     assert record["minutes_waited_for_data"] == waited
+    assert [point["minutes"] for point in record["curve"]] == ([0.5, 1, 1.5, 2] if path else [])
     train(recipe, data, out, *changes, "schedule.length = 3", resume=True)
     record = json.loads((out / "train" / RECORD).read_text())
     assert (record["steps"], record["minutes"]) == (6, 3)
