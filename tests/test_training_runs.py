@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from safetensors.torch import load_file
 
 from preproc.errors import PreprocError, RecipeError
 from preproc.training import stage_run
+from preproc.training.data import Patches
 from preproc.training.recipe import Stage
 from preproc.training.stage_folder import RECORD, WEIGHTS
 from preproc.training.starting_network import make_network
@@ -83,6 +85,39 @@ def test_what_is_wrong_with_a_later_stage_is_told_before_the_first_is_trained(
     with pytest.raises(PreprocError, match=match):
         train(recipe_file(tmp_path, SMALL + stages), data, tmp_path / "run")
     assert not list(tmp_path.glob("run/first/*"))
+
+
+def test_initial_weights_that_are_asked_for_go_before_those_of_the_recipe(
+    data, tmp_path, monkeypatch
+):
+    given = []
+    monkeypatch.setattr(
+        "preproc.training.train.run_stage", lambda _, __, init_from, ___: given.append(init_from)
+    )
+    for asked in (None, "mine.safetensors"):
+        change = 'init_from = "cajnn-light"'
+        train(recipe_file(tmp_path), data, tmp_path / "run", change, init_from=asked)
+    assert given == ["cajnn-light", "mine.safetensors"]
+
+
+def test_blocks_are_compiled_where_that_is_asked_for(data, tmp_path, monkeypatch):
+    made = Mock(side_effect=RecipeError("enough"))
+    monkeypatch.setattr(stage_run, "Restoration", made)
+    for asked in ({}, {"compiled": True}):
+        with pytest.raises(RecipeError, match="enough"):
+            train(recipe_file(tmp_path), data, tmp_path / "run", **asked)
+    assert [call.kwargs["compiled"] for call in made.call_args_list] == [False, True]
+
+
+def test_each_process_draws_patches_of_its_own(data, tmp_path, monkeypatch):
+    drawn = Mock(side_effect=RecipeError("enough"))
+    trainer = SimpleNamespace(strategy=SimpleNamespace(root_device="cpu"), global_rank=3)
+    monkeypatch.setattr(stage_run, "_trainer", lambda *_: trainer)
+    monkeypatch.setattr(stage_run, "Patches", drawn)
+    with pytest.raises(RecipeError, match="enough"):
+        train(recipe_file(tmp_path), data, tmp_path / "run")
+    given = inspect.signature(Patches).bind(*drawn.call_args.args, **drawn.call_args.kwargs)
+    assert given.arguments["rank"] == 3
 
 
 def test_progress_goes_to_stderr(data, tmp_path, capfd):
