@@ -156,6 +156,15 @@ def test_a_run_that_failed_before_it_began_needs_no_other_folder(data, tmp_path,
         train(recipe, data, out)
 
 
+@pytest.mark.parametrize("begun", ["first", "second"])
+def test_a_run_of_which_any_stage_has_begun_is_not_written_over(begun, data, tmp_path):
+    stages = '[[stage]]\nname = "first"\n[[stage]]\nname = "second"\n'
+    (tmp_path / "run" / begun).mkdir(parents=True)
+    (tmp_path / "run" / begun / WEIGHTS).write_bytes(b"of a long run")
+    with pytest.raises(RecipeError, match=f"{begun} holds a run already"):
+        train(recipe_file(tmp_path, SMALL + stages), data, tmp_path / "run")
+
+
 def test_a_run_that_was_killed_before_its_first_checkpoint_is_not_written_over(data, tmp_path):
     log = tmp_path / "run" / "train" / "log-0000000" / "metrics.csv"
     log.parent.mkdir(parents=True)
@@ -167,7 +176,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_is_not_written_over(d
 
 def test_a_run_that_is_killed_goes_on_from_its_last_checkpoint(data, tmp_path, monkeypatch):
     made, step = stage_run._callbacks, Restoration.training_step
-    lengths, seen = [], []
+    lengths, seen, seeds = [], [], set()
 
     def often(*args):
         callbacks = made(*args)
@@ -180,6 +189,7 @@ def test_a_run_that_is_killed_goes_on_from_its_last_checkpoint(data, tmp_path, m
         if self.global_step == 4 and len(seen) == 3:
             raise OSError("The power is gone.")
         seen.append(batch[2])
+        seeds.add(torch.initial_seed())  # of what losses draw
         return step(self, batch, batch_idx)
 
     recipe = recipe_file(tmp_path, SMALL.replace("length = 4", "length = 5"))
@@ -201,5 +211,6 @@ def test_a_run_that_is_killed_goes_on_from_its_last_checkpoint(data, tmp_path, m
     train(recipe, data, out, resume=True)
     assert json.loads((folder / RECORD).read_text())["steps"] == 5
     assert len(seen) == 5 - steps
+    assert len(seeds) == 2
     assert not any(torch.equal(one, other) for one in seen for other in before)
     assert len(list(folder.glob("log-*/metrics.csv"))) == 3, "what the killed run logged stays"
