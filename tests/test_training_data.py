@@ -107,11 +107,13 @@ def test_a_source_is_reduced_by_its_kernel(data, tmp_path, kind):
         pair("sinc")
 
 
-def test_a_source_is_shrunk_first_as_its_recipe_says(data, tmp_path):
-    source = Source("photos", shrink=2)
+@pytest.mark.parametrize("kind", ["folder", "text"])
+def test_a_source_is_shrunk_first_as_its_recipe_says(data, tmp_path, kind):
+    source = Source("photos", kind, shrink=2)
     stage = Stage("cajnn-light", data=Data(patch=8, source=(source,)))
     (made,) = make_sources(stage, data, tmp_path / "cache")
-    assert made.draw(np.random.default_rng(0))[0].shape == (80, 100, 3)
+    photos = made if kind == "folder" else made._photos
+    assert photos.draw(np.random.default_rng(0))[0].shape == (80, 100, 3)
 
 
 def test_colours_that_alpha_hides_are_not_learned(tmp_path):
