@@ -249,7 +249,8 @@ def test_treating_and_reading_are_timed_apart(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(own_text.PAGE_ENGINES, "easyocr", lambda _: PageEngine("eyes", behind))
     monkeypatch.setattr(own_text.arms, "arms_from", lambda _: [Arm("slow", 1, slow)])
     (tmp_path / "photos").mkdir()
-    sign("one").save(tmp_path / "photos" / "a.png")
+    for name in "ab":
+        sign("one").save(tmp_path / "photos" / f"{name}.png")
     command = ["--images", tmp_path / "photos", "--output", tmp_path / "out", "--device", "cpu"]
     assert run_script(capsys, *command)[0] == 0
     (row,) = json.loads((tmp_path / "out" / "down4.json").read_text())["rows"]
