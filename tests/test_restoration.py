@@ -177,6 +177,22 @@ def test_the_papers_rows_stand_beside_whole_sets_only(data, capsys):
     assert "CAJNN, Table I" not in out
 
 
+def test_a_scale_is_that_of_the_pictures_the_methods_and_the_border(data, capsys):
+    report = data / "r.json"
+    asked = ("--jpeg", 10, "--scale", 2, "--protocol", "cisrnet", "--json", report)
+    assert run(capsys, "--data", data, "--set", "mine", *asked)[0] == 0
+    (row,) = bicubic_rows(report)
+    _, degraded, reference = pair(data / "mine" / "c.bmp", 2, 10)
+    compared = (bicubic_up(degraded, 2), reference, CISRNET_PROTOCOL, 2)
+    assert (row["scale"], row["psnr"], row["ssim"]) == (
+        2,
+        metrics.psnr(*compared),
+        metrics.ssim(*compared),
+    )
+    models = restorers.make_methods(["cisrnet-light-coarse"], 2, device="cpu")
+    assert [method.restore(degraded).shape for method in models] == [reference.shape] * 2
+
+
 def test_the_papers_rows_are_those_of_the_set_the_quality_and_the_scale_measured():
     row = Row("here", "ours", "Set14", 3, 10, images=14)
     printed = printed_beside([row], CISRNET_PROTOCOL)
@@ -242,9 +258,18 @@ def test_a_method_has_its_figures_set_by_set_and_the_seconds_of_all(capsys):
         Row("here", "ours", name, 4, 10, images=5, psnr=psnr, ssim=0.5, seconds=seconds)
         for name, psnr, seconds in (("Set5", 20, 1.5), ("Set14", 30, 2))
     ]
-    restoration_tables.show(rows, [], CAJNN_PROTOCOL)
-    (line,) = (line for line in capsys.readouterr().out.splitlines() if "ours" in line)
-    assert re.findall(r"[\d./]+", line) == ["20.000/0.5000", "30.000/0.5000", "3.50"]
+    theirs = [replace(row, source="paper", method="theirs") for row in rows]
+    restoration_tables.show(rows, theirs, CAJNN_PROTOCOL)
+    shown = {
+        method: re.findall(r"[\d./]+", line)
+        for line in capsys.readouterr().out.splitlines()
+        for method in ("ours", "theirs")
+        if method in line
+    }
+    assert shown["ours"] == ["20.000/0.5000", "30.000/0.5000", "3.50"]
+    assert shown["theirs"] == ["20.00/0.5000", "30.00/0.5000"], (
+        "their seconds are of other machines"
+    )
 
 
 def test_a_picture_is_cut_reduced_and_then_compressed(tmp_path, rng):
