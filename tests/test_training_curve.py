@@ -113,6 +113,8 @@ def test_a_sample_picture_shows_the_input_enlarged_the_output_and_the_original(t
     measured = (trainer, None, torch.from_numpy(output), (*batch, torch.tensor([10])))
     for number in (0, 3, 4, 5):
         SamplePictures(tmp_path).on_validation_batch_end(*measured, number)
+    trainer.is_global_zero, trainer.global_step = False, 80
+    SamplePictures(tmp_path).on_validation_batch_end(*measured, 0)
     names = sorted(file.name for file in tmp_path.iterdir())
     assert names == [f"0000070-{number}-q10.png" for number in (0, 3)], "of the first four"
     with Image.open(tmp_path / "0000070-0-q10.png") as strip:
