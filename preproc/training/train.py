@@ -39,8 +39,9 @@ def run(
         output: folder of the run; each stage gets a folder in it.
         data: folder that the recipe's paths are relative to.
         minutes: wall time after which the run stops cleanly; ``resume`` goes on from there.
-        init_from: weights for the first stage (safetensors, checkpoint, or a shipped model's name)
-            in place of the recipe's; where that has begun, they must be those it began with.
+        init_from: weights for the first stage, in place of the recipe's, which
+            `preproc.training.recipe.Stage` describes; where that stage has begun, they must be
+            those it began with.
         resume: whether to go on with what ``output`` holds; otherwise it must hold no run. A stage
             that has ended is trained on if the recipe is longer now, unless the next has begun from
             its weights.
