@@ -25,10 +25,10 @@ from eval_tasks.command import arguments
 from eval_tasks.command.exit_codes import exit_code
 from preproc.metrics import CAJNN_PROTOCOL, psnr
 from preproc.samples import to_float
-from preproc.training.data import ValidationSet
+from preproc.training.data.patches import ValidationSet
+from preproc.training.initial_weights.network import make_network
 from preproc.training.module import pixels_of
 from preproc.training.recipe_file import load_recipe
-from preproc.training.starting_network import make_network
 from preproc.training.train import run
 
 _RECIPES = Path(__file__).parent / "ablations"

@@ -56,7 +56,7 @@ from preproc.extras import importing
 from preproc.files import require_writable
 from preproc.reports import require_report_files, write_json
 from preproc.samples import Pixels
-from preproc.training.text import Ground, word_picture
+from preproc.training.data.text import Ground, word_picture
 from preproc.weights import save_state
 
 HEIGHT = 64

@@ -12,8 +12,8 @@ from PIL import Image
 from preproc import degrade
 from preproc.degrade import MCU
 from preproc.errors import ImageError, RecipeError
-from preproc.training import degradation
-from preproc.training.degradation import Degradation
+from preproc.training.data import degradation
+from preproc.training.data.degradation import Degradation
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from preproc.errors import DepthWarning, ImageError
 from preproc.pictures import heif
 from preproc.pictures.images import decode
 from preproc.pictures.picture import Picture
-from preproc.training.sources import Folder
+from preproc.training.data.folder import Folder
 
 pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
 ORIENTATION, MAKER = 0x0112, 0x010F

@@ -19,7 +19,7 @@ from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH
 from eval_tasks.treatments.arms import Arm
 from examples import train_reader as example
 from preproc.errors import OutputError
-from preproc.training.text import word_picture
+from preproc.training.data.text import word_picture
 
 TUNE = example.tune
 
@@ -49,7 +49,7 @@ def test_a_word_is_as_high_as_said_and_all_of_it_is_in_its_picture(word, monkeyp
         ("contrasting_colour", lambda *_: (0, 0, 0)),
         ("_noisy", lambda _, picture: picture),
     ):
-        monkeypatch.setattr(f"preproc.training.text.{name}", plain)
+        monkeypatch.setattr(f"preproc.training.data.text.{name}", plain)
     for seed in range(20):
         ink = word_picture(np.random.default_rng(seed), word, 64).min(2) < 160
         rows = np.flatnonzero(ink.any(1))

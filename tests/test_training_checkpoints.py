@@ -12,10 +12,10 @@ pytest.importorskip("lightning", reason='training needs the extra "train"')
 
 from preproc.errors import RecipeError, WeightsError
 from preproc.training import module
+from preproc.training.initial_weights.network import make_network
 from preproc.training.module import Restoration
 from preproc.training.recipe import Loss, Stage
 from preproc.training.stage_folder import CHECKPOINT, steps_in
-from preproc.training.starting_network import make_network
 from preproc.training.whole_checkpoints import WholeCheckpoints
 
 

@@ -21,12 +21,12 @@ from preproc.metrics import CAJNN_PROTOCOL, psnr
 from preproc.training import callbacks
 from preproc.training.callbacks import MeasureEvery, SamplePictures
 from preproc.training.curve import Point, read_curve, write_curve
-from preproc.training.data import ValidationSet
+from preproc.training.data.folder import PictureWarning
+from preproc.training.data.patches import ValidationSet
+from preproc.training.initial_weights.network import make_network
 from preproc.training.module import Restoration
 from preproc.training.recipe import Stage
 from preproc.training.recipe_file import load_recipe
-from preproc.training.sources import PictureWarning
-from preproc.training.starting_network import make_network
 
 
 @pytest.mark.parametrize("scale", [2, 4])

@@ -18,11 +18,13 @@ pytest.importorskip("lightning", reason='training needs the extra "train"')
 
 from preproc.degrade import bicubic_down, jpeg
 from preproc.errors import OutputError, RecipeError
-from preproc.training.data import Patches, cut_patch
-from preproc.training.degradation import Degradation
+from preproc.training.data.degradation import Degradation
+from preproc.training.data.folder import Folder
+from preproc.training.data.patches import Patches, cut_patch
+from preproc.training.data.rendered import Text
+from preproc.training.data.sources import make_sources
 from preproc.training.recipe import Data, Source, Stage
 from preproc.training.recipe_file import load_recipe
-from preproc.training.sources import Folder, Text, make_sources
 
 
 def test_patch_is_cut_from_the_compressed_whole():
@@ -86,7 +88,9 @@ def test_stream_depends_on_seed_start_rank_and_worker(data, tmp_path, monkeypatc
     later = Patches(replace(stage, name="later"), data, tmp_path / "cache")
     assert not torch.equal(first(), next(iter(later))[2])
     alone = first()
-    monkeypatch.setattr("preproc.training.data.get_worker_info", lambda: SimpleNamespace(id=1))
+    monkeypatch.setattr(
+        "preproc.training.data.patches.get_worker_info", lambda: SimpleNamespace(id=1)
+    )
     assert not torch.equal(first(), alone)
 
 

@@ -16,7 +16,7 @@ pytest.importorskip("lightning", reason='training needs the extra "train"')
 
 from preproc.degrade import bicubic_down
 from preproc.errors import OutputError, RecipeError
-from preproc.training.sources import Folder, PictureWarning
+from preproc.training.data.folder import Folder, PictureWarning
 
 
 def test_folder_decodes_once_and_shrinks(data, tmp_path):

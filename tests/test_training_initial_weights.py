@@ -17,12 +17,12 @@ from preproc.errors import RecipeError, WeightsError
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
 from preproc.training.checks import require_sound
-from preproc.training.initial import load_into
+from preproc.training.initial_weights.load import load_into
+from preproc.training.initial_weights.nearest import start_nearest
+from preproc.training.initial_weights.network import make_network
 from preproc.training.recipe import Stage
 from preproc.training.recipe_file import load_recipe
 from preproc.training.stage_folder import CHECKPOINT
-from preproc.training.start_nearest import start_nearest
-from preproc.training.starting_network import make_network
 
 
 def test_weights_are_drawn_by_the_seed_of_the_recipe():

@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 
 from preproc.errors import RecipeError
 from preproc.training import stage_run
+from preproc.training.initial_weights.network import make_network
 from preproc.training.recipe_file import load_recipe
 from preproc.training.stage_folder import CHECKPOINT, RECORD, WEIGHTS
-from preproc.training.starting_network import make_network
 from preproc.training.stopping import SaveAtEnd, interruptible
 from preproc.weights import save_state
 

@@ -19,11 +19,11 @@ pytest.importorskip("lightning", reason='training needs the extra "train"')
 from preproc.errors import RecipeError
 from preproc.training import module
 from preproc.training.detector import Detections
+from preproc.training.initial_weights.network import make_network
 from preproc.training.losses import PIXEL_LOSSES, Perceptual, make_perceptual
 from preproc.training.module import Restoration, pixels_of
 from preproc.training.recipe import Loss, Stage
 from preproc.training.recipe_file import load_recipe
-from preproc.training.starting_network import make_network
 
 
 def test_pixel_losses_by_hand():

@@ -13,12 +13,12 @@ pytest.importorskip("lightning", reason='training needs the extra "train"')
 import preproc.training
 from preproc.errors import RecipeError
 from preproc.networks import find
-from preproc.training.degradation import Degradation
+from preproc.training.data.degradation import Degradation
+from preproc.training.initial_weights.network import make_network
 from preproc.training.module import Restoration
 from preproc.training.recipe import Optimizer, Stage
 from preproc.training.recipe_file import load_recipe
 from preproc.training.schedule import learning_rate
-from preproc.training.starting_network import make_network
 from preproc.weights import load_state
 
 RECIPES = Path(preproc.training.__file__).parent / "recipes"

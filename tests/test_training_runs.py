@@ -22,10 +22,10 @@ from safetensors.torch import load_file
 
 from preproc.errors import PreprocError, RecipeError
 from preproc.training import stage_run
-from preproc.training.data import Patches
+from preproc.training.data.patches import Patches
+from preproc.training.initial_weights.network import make_network
 from preproc.training.recipe import Stage
 from preproc.training.stage_folder import RECORD, WEIGHTS
-from preproc.training.starting_network import make_network
 from preproc.training.together import ASKED_EVERY, agree
 from preproc.training.train import run
 from preproc.weights import save_state

@@ -12,11 +12,12 @@ pytest.importorskip("lightning", reason='training needs the extra "train"')
 
 from preproc import drawing
 from preproc.errors import MissingLibraryError
-from preproc.training import text
-from preproc.training.data import Patches
+from preproc.training.data import text
+from preproc.training.data.folder import Folder
+from preproc.training.data.patches import Patches
+from preproc.training.data.rendered import Text
+from preproc.training.data.text import text_picture
 from preproc.training.recipe import Data, Source, Stage
-from preproc.training.sources import Folder, Text
-from preproc.training.text import text_picture
 
 
 def test_text_is_reproducible():

@@ -9,12 +9,12 @@ from torch import nn
 
 from preproc.errors import RecipeError
 from preproc.files import real
-from preproc.training.initial import load_into
+from preproc.training.data.sources import make_sources
+from preproc.training.initial_weights.load import load_into
+from preproc.training.initial_weights.network import make_network
 from preproc.training.module import Restoration
 from preproc.training.recipe import CACHE, Stage
-from preproc.training.sources import make_sources
 from preproc.training.stage_folder import CHECKPOINT, WEIGHTS, has_begun, origin_of
-from preproc.training.starting_network import make_network
 
 
 def require_new(stages: Sequence[Stage], output: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from preproc.degrade import KERNELS, USUAL_KERNEL
 from preproc.errors import RecipeError
-from preproc.training.degradation import Degradation
+from preproc.training.data.degradation import Degradation
 
 Table = Mapping[str, Any]
 

@@ -30,7 +30,8 @@ from preproc.training.callbacks import (
     StageBar,
 )
 from preproc.training.curve import write_curve
-from preproc.training.data import Patches, ValidationSet, make_loader, sentences_of_workers
+from preproc.training.data.patches import Patches, ValidationSet, make_loader, sentences_of_workers
+from preproc.training.initial_weights.network import make_network
 from preproc.training.module import Restoration
 from preproc.training.recipe import CACHE, Stage
 from preproc.training.stage_folder import (
@@ -41,7 +42,6 @@ from preproc.training.stage_folder import (
     steps_in,
     write_record,
 )
-from preproc.training.starting_network import make_network
 from preproc.training.stopping import SaveAtEnd, interruptible
 from preproc.training.whole_checkpoints import WholeCheckpoints
 from preproc.weights import save_state

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from preproc.errors import RecipeError
 from preproc.networks.cajnn import CAJNN, RESIDUAL_SCALE, RRDB
-from preproc.training.growing import count, spread
+from preproc.training.initial_weights.depth import count, spread
 
 
 def grow_cajnn(small: dict[str, Tensor], large: CAJNN) -> None:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from preproc.errors import ModelError, RecipeError, WeightsError
 from preproc.networks import find
 from preproc.networks.cisrnet import CISRNet
-from preproc.training.initial import load_into
+from preproc.training.initial_weights.load import load_into
+from preproc.training.initial_weights.nearest import start_nearest
 from preproc.training.recipe import Stage
 from preproc.training.stage_folder import UNREADABLE, cause_of
-from preproc.training.start_nearest import start_nearest
 from preproc.weights import load_state
 
 NEAREST = "nearest"

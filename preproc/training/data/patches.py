@@ -1,7 +1,7 @@
 """Training pairs: an HR patch and the LR patch it became, drawn without end.
 
-The patch is cut from a picture of `preproc.training.sources`, degraded and turned. JPEG sees a
-margin whose corner is a multiple of 16 px of the whole LR picture, and the patch is cut from its
+The patch is cut from a picture of `preproc.training.data.sources`, degraded and turned. JPEG sees
+a margin whose corner is a multiple of 16 px of the whole LR picture, and the patch is cut from its
 middle at any offset, so that every phase of the 8-px grid occurs as it does in a real file.
 """
 
@@ -23,9 +23,10 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 from preproc.degrade import MCU, jpeg
 from preproc.errors import PreprocError
 from preproc.samples import Pixels
-from preproc.training.degradation import Degradation
+from preproc.training.data.degradation import Degradation
+from preproc.training.data.folder import Folder
+from preproc.training.data.sources import make_sources
 from preproc.training.recipe import Data, Stage
-from preproc.training.sources import Folder, make_sources
 
 
 def cut_patch(

@@ -14,7 +14,7 @@ from torch import nn
 
 from preproc.networks.blocks import SubPixel
 from preproc.networks.cisrnet import CISRNet, Fine
-from preproc.training.grow_cisrnet import silence
+from preproc.training.initial_weights.grow_cisrnet import silence
 
 _RGB = range(3)
 _SMALL = 0.1  # of the last convolution's random weights, which would drown the picture

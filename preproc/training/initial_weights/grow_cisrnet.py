@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from preproc.errors import RecipeError
 from preproc.networks.blocks import SubPixel
 from preproc.networks.cisrnet import PDAB, CISRNet, Coarse, Fine, ResidualGroup
-from preproc.training.growing import count, spread
+from preproc.training.initial_weights.depth import count, spread
 
 
 def grow_cisrnet(small: dict[str, Tensor], large: CISRNet) -> None:

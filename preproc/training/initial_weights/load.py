@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from preproc.errors import RecipeError
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.cisrnet import CISRNet
-from preproc.training.grow_cajnn import grow_cajnn
-from preproc.training.grow_cisrnet import grow_cisrnet
+from preproc.training.initial_weights.grow_cajnn import grow_cajnn
+from preproc.training.initial_weights.grow_cisrnet import grow_cisrnet
 
 
 def load_into(network: nn.Module, state: Mapping[str, Tensor]) -> None:

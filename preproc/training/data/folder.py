@@ -1,7 +1,4 @@
-"""Pictures that training patches are cut from, with their reduced versions.
-
-Each picture is decoded and reduced once, into a cache on disk that every worker maps.
-"""
+"""The pictures of a folder, each decoded and reduced once, into a cache that every worker maps."""
 
 from __future__ import annotations
 
@@ -27,8 +24,6 @@ from preproc.pictures.images import decode
 from preproc.pictures.opening import DAMAGE, open_picture
 from preproc.pictures.rgb import visible_rgb
 from preproc.samples import Pixels
-from preproc.training.recipe import Source, Stage
-from preproc.training.text import text_picture
 
 Pair = tuple[Pixels, Pixels]
 """A whole picture: uint8 HR (scale*h, scale*w, 3) and its reduction (h, w, 3)."""
@@ -36,7 +31,6 @@ Pair = tuple[Pixels, Pixels]
 _log = logging.getLogger(__name__)
 
 _UNREADABLE = (*DAMAGE, Image.DecompressionBombError)
-_TEXT_SIDE = 384  # HR px, or a larger patch's; several lines of text, and cheap to render
 
 
 class PictureWarning(PreprocWarning):
@@ -171,73 +165,6 @@ class Folder:
         if self._shrink > 1:
             picture = bicubic_down(mod_crop(picture, self._shrink), self._shrink)
         return mod_crop(picture, self._scale)
-
-
-class Text:
-    """Rendered text, each picture used ``reuse`` times before the next is drawn.
-
-    Args:
-        scale: HR px per LR px.
-        reuse: draws from one picture.
-        ground: photographs to write on, or None for plain grounds.
-        kernel: of the reduction.
-        smallest: side that LR pictures must have at least, in px.
-    """
-
-    def __init__(
-        self,
-        scale: int,
-        reuse: int,
-        ground: Folder | None,
-        kernel: str = USUAL_KERNEL,
-        smallest: int = 1,
-    ) -> None:
-        self._scale, self._reuse, self._photos, self._kernel = scale, reuse, ground, kernel
-        self._side = max(_TEXT_SIDE, scale * smallest)
-        self._left = 0
-        self._pair: Pair | None = None
-
-    def draw(self, rng: Generator) -> Pair:
-        """The current picture, or a new one when it has been used up."""
-        if self._pair is None or self._left == 0:
-            ground = self._photo if self._photos else None
-            hr = mod_crop(text_picture(rng, self._side, ground), self._scale)
-            self._pair, self._left = (hr, reduce(hr, self._scale, self._kernel)), self._reuse
-        self._left -= 1
-        return self._pair
-
-    def _photo(self, rng: Generator, size: int) -> Pixels:
-        assert self._photos is not None
-        hr, _ = self._photos.draw(rng)
-        picture = hr
-        while min(picture.shape[:2]) < size:
-            picture = np.concatenate((picture, picture[::-1]))
-            picture = np.concatenate((picture, picture[:, ::-1]), axis=1)
-        y, x = (int(rng.integers(side - size + 1)) for side in picture.shape[:2])
-        return np.array(picture[y : y + size, x : x + size])
-
-
-def make_sources(stage: Stage, data: Path, cache: Path) -> list[Folder | Text]:
-    """The sources of a recipe.
-
-    Raises:
-        RecipeError: there is none, or one has no picture.
-    """
-    if not stage.data.source or not any(s.weight for s in stage.data.source):
-        raise RecipeError(f"{stage.name}: a recipe needs at least one [[data.source]].")
-    cache.mkdir(parents=True, exist_ok=True)
-
-    scale, patch = stage.scale, stage.data.patch
-
-    def folder(s: Source, kernel: str = USUAL_KERNEL) -> Folder:
-        return Folder(data / s.path, scale, s.shrink, patch, cache, kernel)
-
-    return [
-        folder(s, s.kernel)
-        if s.kind == "folder"
-        else Text(scale, stage.data.reuse, folder(s) if s.path else None, s.kernel, patch)
-        for s in stage.data.source
-    ]
 
 
 def _unreadable(path: Path, error: Exception) -> RecipeError:

@@ -1,0 +1,1 @@
+"""What a training sees: patches of pictures and of rendered text, degraded as web apps do."""
