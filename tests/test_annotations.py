@@ -98,6 +98,7 @@ def test_returned_to_the_input_size_nothing_moves(transform):
     assert torch.equal(after[1], boxes)
     assert after[1].canvas_size == (12, 16)
     assert torch.equal(after[2], mask)
+    assert transform(to_input_size=False)(boxes).tolist() == [[12, 8, 32, 24]]
 
 
 @pytest.mark.parametrize("form", BOXES)

@@ -13,13 +13,14 @@ import pytest
 import torch
 from conftest import chw
 from PIL import Image
+from torch import nn
 
 import preproc
 from preproc import Enhancer
 from preproc.errors import WeightsError
-from preproc.networks import find, register
+from preproc.networks import ModelDescriptor, find, register, registry
 from preproc.transforms.cache import PictureCache
-from preproc.weights import load_network
+from preproc.weights import load_network, save_state
 
 pytest.importorskip("torchvision", reason="torchvision is not installed")
 
@@ -81,19 +82,35 @@ def test_other_content_model_weights_and_options_are_told_apart(
     enhance(strength=0.5)(chw(picture))
     enhance(dtype="bfloat16")(chw(picture))
     enhance(tile=32)(chw(picture))
+    enhance(tile=0)(chw(picture))
     enhance(overlap=4)(chw(picture))
+    enhance(overlap=0)(chw(picture))
     enhance(weights=skip_weights)(chw(picture))
     like = {"weights": tiny_weights, "device": "cpu", "dtype": "float32", "cache": tmp_path}
     preproc.EnhanceTransform("tiny-pooled", **like)(chw(picture))
-    assert len(calls) == 10
-    assert len(list(tmp_path.iterdir())) == 10
+    assert len(calls) == 12
+    assert len(list(tmp_path.iterdir())) == 12
     # These change nothing of the result: the first entry serves.
     copy = tmp_path.parent / "copy.safetensors"
     copy.write_bytes(tiny_weights.read_bytes())
     enhance(weights=copy, batch_size=2, self_ensemble=False)(chw(picture))
     enhance(strength=1)(chw(picture))
     enhance(dtype=torch.float32)(chw(picture))
-    assert len(calls) == 10
+    assert len(calls) == 12
+
+
+def test_scales_that_share_weights_are_told_apart_even_one_that_is_known_later(
+    monkeypatch, tmp_path, picture
+):
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
+    weights = tmp_path / "none.safetensors"
+    save_state(weights, {})
+    options = {"weights": weights, "device": "cpu", "cache": tmp_path / "cache"}
+    register(ModelDescriptor("plain", 2, partial(nn.Upsample, scale_factor=2)))
+    twice = preproc.EnhanceTransform("plain", **options)
+    register(ModelDescriptor("plain", 3, partial(nn.Upsample, scale_factor=3)))
+    assert twice(chw(picture)).shape == (3, 20, 28)
+    assert preproc.EnhanceTransform("plain", **options)(chw(picture)).shape == (3, 30, 42)
 
 
 def test_another_version_of_the_package_makes_entries_of_its_own(
