@@ -9,6 +9,7 @@ import pickle
 import shutil
 import time
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -241,6 +242,31 @@ def test_what_killed_writers_left_is_swept_away_and_what_is_being_written_is_not
     assert not left.exists()
     assert writing.exists()
     assert theirs.exists(), "files of other programs are none of its business"
+
+
+@pytest.mark.parametrize("seen", [False, True], ids=["before it is looked at", "after that"])
+def test_what_another_process_sweeps_away_meanwhile_does_not_end_the_count(
+    tmp_path, monkeypatch, seen
+):
+    cache = PictureCache(tmp_path, limit=10_000)
+    left = cache.folder / ".preproc-1.part"
+    left.touch()
+    os.utime(left, (0, 0))
+    (cache.folder / "theirs.safetensors").write_bytes(bytes(cache.limit))
+    scandir = os.scandir
+
+    @contextmanager
+    def overtaken(folder):
+        with scandir(folder) as entries:
+            listed = sorted(entries, key=lambda entry: entry.name)
+        if seen:
+            listed[0].stat()
+        left.unlink()
+        yield listed
+
+    monkeypatch.setattr(os, "scandir", overtaken)
+    with pytest.warns(CacheWarning, match="is full"):
+        cache.put("a", samples())
 
 
 def test_an_entry_that_another_process_is_reading_is_kept_where_it_cannot_be_replaced(
