@@ -415,6 +415,9 @@ def test_an_entry_that_is_untrue_is_not_listed(folder: Path) -> None:
 
 def test_the_card_is_read_or_missed(folder: Path) -> None:
     assert manifest.read_card(entry(folder)) == "# tiny"
+    theirs = _made(folder / "theirs")
+    (theirs / "tiny.md").write_text("# theirs")
+    assert manifest.read_card(entry(folder), folder=theirs) == "# theirs"
     (folder / "tiny.md").unlink()
     with pytest.raises(WeightsError, match=r"card of tiny x1.*git checkout"):
         manifest.read_card(entry(folder))
