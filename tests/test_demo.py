@@ -93,6 +93,7 @@ def test_the_engines_are_shown_what_the_options_say(
         np.testing.assert_array_equal(its.picture, wanted[name])
     assert known == ([] if own else scene.words())
     assert f"tiny x4 at strength {strength}" in caption
+    assert ("Photograph: NASA" in caption) == (not own)
     assert out == tmp_path / "out.png"
 
 
@@ -120,6 +121,34 @@ def test_boxes_and_points_are_drawn_where_they_are_and_texts_in_their_colour():
         level = Image.new("RGB", (1, 1), colour).getpixel((0, 0))
         rows, columns = np.nonzero((picture == level).all(-1))
         assert (columns.max(), rows.max()) == pytest.approx([4 * side for side in end], abs=2)
+
+
+def sheet_of(*pictures):
+    """A sheet of pictures of 24x16 source px, in which nothing was read or found."""
+    nothing = Faces(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
+    panels = [sheet.Panel("", picture, [], nothing) for picture in pictures]
+    return sheet.draw(panels, (24, 16), "", lambda _: None)
+
+
+def test_pictures_are_laid_out_row_by_row():
+    levels = (50, 100, 150)
+    drawn = np.asarray(sheet_of(*(np.full((16, 24, 3), level, np.uint8) for level in levels)))
+    places = [np.argwhere((drawn == level).all(-1)).min(0).tolist() for level in levels]
+    (top, left), (beside, right), (below, first) = places
+    assert top == beside < below
+    assert first == left < right
+
+
+def test_px_of_small_pictures_are_shown_and_those_of_large_ones_are_mixed():
+    stripes = np.tile(np.array([[[50], [200]]], np.uint8), (16, 12, 3))
+    small, large = (
+        {colour for _, colour in sheet_of(picture).getcolors()}
+        for picture in (stripes, np.tile(stripes, (80, 80, 1)))
+    )
+    levels = {(50, 50, 50), (200, 200, 200)}
+    assert levels < small
+    assert len(small) == 3, "with the ground"
+    assert not levels & large
 
 
 def test_a_sheet_says_how_many_words_it_has_no_room_for(monkeypatch):
@@ -245,6 +274,7 @@ def test_a_report_that_cannot_be_written_is_one_sentence(monkeypatch, original, 
     monkeypatch.setattr(sheet, "draw", lambda *_: Image.new("RGB", (4, 4)))
     with pytest.raises(OutputError, match=r"Cannot write .*demo\.txt"):
         demo.run(original, {}, [], "", tmp_path / "demo.png")
+    assert not (tmp_path / "demo.png").exists(), "without a report it could not be replaced"
 
 
 @pytest.mark.parametrize("content", [b"no picture", None], ids=["no picture", "no file"])
