@@ -63,6 +63,24 @@ def test_crops_fall_on_the_same_places_in_all_enlarged_arms(samples, arms):
     assert crops["bicubic"] == crops["enhanced"] == crops["original"]
 
 
+def test_crops_are_as_large_and_hold_the_same_faces_in_every_arm(samples, arms):
+    sample = example.Sample(samples[0].path, Truth(FACES, {"hard": np.ones(3, bool)}))
+    for arm in arms:
+        image, target = example.Pictures([sample], arm, example.crops(arm, 96))[0]
+        times, boxes = example.REDUCTION // arm.scale, target["boxes"]
+        assert [times * side for side in image.shape] == [3 * times, 96, 96], arm.name
+        assert (times * (boxes[:, 2:] - boxes[:, :2])).tolist() == [[16, 20], [12, 16]], arm.name
+
+
+def test_pictures_lie_as_their_boxes_are_counted_whatever_exif_says(samples, arms):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(samples[0].path) as image:
+        image.save(samples[1].path, exif=exif)
+    pictures = example.Pictures(samples, arms[-1], example.v2.ToPureTensor())
+    assert torch.equal(pictures[0][0], pictures[1][0])
+
+
 class FixedFace(torch.nn.Module):
     """Stands for a detector: sees how it resizes, finds one face in px of what it was given."""
 
@@ -185,7 +203,9 @@ def test_every_arm_begins_alike_and_is_scored_on_what_was_held_out(
     monkeypatch.setattr(example, "write_json", full)
     capsys.readouterr()
     with pytest.raises(example.typer.Exit):
-        example.main(tmp_path, steps=3, batch=4, arm=arms, side=64, json=report)
+        example.main(tmp_path, steps=3, batch=4, arm=arms, side=64, seed=1, json=report)
+    assert began[2] == began[3]
+    assert all(other != first for other, first in zip(began[2], began[0], strict=True))
     out, err = capsys.readouterr()
     assert "original" in out, "what was found out is told although it cannot be kept"
     assert "Error: There is no room left." in err
@@ -209,6 +229,7 @@ def test_the_command_reports_every_arm(samples, skip_weights, tmp_path, monkeypa
         cache=tmp_path / "cache",
         json=report,
     )
+    assert len(list((tmp_path / "cache").iterdir())) == len(samples)
     arms = json.loads(report.read_text())["arms"]
     assert list(arms) == ["bicubic", "enhanced"]
     assert {str(arm.degradation) for arm in given} == {"/4, JPEG 30"}
