@@ -129,11 +129,12 @@ def test_words_are_tuned_on_and_read_as_the_arm_shows_them(tmp_path, monkeypatch
     (tmp_path / GROUND_TRUTH).write_text('word_1.png, "exit"\n')
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (200, 200), "red").save(tmp_path / "photos" / "a.png")
-    given, tuned, counted, grounds = [], [], [], []
+    given, tuned, counted, grounds, seeds = [], [], [], [], []
     render = example.rendered
 
     def rendered(seed, number, words, ground):
         grounds.append(ground(np.random.default_rng(0), 9))
+        seeds.append(seed)
         return render(seed, number, words, ground)
 
     def blank(img):
@@ -142,6 +143,7 @@ def test_words_are_tuned_on_and_read_as_the_arm_shows_them(tmp_path, monkeypatch
 
     def tune(engine, lines, steps, batch, seed):
         tuned.extend(lines)
+        seeds.append(seed)
         yield from TUNE(engine, lines, steps, batch, seed)
 
     monkeypatch.setattr(example, "make_arms", lambda *_, **__: [Arm("blank", 1, blank)])
@@ -149,7 +151,9 @@ def test_words_are_tuned_on_and_read_as_the_arm_shows_them(tmp_path, monkeypatch
     monkeypatch.setattr(example, "rendered", rendered)
     monkeypatch.setattr(example, "read_right", lambda *_: counted.append(1) or {"a": len(counted)})
     report, photographs = tmp_path / "report.json", tmp_path / "photos"
-    example.main(tmp_path, photographs=photographs, words=5, steps=2, batch=3, json=report)
+    options = {"photographs": photographs, "words": 5, "steps": 2, "batch": 3, "seed": 7}
+    example.main(tmp_path, **options, json=report)
+    assert seeds == [7] * 6
     assert len(tuned) == len(grounds) == 5
     assert all((ground == (255, 0, 0)).all() for ground in grounds)
     assert all((line.grey == 255).all() for line in tuned)
@@ -197,7 +201,9 @@ def test_arms_that_are_not_there_and_missing_words_are_sentences(tmp_path, capsy
     (tmp_path / CROPS).mkdir()
     (tmp_path / GROUND_TRUTH).write_text('word_1.png, "exit"\n')
     Image.new("RGB", (60, 20)).save(tmp_path / CROPS / "word_1.png")
-    with pytest.raises(example.typer.Exit):
-        example.main(tmp_path, only=["enhanced"])
-    sentence = "begins with enhanced; they are input, bicubic x4, cajnn-ocr x4 at 0.5."
-    assert sentence in capsys.readouterr().err
+    named = {"model": "cajnn-light", "strength": 0.75}
+    for options, arm in (({}, "cajnn-ocr x4 at 0.5"), (named, "cajnn-light x4 at 0.75")):
+        with pytest.raises(example.typer.Exit):
+            example.main(tmp_path, only=["enhanced"], **options)
+        sentence = f"begins with enhanced; they are input, bicubic x4, {arm}."
+        assert sentence in capsys.readouterr().err
