@@ -121,6 +121,7 @@ def test_boxes_and_points_are_drawn_where_they_are_and_texts_in_their_colour():
         level = Image.new("RGB", (1, 1), colour).getpixel((0, 0))
         rows, columns = np.nonzero((picture == level).all(-1))
         assert (columns.max(), rows.max()) == pytest.approx([4 * side for side in end], abs=2)
+    assert (picture[4 * 60, 4 * 110] == level).all(), "a point of the face"
 
 
 def sheet_of(*pictures):
@@ -152,13 +153,13 @@ def test_px_of_small_pictures_are_shown_and_those_of_large_ones_are_mixed():
 
 
 def test_a_sheet_says_how_many_words_it_has_no_room_for(monkeypatch):
-    written = []
+    written = {}
     text = ImageDraw.ImageDraw.text
     monkeypatch.setattr(
         ImageDraw.ImageDraw,
         "text",
         lambda self, place, line, *how, **more: (
-            written.append(line) or text(self, place, line, *how, **more)
+            written.update({line: place}) or text(self, place, line, *how, **more)
         ),
     )
     words = [Word([[0, 0], [9, 0], [9, 9], [0, 9]], f"w{k}", 0.5) for k in range(15)]
@@ -168,6 +169,9 @@ def test_a_sheet_says_how_many_words_it_has_no_room_for(monkeypatch):
     listed = [line for line in written if "(0.50)" in line]
     assert listed == [f"{k + 1}  w{k}  (0.50)" for k in range(11)]
     assert "... and 4 more" in written
+    places = {written[line] for line in listed}
+    assert len(places) == len(listed)
+    assert max(left for left, _ in places) < sheet.PANEL[0]
 
 
 def test_a_text_is_right_if_all_its_words_are_known():
@@ -216,13 +220,15 @@ def test_a_picture_that_no_demo_made_is_not_replaced(command, idle, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_a_report_left_before_is_replaced(original, tmp_path):
-    source = scene.degraded(original)[:, :16]
-    arms = demo.examine(source, demo.arms_of(source, bicubic_up(source, 2), 2))
-    for known in (scene.words(), []):
-        (tmp_path / "demo.txt").write_text(demo.report(arms, known, "demo.png"))
-        Image.new("RGB", (20, 20)).save(tmp_path / "demo.png")
-        demo.require_free(tmp_path / "demo.png", None)
+def test_what_a_demo_left_before_is_replaced(original, tmp_path, monkeypatch):
+    source, out = scene.degraded(original)[:, :16], tmp_path / "demo.png"
+    nothing = Faces(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
+    arms = [demo.Arm("input", source, [Word([[0, 0], [9, 9]], "exit", 0.5)], nothing)]
+    monkeypatch.setattr(demo, "examine", lambda *_: arms)
+    for known in (scene.words(), [], scene.words()):
+        demo.require_free(out, None)
+        text = demo.run(source, {}, known, "", out)
+        assert out.with_suffix(".txt").read_text(encoding="utf-8") == text
 
 
 @pytest.mark.parametrize("there", [True, False])
