@@ -72,6 +72,22 @@ def test_text_is_looked_for_as_much_larger_as_mag_ratio_says(scale, ratio, shown
     assert engine.options["canvas_size"] == left * shown[1]
 
 
+@pytest.mark.parametrize(
+    ("scale", "limits", "shown", "canvas"),
+    [
+        (4, {"canvas_size": 60}, (100, 200, 3), 200),
+        (4, {"canvas_size": 40}, (80, 160, 3), 160),
+        (None, {"canvas_size": 150, "mag_ratio": 2}, (50, 100, 3), 150),
+        (None, {"max_scale": 0.5}, (25, 50, 3), 50),
+    ],
+)
+def test_text_is_looked_for_at_the_least_of_the_sizes_allowed(scale, limits, shown, canvas):
+    engine = FixedText([[1, 5, 1, 5]])
+    reader = easyocr.Reader(engine, enhancer=scale and Bicubic(scale))
+    reader.readtext(np.zeros((50, 100, 3), np.uint8), **limits)
+    assert (engine.seen.shape, engine.options["canvas_size"]) == (shown, canvas)
+
+
 def test_boxes_of_a_strip_go_back_by_each_of_its_sides_to_the_nearest_px():
     """Its sides are rounded apart: it is shown as 70x10, where its 15 px would be 10.5."""
     free = [[7, 2], [56, 4], [55, 9], [6, 7]]
@@ -102,6 +118,9 @@ def test_the_detector_is_spared_what_would_fill_the_memory():
         warnings.simplefilter("error")
         reader.readtext(picture, max_scale=4, max_pixels=80_000)
     assert engine.seen.shape == (200, 400, 3)
+    with pytest.warns(easyocr.DetectionSizeWarning, match="at 1.40 of the given size"):
+        easyocr.Reader(engine).readtext(picture, mag_ratio=2, max_pixels=9_800)
+    assert engine.options["canvas_size"] == pytest.approx(140)
     with pytest.warns(easyocr.DetectionSizeWarning, match="than for 12 million px"):
         easyocr.Reader(engine, enhancer=Bicubic(2)).readtext(np.zeros((1800, 1800, 3), np.uint8))
 
