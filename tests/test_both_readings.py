@@ -57,6 +57,21 @@ def test_both_keeps_a_text_that_one_of_the_two_readings_lacks():
     assert [rectangle(word) for word in words] == [[20, 10, 60, 22], [0, 60, 30, 70]]
 
 
+def test_both_readings_are_made_with_the_options_given():
+    asked = []
+
+    class Asked(FixedText):
+        def recognize(self, *given, **options):
+            asked.append(options)
+            return super().recognize(*given, **options)
+
+    picture = np.zeros((12, 40, 3), np.uint8)
+    reader = easyocr.Reader(Asked([[0, 9, 0, 9]]), enhancer=Bicubic(2), both=True)
+    reader.readtext(picture, allowlist="0123")
+    reader.readline(picture, allowlist="0123")
+    assert [options["allowlist"] for options in asked] == ["0123"] * 4
+
+
 @pytest.mark.parametrize("wrap", [lambda e: e, Regions], ids=["whole", "regions"])
 def test_both_takes_the_enhanced_of_two_equally_sure_readings(wrap):
     engine = FixedText([[20, 60, 10, 22]])
