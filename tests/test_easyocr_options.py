@@ -33,7 +33,9 @@ def test_readtext_is_called_as_easyocrs_own():
         {"paragraph": True, "detail": 0},
         {"output_format": "dict"},
         {"output_format": "json"},
+        {"output_format": "dict", "paragraph": True},
         {"output_format": "json", "paragraph": True},
+        {"output_format": "free_merge", "paragraph": True},
         {"rotation_info": [180]},
     ],
     ids=str,
@@ -87,11 +89,12 @@ def test_tilted_words_are_merged_in_reading_order():
     between = [[45, 12], [55, 15], [54, 25], [44, 22]]
     # The last line is indented, and its second word begins below the tilted word in it.
     upright = [[0, 40, 10, 20], [60, 95, 11, 20], [5, 20, 60, 70], [60, 95, 64, 74]]
-    engine = FixedText(upright, [tilted, between])
+    above = [[70, 2], [90, 6], [89, 9], [69, 7]]
+    engine = FixedText(upright, [tilted, between, above])
     words = easyocr.Reader(engine).readtext(
         np.zeros((100, 100, 3), np.uint8), output_format="free_merge"
     )
-    corners = [[0, 10], [45, 12], [60, 11], [5, 60], [30, 62], [60, 64]]
+    corners = [[0, 10], [45, 12], [60, 11], [70, 2], [5, 60], [30, 62], [60, 64]]
     assert [w.box[0] for w in words] == corners
 
     alone = easyocr.Reader(FixedText([], [between, tilted]))
@@ -129,11 +132,6 @@ def test_paragraphs_end_where_lines_are_farther_apart_than_y_ths():
         assert len(easyocr.Reader(engine).readtext(picture, **options)) == number
 
 
-def test_an_unknown_output_format_is_a_sentence():
-    with pytest.raises(PreprocError, match="free_merge, but is 'xml'"):
-        easyocr.Reader(FixedText()).readtext(np.zeros((9, 9, 3), np.uint8), output_format="xml")
-
-
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
@@ -150,6 +148,7 @@ def test_an_unknown_output_format_is_a_sentence():
         ({"min_size": "a"}, "min_size must be a number of px, or None, but is 'a'"),
         ({"add_margin": None}, "add_margin must be a number, but is None"),
         ({"x_ths": "a"}, "x_ths must be a number"),
+        ({"output_format": "xml"}, "output_format must be .* free_merge, but is 'xml'"),
     ],
     ids=str,
 )
