@@ -26,6 +26,16 @@ def test_a_tilted_line_is_cut_as_from_the_whole_picture(rng):
     assert np.abs(line - np.asarray(whole, int)).max() <= 1
 
 
+def test_what_a_tilted_line_covers_outside_the_picture_is_black(rng):
+    picture = rng.integers(1, 256, (40, 60, 3), np.uint8)
+    quad = np.array([[-9.5, 9], [20.5, 14], [18.5, 26], [-11.5, 21]])
+    line = level(picture, quad)
+    around = level(np.pad(picture, ((15, 15), (15, 15), (0, 0))), quad + 15)
+    assert line.shape == (12, 30, 3)
+    assert not line[:, :8].any()
+    assert np.abs(line[:, 14:] - around[:, 14:].astype(int)).max() <= 1
+
+
 def test_an_upright_line_is_cut_at_the_nearest_px(rng):
     picture = rng.integers(0, 256, (40, 60, 3), np.uint8)
     quad = np.array([[10.4, 8.6], [40.3, 8.6], [40.3, 20.4], [10.4, 20.4]])

@@ -121,6 +121,12 @@ def test_a_region_knows_the_way_back_to_the_source():
     np.testing.assert_array_equal(view.to_source(view.from_source(corners)), corners)
 
 
+def test_8_px_around_a_region_are_enhanced_with_it_unless_others_are_asked_for():
+    corners = np.array([[30, 20], [50, 20], [50, 30], [30, 30]], float)
+    (view,) = Regions(Bicubic(2)).look(np.zeros((60, 80, 3), np.uint8), [corners])
+    assert (view.origin, view.rgb.shape) == ((22, 12), (52, 72, 3))
+
+
 def test_a_region_holds_all_px_that_its_corners_touch():
     corners = np.array([[30.7, 20.6], [50.3, 20.6], [50.3, 30.2], [30.7, 30.2]])
     (view,) = Regions(Bicubic(4), margin=0).look(np.zeros((60, 80, 3), np.uint8), [corners])
@@ -155,6 +161,9 @@ def test_an_enhancer_that_takes_no_lists_is_refused_for_regions():
     reader = easyocr.Reader(FixedText([[0, 9, 0, 9]]), enhancer=Regions(answering(None)))
     with pytest.raises(ModelError, match="list of 1 regions, but gave back a NoneType"):
         reader.readtext(np.zeros((20, 30, 3), np.uint8))
+    reader = easyocr.Reader(FixedText([[0, 9, 0, 9]]), enhancer=Regions(answering([])))
+    with pytest.raises(ModelError, match="list of 1 regions, but gave back 0"):
+        reader.readtext(np.zeros((20, 30, 3), np.uint8))
 
 
 @pytest.mark.parametrize("margin", [-1, "8", 0.5, float("nan"), None])
@@ -174,6 +183,8 @@ def test_an_enhancer_that_answers_with_no_array_is_refused(answer):
     quads = [np.array([[0, 0], [30, 0], [30, 20], [0, 20]], float)]
     with pytest.raises(ModelError, match=sentence):
         Regions(answering([answer])).look(picture, quads)
+    with pytest.raises(ModelError, match="says it has scale 2"):
+        Regions(answering([picture])).look(picture, quads)
 
 
 @pytest.mark.parametrize("given", ["cajnn", None, Regions(Bicubic(2)), Bicubic])
