@@ -78,13 +78,15 @@ def page():
 
 def test_words_come_with_boxes_in_source_px(engine):
     reader = tesseract.Reader(enhancer=Bicubic(2))
-    words = reader.readtext(np.zeros((20, 30, 3), np.uint8))
+    picture = np.zeros((20, 30, 3), np.uint8)
+    words = reader.readtext(picture)
     assert engine.seen[0].size == (60, 40)
     assert [(word.text, word.confidence) for word in words] == [("way", 0.96), ("out", 0.5)]
     # 3 to 24 and 30 to 39 along x, 5 to 15 and 6 to 14 along y, halved and rounded outwards.
     assert words[0].box == [[1, 2], [12, 2], [12, 8], [1, 8]]
     assert words[1].box == [[15, 3], [20, 3], [20, 7], [15, 7]]
     assert all(isinstance(c, int) for word in words for corner in word.box for c in corner)
+    assert reader.readline(picture).box == [[0, 0], [30, 0], [30, 20], [0, 20]]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +96,11 @@ def test_words_come_with_boxes_in_source_px(engine):
 def test_it_is_shown_at_most_so_large(engine, scale, max_scale, shown):
     options = {} if max_scale is None else {"max_scale": max_scale}
     reader = tesseract.Reader(enhancer=Bicubic(scale), **options)
-    (word, _) = reader.readtext(np.zeros((40, 60, 3), np.uint8))
-    assert engine.seen[0].size == (60 * shown, 40 * shown)
+    picture = np.zeros((40, 60, 3), np.uint8)
+    (word, _) = reader.readtext(picture)
+    reader.readline(picture)
+    reader.image_to_string(picture)
+    assert [seen.size for seen in engine.seen] == [(60 * shown, 40 * shown)] * 3
     assert word.box[2] == [np.ceil(24 / shown), np.ceil(15 / shown)]
 
 
@@ -111,6 +116,8 @@ def test_it_is_never_shown_more_than_it_takes(engine, monkeypatch):
     (word,) = tesseract.Reader().readtext(np.zeros((100, 100), np.uint8))
     assert engine.seen[1].size == (71, 71)
     assert word.box[2] == [99, 99]
+    tesseract.Reader(enhancer=Bicubic(2)).readtext(np.zeros((50, 50), np.uint8))
+    assert engine.seen[2].size == (71, 71)
 
 
 def test_a_word_that_it_is_not_sure_of_at_all_is_a_word(engine):
@@ -140,6 +147,8 @@ def test_it_is_run_as_was_asked_for(engine):
     line = reader.readline(picture)
     assert line == ([[0, 0], [30, 0], [30, 20], [0, 20]], "way out", 0.73)
     assert engine.options[-1] == {**asked, "config": "-c tessedit_pageseg_mode=7 --psm 6"}
+    assert reader.readtext(picture)
+    assert engine.options[-1] == asked, "also after a line was read"
 
 
 def test_none_is_no_configuration_and_no_time_limit(engine):
