@@ -121,6 +121,42 @@ def test_bgr_arrays_are_shown_as_the_same_picture(adapter, rng):
         np.testing.assert_array_equal(shown, array)
 
 
+def test_bgr_arrays_are_shown_as_the_same_picture_without_an_enhancer(rng):
+    array = rng.integers(0, 256, (40, 50, 3), np.uint8)
+    bgr, seen = array[..., ::-1], []
+
+    class Text(FixedText):
+        def detect(self, img, **options):
+            seen.append(img)
+            return super().detect(img, **options)
+
+    class Face(FixedFace):
+        def detect(self, img, landmarks):
+            seen.append(img)
+            return super().detect(img, landmarks)
+
+    def lines(img, **_):
+        seen.append(img[..., ::-1])
+        return SimpleNamespace(boxes=None, txts=None)
+
+    easyocr.Reader(Text(), channel_order="bgr").readtext(bgr)
+    mtcnn.MTCNN(Face(), channel_order="bgr").detect([bgr, bgr])
+    reader = rapidocr.Reader(lines, channel_order="bgr")
+    reader.readtext(bgr)
+    reader.readline(bgr)
+    assert len(seen) == 5
+    for shown in seen:
+        np.testing.assert_array_equal(shown, array)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "engine"), [(mtcnn.MTCNN, FixedFace()), (rapidocr.Reader, Flagged())]
+)
+def test_regions_are_refused_where_the_whole_picture_is_searched(adapter, engine):
+    with pytest.raises(PreprocError, match=r"but Regions\(.*was given"):
+        adapter(engine, enhancer=Regions(Bicubic(2)))
+
+
 def test_an_enhancer_of_bgr_arrays_is_refused():
     enhancer = Bicubic(2)
     enhancer.channel_order = "bgr"

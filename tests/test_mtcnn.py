@@ -12,7 +12,6 @@ from PIL import Image
 
 from integrations import mtcnn
 from integrations.mtcnn import FaceSizeWarning
-from integrations.view import Regions
 from preproc.errors import ImageError, PreprocError
 
 
@@ -85,6 +84,17 @@ def test_face_coordinates_follow_the_engines_pixel_counting():
     assert {part.dtype for faces in (plain, enlarged) for part in faces} == {np.dtype(np.float32)}
 
 
+def test_faces_may_reach_past_the_border_as_the_engines_do():
+    class Reaching(FixedFace):
+        def detect(self, img, landmarks):
+            _, *others = super().detect(img, landmarks)
+            return np.array([[-7.0, -3.0, 176.0, 164.0]]), *others
+
+    image = np.zeros((40, 40, 3), np.uint8)
+    faces = mtcnn.MTCNN(Reaching(), enhancer=Bicubic(4)).detect(image)
+    np.testing.assert_array_equal(faces.boxes, [[-1, 0, 44, 41]])
+
+
 @pytest.mark.parametrize("scale", [2, 4])
 def test_landmarks_of_real_faces_are_not_shifted(face_engine, portrait, rng, scale):
     plain = mtcnn.MTCNN(face_engine)
@@ -128,8 +138,9 @@ def test_smallest_face_follows_the_detector_unless_it_was_given():
         given.min_face_size = -1
 
 
-def test_a_picture_as_high_as_the_smallest_face_is_searched():
-    detector = mtcnn.MTCNN(FixedFace())
+@pytest.mark.parametrize("scale", [None, 2])
+def test_a_picture_as_high_as_the_smallest_face_is_searched(scale):
+    detector = mtcnn.MTCNN(FixedFace(), enhancer=scale and Bicubic(scale))
     found = [len(detector.detect(np.zeros((side, 30, 3), np.uint8)).boxes) for side in (19, 20)]
     assert found == [0, 1]
 
@@ -147,6 +158,7 @@ def test_a_list_of_unequal_pictures_gives_what_each_gives_alone(face_engine, por
     for faces, picture in zip(together, pictures, strict=True):
         for part, wanted in zip(faces, detector.detect(picture), strict=True):
             np.testing.assert_array_equal(part, wanted)
+    assert len(detector.detect(tuple(pictures))) == 3
     assert detector.detect([]) == []
 
 
@@ -167,6 +179,10 @@ def test_faces_below_the_window_need_an_enhancer_that_enlarges(face_engine, port
         enlarged.min_face_size = 5
     with pytest.warns(FaceSizeWarning, match="min_face_size 5 cannot"):
         returned.min_face_size = 5
+    small = FixedFace()
+    small.min_face_size = 6
+    with pytest.warns(FaceSizeWarning, match="min_face_size 6 cannot"):
+        mtcnn.MTCNN(small, enhancer=Bicubic(1))
     assert len(returned.detect(tiny).boxes) == 0
     (box,) = enlarged.detect(tiny).boxes
     assert box[3] - box[1] < 12
@@ -209,12 +225,7 @@ def test_what_a_detector_could_never_search_with_is_a_sentence(options, sentence
         mtcnn.MTCNN(**options)
 
 
-def test_faces_are_not_looked_for_in_regions():
-    with pytest.raises(PreprocError, match=r"but Regions\(.*was given"):
-        mtcnn.MTCNN(FixedFace(), enhancer=Regions(Bicubic(2)))
-
-
-@pytest.mark.parametrize("given", [b"no image", 7, "/nowhere/at/all.png"])
+@pytest.mark.parametrize("given", [b"no image", 7, "/nowhere/at/all.png", "a\0b.png"])
 def test_what_is_no_image_is_a_sentence(given):
     with pytest.raises(ImageError):
         mtcnn.MTCNN(FixedFace()).detect(given)
