@@ -42,6 +42,7 @@ def test_rapidocr_is_asked_in_bgr_and_answers_in_source_px(make_skip):
     img, options = seen[1]
     assert img.shape == (24, 48, 3)
     assert img[0, 0].tolist() == [0, 0, 200]
+    assert img.flags.c_contiguous
     assert options == {"use_det": False, "use_cls": False, "use_rec": True}
 
 
@@ -77,6 +78,29 @@ def test_rapidocr_lays_lines_down_that_are_half_as_high_again_as_wide(rng, heigh
     wanted = line if height == 14 else line.swapaxes(0, 1)[::-1]  # its top is at the left
     for shown in engine.shown[1:]:
         np.testing.assert_array_equal(shown, wanted)
+
+
+@pytest.mark.parametrize("turns", [True, False])
+def test_rapidocr_loads_its_models_itself_and_none_in_vain(turns):
+    loaded = []
+
+    class Loading(Flagged):
+        def _load_det_model(self):
+            loaded.append("det")
+
+        def _load_cls_model(self):
+            loaded.append("cls")
+
+        def _load_rec_model(self):
+            loaded.append("rec")
+
+    engine, picture = Loading(), np.zeros((9, 9, 3), np.uint8)
+    engine.use_cls = turns
+    reader = rapidocr.Reader(engine, enhancer=Bicubic(1), both=True)
+    reader.readline(picture)
+    assert set(loaded) == {"rec"}
+    reader.readtext(picture)
+    assert set(loaded) == {"det", "rec", *["cls"] * turns}
 
 
 def test_a_real_rapidocr_is_left_as_it_is(rapid_engine, sign):
@@ -117,6 +141,35 @@ def test_rapidocr_reads_both_ways_and_keeps_the_surer(make_skip):
     assert (lines[3][:, 0] == 255).all(), "to the left, as RapidOCR does"
 
 
+def test_rapidocr_reads_one_place_both_ways_where_the_enhanced_picture_is_shrunk():
+    lines = []
+
+    class Engine:
+        max_side_len = 20
+
+        def __call__(self, img, use_rec, **_):
+            if not use_rec:
+                return SimpleNamespace(boxes=[[[10, 2], [18, 2], [18, 6], [10, 6]]])
+            lines.append(img)
+            return SimpleNamespace(txts=("one",), scores=(0.9,))
+
+    ramp = np.zeros((5, 15, 3), np.uint8)
+    ramp[:] = 16 * np.arange(15)[:, None]
+    (word,) = rapidocr.Reader(Engine(), enhancer=Bicubic(2), both=True).readtext(ramp)
+    # It is shown as 20x7, where its 30x10 would be 20x6.7.
+    np.testing.assert_allclose(rectangle(word), [7.5, 10 / 7, 13.5, 30 / 7])
+    assert [line.shape for line in lines] == [(4, 8, 3), (3, 6, 3)]
+    assert lines[0].mean() == pytest.approx(lines[1].mean(), abs=16)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_rapidocr_finds_no_words_where_there_are_none(rapid_engine, both):
+    reader = rapidocr.Reader(rapid_engine, enhancer=Bicubic(2), both=both)
+    blank = np.full((40, 60, 3), 128, np.uint8)
+    assert reader.readtext(blank) == []
+    assert reader.readline(blank)[1:] == ("", 0.0)
+
+
 @pytest.mark.parametrize("first", [("wrong", 0.3), ("wrong", 0.7), ("", 0.0), (" ", 0.99)], ids=str)
 def test_rapidocr_reads_in_the_source_what_is_doubtful_or_blank_enhanced(sign, first):
     words = rapidocr.Reader(TwoReadings(*first), enhancer=Bicubic(2)).readtext(sign)
@@ -151,7 +204,8 @@ def test_rapidocr_gives_all_but_the_blank_where_no_confidence_is_asked_for(sign,
 @pytest.mark.parametrize("both", [False, True])
 def test_rapidocrs_least_confidence_may_be_chosen_for_a_picture(rapid_engine, sign, both):
     reader = rapidocr.Reader(rapid_engine, enhancer=Bicubic(1), both=both)
-    assert len(reader.readtext(sign)) == 2
+    tops = [rectangle(word)[1] for word in reader.readtext(sign)]
+    np.testing.assert_allclose(tops, [10, 62], atol=8)
     assert reader.readtext(sign, text_score=1) == []
     assert rapid_engine.text_score == 0.5
     engine = TwoReadings("wrong", 0.3)
@@ -228,6 +282,15 @@ def test_rapidocr_gets_large_pictures_antialiased_at_its_own_limit(make_skip):
     fine[:, ::2] = 255
     rapidocr.Reader(Engine()).readtext(fine)
     assert abs(seen[0][:, 2:-2].astype(int) - 128).max() < 40
+
+
+def test_rapidocr_is_shown_lines_of_a_large_source_as_it_would_shrink_them():
+    engine = Flagged()
+    with pytest.warns(rapidocr.ShownSizeWarning):
+        rapidocr.Reader(engine, enhancer=Bicubic(1), both=True).readtext(
+            np.zeros((40, 80, 3), np.uint8)
+        )
+    assert engine.shapes == [(10, 20, 3), (4, 8, 3), (10, 20, 3)]
 
 
 def test_rapidocr_that_undoes_all_enlargement_gets_a_warning():
