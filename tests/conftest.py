@@ -168,6 +168,20 @@ def quiet() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 
+@pytest.fixture
+def drawn(monkeypatch) -> list:
+    """The axes of every figure that is saved, whose file is then a picture of 2x2 px."""
+    figures = pytest.importorskip("matplotlib.figure")
+    drawn = []
+
+    def savefig(self, file, **_):
+        drawn.extend(self.axes)
+        Image.new("RGB", (2, 2)).save(file, "PNG")
+
+    monkeypatch.setattr(figures.Figure, "savefig", savefig)
+    return drawn
+
+
 @pytest.fixture(scope="session")
 def sign():
     """A sign of two lines, upright, in colour."""

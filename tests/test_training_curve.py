@@ -72,15 +72,7 @@ def test_a_curve_counts_to_the_end_of_each_stage():
     ]
 
 
-def test_a_curve_is_drawn_over_minutes_a_line_for_each_quality(tmp_path, monkeypatch):
-    figures = pytest.importorskip("matplotlib.figure")
-    drawn = []
-
-    def savefig(self, file, **_):
-        drawn.extend(self.axes)
-        Image.new("RGB", (2, 2)).save(file, "PNG")
-
-    monkeypatch.setattr(figures.Figure, "savefig", savefig)
+def test_a_curve_is_drawn_over_minutes_a_line_for_each_quality(tmp_path, drawn):
     points = [Point(0.5, 10, {"psnr_q40": 24.0, "psnr_q10": 22.0}), Point(2, 30, {"psnr_q40": 25})]
     write_curve(points, tmp_path / "a.png", "mine")
     (axes,) = drawn

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
 from wider_faces import FAR, face, found, truth
 
 from eval_tasks.evaluators import intervals
@@ -128,17 +127,7 @@ def test_every_figure_of_a_run_is_in_its_column(uneven):
     assert (heights["under 12 px (1)"], heights["20-40 px (1)"]) == ("0.000", "1.000")
 
 
-def test_curves_are_precision_over_recall_with_the_ap_of_their_subset(
-    uneven, tmp_path, monkeypatch
-):
-    figures = pytest.importorskip("matplotlib.figure")
-    drawn = []
-
-    def savefig(self, file, **_):
-        drawn.extend(self.axes)
-        Image.new("RGB", (2, 2)).save(file, "PNG")
-
-    monkeypatch.setattr(figures.Figure, "savefig", savefig)
+def test_curves_are_precision_over_recall_with_the_ap_of_their_subset(uneven, tmp_path, drawn):
     plot_curves(tmp_path / "a.png", [("ours", uneven.curves)], "title")
     for axes, subset in zip(drawn, SUBSETS, strict=True):
         (line,) = axes.lines
