@@ -63,12 +63,14 @@ def test_a_colour_key_becomes_alpha(photo):
     assert result.getpixel((39, 23))[3] == 255
 
 
-def test_a_transparent_white_of_black_and_white_becomes_alpha(photo):
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_transparent_level_of_black_and_white_becomes_alpha(photo, level):
     white = np.asarray(photo.convert("1", dither=Image.Dither.NONE))
-    data = encoded(Image.fromarray(white), "PNG", transparency=1)
-    result = enlarge(Image.open(io.BytesIO(data)))
+    data = encoded(Image.fromarray(white), "PNG", transparency=level)
+    result = Image.open(io.BytesIO(enlarge(data)))
     assert result.mode == "LA"
-    np.testing.assert_array_equal(np.asarray(result)[..., 1] < 128, white.repeat(2, 0).repeat(2, 1))
+    hidden = (white == level).repeat(2, 0).repeat(2, 1)
+    np.testing.assert_array_equal(np.asarray(result)[..., 1] < 128, hidden)
 
 
 @pytest.mark.parametrize("transparency", [0, bytes([0, 255, 128, 255])])

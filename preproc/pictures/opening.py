@@ -178,7 +178,8 @@ def _mend_png(image: Image.Image, bits: int, color_type: int) -> None:
             del image.info[name]
     key = image.info.get("transparency")
     if bits < 8 and color_type == png16.GREY and isinstance(key, int):
-        image.info["transparency"] = key * 255 // (2**bits - 1)
+        # Of 1 bit, newer versions of Pillow give 0 or 255.
+        image.info["transparency"] = min(key, 2**bits - 1) * 255 // (2**bits - 1)
     elif bits == 16 and isinstance(key, tuple):
         image.info["transparency"] = tuple(value >> 8 for value in key)
 
