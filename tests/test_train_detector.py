@@ -12,8 +12,14 @@ from PIL import Image
 
 pytest.importorskip("torchvision", reason="torchvision is not installed")
 
+from torchvision.transforms import v2
+
 from eval_tasks.evaluators.wider import Truth
-from examples import train_detector as example
+from examples.train_detector import __main__ as command
+from examples.train_detector import pictures as wider_pictures
+from examples.train_detector.arms import REDUCTION, ArmName, arms_of, crops
+from examples.train_detector.detector import detect, new_detector, train
+from examples.train_detector.pictures import Pictures, Sample, samples_of
 from preproc import EnhanceTransform
 from preproc.errors import ImageError, OutputError
 
@@ -27,47 +33,47 @@ def samples(tmp_path, rng):
     for n in range(2):
         path = tmp_path / f"{n}.png"
         Image.fromarray(rng.integers(0, 256, (82, 97, 3), dtype=np.uint8)).save(path)
-        made.append(example.Sample(path, Truth(FACES, {"hard": np.array([True, True, False])})))
+        made.append(Sample(path, Truth(FACES, {"hard": np.array([True, True, False])})))
     return made
 
 
 @pytest.fixture
 def arms(skip_weights):
     enhance = EnhanceTransform("tiny", weights=skip_weights, device="cpu", dtype="float32")
-    return example.arms_of(list(example.ArmName), 40, enhance)
+    return arms_of(list(ArmName), 40, enhance)
 
 
 def test_every_arm_shows_the_same_faces_at_the_same_size(samples, arms):
-    ready = example.v2.ToPureTensor()
+    ready = v2.ToPureTensor()
     for arm in arms:
-        image, target = example.Pictures(samples, arm, ready)[0]
-        enlargement = example.REDUCTION // arm.scale
+        image, target = Pictures(samples, arm, ready)[0]
+        enlargement = REDUCTION // arm.scale
         assert [enlargement * side for side in image.shape[1:]] == [80, 96], arm.name
         assert np.array_equal(target["boxes"] * enlargement, FACES[:2]), arm.name
         assert target["labels"].tolist() == [1, 1]
-    shown = {arm.name: example.Pictures(samples, arm, ready)[0][0].float() for arm in arms}
+    shown = {arm.name: Pictures(samples, arm, ready)[0][0].float() for arm in arms}
     # Both enlarge the same compressed picture smoothly, which the original is not.
     assert (shown["bicubic"] - shown["enhanced"]).abs().mean() < 10
     assert (shown["bicubic"] - shown["original"]).abs().mean() > 30
 
 
 def test_crops_fall_on_the_same_places_in_all_enlarged_arms(samples, arms):
-    crops = {}
+    cut = {}
     for arm in arms[1:]:
         torch.manual_seed(3)
-        pictures = example.Pictures(samples, arm, example.crops(arm, 64))
+        pictures = Pictures(samples, arm, crops(arm, 64))
         image, target = pictures[0]
         assert image.shape == (3, 64, 64)
         assert image.max() <= 1
-        crops[arm.name] = target["boxes"].tolist()
-    assert crops["bicubic"] == crops["enhanced"] == crops["original"]
+        cut[arm.name] = target["boxes"].tolist()
+    assert cut["bicubic"] == cut["enhanced"] == cut["original"]
 
 
 def test_crops_are_as_large_and_hold_the_same_faces_in_every_arm(samples, arms):
-    sample = example.Sample(samples[0].path, Truth(FACES, {"hard": np.ones(3, bool)}))
+    sample = Sample(samples[0].path, Truth(FACES, {"hard": np.ones(3, bool)}))
     for arm in arms:
-        image, target = example.Pictures([sample], arm, example.crops(arm, 96))[0]
-        times, boxes = example.REDUCTION // arm.scale, target["boxes"]
+        image, target = Pictures([sample], arm, crops(arm, 96))[0]
+        times, boxes = REDUCTION // arm.scale, target["boxes"]
         assert [times * side for side in image.shape] == [3 * times, 96, 96], arm.name
         assert (times * (boxes[:, 2:] - boxes[:, :2])).tolist() == [[16, 20], [12, 16]], arm.name
 
@@ -77,7 +83,7 @@ def test_pictures_lie_as_their_boxes_are_counted_whatever_exif_says(samples, arm
     exif[0x0112] = 6
     with Image.open(samples[0].path) as image:
         image.save(samples[1].path, exif=exif)
-    pictures = example.Pictures(samples, arms[-1], example.v2.ToPureTensor())
+    pictures = Pictures(samples, arms[-1], v2.ToPureTensor())
     assert torch.equal(pictures[0][0], pictures[1][0])
 
 
@@ -95,10 +101,10 @@ class FixedFace(torch.nn.Module):
 
 def test_found_faces_are_told_in_px_of_the_original(arms):
     device, detector = torch.device("cpu"), FixedFace()
-    detect = partial(example.detect, detector, device=device)
+    detecting = partial(detect, detector, device=device)
     sizes = {"reduced": (20, 24)}
     for arm in arms:
-        found = detect(image=torch.zeros(3, *sizes.get(arm.name, (80, 96))), arm=arm)
+        found = detecting(image=torch.zeros(3, *sizes.get(arm.name, (80, 96))), arm=arm)
         times = 4 if arm.name == "reduced" else 1
         assert found.tolist() == [[2 * times, 3 * times, 4 * times, 5 * times, 0.5]]
         assert (detector.transform.min_size, detector.transform.max_size) == ((80,), 96)
@@ -108,7 +114,7 @@ def test_no_event_is_both_trained_on_and_held_out(shared):
     pytest.importorskip("scipy")
     data = shared / "data" / "widerface"
     for limit in (None, 40):
-        training, held_out = example.samples_of(data, limit)
+        training, held_out = samples_of(data, limit)
         events = [{sample.path.parent for sample in part} for part in (training, held_out)]
         assert not events[0] & events[1]
         assert len(training) + len(held_out) == (limit or 352)
@@ -122,10 +128,10 @@ def test_events_are_divided_and_pictures_taken_from_all_of_them(tmp_path, monkey
         path.parent.mkdir(parents=True, exist_ok=True)
         if not name.endswith("/3"):
             path.touch()
-    monkeypatch.setattr(example, "read_truth", lambda _: truth)
+    monkeypatch.setattr(wider_pictures, "read_truth", lambda _: truth)
 
     def events(limit):
-        parts = example.samples_of(tmp_path, limit)
+        parts = samples_of(tmp_path, limit)
         return [[int(s.path.parent.name.partition("--")[0]) for s in part] for part in parts]
 
     assert events(None) == [[e for e in (0, 1, 2, 4, 5, 6) for _ in range(3)], [3] * 3 + [7] * 3]
@@ -136,27 +142,25 @@ def test_events_are_divided_and_pictures_taken_from_all_of_them(tmp_path, monkey
 
 def test_pictures_that_are_missing_or_of_few_events_are_refused(tmp_path, monkeypatch):
     truth = {f"{e}--event/0": Truth(FACES, {}) for e in range(3)}
-    monkeypatch.setattr(example, "read_truth", lambda _: truth)
+    monkeypatch.setattr(wider_pictures, "read_truth", lambda _: truth)
     with pytest.raises(ImageError, match="There are no images of WIDER FACE val in"):
-        example.samples_of(tmp_path, None)
+        samples_of(tmp_path, None)
     for name in truth:
         path = tmp_path / "WIDER_val" / "images" / f"{name}.jpg"
         path.parent.mkdir(parents=True)
         path.touch()
     with pytest.raises(ImageError, match=r"are of fewer than four events.*; add some\."):
-        example.samples_of(tmp_path, None)
+        samples_of(tmp_path, None)
 
 
 def test_a_detector_learns_a_step_from_pictures_with_and_without_faces(arms, samples):
-    samples[1] = example.Sample(
-        samples[1].path, Truth(np.zeros((0, 4)), {"hard": np.zeros(0, bool)})
-    )
-    pictures = example.Pictures(samples, arms[1], example.crops(arms[1], 64))
+    samples[1] = Sample(samples[1].path, Truth(np.zeros((0, 4)), {"hard": np.zeros(0, bool)}))
+    pictures = Pictures(samples, arms[1], crops(arms[1], 64))
     torch.manual_seed(0)
-    detector = example.new_detector(64)
+    detector = new_detector(64)
     before = [parameter.clone() for parameter in detector.parameters()]
     batch = [tuple(zip(*(pictures[n] for n in range(2)), strict=True))] * 2
-    losses = list(example.train(detector, batch, 2, torch.device("cpu")))
+    losses = list(train(detector, batch, 2, torch.device("cpu")))
     assert len(losses) == 2
     assert all(np.isfinite(losses))
     moved = [not torch.equal(a, b) for a, b in zip(before, detector.parameters(), strict=True)]
@@ -178,16 +182,16 @@ def test_every_arm_begins_alike_and_is_scored_on_what_was_held_out(
 
     def scores(truth, detections, subset):
         scored.append((list(truth), {name: d.tolist() for name, d in detections.items()}, subset))
-        return example.CocoScores(0.5, 0.75, 0.25)
+        return command.CocoScores(0.5, 0.75, 0.25)
 
     replaced = {"train": train, "detect": detect, "coco_scores": scores}
     replaced |= {"samples_of": lambda *_: (samples, samples[1:])}
     replaced |= {"new_detector": lambda _: torch.nn.Linear(2, 2)}
     for name, value in replaced.items():
-        monkeypatch.setattr(example, name, value)
+        monkeypatch.setattr(command, name, value)
     report = tmp_path / "report.json"
-    arms = [example.ArmName.BICUBIC, example.ArmName.ORIGINAL]
-    example.main(tmp_path, steps=3, batch=4, arm=arms, side=66, json=report)
+    arms = [ArmName.BICUBIC, ArmName.ORIGINAL]
+    command.main(tmp_path, steps=3, batch=4, arm=arms, side=66, json=report)
     assert began[0] == began[1]
     assert len(began[0][1]) == 3 * 4
     name = f"{samples[1].path}"
@@ -200,10 +204,10 @@ def test_every_arm_begins_alike_and_is_scored_on_what_was_held_out(
     def full(*_):
         raise OutputError("There is no room left.")
 
-    monkeypatch.setattr(example, "write_json", full)
+    monkeypatch.setattr(command, "write_json", full)
     capsys.readouterr()
-    with pytest.raises(example.typer.Exit):
-        example.main(tmp_path, steps=3, batch=4, arm=arms, side=64, seed=1, json=report)
+    with pytest.raises(command.typer.Exit):
+        command.main(tmp_path, steps=3, batch=4, arm=arms, side=64, seed=1, json=report)
     assert began[2] == began[3]
     assert all(other != first for other, first in zip(began[2], began[0], strict=True))
     out, err = capsys.readouterr()
@@ -213,15 +217,15 @@ def test_every_arm_begins_alike_and_is_scored_on_what_was_held_out(
 
 def test_the_command_reports_every_arm(samples, skip_weights, tmp_path, monkeypatch, capsys):
     pytest.importorskip("pycocotools", reason="pycocotools is not installed")
-    monkeypatch.setattr(example, "samples_of", lambda *_: (samples, samples))
-    given, arms_of = [], example.arms_of
-    monkeypatch.setattr(example, "arms_of", lambda *a: given.extend(arms_of(*a)) or given)
+    monkeypatch.setattr(command, "samples_of", lambda *_: (samples, samples))
+    given = []
+    monkeypatch.setattr(command, "arms_of", lambda *a: given.extend(arms_of(*a)) or given)
     report = tmp_path / "report.json"
-    example.main(
+    command.main(
         tmp_path,
         steps=2,
         quality=30,
-        arm=[example.ArmName.BICUBIC, example.ArmName.ENHANCED],
+        arm=[ArmName.BICUBIC, ArmName.ENHANCED],
         model="tiny",
         weights=skip_weights,
         batch=1,
