@@ -19,26 +19,19 @@ from typing import Any, TypeVar, overload
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from preproc.blend import blend
 from preproc.errors import ImageError, ModelError
+from preproc.execution.assembly import assemble, device_of_input
 from preproc.execution.devices import choose_device, choose_dtype
 from preproc.execution.ensemble import geometric_self_ensemble
 from preproc.execution.forks import compute_on_one_thread_after_forks
-from preproc.execution.layerwise import Layerwise, large_layerwise
-from preproc.execution.maps import Room, in_files, in_memory
 from preproc.execution.memory import explain_out_of_memory
-from preproc.execution.runtime import Precision, Runtime
+from preproc.execution.runtime import Precision
 from preproc.execution.sizes import sizes_for
-from preproc.execution.strips import Strips
 from preproc.execution.tiles import Apply, run_tiles
-from preproc.files import absolute_path, require_writable
-from preproc.networks import SizeRule, Tiling, find
-from preproc.networks.halves import Splittable
-from preproc.networks.inference import Compilable
-from preproc.networks.masking import install_masks
-from preproc.networks.steps import Stepwise
+from preproc.networks import Tiling, find
 from preproc.options import require_options, tile_policy
 from preproc.pictures.images import decode
 from preproc.pictures.picture import ChannelOrder, Picture, require_channel_order
@@ -194,23 +187,22 @@ class Enhancer:
         self.channel_order: ChannelOrder = channel_order
         compute_on_one_thread_after_forks()
         network = load_network(self.descriptor, weights)
-        if compiled and not isinstance(network, Compilable):
-            raise ModelError(
-                f"{self.descriptor} has no repeated blocks to compile; leave compiled=True out."
-            )
-        if mixes:
-            install_masks(network)
-        if strips and isinstance(network, Splittable):
-            # Padding would have to go before shrinking, which only the stage can do.
-            unpadded = self.descriptor.size == SizeRule() and not self.descriptor.border
-            network = Strips(network, shrink=self._shrinks and unpadded, pixels=self._sizes.strip)
-        apply = self._ready(network, layerwise, map_folder, fast=fast, compiled=compiled)
-        self._apply: Apply = partial(geometric_self_ensemble, apply) if self_ensemble else apply
-        # CUDA takes stored samples directly. Networks that may run layer by layer get them on the
-        # host, since the picture may not fit the device; so do other devices, which lack some
-        # dtypes.
-        straight = self.device.type == "cuda" and not isinstance(network, Stepwise)
-        self._given_on = self.device if straight else torch.device("cpu")
+        self._apply: Apply = assemble(
+            network,
+            self.descriptor,
+            self.device,
+            self._precision,
+            masks=mixes,
+            strips=strips,
+            shrinks=self._shrinks,
+            layerwise=layerwise,
+            map_folder=map_folder,
+            fast=fast,
+            compiled=compiled,
+        )
+        if self_ensemble:
+            self._apply = partial(geometric_self_ensemble, self._apply)
+        self._given_on = device_of_input(network, self.device)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -326,42 +318,6 @@ class Enhancer:
             side=side,
             window_cost=self._sizes.window,
         )
-
-    def _ready(
-        self,
-        network: nn.Module,
-        layerwise: bool | None,
-        map_folder: str | Path | None,
-        *,
-        fast: bool,
-        compiled: bool,
-    ) -> Apply:
-        """The network on its device, going layer by layer where that is wanted and it can."""
-        ready = partial(
-            Runtime,
-            device=self.device,
-            precision=self._precision,
-            name=str(self.descriptor),
-            fast=fast,
-        )
-        whole = partial(ready, network, compiled=compiled, graphs=not self._shrinks)
-        if layerwise is False or not isinstance(network, Stepwise):
-            for option, value in (("layerwise", layerwise), ("map_folder", map_folder)):
-                if value not in (None, False):
-                    raise ModelError(
-                        f"{option} is for pictures that go layer by layer, and those of "
-                        f"{self.descriptor} do not; leave it out."
-                    )
-            return whole()
-        room: Room = in_memory
-        if map_folder is not None:
-            folder = absolute_path(map_folder)
-            require_writable(folder)
-            room = partial(in_files, folder)
-        layers = ready(Layerwise(network, room=room), in_pieces=True)
-        if layerwise:
-            return layers
-        return partial(large_layerwise, whole(), layers, self.descriptor.scale)
 
     def _nth(self, number: int, img: object) -> Picture:
         try:

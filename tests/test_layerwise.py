@@ -13,10 +13,12 @@ from live_memory import LiveMemory
 from preproc import Enhancer
 from preproc.errors import DeviceMemoryError, ModelError, OutputError
 from preproc.execution import maps
+from preproc.execution.assembly import assemble
 from preproc.execution.layerwise import BAND, LENGTH, Layerwise, large_layerwise
-from preproc.execution.runtime import Runtime
+from preproc.execution.runtime import Precision, Runtime
 from preproc.networks import ModelDescriptor, Tiling, find, register
 from preproc.networks.cisrnet import CISRNet
+from preproc.networks.halves import Splittable
 from preproc.networks.steps import Keep, Local, Stepwise
 from preproc.networks.steps import Pooled as PooledStep
 from preproc.progress import Tally
@@ -345,19 +347,63 @@ def test_a_file_has_its_place_on_the_disk_before_it_is_used(tmp_path, monkeypatc
     assert 512 * found.st_blocks >= found.st_size
 
 
-@pytest.mark.parametrize(
-    "options", [{"model": "cajnn-light"}, {"model": "cisrnet-light", "layerwise": False}]
-)
-def test_a_folder_for_maps_that_there_are_not_is_refused(tmp_path, options):
-    with pytest.raises(ModelError, match="map_folder is for pictures that go layer by layer"):
-        Enhancer(device="cpu", map_folder=tmp_path / "maps", **options)
+@pytest.mark.parametrize("option", ["map_folder", "layerwise"])
+def test_going_layer_by_layer_is_refused_where_a_network_cannot(tmp_path, option):
+    value = {"map_folder": tmp_path / "maps", "layerwise": True}[option]
+    sentence = rf"{option} is for networks that .* which cajnn-light x4 cannot; leave it out\."
+    with pytest.raises(ModelError, match=sentence):
+        Enhancer(device="cpu", **{option: value})
+    assert not (tmp_path / "maps").exists()
+    assert Enhancer(device="cpu", layerwise=False).scale == 4
+
+
+def test_a_folder_for_maps_that_there_will_not_be_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="layerwise=False says that none does; leave one of them"):
+        Enhancer("cisrnet-light", device="cpu", layerwise=False, map_folder=tmp_path / "maps")
     assert not (tmp_path / "maps").exists()
 
 
-def test_going_layer_by_layer_is_refused_where_no_network_can():
-    with pytest.raises(ModelError, match=r"layerwise is for pictures .* those of cajnn-light x4"):
-        Enhancer(device="cpu", layerwise=True)
-    assert Enhancer(device="cpu", layerwise=False).scale == 4
+class InTwoHalvesAndSteps(torch.nn.Module, Splittable, Stepwise):
+    """Doubles by repeating px: in steps, or in halves, and remembers which."""
+
+    tail_radius = 0
+
+    def __init__(self):
+        super().__init__()
+        self.anything = torch.nn.Parameter(torch.zeros(()))
+        self.seen = set()
+
+    def extract(self, x):
+        self.seen.add("halves")
+        return x
+
+    def upsample(self, features, x):  # noqa: ARG002
+        return self._doubled(features)
+
+    def steps(self):
+        self.seen.add("steps")
+        return [Local(self._doubled, radius=0, scale=2)]
+
+    def _doubled(self, x):
+        return x.repeat_interleave(2, -2).repeat_interleave(2, -1)
+
+
+@pytest.mark.parametrize(
+    ("layerwise", "seen"), [(True, {"steps"}), (False, {"halves"}), (None, {"halves"})]
+)
+def test_a_network_in_halves_may_go_layer_by_layer_too(layerwise, seen):
+    network, device = InTwoHalvesAndSteps(), torch.device("cpu")
+    run = assemble(
+        network,
+        find("cisrnet-light", 2),
+        device,
+        Precision(torch.float32),
+        layerwise=layerwise,
+        fast=False,
+    )
+    batch = torch.rand(1, 3, 5, 7)
+    assert torch.equal(run(batch, None)[..., ::2, 1::2], batch)
+    assert network.seen == seen
 
 
 @torch.inference_mode()

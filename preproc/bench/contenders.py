@@ -21,14 +21,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from preproc.enhancer import Enhancer
+from preproc.execution.assembly import assemble
 from preproc.execution.devices import choose_dtype, dtype_name
-from preproc.execution.runtime import Runtime
-from preproc.execution.sizes import sizes_for
-from preproc.execution.strips import Strips
+from preproc.execution.runtime import Precision
 from preproc.manifest import entries
 from preproc.networks import ModelDescriptor, find
 from preproc.networks.counts import cost_of
-from preproc.networks.halves import Splittable
 from preproc.samples import Pixels, from_float, to_float
 from preproc.weights import load_network, save_state
 
@@ -91,13 +89,19 @@ def ours(
             model, weights=path, to_input_size=True, device=device, dtype=dtype, compiled=compiled
         )
         network = load_network(descriptor, path)
-    if isinstance(network, Splittable):
-        network = Strips(network, pixels=sizes_for(device).strip)
-    runtime = Runtime(network, device, enhancer.dtype, model, compiled=compiled, graphs=True)
+    run = assemble(
+        network,
+        descriptor,
+        device,
+        Precision(enhancer.dtype),
+        masks=descriptor.maskable and not compiled,
+        layerwise=False,
+        compiled=compiled,
+    )
 
     def alone(files: Sequence[bytes]) -> Callable[[], object]:
         batch = _batch(files, device)
-        return lambda: runtime(batch)
+        return lambda: run(batch, None)
 
     def stage(files: Sequence[bytes]) -> Callable[[], object]:
         pictures = list(files)
