@@ -26,6 +26,11 @@ class ShownSizeWarning(PreprocWarning):
 class Engine(Protocol):
     """The part of ``rapidocr.RapidOCR`` that is used here."""
 
+    cfg: Any
+    max_side_len: float
+    text_score: float
+    use_cls: bool
+
     def __call__(self, img_content: RgbArray, **options: object) -> Any:  # noqa: ANN401 - untyped
         """Finds and reads text in a BGR picture."""
 
@@ -74,9 +79,8 @@ class Reader(PageReader, LineRecogniser):
         """
         require_usable(enhancer, channel_order)
         if engine is not None:
-            require_engine(
-                engine, "rapidocr.RapidOCR", "to have one made, leave it out", "__call__"
-            )
+            parts = ("__call__", "cfg", "max_side_len", "text_score", "use_cls")
+            require_engine(engine, "rapidocr.RapidOCR", "to have one made, leave it out", *parts)
             refuse_options("engine", options)
         self.enhancer, self.both, self.channel_order = enhancer, both, channel_order
         self.engine = _make(options) if engine is None else engine
@@ -119,7 +123,7 @@ class Reader(PageReader, LineRecogniser):
         boxes = np.asarray(found.boxes, np.float64)
         quads = [view.to_source(box / ratio) for box in boxes]
         if both:
-            least = getattr(self.engine, "text_score", 0.0) if text_score is None else text_score
+            least = self.engine.text_score if text_score is None else text_score
             pairs = zip(boxes, quads, strict=True)
             words = [self._surer(box, shown, quad, source.rgb) for box, quad in pairs]
             return [word for word in words if word.text and word.confidence >= least]
@@ -136,10 +140,7 @@ class Reader(PageReader, LineRecogniser):
 
     def _longest(self) -> float:
         """Px to which the engine would shrink the longer side itself, but without antialiasing."""
-        settings = getattr(getattr(self.engine, "cfg", None), "Global", None)
-        if not getattr(settings, "use_preprocess_img", True):
-            return inf
-        return getattr(self.engine, "max_side_len", inf)
+        return self.engine.max_side_len if self.engine.cfg.Global.use_preprocess_img else inf
 
     def readline(self, image: object) -> Word:
         """Read a picture of any kind that is one line of text, the right way up.
@@ -176,7 +177,7 @@ class Reader(PageReader, LineRecogniser):
         **others: object,
     ) -> Any:  # noqa: ANN401 - untyped
         """Ask a copy of the engine, because it remembers its arguments for later calls."""
-        turns = use_cls is None and getattr(self.engine, "use_cls", False)
+        turns = use_cls is None and self.engine.use_cls
         _load(self.engine, det=use_det, cls=turns, rec=use_rec)
         flags = {"use_det": use_det, "use_cls": use_cls, "use_rec": use_rec}
         return copy(self.engine)(_bgr(rgb), **flags, **others)

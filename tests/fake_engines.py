@@ -58,12 +58,28 @@ class FixedText:
         return read[::-1]
 
 
-class Flagged:
+class Rapid:
+    """Stands for rapidocr.RapidOCR: its settings, and ``answer`` in place of what it does."""
+
+    max_side_len = 2000
+    text_score = 0.5
+    use_cls = False
+    cfg = SimpleNamespace(Global=SimpleNamespace(use_preprocess_img=True))
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def __call__(self, img_content, **options):
+        return self.answer(img_content, **options)
+
+
+class Flagged(Rapid):
     """Stands for rapidocr.RapidOCR: keeps its flags from call to call, and says what they were."""
 
     def __init__(self, meet=lambda: None, **settings):
         self.use_det, self.use_cls, self.use_rec = True, True, True
         self.max_side_len = 20
+        settings = {"use_preprocess_img": True} | settings
         self.cfg = SimpleNamespace(Global=SimpleNamespace(**settings))
         self.meet = meet
         self.shapes, self.said = [], []
@@ -78,13 +94,11 @@ class Flagged:
         return SimpleNamespace(boxes=[box] if self.use_det else None, txts=[said], scores=[0.9])
 
 
-class TwoReadings:
+class TwoReadings(Rapid):
     """Stands for rapidocr.RapidOCR: finds a line; in the first picture read, it reads ``first``.
 
     As the engine does, it drops what it reads as blank in a picture that it looks for text in.
     """
-
-    text_score = 0.5
 
     def __init__(self, *first):
         self.readings = [first, ("right", 0.9)]

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from fake_engines import Bicubic, FixedFace, FixedText, Flagged
+from fake_engines import Bicubic, FixedFace, FixedText, Flagged, Rapid
 from PIL import Image
 
 from integrations import easyocr, mtcnn, rapidocr
@@ -68,6 +68,7 @@ def test_options_of_an_engine_that_exists_cannot_be_set(wrap):
         (easyocr.Reader, FixedFace()),
         (rapidocr.Reader, ["en"]),
         (rapidocr.Reader, Flagged),
+        (rapidocr.Reader, Bicubic(2)),
         (mtcnn.MTCNN, 160),
         (mtcnn.MTCNN, FixedFace),
         (mtcnn.MTCNN, FixedText()),
@@ -107,7 +108,7 @@ def test_bgr_arrays_are_shown_as_the_same_picture(adapter, rng):
 
     engine = FixedFace() if adapter is mtcnn.MTCNN else FixedText([[1, 9, 1, 9]])
     if adapter is rapidocr.Reader:
-        engine = lambda _, **options: SimpleNamespace(boxes=None, txts=None)  # noqa: ARG005, E731
+        engine = Rapid(lambda *_, **__: SimpleNamespace(boxes=None, txts=None))
     for order, given in (
         ("rgb", array),
         ("bgr", array[..., ::-1]),
@@ -141,7 +142,7 @@ def test_bgr_arrays_are_shown_as_the_same_picture_without_an_enhancer(rng):
 
     easyocr.Reader(Text(), channel_order="bgr").readtext(bgr)
     mtcnn.MTCNN(Face(), channel_order="bgr").detect([bgr, bgr])
-    reader = rapidocr.Reader(lines, channel_order="bgr")
+    reader = rapidocr.Reader(Rapid(lines), channel_order="bgr")
     reader.readtext(bgr)
     reader.readline(bgr)
     assert len(seen) == 5

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fake_engines import Bicubic, Flagged, TwoReadings, rectangle
+from fake_engines import Bicubic, Flagged, Rapid, TwoReadings, rectangle
 
 from integrations import rapidocr
 from integrations.protocols import Word
@@ -35,7 +35,7 @@ def test_rapidocr_is_asked_in_bgr_and_answers_in_source_px(make_skip):
 
     red = np.zeros((6, 12, 3), np.uint8)
     red[..., 0] = 200
-    reader = rapidocr.Reader(engine, enhancer=make_skip())
+    reader = rapidocr.Reader(Rapid(engine), enhancer=make_skip())
     assert reader.readtext(red) == [Word([[1, 2], [10, 2], [10, 5], [1, 5]], "one", 0.9)]
     box = [[0, 0], [12, 0], [12, 6], [0, 6]]
     assert reader.readline(red) == Word(box, "one", 0.9)
@@ -132,7 +132,7 @@ def test_rapidocr_reads_both_ways_and_keeps_the_surer(make_skip):
 
     picture = np.zeros((6, 12, 3), np.uint8)
     picture[0] = 255
-    words = rapidocr.Reader(engine, enhancer=make_skip(), both=True).readtext(picture)
+    words = rapidocr.Reader(Rapid(engine), enhancer=make_skip(), both=True).readtext(picture)
     assert [(word.text, word.confidence) for word in words] == [("one", 0.9), ("plain", 0.6)]
     assert words[1].box == [[0, 0], [2, 0], [2, 6], [0, 6]]
     shapes = [line.shape for line in lines]
@@ -144,18 +144,17 @@ def test_rapidocr_reads_both_ways_and_keeps_the_surer(make_skip):
 def test_rapidocr_reads_one_place_both_ways_where_the_enhanced_picture_is_shrunk():
     lines = []
 
-    class Engine:
-        max_side_len = 20
+    def answer(img, use_rec, **_):
+        if not use_rec:
+            return SimpleNamespace(boxes=[[[10, 2], [18, 2], [18, 6], [10, 6]]])
+        lines.append(img)
+        return SimpleNamespace(txts=("one",), scores=(0.9,))
 
-        def __call__(self, img, use_rec, **_):
-            if not use_rec:
-                return SimpleNamespace(boxes=[[[10, 2], [18, 2], [18, 6], [10, 6]]])
-            lines.append(img)
-            return SimpleNamespace(txts=("one",), scores=(0.9,))
-
+    engine = Rapid(answer)
+    engine.max_side_len = 20
     ramp = np.zeros((5, 15, 3), np.uint8)
     ramp[:] = 16 * np.arange(15)[:, None]
-    (word,) = rapidocr.Reader(Engine(), enhancer=Bicubic(2), both=True).readtext(ramp)
+    (word,) = rapidocr.Reader(engine, enhancer=Bicubic(2), both=True).readtext(ramp)
     # It is shown as 20x7, where its 30x10 would be 20x6.7.
     np.testing.assert_allclose(rectangle(word), [7.5, 10 / 7, 13.5, 30 / 7])
     assert [line.shape for line in lines] == [(4, 8, 3), (3, 6, 3)]
@@ -261,26 +260,25 @@ def test_rapidocr_gets_large_pictures_antialiased_at_its_own_limit(make_skip):
         boxes = np.array([[[0, 0], [20, 0], [20, 10], [0, 10]]])
         txts, scores = ("all",), (0.9,)
 
-    class Engine:
-        max_side_len = 20
+    def answer(img, **_):
+        seen.append(img)
+        return Found()
 
-        def __call__(self, img, **_):
-            seen.append(img)
-            return Found()
-
+    engine = Rapid(answer)
+    engine.max_side_len = 20
     stripes = np.zeros((10, 20, 3), np.uint8)
     stripes[:, ::2] = 255
     with pytest.warns(rapidocr.ShownSizeWarning):
-        (word,) = rapidocr.Reader(Engine(), enhancer=make_skip()).readtext(stripes)
+        (word,) = rapidocr.Reader(engine, enhancer=make_skip()).readtext(stripes)
     assert seen[0].shape == (10, 20, 3)
     assert word.box == [[0, 0], [20, 0], [20, 10], [0, 10]]
     seen.clear()
-    (word,) = rapidocr.Reader(Engine()).readtext(stripes.repeat(2, 0).repeat(2, 1))
+    (word,) = rapidocr.Reader(engine).readtext(stripes.repeat(2, 0).repeat(2, 1))
     assert word.box == [[0, 0], [40, 0], [40, 20], [0, 20]]
     seen.clear()
     fine = np.zeros((20, 40, 3), np.uint8)
     fine[:, ::2] = 255
-    rapidocr.Reader(Engine()).readtext(fine)
+    rapidocr.Reader(engine).readtext(fine)
     assert abs(seen[0][:, 2:-2].astype(int) - 128).max() < 40
 
 
