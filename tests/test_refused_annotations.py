@@ -102,6 +102,16 @@ def test_raw_annotations_of_data_sets_are_refused(transform, batch_stage, target
         batch_stage()([torch.zeros(3, 4, 5)], [{"objects": target}])
 
 
+def test_what_is_wrong_with_targets_is_said_before_pictures_are_computed(
+    transform, batch_stage, monkeypatch
+):
+    monkeypatch.setattr("preproc.transforms.enhance._enhanced", lambda *_: pytest.fail("too late"))
+    image, target = torch.zeros(3, 4, 5), {"boxes": [[1, 2, 3, 4]]}
+    for refused in (lambda: batch_stage()([image], [target]), lambda: transform()(image, target)):
+        with pytest.raises(PreprocError, match="'boxes' is not a tensor"):
+            refused()
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.uint16])
 def test_coordinates_that_their_dtype_cannot_hold_are_refused(batch_stage, picture, dtype):
     most = torch.iinfo(dtype).max
