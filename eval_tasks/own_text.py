@@ -34,7 +34,7 @@ from eval_tasks.tables.own_text_tables import report, show
 from eval_tasks.treatments import arms
 from eval_tasks.treatments.timed_arm import with_clock
 from integrations.view import Regions
-from preproc.errors import ImageError, PreprocError
+from preproc.errors import ImageError, OptionError
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
 from preproc.reports import write_json
@@ -98,9 +98,9 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     if options.regions and options.engine != "easyocr":
-        raise PreprocError("Only EasyOCR reads regions; leave --regions out.")
+        raise OptionError("Only EasyOCR reads regions; leave --regions out.")
     if options.both and options.engine == "tesseract":
-        raise PreprocError("Tesseract does not read words apart; leave --both out.")
+        raise OptionError("Tesseract does not read words apart; leave --both out.")
     images = own_pictures.find_pictures(options.images, options.every, options.reduce)
     require_writable(options.output)  # rather now than after the work
     treatments = arms.arms_from(options)

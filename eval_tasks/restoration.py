@@ -23,7 +23,7 @@ from eval_tasks.evaluators.paper_rows import printed_beside
 from eval_tasks.pictures.restoration_sets import images_in
 from eval_tasks.tables import restoration_tables
 from eval_tasks.treatments.restorers import make_methods, measure
-from preproc.errors import ModelError
+from preproc.errors import OptionError
 from preproc.metrics import PROTOCOLS
 from preproc.networks import find
 from preproc.reports import Value, require_report_files, write_csv, write_json
@@ -84,11 +84,11 @@ def _run(options: argparse.Namespace) -> None:
     require_report_files(options.json, options.csv)
     models = list(dict.fromkeys(options.model))
     if options.weights and len({find(name).family for name in models}) != 1:
-        raise ModelError(f"--weights belongs to one model, but --model names {len(models)}.")
+        raise OptionError(f"--weights belongs to one model, but --model names {len(models)}.")
     if options.dtype and not models:
-        raise ModelError("--dtype is of a model, but --model names none; name one.")
+        raise OptionError("--dtype is of a model, but --model names none; name one.")
     if options.self_ensemble and not models:
-        raise ModelError("--self-ensemble is of a model, but --model names none; name one.")
+        raise OptionError("--self-ensemble is of a model, but --model names none; name one.")
     methods = make_methods(
         models,
         options.scale,

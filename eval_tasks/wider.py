@@ -32,7 +32,7 @@ from eval_tasks.pictures.wider_images import chosen, ground_truth_in, images_in
 from eval_tasks.tables.wider_plot import plot_curves
 from eval_tasks.tables.wider_tables import show
 from eval_tasks.treatments import arms
-from preproc.errors import PreprocError
+from preproc.errors import OptionError
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
 from preproc.reports import write_csv, write_json
@@ -233,12 +233,12 @@ def _report(outcome: _Outcome, about: Mapping[str, str], folder: Path, suffix: s
 def _require_consistent(options: argparse.Namespace, changed: Sequence[str]) -> None:
     """Refuse options that would change nothing, and images that cannot be searched."""
     if options.detections and changed:
-        raise PreprocError(
+        raise OptionError(
             f"--detections scores what is there, so {', '.join(changed)} would change nothing; "
             "search pictures in a run of its own."
         )
     if options.all_images and not options.detections:
-        raise PreprocError("--all-images needs --detections: absent images cannot be searched.")
+        raise OptionError("--all-images needs --detections: absent images cannot be searched.")
 
 
 def _runs(options: argparse.Namespace, degradation: Degradation) -> dict[str, Run]:

@@ -19,7 +19,7 @@ from integrations.engines import refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, LineRecogniser, PageReader, RgbArray, Word, surer
 from integrations.text_lines import GreyArray, corners_of, grey_line, is_upright, sheet_of, shrink
 from integrations.view import Points, Regions, View, enlarge, look, require_usable
-from preproc.errors import PreprocError, PreprocWarning, warn
+from preproc.errors import OptionError, PreprocWarning, warn
 from preproc.extras import importing
 from preproc.pictures.picture import ChannelOrder
 
@@ -118,14 +118,14 @@ class Reader(PageReader, LineRecogniser):
             options: for ``easyocr.Reader``, when one is made.
 
         Raises:
-            PreprocError: EasyOCR is not installed, the engine is none, options are given for a
-                reader that exists, it is made with ``recognizer=False``, or enhancer or order of
-                channels cannot be used.
+            MissingLibraryError: EasyOCR is not installed.
+            OptionError: the engine is none, options are given for a reader that exists, it is made
+                with ``recognizer=False``, or enhancer or order of channels cannot be used.
         """
         require_usable(enhancer, channel_order, regions=True)
         self.enhancer, self.both, self.channel_order = enhancer, both, channel_order
         if engine is not None and lang_list is not None:
-            raise PreprocError(
+            raise OptionError(
                 "The languages are those of the reader or list that was given first; leave "
                 "lang_list out."
             )
@@ -136,7 +136,7 @@ class Reader(PageReader, LineRecogniser):
             self.engine = require_engine(given, "easyocr.Reader", _INSTEAD, "detect", "recognize")
             refuse_options("reader", options)
         if _made_without(self.engine, "recognizer"):
-            raise PreprocError(
+            raise OptionError(
                 "A reader made with recognizer=False cannot read; leave recognizer out, or use "
                 "EasyOCR's own detect."
             )
@@ -230,10 +230,10 @@ class Reader(PageReader, LineRecogniser):
 
         Raises:
             ImageError: the input is not an image.
-            PreprocError: EasyOCR has no such output format or decoder, an option is of the wrong
-                kind or out of range, the engine was made with ``detector=False``, or whatever else
-                the enhancer raises, such as DeviceMemoryError.
+            OptionError: EasyOCR has no such output format or decoder, an option is of the wrong
+                kind or out of range, or the engine was made with ``detector=False``.
             ModelError: the enhancer's answer is not ``scale`` times as large as what it was given.
+            PreprocError: whatever else the enhancer raises, such as DeviceMemoryError.
         """
         given = locals()
         require_format(output_format)
@@ -241,7 +241,7 @@ class Reader(PageReader, LineRecogniser):
         grouping = chosen(given, GROUPING)
         sizes = _Sizes(**{**chosen(given, SIZES), "min_size": min_size or 0})
         if _made_without(self.engine, "detector"):
-            raise PreprocError(
+            raise OptionError(
                 "The reader was made with detector=False and cannot look for text; use readline."
             )
         source = look(image, None, self.channel_order)
@@ -287,7 +287,7 @@ class Reader(PageReader, LineRecogniser):
 
         Raises:
             ImageError: the input is not an image.
-            PreprocError, ModelError: as for `readtext`.
+            OptionError, ModelError, PreprocError: as for `readtext`.
         """
         reading = chosen(locals(), READING)
         source = look(image, None, self.channel_order)
@@ -379,7 +379,7 @@ _INSTEAD = 'to have one made, name its languages, as in Reader(["en"])'
 
 def _make(languages: list[str], options: dict[str, object]) -> Engine:
     if not languages or not all(isinstance(language, str) for language in languages):
-        raise PreprocError(f'Languages must be a list such as ["en"], but are {languages!r}.')
+        raise OptionError(f'Languages must be a list such as ["en"], but are {languages!r}.')
     with importing("integrations.easyocr", 'pip install ".[easyocr]" in the checkout'):
         import easyocr  # noqa: PLC0415 - the engine is imported only when used
     engine: Engine = easyocr.Reader(languages, **options)

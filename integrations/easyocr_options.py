@@ -6,10 +6,11 @@ They are checked before a picture is enhanced, text in it or not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, TypeAlias
 
-from preproc.errors import PreprocError
+from preproc.errors import OptionError
+from preproc.values import is_whole_number
 
 Options: TypeAlias = dict[str, tuple[str, Callable[[object], bool]]]
 """What each option must be, in words, and whether a value is that."""
@@ -19,11 +20,11 @@ def chosen(given: Mapping[str, object], options: Options) -> dict[str, Any]:
     """Those of ``options`` among a method's arguments.
 
     Raises:
-        PreprocError: EasyOCR would fail with one of them, or find nothing.
+        OptionError: EasyOCR would fail with one of them, or find nothing.
     """
     for name, (what, fits) in options.items():
         if not fits(given[name]):
-            raise PreprocError(f"{name} must be {what}, but is {given[name]!r}.")
+            raise OptionError(f"{name} must be {what}, but is {given[name]!r}.")
     return {name: given[name] for name in options}
 
 
@@ -36,7 +37,7 @@ def _is_above_0(value: object) -> bool:
 
 
 def _is_whole_from(least: int) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, Integral) and int(value) >= least
+    return lambda value: is_whole_number(value, least)
 
 
 def _are_angles(value: object) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from integrations.protocols import Word
 from integrations.text_lines import is_upright
-from preproc.errors import PreprocError
+from preproc.errors import OptionError
 
 _FORMATS = ("standard", "dict", "json", "free_merge")
 _KEYS = ("boxes", "text", "confident")  # EasyOCR's own spelling
@@ -19,7 +19,7 @@ _KEYS = ("boxes", "text", "confident")  # EasyOCR's own spelling
 def require_format(output_format: str) -> None:
     """Raise a PreprocError for a format that EasyOCR does not know, and would pass over."""
     if output_format not in _FORMATS:
-        raise PreprocError(
+        raise OptionError(
             f"output_format must be one of {', '.join(_FORMATS)}, but is {output_format!r}."
         )
 

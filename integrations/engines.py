@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from reprlib import repr as short
 from typing import TypeVar
 
-from preproc.errors import PreprocError
+from preproc.errors import OptionError
 
 Engine = TypeVar("Engine")
 
@@ -19,10 +19,10 @@ def refuse_options(kind: str, options: Mapping[str, object]) -> None:
         options: those that were given for it.
 
     Raises:
-        PreprocError: there are any.
+        OptionError: there are any.
     """
     if options:
-        raise PreprocError(
+        raise OptionError(
             f"The {kind} exists already, so {', '.join(options)} cannot be set here; "
             f"set it where that {kind} is made."
         )
@@ -41,11 +41,9 @@ def require_engine(engine: Engine | None, name: str, instead: str, *parts: str) 
         The engine.
 
     Raises:
-        PreprocError: it lacks one of them, or is a class.
+        OptionError: it lacks one of them, or is a class.
     """
     lacking = [part for part in parts if not hasattr(engine, part)]
     if engine is None or isinstance(engine, type) or lacking:
-        raise PreprocError(
-            f"The engine must be a {name}, but {short(engine)} was given; {instead}."
-        )
+        raise OptionError(f"The engine must be a {name}, but {short(engine)} was given; {instead}.")
     return engine

@@ -21,7 +21,7 @@ from integrations.engines import refuse_options, require_engine
 from integrations.inputs import is_batch
 from integrations.protocols import ArrayEnhancer, FaceDetector, Faces, RgbArray
 from integrations.view import View, look, require_usable
-from preproc.errors import ImageError, PreprocError, PreprocWarning, warn
+from preproc.errors import ImageError, OptionError, PreprocWarning, warn
 from preproc.extras import importing
 from preproc.pictures.picture import ChannelOrder
 
@@ -83,10 +83,10 @@ class MTCNN(FaceDetector):
             options: for ``facenet_pytorch.MTCNN``, when one is made; those of its crops aside.
 
         Raises:
-            PreprocError: facenet-pytorch is not installed, the engine is none, options are given
-                for a detector that exists, or options of crops, the smallest face is not above 0,
-                ``factor`` or ``thresholds`` are out of range, or enhancer or order of channels
-                cannot be used.
+            MissingLibraryError: facenet-pytorch is not installed.
+            OptionError: the engine is none, options are given for a detector that exists, or
+                options of crops, the smallest face is not above 0, ``factor`` or ``thresholds``
+                are out of range, or enhancer or order of channels cannot be used.
         """
         require_usable(enhancer, channel_order)
         if engine is not None:
@@ -175,7 +175,7 @@ _INSTEAD = "to have one made, leave it out, and give its options by name"
 
 def _require_size(px: object) -> None:
     if not isinstance(px, Real) or not 0 < float(px) < math.inf:
-        raise PreprocError(f"min_face_size must be a number of px above 0, but is {px!r}.")
+        raise OptionError(f"min_face_size must be a number of px above 0, but is {px!r}.")
 
 
 _OF_CROPS = ("image_size", "margin", "post_process", "keep_all", "selection_method")
@@ -183,7 +183,7 @@ _OF_CROPS = ("image_size", "margin", "post_process", "keep_all", "selection_meth
 
 def _make(options: dict[str, object]) -> Engine:
     if of_crops := [name for name in options if name in _OF_CROPS]:
-        raise PreprocError(
+        raise OptionError(
             f"{', '.join(of_crops)} would change nothing, because detect finds all faces and cuts "
             "none out; to cut them out, make a facenet_pytorch.MTCNN, and give it as the engine."
         )
@@ -197,12 +197,12 @@ def _make(options: dict[str, object]) -> Engine:
 def _require_possible(options: dict[str, object]) -> None:
     """Refuse options with which the engine would search for ever, fail or find nothing."""
     if "factor" in options and not _is_between_0_and_1(options["factor"]):
-        raise PreprocError(
+        raise OptionError(
             f"factor must be a number between 0 and 1, by which MTCNN shrinks the picture step by "
             f"step, but is {options['factor']!r}."
         )
     if "thresholds" in options and not _are_scores(options["thresholds"]):
-        raise PreprocError(
+        raise OptionError(
             f"thresholds must be three numbers from 0 to 1, one for each of MTCNN's networks, but "
             f"are {options['thresholds']!r}."
         )

@@ -14,7 +14,7 @@ from integrations.engines import refuse_options, require_engine
 from integrations.protocols import ArrayEnhancer, LineRecogniser, PageReader, RgbArray, Word, surer
 from integrations.text_lines import corners_of, level, shrink
 from integrations.view import Points, enlarge, look, require_usable
-from preproc.errors import PreprocError, PreprocWarning, warn
+from preproc.errors import OptionError, PreprocWarning, warn
 from preproc.extras import importing
 from preproc.pictures.picture import ChannelOrder
 
@@ -73,9 +73,9 @@ class Reader(PageReader, LineRecogniser):
                 ``params``, as ``{"Det.box_thresh": 0.3}``.
 
         Raises:
-            PreprocError: RapidOCR is not installed, the engine is none, options are given for an
-                engine that exists, or would change nothing here, or enhancer or order of channels
-                cannot be used.
+            MissingLibraryError: RapidOCR is not installed.
+            OptionError: the engine is none, options are given for an engine that exists, or would
+                change nothing here, or enhancer or order of channels cannot be used.
         """
         require_usable(enhancer, channel_order)
         if engine is not None:
@@ -99,9 +99,9 @@ class Reader(PageReader, LineRecogniser):
 
         Raises:
             ImageError: the input is not an image.
+            OptionError: ``text_score`` is not from 0 to 1.
             ModelError: the enhancer's answer is not ``scale`` times as large as what it was given.
-            PreprocError: ``text_score`` is not from 0 to 1, or whatever else the enhancer raises,
-                such as DeviceMemoryError.
+            PreprocError: whatever else the enhancer raises, such as DeviceMemoryError.
         """
         if text_score is not None:
             _require_score(text_score)
@@ -213,7 +213,7 @@ def _bgr(rgb: RgbArray) -> RgbArray:
 
 def _require_score(score: object) -> None:
     if not isinstance(score, Real) or not 0 <= float(score) <= 1:
-        raise PreprocError(f"text_score must be a number from 0 to 1, but is {score!r}.")
+        raise OptionError(f"text_score must be a number from 0 to 1, but is {score!r}.")
 
 
 _OF_OTHER_ANSWERS = tuple(
@@ -225,7 +225,7 @@ def _make(options: dict[str, object]) -> Engine:
     params = options.get("params")
     named = params if isinstance(params, Mapping) else {}
     if in_vain := [name for name in named if name in _OF_OTHER_ANSWERS]:
-        raise PreprocError(
+        raise OptionError(
             f"{', '.join(in_vain)} would change nothing, because readtext finds lines and reads "
             "them, readline only reads, and both answer with Words; leave it out, or use RapidOCR "
             "itself."

@@ -20,7 +20,7 @@ from PIL import Image
 from integrations.protocols import ArrayEnhancer, LineRecogniser, PageReader, RgbArray, Word
 from integrations.text_lines import corners_of, shrink
 from integrations.view import View, enlarge, look, require_usable
-from preproc.errors import MissingLibraryError, PreprocError
+from preproc.errors import MissingLibraryError, OptionError
 from preproc.extras import importing
 from preproc.pictures.picture import ChannelOrder
 
@@ -73,13 +73,14 @@ class Reader(PageReader, LineRecogniser):
             channel_order: of arrays and tensors; ``"bgr"`` for those of OpenCV.
 
         Raises:
-            PreprocError: pytesseract or Tesseract is not installed or cannot be run, ``lang`` or
-                ``config`` is not a text that a command takes, ``timeout`` is below 0, ``max_scale``
-                is not above 0, or enhancer or order of channels cannot be used.
+            MissingLibraryError: pytesseract or Tesseract is not installed or cannot be run.
+            OptionError: ``lang`` or ``config`` is not a text that a command takes, ``timeout`` is
+                below 0, ``max_scale`` is not above 0, or enhancer or order of channels cannot be
+                used.
         """
         require_usable(enhancer, channel_order)
         if lang is not None and not (isinstance(lang, str) and lang):
-            raise PreprocError(f'lang must be text such as "eng" or "eng+deu", but is {lang!r}.')
+            raise OptionError(f'lang must be text such as "eng" or "eng+deu", but is {lang!r}.')
         config, timeout = config or "", timeout or 0
         _require_config(config)
         _require_numbers(timeout, max_scale)
@@ -169,18 +170,18 @@ def _engine() -> ModuleType:
 def _require_config(config: object) -> None:
     """Refuse what pytesseract could not split into a command's words."""
     if not isinstance(config, str):
-        raise PreprocError(f'config must be text such as "--psm 6", but is {config!r}.')
+        raise OptionError(f'config must be text such as "--psm 6", but is {config!r}.')
     try:
         shlex.split(config, posix=sys.platform != "win32")  # as pytesseract does
     except ValueError as error:
-        raise PreprocError(f"config {config!r} is not part of a command: {error}.") from error
+        raise OptionError(f"config {config!r} is not part of a command: {error}.") from error
 
 
 def _require_numbers(timeout: object, max_scale: object) -> None:
     if not isinstance(timeout, Real) or not 0 <= float(timeout) < inf:
-        raise PreprocError(f"timeout must be 0 or a number of seconds, but is {timeout!r}.")
+        raise OptionError(f"timeout must be 0 or a number of seconds, but is {timeout!r}.")
     if not isinstance(max_scale, Real) or not float(max_scale) > 0:
-        raise PreprocError(f"max_scale must be a number above 0, but is {max_scale!r}.")
+        raise OptionError(f"max_scale must be a number above 0, but is {max_scale!r}.")
 
 
 def _require_program() -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from integrations.inputs import rgb_of
 from integrations.protocols import ArrayEnhancer, ListEnhancer, RegionEnhancer, RgbArray
-from preproc.errors import ModelError, PreprocError
+from preproc.errors import ModelError, OptionError
 from preproc.pictures.picture import ChannelOrder, require_channel_order
+from preproc.values import is_whole_number
 
 Points = NDArray[np.float64]
 """(..., 2), x y of each, in px."""
@@ -65,7 +65,7 @@ def look(
 
     Raises:
         ImageError: the input is not an image, or a batch of several.
-        ModelError: as `enlarge`.
+        OptionError, ModelError: as `enlarge`.
     """
     return enlarge(rgb_of(image, channel_order), enhancer)
 
@@ -81,8 +81,8 @@ def enlarge(rgb: RgbArray, enhancer: ArrayEnhancer | None) -> View:
         The whole picture, ``enhancer.scale`` times as large.
 
     Raises:
-        ModelError: the enhancer's answer is not ``scale`` times as large as its input, or it takes
-            BGR.
+        OptionError: the enhancer takes BGR.
+        ModelError: its answer is not ``scale`` times as large as its input.
     """
     if enhancer is None:
         return View(rgb, 1)
@@ -108,7 +108,7 @@ class Regions:
             0.01/255 with 16 px, in single px by 150, 20 and 1 (cajnn-light, cajnn-ocr).
 
     Raises:
-        PreprocError: the enhancer is not one, or the margin is not a whole number of 0 px or more.
+        OptionError: the enhancer is not one, or the margin is not a whole number of 0 px or more.
     """
 
     enhancer: ListEnhancer
@@ -116,8 +116,8 @@ class Regions:
 
     def __post_init__(self) -> None:
         _require_enhancer(self.enhancer)
-        if not isinstance(self.margin, int | np.integer) or self.margin < 0:
-            raise PreprocError(
+        if not is_whole_number(self.margin, 0):
+            raise OptionError(
                 f"The margin must be a whole number of px, 0 or more, but is {self.margin!r}."
             )
 
@@ -132,8 +132,8 @@ class Regions:
             In the order of ``quads``; the ``to_source`` of each gives px of the whole picture.
 
         Raises:
-            ModelError: the enhancer's answers are not ``scale`` times as large as its inputs, or
-                it takes BGR.
+            OptionError: the enhancer takes BGR.
+            ModelError: its answers are not ``scale`` times as large as its inputs.
         """
         if not quads:
             return []
@@ -169,7 +169,7 @@ def bounds(quad: Points, rgb: RgbArray, margin: int) -> tuple[int, int, int, int
 def _require_rgb(enhancer: object) -> None:
     order = getattr(enhancer, "channel_order", "rgb")
     if order != "rgb":
-        raise ModelError(
+        raise OptionError(
             f"The enhancer takes arrays as {order}, but engines' adapters hand it RGB; give "
             "channel_order to the adapter, and make the enhancer with 'rgb'."
         )
@@ -198,7 +198,7 @@ def require_usable(enhancer: object, channel_order: str, *, regions: bool = Fals
         regions: whether the adapter can enhance only parts.
 
     Raises:
-        PreprocError: the enhancer is not one, has no scale or takes BGR, or the order is neither
+        OptionError: the enhancer is not one, has no scale or takes BGR, or the order is neither
             ``"rgb"`` nor ``"bgr"``.
     """
     if enhancer is not None and not (regions and isinstance(enhancer, Regions)):
@@ -208,12 +208,12 @@ def require_usable(enhancer: object, channel_order: str, *, regions: bool = Fals
 
 def _require_enhancer(enhancer: object) -> None:
     if not callable(enhancer) or isinstance(enhancer, type):
-        raise PreprocError(
+        raise OptionError(
             f"An enhancer must be an object such as preproc.Enhancer(), but {enhancer!r} was given."
         )
     scale = getattr(enhancer, "scale", None)
-    if not isinstance(scale, Integral) or scale < 1:
-        raise PreprocError(
+    if not is_whole_number(scale, 1):
+        raise OptionError(
             f"An enhancer must have an attribute scale, the whole number by which it enlarges, but "
             f"that of {enhancer!r} is {scale!r}."
         )

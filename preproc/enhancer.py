@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from multiprocessing.reduction import ForkingPickler
-from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -22,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from preproc.blend import blend
-from preproc.errors import ImageError, ModelError
+from preproc.errors import ImageError, OptionError
 from preproc.execution.assembly import assemble, device_of_input
 from preproc.execution.devices import choose_device, choose_dtype
 from preproc.execution.ensemble import geometric_self_ensemble
@@ -39,6 +38,7 @@ from preproc.progress import Progress
 from preproc.regions import RegionPlan, plan_regions
 from preproc.resize import BICUBIC_REACH, imresize
 from preproc.samples import from_float
+from preproc.values import is_whole_number
 from preproc.weights import load_network
 
 Kind = TypeVar("Kind")
@@ -161,13 +161,14 @@ class Enhancer:
                 of different sizes then share no batch.
 
         Raises:
-            ModelError: no such model, scale, device or dtype, or options out of range or at odds.
+            ModelError: no such model, or not at that scale.
+            OptionError: no such device or dtype, or options out of range or at odds.
             WeightsError: the weights are missing, damaged, or for another network.
             OutputError: ``map_folder`` cannot be made or written to.
         """
         require_channel_order(channel_order)
         if compiled and not fast:
-            raise ModelError("Only the form for inference is compiled; leave fast=False out.")
+            raise OptionError("Only the form for inference is compiled; leave fast=False out.")
         self.descriptor = find(model, scale)
         require_options(
             {"tile": tile, "overlap": overlap, "strength": strength, "batch_size": batch_size}
@@ -277,8 +278,8 @@ class Enhancer:
 
         Raises:
             ImageError: no such picture, or a box that has no px of it.
-            ModelError: as for the whole picture, or ``margin`` is negative or no whole number.
-            DeviceMemoryError, OutputError: as for the whole picture.
+            OptionError: ``margin`` is negative or no whole number.
+            ModelError, DeviceMemoryError, OutputError: as for the whole picture.
         """
         picture = decode(img, self.channel_order)
         height, width = picture.color.shape[-2:]
@@ -300,15 +301,15 @@ class Enhancer:
 
         Raises:
             ImageError: a box that has no px of the picture.
-            ModelError: ``margin`` is negative or no whole number.
+            OptionError: ``margin`` is negative or no whole number.
         """
         if margin is None:
             pools = self.descriptor.tiling is Tiling.WHOLE
             # Plain bicubic, which is mixed in, has a reach of its own.
             reach = 0 if self._strength == 1 else BICUBIC_REACH
             margin = max(size) if pools else max(self._policy.overlap, reach)
-        elif not _is_whole_number(margin) or margin < 0:
-            raise ModelError(f"margin must be a whole number of px, 0 or more, but is {margin!r}.")
+        elif not is_whole_number(margin, 0):
+            raise OptionError(f"margin must be a whole number of px, 0 or more, but is {margin!r}.")
         side = self._policy.size or self._sizes.tile  # larger unions would be cut into tiles again
         return plan_regions(
             size,
@@ -382,10 +383,6 @@ class Enhancer:
         else:
             result = from_float(canvas, color.dtype) if canvas.is_floating_point() else canvas
         return result if self._strength == 1 else blend(result, color, self._strength)
-
-
-def _is_whole_number(value: object) -> bool:
-    return isinstance(value, Real) and not float(value) % 1
 
 
 def _in_one_piece(enhancer: Enhancer) -> tuple[Any, ...]:

@@ -16,8 +16,16 @@ class ImageError(PreprocError, ValueError):
     """The input is not an image this package can read, or its shape, dtype or values are wrong."""
 
 
+class AnnotationError(PreprocError, ValueError):
+    """Boxes, masks or keypoints cannot be enlarged with their picture."""
+
+
+class OptionError(PreprocError, ValueError):
+    """An option is of the wrong kind, out of range, or at odds with another or with its place."""
+
+
 class ModelError(PreprocError, ValueError):
-    """No such model, scale or option, or a descriptor that contradicts itself."""
+    """No such model or scale, or a network, or its descriptor, that contradicts itself."""
 
 
 class WeightsError(PreprocError, ValueError):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
 
-from preproc.errors import ModelError
+from preproc.errors import OptionError
 from preproc.execution.sizes import Sizes
 from preproc.execution.tiling import TilePolicy
 from preproc.networks import ModelDescriptor, Tiling
 from preproc.resize import BICUBIC_REACH
+from preproc.values import is_whole_number
 
 
 class EnhancerOptions(TypedDict, total=False):
@@ -37,16 +38,15 @@ def require_options(options: Mapping[str, Any]) -> None:
         options: by name, as `preproc.Enhancer` takes them.
 
     Raises:
-        ModelError: one is out of range.
+        OptionError: one is out of range.
     """
-    for name in ("tile", "overlap", "batch_size"):
-        if not isinstance(options.get(name), Integral | None):
-            raise ModelError(f"{name} must be a whole number, but is {options[name]!r}.")
-    batch_size, strength = options.get("batch_size"), options.get("strength", 1.0)
-    if batch_size is not None and batch_size < 1:
-        raise ModelError(f"batch_size must be 1 or more, but is {batch_size}.")
+    for name, least in (("tile", 0), ("overlap", 0), ("batch_size", 1)):
+        value = options.get(name)
+        if value is not None and not is_whole_number(value, least):
+            raise OptionError(f"{name} must be a whole number, {least} or more, but is {value!r}.")
+    strength = options.get("strength", 1.0)
     if not isinstance(strength, Real) or not 0 < float(strength) <= 1:
-        raise ModelError(
+        raise OptionError(
             f"strength must be above 0 and at most 1, but is {strength!r}; plain bicubic alone is "
             "`preproc.resize.imresize`."
         )
@@ -72,14 +72,14 @@ def tile_policy(
         mixes: whether small pictures of nearly one size share a pass.
 
     Raises:
-        ModelError: the overlap is negative, or a tile leaves no room between overlaps.
+        OptionError: a tile leaves no room between overlaps.
     """
     if tile is None:
         tile = sizes.tile if descriptor.tiling is Tiling.TILES else 0
     overlap = descriptor.overlap if overlap is None else overlap
     return TilePolicy(
         size=tile or None,
-        overlap=overlap + BICUBIC_REACH if shrinks and overlap >= 0 else overlap,
+        overlap=overlap + BICUBIC_REACH if shrinks else overlap,
         border=descriptor.border,
         size_rule=descriptor.size,
         bucket=sizes.bucket if mixes else 1,

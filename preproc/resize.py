@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from preproc.autocast import without_autocast
-from preproc.errors import ImageError, ModelError
+from preproc.errors import ImageError, OptionError
 
 BICUBIC_REACH = 2
 """How far bicubic reads to each side, in px of the coarser of the two pictures."""
@@ -67,7 +67,7 @@ def imresize(
 
     Raises:
         ImageError: ``x`` is not a float tensor with at least one px.
-        ModelError: not exactly one of ``scale`` and ``size``, a scale that is not a number from
+        OptionError: not exactly one of ``scale`` and ``size``, a scale that is not a number from
             1/10,000 to 10,000, or a size that is not two whole numbers from 1 on.
     """
     if not isinstance(x, Tensor):
@@ -98,16 +98,16 @@ def _axes(
     size: tuple[int, int] | None,
 ) -> tuple[_Axis, _Axis]:
     if (scale is None) == (size is None):
-        raise ModelError("imresize takes either a scale or a size; give exactly one of them.")
+        raise OptionError("imresize takes either a scale or a size; give exactly one of them.")
     if size is not None:
         try:
             out_height, out_width = map(index, size)
         except (TypeError, ValueError):
-            raise ModelError(
+            raise OptionError(
                 f"imresize needs a size (height, width) of whole px, but got {size!r}."
             ) from None
         if min(out_height, out_width) < 1:
-            raise ModelError(f"imresize cannot make an image of {out_height}x{out_width} px.")
+            raise OptionError(f"imresize cannot make an image of {out_height}x{out_width} px.")
         return (
             _Axis(height, out_height, out_height / height),
             _Axis(width, out_width, out_width / width),
@@ -115,7 +115,7 @@ def _axes(
     assert scale is not None
     scales = scale if isinstance(scale, tuple) else (scale, scale)
     if len(scales) != 2 or not all(map(_is_scale, scales)):
-        raise ModelError(
+        raise OptionError(
             f"imresize needs a positive scale, or two (rows, columns), of 1/{_LARGEST_SCALE:,} to "
             f"{_LARGEST_SCALE:,}, but got {scale!r}."
         )

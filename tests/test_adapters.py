@@ -15,7 +15,7 @@ from PIL import Image
 
 from integrations import easyocr, mtcnn, rapidocr
 from integrations.view import Regions, look
-from preproc.errors import ImageError, ModelError, PreprocError
+from preproc.errors import ImageError, OptionError, PreprocError
 
 
 def test_importing_the_adapters_imports_no_engine():
@@ -166,7 +166,7 @@ def test_an_enhancer_of_bgr_arrays_is_refused():
         lambda: mtcnn.MTCNN(FixedFace(), enhancer=enhancer),
         lambda: Regions(enhancer),
     ):
-        with pytest.raises(ModelError, match="give channel_order to the adapter"):
+        with pytest.raises(OptionError, match="give channel_order to the adapter"):
             use()
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from eval_tasks.treatments import arms, realesrgan
 from eval_tasks.treatments.arms import add_options, arms_from, make_arms
 from preproc import Enhancer
-from preproc.errors import ModelError, PreprocError, WeightsError
+from preproc.errors import ModelError, OptionError, PreprocError, WeightsError
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ class TestOwnArms:
         assert np.array_equal(bicubic.apply(img), np.asarray(expected))
 
     def test_a_strength_of_no_model_is_refused(self):
-        with pytest.raises(ModelError, match="--strength is of a model"):
+        with pytest.raises(OptionError, match="--strength is of a model"):
             arms_from(options("--strength", "0.5"))
 
     def test_a_model_enlarges_and_returns_as_the_enhancer_does(self, img, tiny_weights):
@@ -97,7 +97,7 @@ class TestOwnArms:
         assert larger.device == f"cpu ({dtype})"
         enhancer = Enhancer("tiny", weights=tiny_weights, device="cpu", dtype=dtype)
         assert np.array_equal(larger.apply(img), enhancer(img))
-        with pytest.raises(ModelError, match="--dtype is of a model"):
+        with pytest.raises(OptionError, match="--dtype is of a model"):
             arms_from(options("--dtype", dtype))
 
     def test_weights_are_told_apart_by_their_content(self, tiny_weights, skip_weights):
@@ -126,7 +126,7 @@ class TestOwnArms:
         assert arms_from(options("--enhance", "--model", "a", "b")) == ["a", "b"]
 
     def test_weights_belong_to_one_model(self, tiny_weights):
-        with pytest.raises(ModelError, match="belongs to one model"):
+        with pytest.raises(OptionError, match="belongs to one model"):
             make_arms(weights=tiny_weights)
 
 
@@ -185,13 +185,13 @@ class TestPeers:
         folder, _ = esrgan
         other = tmp_path / "sr.safetensors"
         other.write_bytes((folder / "sr.safetensors").read_bytes())
-        with pytest.raises(ModelError, match="Two arms would be called 'sr'"):
+        with pytest.raises(OptionError, match="Two arms would be called 'sr'"):
             make_arms(peers=[str(folder / "sr.safetensors"), str(other)], device="cpu")
 
     def test_a_name_that_the_caller_has_for_something_else_is_refused(self, esrgan):
         peer = str(esrgan[0] / "sr.safetensors")
         assert make_arms(peers=[peer], device="cpu", taken=["original"])
-        with pytest.raises(ModelError, match="Two arms would be called 'sr'"):
+        with pytest.raises(OptionError, match="Two arms would be called 'sr'"):
             make_arms(peers=[peer], device="cpu", taken=["original", "sr"])
 
     def test_without_spandrel_it_says_what_to_install(self, monkeypatch):

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from sample_pictures import blocks, enlarge
 
-from preproc.errors import ModelError
+from preproc.errors import OptionError
 from preproc.pictures.images import decode
 
 
@@ -91,5 +91,5 @@ def test_a_little_overshoot_of_floats_is_allowed():
 
 
 def test_an_order_of_channels_that_there_is_not_is_a_sentence(rng):
-    with pytest.raises(ModelError, match="must be 'rgb' or 'bgr', but is 'bgrr'"):
+    with pytest.raises(OptionError, match="must be 'rgb' or 'bgr', but is 'bgrr'"):
         decode(rng.random((4, 5, 3), np.float32), "bgrr")

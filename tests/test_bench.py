@@ -22,7 +22,7 @@ from preproc.bench.peak_memory import PeakMemory
 from preproc.bench.sizes import parse_size
 from preproc.bench.tables import report, table
 from preproc.bench.timing import Row, Timing, measure
-from preproc.errors import ModelError
+from preproc.errors import ModelError, OptionError
 
 CPU = torch.device("cpu")
 TIMING = Timing(CPU, runs=2, seconds=0)
@@ -52,13 +52,13 @@ def test_sizes_are_width_times_height():
 
 @pytest.mark.parametrize("text", ["", "640", "0x10", "-1x5", "axb", "1x2x3", "9999999x1"])
 def test_other_sizes_are_refused_with_what_is_right(text):
-    with pytest.raises(ModelError, match="WIDTHxHEIGHT"):
+    with pytest.raises(OptionError, match="WIDTHxHEIGHT"):
         parse_size(text)
 
 
 @pytest.mark.parametrize("text", ["999999x999999", "65501x1", "1x65501", "20000x20000"])
 def test_sizes_that_no_file_has_are_refused(text):
-    with pytest.raises(ModelError, match="65,500 px a side"):
+    with pytest.raises(OptionError, match="65,500 px a side"):
         parse_size(text)
 
 

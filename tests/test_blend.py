@@ -9,7 +9,7 @@ from live_memory import LiveMemory
 from PIL import Image
 
 from preproc.blend import blend
-from preproc.errors import ModelError
+from preproc.errors import OptionError
 from preproc.resize import imresize
 
 
@@ -79,7 +79,7 @@ def test_pictures_of_very_long_rows_are_mixed_too(rng):
 
 @pytest.mark.parametrize("strength", [0, -0.1, 1.01, float("nan")])
 def test_a_strength_out_of_range_is_a_sentence(make, strength):
-    with pytest.raises(ModelError, match="strength must be above 0 and at most 1"):
+    with pytest.raises(OptionError, match="strength must be above 0 and at most 1"):
         make(strength=strength)
 
 

@@ -16,7 +16,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from preproc.errors import CacheWarning, ModelError, OutputError
+from preproc.errors import CacheWarning, OptionError, OutputError
 from preproc.transforms.cache import PictureCache, key_of
 
 
@@ -341,13 +341,13 @@ def test_a_folder_that_cannot_be_and_a_limit_of_nothing_are_refused(tmp_path):
     with pytest.raises(OutputError, match="Cannot write"):
         PictureCache(tmp_path / "file" / "cache")
     for limit in (0, "20GB", float("nan"), None):
-        with pytest.raises(ModelError, match=f"above 0, but is {limit!r}"):
+        with pytest.raises(OptionError, match=f"above 0, but is {limit!r}"):
             PictureCache(tmp_path, limit=limit)
 
 
 def test_a_folder_without_a_name_does_not_fill_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelError, match="folder has no name"):
+    with pytest.raises(OptionError, match="folder has no name"):
         PictureCache("")
 
 

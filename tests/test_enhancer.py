@@ -13,7 +13,7 @@ from PIL import Image
 from sample_pictures import smooth
 
 from preproc import Enhancer, EnhancerModule
-from preproc.errors import ModelError
+from preproc.errors import ModelError, OptionError
 from preproc.networks import ModelDescriptor, register, registry
 from preproc.resize import BICUBIC_REACH, imresize
 from preproc.weights import load_network, save_state
@@ -233,7 +233,7 @@ def test_names_that_a_network_of_your_own_has_mean_nothing_to_the_stage(tmp_path
     array = smooth(rng, 30, 40)
     plain = Enhancer("own", **options, strips=False, layerwise=False, fast=False)
     np.testing.assert_allclose(Enhancer("own", **options)(array), plain(array), atol=1e-6)
-    with pytest.raises(ModelError, match=r"own x2 has no repeated blocks to compile; leave"):
+    with pytest.raises(OptionError, match=r"own x2 has no repeated blocks to compile; leave"):
         Enhancer("own", **options, compiled=True)
 
 

@@ -11,7 +11,7 @@ from conftest import Tiny
 from sample_pictures import smooth
 
 from preproc import Enhancer
-from preproc.errors import DepthWarning, ImageError, ModelError, PrecisionWarning
+from preproc.errors import DepthWarning, ImageError, ModelError, OptionError, PrecisionWarning
 from preproc.execution import devices
 from preproc.execution.sizes import CPU, GPU
 
@@ -94,13 +94,15 @@ def test_bfloat16_differs_from_float32_by_little(make, rng):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"batch_size": 0}, "batch_size must be 1 or more"),
+        ({"batch_size": 0}, "batch_size must be a whole number, 1 or more, but is 0"),
         ({"batch_size": "8"}, "batch_size must be a whole number"),
         ({"tile": "64"}, "tile must be a whole number"),
+        ({"tile": False}, "tile must be a whole number"),
+        ({"overlap": True}, "overlap must be a whole number"),
         ({"channel_order": "grb"}, "channel_order must be 'rgb' or 'bgr'"),
         ({"tile": 10}, "Tiles of 10 px leave no room"),
-        ({"tile": -64}, "Tiles of -64 px"),
-        ({"overlap": -1}, "overlap"),
+        ({"tile": -64}, "tile must be a whole number, 0 or more, but is -64"),
+        ({"overlap": -1}, "overlap must be a whole number, 0 or more, but is -1"),
         ({"overlap": -1, "to_input_size": True}, "overlap must be .* but is -1"),
         ({"dtype": "int8"}, "dtype must be"),
         ({"device": "abacus"}, "Device 'abacus'"),
@@ -112,12 +114,13 @@ def test_bfloat16_differs_from_float32_by_little(make, rng):
     ],
 )
 def test_wrong_options_are_one_sentence(make, options, sentence):
-    with pytest.raises(ModelError, match=sentence):
+    error = ModelError if "scale" in options else OptionError
+    with pytest.raises(error, match=sentence):
         make(**options)
 
 
 def test_an_overlap_has_the_room_that_tiles_of_the_device_have(make, monkeypatch):
-    with pytest.raises(ModelError, match="Tiles of 512 px leave no room"):
+    with pytest.raises(OptionError, match="Tiles of 512 px leave no room"):
         make(overlap=300)
     monkeypatch.setattr(sys.modules[Enhancer.__module__], "sizes_for", lambda _: GPU)
     make(overlap=300)
@@ -134,7 +137,7 @@ def test_the_documentation_tells_what_suits_which_device():
 def test_no_graph_is_made_of_what_is_shrunk_on_the_way(make, monkeypatch, to_input_size):
     asked = []
     runtime = lambda *_, **options: asked.append(options["graphs"])  # noqa: E731
-    monkeypatch.setattr(sys.modules[Enhancer.__module__], "Runtime", runtime)
+    monkeypatch.setattr("preproc.execution.assembly.Runtime", runtime)
     make(to_input_size=to_input_size)
     assert asked == [not to_input_size], "its tables may be freed while a graph reads them"
 

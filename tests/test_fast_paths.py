@@ -15,7 +15,7 @@ from torch import _dynamo as dynamo
 from torch import nn
 
 from preproc import Enhancer
-from preproc.errors import ModelError, PrecisionWarning
+from preproc.errors import OptionError, PrecisionWarning
 from preproc.execution.devices import choose_dtype
 from preproc.execution.runtime import Runtime
 from preproc.networks.blocks import SubPixel
@@ -281,7 +281,7 @@ def test_repeated_blocks_are_compiled_where_asked_for_and_nowhere_else(monkeypat
 
 
 def test_only_the_form_for_inference_is_compiled():
-    with pytest.raises(ModelError, match="leave fast=False out"):
+    with pytest.raises(OptionError, match="leave fast=False out"):
         Enhancer(device="cpu", fast=False, compiled=True)
 
 

@@ -11,7 +11,7 @@ import torch
 from live_memory import LiveMemory
 
 from preproc import Enhancer
-from preproc.errors import DeviceMemoryError, ModelError, OutputError
+from preproc.errors import DeviceMemoryError, OptionError, OutputError
 from preproc.execution import maps
 from preproc.execution.assembly import assemble
 from preproc.execution.layerwise import BAND, LENGTH, Layerwise, large_layerwise
@@ -351,14 +351,14 @@ def test_a_file_has_its_place_on_the_disk_before_it_is_used(tmp_path, monkeypatc
 def test_going_layer_by_layer_is_refused_where_a_network_cannot(tmp_path, option):
     value = {"map_folder": tmp_path / "maps", "layerwise": True}[option]
     sentence = rf"{option} is for networks that .* which cajnn-light x4 cannot; leave it out\."
-    with pytest.raises(ModelError, match=sentence):
+    with pytest.raises(OptionError, match=sentence):
         Enhancer(device="cpu", **{option: value})
     assert not (tmp_path / "maps").exists()
     assert Enhancer(device="cpu", layerwise=False).scale == 4
 
 
 def test_a_folder_for_maps_that_there_will_not_be_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="layerwise=False says that none does; leave one of them"):
+    with pytest.raises(OptionError, match="layerwise=False says that none does; leave one of them"):
         Enhancer("cisrnet-light", device="cpu", layerwise=False, map_folder=tmp_path / "maps")
     assert not (tmp_path / "maps").exists()
 

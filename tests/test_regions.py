@@ -11,7 +11,7 @@ from PIL import Image
 
 from preproc import Enhancer
 from preproc.box import Box
-from preproc.errors import ImageError, ModelError, WeightsError
+from preproc.errors import ImageError, OptionError, WeightsError
 from preproc.execution.tiling import TilePolicy
 from preproc.networks import ModelDescriptor, SizeRule, register, registry
 from preproc.networks.cajnn import CAJNN
@@ -243,8 +243,8 @@ def test_a_box_that_is_none_is_one_sentence(make, rng, boxes, sentence):
 def test_boxes_and_margins_that_are_none_are_one_sentence(make, rng):
     with pytest.raises(ImageError, match="Box 0 must be"):
         make().regions(picture(rng), (1, 2, 3, 4))
-    for margin in (1.5, float("nan"), float("inf"), "8"):
-        with pytest.raises(ModelError, match="margin must be a whole number"):
+    for margin in (1.5, 8.0, float("nan"), float("inf"), "8", True):
+        with pytest.raises(OptionError, match="margin must be a whole number"):
             make().regions(picture(rng), BOXES, margin=margin)
     first = ([1, 2], "a", torch.zeros(2), torch.tensor(1j), 10**400)
     for boxes in (*([(left, 2, 3, 4)] for left in first), [(1, 2, 3)]):
@@ -256,12 +256,12 @@ def test_boxes_and_margins_may_be_of_other_kinds_of_numbers(make, rng):
     img = picture(rng)
     wanted = make().regions(img, BOXES, margin=8)
     tensors = [list(torch.tensor(box, dtype=torch.bfloat16)) for box in BOXES]
-    for boxes, margin in ((np.array(BOXES), np.int64(8)), (tensors, 8.0)):
+    for boxes, margin in ((np.array(BOXES), np.int64(8)), (tensors, 8)):
         assert worst(make().regions(img, boxes, margin=margin), wanted) == 0
 
 
 def test_margins_are_not_negative_and_no_boxes_are_no_crops(make, rng):
-    with pytest.raises(ModelError, match="whole number of px, 0 or more, but is -1"):
+    with pytest.raises(OptionError, match="whole number of px, 0 or more, but is -1"):
         make().regions(picture(rng), BOXES, margin=-1)
     assert make().regions(picture(rng), []) == []
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from preproc import resize
-from preproc.errors import ImageError, ModelError
+from preproc.errors import ImageError, OptionError
 from preproc.resize import imresize
 
 
@@ -155,19 +155,19 @@ def test_it_is_compiled_without_breaks_for_one_size_after_another():
         (torch.zeros(3, 3, dtype=torch.uint8), {"scale": 2}, ImageError, "uint8"),
         (torch.zeros(3, 0), {"scale": 2}, ImageError, "at least one px"),
         (torch.zeros(3), {"scale": 2}, ImageError, "shape"),
-        (torch.zeros(3, 3), {}, ModelError, "exactly one"),
-        (torch.zeros(3, 3), {"scale": 2, "size": (6, 6)}, ModelError, "exactly one"),
-        (torch.zeros(3, 3), {"scale": 0}, ModelError, "positive scale"),
-        (torch.zeros(3, 3), {"scale": float("nan")}, ModelError, "positive scale"),
-        (torch.zeros(3, 3), {"scale": float("inf")}, ModelError, "positive scale"),
-        (torch.zeros(3, 3), {"scale": 1e-10}, ModelError, "positive scale"),
-        (torch.zeros(3, 3), {"scale": 1e10}, ModelError, "positive scale"),
-        (torch.zeros(3, 3), {"scale": "2"}, ModelError, "positive scale"),
-        (torch.zeros(3, 3), {"scale": (2.0,)}, ModelError, "positive scale"),
-        (torch.zeros(3, 3), {"size": (0, 3)}, ModelError, "0x3 px"),
-        (torch.zeros(3, 3), {"size": 3}, ModelError, "whole px"),
-        (torch.zeros(3, 3), {"size": (3.5, 2)}, ModelError, "whole px"),
-        (torch.zeros(3, 3), {"size": (3, 2, 1)}, ModelError, "whole px"),
+        (torch.zeros(3, 3), {}, OptionError, "exactly one"),
+        (torch.zeros(3, 3), {"scale": 2, "size": (6, 6)}, OptionError, "exactly one"),
+        (torch.zeros(3, 3), {"scale": 0}, OptionError, "positive scale"),
+        (torch.zeros(3, 3), {"scale": float("nan")}, OptionError, "positive scale"),
+        (torch.zeros(3, 3), {"scale": float("inf")}, OptionError, "positive scale"),
+        (torch.zeros(3, 3), {"scale": 1e-10}, OptionError, "positive scale"),
+        (torch.zeros(3, 3), {"scale": 1e10}, OptionError, "positive scale"),
+        (torch.zeros(3, 3), {"scale": "2"}, OptionError, "positive scale"),
+        (torch.zeros(3, 3), {"scale": (2.0,)}, OptionError, "positive scale"),
+        (torch.zeros(3, 3), {"size": (0, 3)}, OptionError, "0x3 px"),
+        (torch.zeros(3, 3), {"size": 3}, OptionError, "whole px"),
+        (torch.zeros(3, 3), {"size": (3.5, 2)}, OptionError, "whole px"),
+        (torch.zeros(3, 3), {"size": (3, 2, 1)}, OptionError, "whole px"),
         (np.zeros((3, 3)), {"scale": 2}, ImageError, "ndarray"),
     ],
 )

@@ -11,7 +11,13 @@ import torch
 from live_memory import LiveMemory
 from torch import nn
 
-from preproc.errors import DeviceMemoryError, DeviceWarning, ModelError, PrecisionWarning
+from preproc.errors import (
+    DeviceMemoryError,
+    DeviceWarning,
+    ModelError,
+    OptionError,
+    PrecisionWarning,
+)
 from preproc.execution import devices
 from preproc.execution.devices import choose_device, choose_dtype
 from preproc.execution.ensemble import geometric_self_ensemble
@@ -180,7 +186,7 @@ def test_output_is_float32_and_input_is_channels_last():
 def test_no_such_device_is_one_sentence():
     absent = [] if torch.backends.mps.is_available() else ["mps"]
     for name in ("abacus", "cuda:99", "hpu", *absent):
-        with pytest.raises(ModelError, match=f"Device '{name}' cannot be used") as caught:
+        with pytest.raises(OptionError, match=f"Device '{name}' cannot be used") as caught:
             choose_device(name)
         assert len(str(caught.value)) < 300, "torch lists all kinds there are"
 
@@ -217,7 +223,7 @@ def test_a_gpu_without_kernels_is_left_for_the_cpu_and_said_to_be(monkeypatch):
             DeviceWarning, match=r"cannot be used \(CUDA error: no kernel.*execution\)"
         ):
             assert choose_device() == CPU
-        with pytest.raises(ModelError, match="Device 'cuda' cannot be used"):
+        with pytest.raises(OptionError, match="Device 'cuda' cannot be used"):
             choose_device("cuda")
 
 
@@ -294,7 +300,7 @@ def test_the_user_may_force_a_dtype(name):
 
 @pytest.mark.parametrize("name", ["int8", torch.int8, torch.float64, "double"])
 def test_other_dtypes_are_refused(name):
-    with pytest.raises(ModelError, match="dtype must be 'float32', 'bfloat16' or 'float16'"):
+    with pytest.raises(OptionError, match="dtype must be 'float32', 'bfloat16' or 'float16'"):
         choose_dtype(CPU, name, ())
 
 

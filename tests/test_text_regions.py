@@ -166,7 +166,7 @@ def test_an_enhancer_that_takes_no_lists_is_refused_for_regions():
         reader.readtext(np.zeros((20, 30, 3), np.uint8))
 
 
-@pytest.mark.parametrize("margin", [-1, "8", 0.5, float("nan"), None])
+@pytest.mark.parametrize("margin", [-1, "8", 0.5, 8.0, float("nan"), None, True])
 def test_a_margin_that_is_no_number_of_px_is_refused(margin):
     with pytest.raises(PreprocError, match=f"whole number of px, 0 or more, but is {margin!r}"):
         Regions(Bicubic(2), margin=margin)

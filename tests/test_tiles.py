@@ -7,7 +7,7 @@ from conftest import Tiny
 from PIL import Image
 from torch.nn import functional as F
 
-from preproc.errors import DeviceMemoryError, ModelError
+from preproc.errors import DeviceMemoryError, OptionError
 from preproc.execution import tiles
 from preproc.execution.tiles import pad, run_tiles
 from preproc.execution.tiling import Span, TilePolicy
@@ -58,11 +58,11 @@ def test_a_tile_split_again_keeps_its_core_covered_once():
 
 
 def test_tiles_too_small_for_their_overlap_are_refused():
-    with pytest.raises(ModelError, match="64 px leave no room between overlaps of 32 px"):
+    with pytest.raises(OptionError, match="64 px leave no room between overlaps of 32 px"):
         TilePolicy(size=64, overlap=32)
-    with pytest.raises(ModelError, match="choose a tile of 48 px or more"):
+    with pytest.raises(OptionError, match="choose a tile of 48 px or more"):
         TilePolicy(size=40, overlap=8, size_rule=SizeRule(48))
-    with pytest.raises(ModelError, match="overlap"):
+    with pytest.raises(OptionError, match="overlap"):
         TilePolicy(size=None, overlap=-1)
 
 

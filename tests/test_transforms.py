@@ -14,7 +14,7 @@ from PIL import Image
 
 import preproc
 from preproc import Enhancer
-from preproc.errors import DeviceWarning, ImageError, ModelError, PreprocError
+from preproc.errors import DeviceWarning, ImageError, ModelError, OptionError, PreprocError
 from preproc.options import EnhancerOptions
 
 tv_tensors = pytest.importorskip("torchvision.tv_tensors", reason="torchvision is not installed")
@@ -97,10 +97,10 @@ def test_a_picture_that_exif_calls_turned_lies_as_it_lay_with_its_boxes(transfor
 def test_an_overlap_has_the_room_that_tiles_of_the_device_have():
     preproc.EnhanceTransform("tiny", device="cuda", overlap=300)
     for options in ({"device": "cpu"}, {"device": "cuda", "in_worker": "cpu"}):
-        with pytest.raises(ModelError, match="Tiles of 512 px leave no room"):
+        with pytest.raises(OptionError, match="Tiles of 512 px leave no room"):
             preproc.EnhanceTransform("tiny", overlap=300, **options)
     preproc.EnhanceTransform("tiny", device="cpu", overlap=248)
-    with pytest.raises(ModelError, match="no room between overlaps of 250 px"):
+    with pytest.raises(OptionError, match="no room between overlaps of 250 px"):
         preproc.EnhanceTransform("tiny", device="cpu", overlap=248, to_input_size=True)
 
 
@@ -127,8 +127,9 @@ def test_options_are_those_of_the_enhancer_and_so_is_the_usual_model():
     ],
 )
 def test_wrong_options_are_named_at_once(options, match):
+    error = ModelError if {"model", "scale"} & set(options) else OptionError
     for kind in (preproc.EnhanceTransform, preproc.EnhanceBatch):
-        with pytest.raises(ModelError, match=match):
+        with pytest.raises(error, match=match):
             kind(**{"model": "tiny", **options})
 
 
@@ -168,5 +169,5 @@ def test_a_gpu_that_cannot_be_used_is_left_for_the_cpu(tiny_weights, picture, mo
         with pytest.warns(DeviceWarning, match="cannot be used"):
             assert torch.equal(transform(image), wanted)
         asked = preproc.EnhanceTransform("tiny", weights=tiny_weights, device="cuda")
-        with pytest.raises(ModelError, match="Device 'cuda' cannot be used"):
+        with pytest.raises(OptionError, match="Device 'cuda' cannot be used"):
             asked(image)

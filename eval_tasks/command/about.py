@@ -15,7 +15,7 @@ def environment(device: str | None, *packages: str) -> dict[str, str]:
         packages: whose versions matter besides those of all scripts.
 
     Raises:
-        ModelError: there is no such device.
+        OptionError: there is no such device.
     """
     facts = machine(choose_device(device))
     return {

@@ -23,7 +23,7 @@ from eval_tasks.command import arguments
 from eval_tasks.plain_arms import BICUBIC, BICUBIC_SCALE, INPUT
 from eval_tasks.treatments import realesrgan
 from preproc.enhancer import Enhancer
-from preproc.errors import ModelError
+from preproc.errors import OptionError
 from preproc.execution.devices import choose_device, dtype_name
 from preproc.extras import importing
 from preproc.manifest import digest_for, digest_of
@@ -101,13 +101,13 @@ def arms_from(options: argparse.Namespace, taken: Sequence[str] = ()) -> list[Ar
     """The arms that a command line asks for; see `make_arms` for ``taken`` and the errors.
 
     Raises:
-        ModelError: also where a strength is asked for, but no model.
+        OptionError: also where a strength is asked for, but no model.
     """
     models = options.model or (["cajnn-light"] if options.enhance else [])
     if options.strength != [1.0] and not models:
-        raise ModelError("--strength is of a model, but none is to be measured; add --model.")
+        raise OptionError("--strength is of a model, but none is to be measured; add --model.")
     if options.dtype and not models:
-        raise ModelError("--dtype is of a model, but none is to be measured; add --model.")
+        raise OptionError("--dtype is of a model, but none is to be measured; add --model.")
     return make_arms(
         models,
         options.weights,
@@ -148,14 +148,15 @@ def make_arms(
         The input as it is, plain bicubic, then models and peers as given.
 
     Raises:
-        ModelError: no such model, device or dtype, a file that spandrel does not know, two arms of
-            one name, or an arm of a name that is taken.
+        ModelError: no such model, or a file that spandrel does not know.
+        OptionError: no such device or dtype, two arms of one name, or an arm of a name that is
+            taken.
         WeightsError: weights are missing or damaged.
         MissingLibraryError: an optional library is not installed.
     """
     models = list(dict.fromkeys(models))
     if weights and len(models) != 1:
-        raise ModelError(f"--weights belongs to one model, but {len(models)} are to be measured.")
+        raise OptionError(f"--weights belongs to one model, but {len(models)} are to be measured.")
     arms = [
         Arm(INPUT, 1, lambda img: img),
         Arm(BICUBIC, BICUBIC_SCALE, _bicubic),
@@ -169,7 +170,7 @@ def make_arms(
     names = [*taken, *(arm.name for arm in arms)]
     for name in names:
         if names.count(name) > 1:
-            raise ModelError(f"Two arms would be called {name!r}; rename a file of theirs.")
+            raise OptionError(f"Two arms would be called {name!r}; rename a file of theirs.")
     return arms
 
 

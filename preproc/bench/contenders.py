@@ -80,7 +80,8 @@ def ours(
     """One of our networks, alone and as a stage.
 
     Raises:
-        ModelError: no such model or dtype.
+        ModelError: no such model.
+        OptionError: no such dtype.
     """
     descriptor = find(model)
     with tempfile.TemporaryDirectory() as folder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from preproc.errors import ModelError
+from preproc.errors import OptionError
 
 Size = tuple[int, int]
 
@@ -28,19 +28,19 @@ def parse_size(text: str) -> Size:
     """Height and width from a name in `SIZES` or from ``WIDTHxHEIGHT``.
 
     Raises:
-        ModelError: it is neither, or too large for the JPEG file that a stage begins with.
+        OptionError: it is neither, or too large for the JPEG file that a stage begins with.
     """
     if text.lower() in SIZES:
         return SIZES[text.lower()]
     match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text.lower())
     if match is None:
-        raise ModelError(
+        raise OptionError(
             f"A size must be WIDTHxHEIGHT in px, such as 640x480, or one of {', '.join(SIZES)}, "
             f"but is {text!r}."
         )
     height, width = int(match[2]), int(match[1])
     if max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
-        raise ModelError(
+        raise OptionError(
             f"A size must have {MAX_SIDE:,} px a side and {MAX_PIXELS:,} px in all at most, but "
             f"{text} has {height * width:,} px; more cannot be decoded from a JPEG file."
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from preproc.errors import ModelError
+from preproc.errors import OptionError
 from preproc.execution.layerwise import Layerwise, large_layerwise
 from preproc.execution.maps import Room, in_files, in_memory
 from preproc.execution.runtime import Precision, Runtime
@@ -59,11 +59,11 @@ def assemble(
         (N, 3, s*H, s*W), or to (N, 3, H, W) where strips were shrunk; see `Runtime`.
 
     Raises:
-        ModelError: options are at odds with each other or with the network.
+        OptionError: options are at odds with each other or with the network.
         OutputError: ``map_folder`` cannot be made or written to.
     """
     if compiled and not isinstance(network, Compilable):
-        raise ModelError(
+        raise OptionError(
             f"{descriptor} has no repeated blocks to compile; leave compiled=True out."
         )
     steps = network if isinstance(network, Stepwise) else None
@@ -103,12 +103,12 @@ def _require_layerwise(
 ) -> None:
     for option, value in (("layerwise", layerwise), ("map_folder", map_folder)):
         if not able and value not in (None, False):
-            raise ModelError(
+            raise OptionError(
                 f"{option} is for networks that pool over the whole picture and can go layer by "
                 f"layer, which {descriptor} cannot; leave it out."
             )
     if layerwise is False and map_folder is not None:
-        raise ModelError(
+        raise OptionError(
             "map_folder is for pictures that go layer by layer, and layerwise=False says that none "
             "does; leave one of them out."
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from preproc.errors import DeviceWarning, ModelError, warn
+from preproc.errors import DeviceWarning, OptionError, warn
 
 _DTYPES = {
     "float32": torch.float32,
@@ -27,7 +27,7 @@ def choose_device(device: str | int | torch.device | None = None) -> torch.devic
         The device with its index, so that it stays the same when another becomes the current one.
 
     Raises:
-        ModelError: there is no such device, or it cannot compute.
+        OptionError: there is no such device, or it cannot compute.
     """
     if device is None and not torch.cuda.is_available():
         return torch.device("cpu")
@@ -39,7 +39,7 @@ def choose_device(device: str | int | torch.device | None = None) -> torch.devic
         if reason.startswith("Expected one of"):
             reason = "there is no such kind"
         if device is not None:
-            raise ModelError(
+            raise OptionError(
                 f"Device {str(device)!r} cannot be used ({reason}); choose 'cpu', or leave it out."
             ) from error
     warn(
@@ -71,13 +71,13 @@ def choose_dtype(
             the device is fast in it.
 
     Raises:
-        ModelError: ``dtype`` is not float32, bfloat16 or float16.
+        OptionError: ``dtype`` is not float32, bfloat16 or float16.
     """
     if dtype is None:
         return next((d for d in safe if _is_fast(device, d)), torch.float32)
     chosen = _DTYPES.get(dtype.removeprefix("torch.")) if isinstance(dtype, str) else dtype
     if chosen is None or chosen not in _DTYPES.values():
-        raise ModelError(f"dtype must be 'float32', 'bfloat16' or 'float16', but is {dtype!r}.")
+        raise OptionError(f"dtype must be 'float32', 'bfloat16' or 'float16', but is {dtype!r}.")
     return chosen
 
 

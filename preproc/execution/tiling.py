@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from preproc.box import Box
-from preproc.errors import ModelError
+from preproc.errors import OptionError
 from preproc.networks import SizeRule
 
 _MIN_CORE = 16  # px a side; in smaller ones nearly all work would be for the overlap
@@ -48,9 +48,11 @@ class TilePolicy:
 
     def __post_init__(self) -> None:
         if self.overlap < 0:
-            raise ModelError(f"overlap must be a number of px of 0 or more, but is {self.overlap}.")
+            raise OptionError(
+                f"overlap must be a number of px of 0 or more, but is {self.overlap}."
+            )
         if self.size is not None and self.size < self.min_size:
-            raise ModelError(
+            raise OptionError(
                 f"Tiles of {self.size} px leave no room between overlaps of {self.overlap} px; "
                 f"choose a tile of {self.min_size} px or more, or a smaller overlap."
             )

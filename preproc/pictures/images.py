@@ -53,7 +53,7 @@ def decode(img: object, channel_order: ChannelOrder = "rgb", *, upright: bool = 
 
     Raises:
         ImageError: not a picture, damaged, empty, or with values out of range.
-        ModelError: there is no such order of channels.
+        OptionError: there is no such order of channels.
     """
     require_channel_order(channel_order)
     match img:

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from torch import Tensor
 
-from preproc.errors import ModelError
+from preproc.errors import OptionError
 
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
 
@@ -17,10 +17,10 @@ def require_channel_order(order: str) -> None:
     """Refuse what is not a `ChannelOrder`.
 
     Raises:
-        ModelError: it is not one.
+        OptionError: it is not one.
     """
     if order not in get_args(ChannelOrder):
-        raise ModelError(f"channel_order must be 'rgb' or 'bgr', but is {order!r}.")
+        raise OptionError(f"channel_order must be 'rgb' or 'bgr', but is {order!r}.")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from preproc.errors import CacheWarning, DiskFullError, ModelError, OutputError, warn
+from preproc.errors import CacheWarning, DiskFullError, OptionError, OutputError, warn
 from preproc.files import DRAFTS, absolute_path, replacing, require_writable
 
 _LIMIT = 20 * 2**30
@@ -52,16 +52,16 @@ class PictureCache:
             limit: bytes, 20 GiB by default.
 
         Raises:
-            ModelError: the folder has no name, or the limit is not a number above 0.
+            OptionError: the folder has no name, or the limit is not a number above 0.
             OutputError: the folder cannot be made, or written to while it has no entries.
         """
         if folder == "":
-            raise ModelError(
+            raise OptionError(
                 "The cache's folder has no name, and the working folder would be filled; give one "
                 "for the cache alone."
             )
         if not isinstance(limit, SupportsInt) or not limit > 0:
-            raise ModelError(f"A cache's limit must be in bytes and above 0, but is {limit!r}.")
+            raise OptionError(f"A cache's limit must be in bytes and above 0, but is {limit!r}.")
         self.folder, self.limit = absolute_path(folder), limit
         self._said_full, self._room = False, _Room(self.folder, limit)
         self._writable = self._is_writable()

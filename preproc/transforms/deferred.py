@@ -12,7 +12,7 @@ from torch.utils.data import get_worker_info
 
 from preproc import __version__
 from preproc.enhancer import Enhancer
-from preproc.errors import ModelError, PreprocError, WeightsError
+from preproc.errors import OptionError, WeightsError
 from preproc.execution.devices import choose_dtype
 from preproc.execution.sizes import sizes_for
 from preproc.files import absolute_path
@@ -59,14 +59,15 @@ class DeferredEnhancer:
             options: of the enhancer.
 
         Raises:
-            ModelError: there is no such model, scale or option, or one is out of range.
+            ModelError: there is no such model, or not at that scale.
+            OptionError: an option is out of range, or at odds with another.
             OutputError: the cache's folder cannot be made, or written to while it is empty.
         """
         if in_worker not in ("error", "cpu"):
-            raise ModelError(f"in_worker must be 'error' or 'cpu', but is {in_worker!r}.")
+            raise OptionError(f"in_worker must be 'error' or 'cpu', but is {in_worker!r}.")
         unknown = sorted(options.keys() - EnhancerOptions.__annotations__.keys())
         if unknown:
-            raise ModelError(
+            raise OptionError(
                 f"There is no option {', '.join(unknown)}; known are "
                 f"{', '.join(EnhancerOptions.__annotations__)}."
             )
@@ -85,7 +86,7 @@ class DeferredEnhancer:
             )
         self._asked = device
         if cache is not None and not isinstance(cache, str | Path | PictureCache):
-            raise ModelError(f"cache must be a folder or a PictureCache, but is {cache!r}.")
+            raise OptionError(f"cache must be a folder or a PictureCache, but is {cache!r}.")
         self.cache = PictureCache(cache) if isinstance(cache, str | Path) else cache
         if weights := options.get("weights"):
             options["weights"] = absolute_path(weights)  # wherever it is built
@@ -115,7 +116,7 @@ class DeferredEnhancer:
             (N, C, scale*H, scale*W) each, of the same dtype, on the CPU.
 
         Raises:
-            PreprocError: in a DataLoader worker, if the device is not the CPU.
+            OptionError: in a DataLoader worker, if the device is not the CPU.
             WeightsError: the weights are missing, damaged, or for another network.
         """
         if self.cache is None:
@@ -152,7 +153,7 @@ class DeferredEnhancer:
             return self.device
         if self._in_worker == "cpu":
             return _CPU
-        raise PreprocError(
+        raise OptionError(
             f"The enhancer is to run on {self.device}, which cannot be used in a DataLoader "
             "worker: pass in_worker='cpu' to run it on the CPU there, put EnhanceBatch after the "
             "DataLoader, or fill a cache first by going through the data with num_workers=0."
@@ -195,4 +196,4 @@ def _described(device: str | int | torch.device | None) -> torch.device:
     try:
         return torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise ModelError(f"{device!r} names no device; choose 'cpu' or 'cuda'.") from error
+        raise OptionError(f"{device!r} names no device; choose 'cpu' or 'cuda'.") from error

@@ -79,7 +79,8 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
                 ``tile``, ``overlap``, ``strength``, ``self_ensemble`` and ``batch_size``.
 
         Raises:
-            ModelError: there is no such model, scale or option, or one is out of range.
+            ModelError: there is no such model, or not at that scale.
+            OptionError: an option is out of range, or at odds with another.
             OutputError: the cache's folder cannot be made, or written to while it is empty.
         """
         super().__init__()
@@ -93,8 +94,8 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
 
         Raises:
             ImageError: the only pictures are numpy arrays, which torchvision's transforms ignore.
-            PreprocError: an annotation that would have to move is not a ``tv_tensor``; or as for
-                `preproc.Enhancer` and `preproc.transforms.cache.PictureCache`.
+            AnnotationError: what would have to move is not a ``tv_tensor``.
+            PreprocError: as for `preproc.Enhancer` and `preproc.transforms.cache.PictureCache`.
         """
         leaves = list(named_leaves(inputs))
         if self.scale != 1:
@@ -107,7 +108,7 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
 
         Raises:
             ImageError: a picture cannot be read.
-            PreprocError: in a DataLoader worker, if the device is not the CPU.
+            OptionError: in a DataLoader worker, if the device is not the CPU.
             WeightsError: the weights are missing, damaged, or for another network.
         """
         # Of plain tensors torchvision gives only the one that it takes for a picture.
@@ -175,10 +176,10 @@ class EnhanceBatch:
         Raises:
             ImageError: an image is not a tensor or cannot be read, a tensor of them is not (N, C,
                 H, W), there are more or fewer targets than images, or one is not a dictionary.
-            PreprocError: in a DataLoader worker, if the device is not the CPU; or boxes, masks or
-                keypoints that have to move are not tensors of such a shape; or an annotation's
-                dtype cannot hold what it becomes; or as for `preproc.Enhancer` and
-                `preproc.transforms.cache.PictureCache`.
+            AnnotationError: boxes, masks or keypoints that have to move are not tensors of such a
+                shape, or an annotation's dtype cannot hold what it becomes.
+            OptionError: in a DataLoader worker, if the device is not the CPU.
+            PreprocError: as for `preproc.Enhancer` and `preproc.transforms.cache.PictureCache`.
         """
         if isinstance(images, Tensor) and images.ndim != 4:
             raise ImageError(

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves  # by which torchvision's v2 goes through samples
 from torchvision import tv_tensors
 
-from preproc.errors import PreprocError
+from preproc.errors import AnnotationError
 
 _NUMBERS = (Tensor, np.ndarray, Number)
 """What coordinates and masks may be."""
@@ -72,12 +72,12 @@ def require_movable(leaves: Iterable[tuple[object, object]]) -> None:
         leaves: each with its name, as `named_leaves` gives them.
 
     Raises:
-        PreprocError: boxes, masks or keypoints, by their name, are not ``tv_tensors``.
+        AnnotationError: boxes, masks or keypoints, by their name, are not ``tv_tensors``.
     """
     for key, leaf in leaves:
         if _is_annotation(key, leaf) and not isinstance(leaf, tv_tensors.TVTensor):
             kind = "a plain" if isinstance(leaf, Tensor) else "not a"
-            raise PreprocError(
+            raise AnnotationError(
                 f"The target's {key!r} is {kind} tensor, which would stay as it is while the "
                 f"picture grows; make it a tv_tensors.{_TYPES[key]} (or use "
                 "torchvision.datasets.wrap_dataset_for_transforms_v2), or leave it out"
@@ -96,7 +96,7 @@ def enlarged(annotation: Tensor, scale: int) -> Any:  # noqa: ANN401 - a tv_tens
     """A tv_tensor that is not a picture, enlarged with the picture it belongs to.
 
     Raises:
-        PreprocError: its dtype cannot hold what its numbers become.
+        AnnotationError: its dtype cannot hold what its numbers become.
     """
     plain = annotation.as_subclass(Tensor)
     if isinstance(annotation, tv_tensors.Mask):
@@ -115,7 +115,7 @@ def enlarged_target(target: Mapping[str, Any], scale: int) -> dict[str, Any]:
     """A detection target, in any nesting, enlarged by its tensors' types or else usual names.
 
     Raises:
-        PreprocError: as `enlarged`; or boxes, masks or keypoints are not tensors, or one
+        AnnotationError: as `enlarged`; or boxes, masks or keypoints are not tensors, or one
             has a shape by which it cannot be told what to move.
     """
     if scale == 1:
@@ -151,7 +151,7 @@ def _enlarged_leaf(leaf: object, scale: int, name: object) -> object:
         if moved is not None:
             return moved
         what = f"has shape {tuple(leaf.shape)}"
-    raise PreprocError(
+    raise AnnotationError(
         f"The target's {name!r} {what} and cannot be enlarged with the picture; make it a "
         f"tv_tensors.{kind}, give {_SHAPES[kind]}, or leave it out."
     )
@@ -179,7 +179,7 @@ def _multiplied(coordinates: Tensor, scale: int, *, count: int) -> Tensor:
     """The first ``count`` numbers of the last axis times ``scale``; the dtype stays.
 
     Raises:
-        PreprocError: the dtype cannot hold them.
+        AnnotationError: the dtype cannot hold them.
     """
     moved = coordinates.clone()
     moved[..., :count] = _times(coordinates[..., :count], scale)
@@ -190,7 +190,7 @@ def _times(numbers: Tensor, factor: int) -> Tensor:
     """Numbers of px times a factor, of the same dtype.
 
     Raises:
-        PreprocError: the dtype cannot hold them.
+        AnnotationError: the dtype cannot hold them.
     """
     exact = numbers if numbers.is_floating_point() else numbers.to(torch.int64)
     moved = (exact * factor).to(numbers.dtype)
@@ -200,7 +200,7 @@ def _times(numbers: Tensor, factor: int) -> Tensor:
         lost = moved.to(torch.int64) != exact * factor
     if lost.any():
         largest = int(exact[lost].abs().max()) * factor
-        raise PreprocError(
+        raise AnnotationError(
             f"Annotations of {numbers.dtype} cannot hold {largest}, which they become in the "
             "enlarged picture; make them float32 or int64."
         )
