@@ -19,9 +19,7 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
-def replacing(
-    path: Path, *, overwrite: bool = True, same: bool = False, again: str = "try again"
-) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, overwrite: bool = True, same: bool = False) -> Iterator[IO[bytes]]:
     """A file to write to under a temporary name, renamed to ``path`` when the block succeeds.
 
     If the block or the renaming fails, it is deleted.
@@ -31,13 +29,12 @@ def replacing(
         overwrite: whether a file already there may be replaced.
         same: whether a file already there has the same content. It then stays if it cannot be
             replaced, as on Windows while another process reads it.
-        again: what to do once a full disk has room.
 
     Raises:
         DiskFullError: there is no room left.
         OutputError: the file exists, or cannot be written.
     """
-    with _sentences(path, again):
+    with _sentences(path):
         place = real(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         draft = _draft(place.parent)
@@ -59,14 +56,15 @@ def replacing(
             raise
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8; it appears whole or not at all.
+def write_bytes(path: Path, data: bytes, *, overwrite: bool = True) -> None:
+    """Write a file, which appears whole or not at all; errors as `replacing`."""
+    with replacing(path, overwrite=overwrite) as file:
+        file.write(data)
 
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    with replacing(path) as file:
-        file.write(text.encode())
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, which appears whole or not at all; errors as `replacing`."""
+    write_bytes(path, text.encode())
 
 
 def require_writable(folder: Path) -> None:
@@ -114,7 +112,7 @@ def _draft(folder: Path) -> Path:
 
 
 @contextmanager
-def _sentences(path: Path, again: str = "try again") -> Iterator[None]:
+def _sentences(path: Path) -> Iterator[None]:
     """Turn the system's errors on writing ``path`` into sentences."""
     try:
         yield
@@ -123,7 +121,8 @@ def _sentences(path: Path, again: str = "try again") -> Iterator[None]:
     except OSError as error:
         if error.errno in _NO_SPACE:
             raise DiskFullError(
-                f"There is no room left on the disk to write {path}; free some space, then {again}."
+                f"There is no room left on the disk to write {path}; free some space, then try "
+                "again."
             ) from error
         cause = error.strerror or str(error)
         raise OutputError(f"Cannot write {path}: {cause}; check its folder.") from error

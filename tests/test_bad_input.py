@@ -181,8 +181,12 @@ def test_an_output_folder_without_permission(
     assert "Permission denied" in line
 
 
+@pytest.mark.parametrize("options", [[], ["--overwrite"]])
 def test_a_full_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    options: list[str],
 ) -> None:
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -190,10 +194,14 @@ def test_a_full_disk(
     for i in range(9):
         Image.new("L", (4, 4)).save(tmp_path / f"{i}.png")
     monkeypatch.setattr(os, "fsync", full)
-    assert call("enhance", tmp_path, "-o", tmp_path / "out", "--workers", 1) == 1
-    _, failed, summary = capfd.readouterr().err.splitlines()
+    assert call("enhance", tmp_path, "-o", tmp_path / "out", "--workers", 1, *options) == 1
+    _, failed, summary, *way_on = capfd.readouterr().err.splitlines()
     assert "There is no room left on the disk" in failed
+    assert failed.endswith("; free some space, then try again.")
     assert "0 enhanced, 1 failed, 8 not tried" in summary
+    again = "again" if options else "again with --skip-existing"
+    sentence = "The disk is full. Every result that was written is whole; run the same command "
+    assert " ".join(way_on) == f"{sentence}{again} for the rest."
     assert list((tmp_path / "out").iterdir()) == []
 
 

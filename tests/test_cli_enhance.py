@@ -21,7 +21,7 @@ from rich.progress import Progress
 from preproc.batch import run as batch
 from preproc.cli import enhance_command
 from preproc.errors import ModelError
-from preproc.pictures import formats, heif, saving
+from preproc.pictures import formats, heif
 
 
 class FakeEnhancer:
@@ -160,7 +160,7 @@ def test_as_many_are_read_and_written_at_once_as_asked_for(
         return wait
 
     monkeypatch.setattr(batch, "load", three_at_once(batch.load))
-    monkeypatch.setattr(saving, "save", three_at_once(saving.save))
+    monkeypatch.setattr(batch, "save", three_at_once(batch.save))
     source = pictures(tmp_path / "in", "a.png", "b.png", "c.png")
     assert call("enhance", source, "-o", tmp_path / "out", "--workers", 3) == 0
 

@@ -12,6 +12,7 @@ import pytest
 from picture_files import files, picture
 from PIL import Image
 
+from preproc.batch.run import store
 from preproc.errors import DiskFullError, OutputError
 from preproc.pictures.formats import format_named, format_names, require_size
 from preproc.pictures.saving import save
@@ -68,17 +69,23 @@ def test_a_disk_that_fills_up_leaves_no_truncated_file(tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize("result", [Image.new("RGB", (2, 2)), b"a whole file"])
-def test_whatever_is_saved_replaces_nothing_unasked_and_says_how_to_go_on(
+def test_whatever_is_stored_replaces_nothing_unasked_and_nothing_by_half(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: Image.Image | bytes
 ) -> None:
     target = tmp_path / "a.png"
+    store(result, target)
+    written = target.read_bytes()
+    assert written == result if isinstance(result, bytes) else written.startswith(b"\x89PNG")
     target.write_text("old")
     with pytest.raises(OutputError, match="exists already"):
-        save(result, target)
-    monkeypatch.setattr(os, "fsync", fails_with(errno.ENOSPC))
-    with pytest.raises(DiskFullError, match="free some space, then start anew"):
-        save(result, target, overwrite=True, again="start anew")
+        store(result, target)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fails_with(errno.ENOSPC))
+        with pytest.raises(DiskFullError, match="free some space, then try again"):
+            store(result, target, overwrite=True)
     assert target.read_text() == "old"
+    store(result, target, overwrite=True)
+    assert target.read_bytes() == written
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eval_tasks.evaluators.wider import SUBSETS, Curve
 from preproc.extras import importing
-from preproc.pictures.saving import save
+from preproc.files import write_bytes
 
 _STYLES = ("-", "--", "-.", ":")
 
@@ -44,4 +44,4 @@ def plot_curves(path: Path, curves: Sequence[tuple[str, Mapping[str, Curve]]], t
         axes.legend(loc="lower left", fontsize="small", title="AP")
     picture = io.BytesIO()
     figure.savefig(picture, format=path.suffix.removeprefix("."), dpi=110)
-    save(picture.getvalue(), path, overwrite=True)
+    write_bytes(path, picture.getvalue())

@@ -14,8 +14,10 @@ from PIL import Image
 
 from preproc.batch.plan import Failure, Job
 from preproc.errors import DepthWarning, DiskFullError, PreprocError, warn
+from preproc.files import write_bytes
 from preproc.pictures.formats import format_named, holding_mode, require_size
 from preproc.pictures.opening import open_picture
+from preproc.pictures.saving import save
 
 Loaded: TypeAlias = Image.Image | bytes
 """What is enhanced: a Pillow image, or a file's bytes where Pillow would lose depth."""
@@ -102,6 +104,19 @@ def load(job: Job, scale: int = 1) -> Loaded:
             DepthWarning,
         )
     return image
+
+
+def store(
+    result: Loaded, path: Path, *, quality: int | None = None, overwrite: bool = False
+) -> None:
+    """Write what `load` gave and an enhancer made of it: a picture, or a whole file's bytes.
+
+    Args and errors: as `preproc.pictures.saving.save`.
+    """
+    if isinstance(result, bytes):
+        write_bytes(path, result, overwrite=overwrite)
+    else:
+        save(result, path, quality=quality, overwrite=overwrite)
 
 
 def job_at_hand() -> Job | None:

@@ -237,11 +237,10 @@ def enhance(
         preproc enhance signs/ -o enhanced/ --model cajnn-ocr --strength 0.5
     """
     from preproc.batch.plan import make_plan
-    from preproc.batch.run import Summary
+    from preproc.batch.run import Summary, store
     from preproc.cli.enhance_run import report, run_with_progress
     from preproc.files import require_writable
     from preproc.pictures.formats import format_named
-    from preproc.pictures.saving import save
 
     if skip_existing and overwrite:
         raise typer.BadParameter("--skip-existing and --overwrite exclude each other.")
@@ -262,7 +261,6 @@ def enhance(
     if quality is not None and lossless:
         names = ", ".join(sorted({form.name for form in formats}))
         raise typer.BadParameter(f"--quality means nothing for {names}: results are lossless.")
-    again = f"run the same command again{'' if overwrite else ' with --skip-existing'}"
     started = time.monotonic()
     summary = Summary()
     if plan.jobs:
@@ -289,12 +287,18 @@ def enhance(
             f"Enhancing {len(plan.jobs)} with {enhancer.descriptor} on {enhancer.device} "
             f"({dtype_name(enhancer.dtype)})."
         )
-        write = partial(save, quality=quality, overwrite=overwrite, again=again)
+        write = partial(store, quality=quality, overwrite=overwrite)
         summary = run_with_progress(plan.jobs, enhancer, write, workers, console)
     summary.failures[:0] = plan.failures
     report(summary, plan, time.monotonic() - started, console)
+    if summary.interrupted or summary.left:
+        how = "Interrupted" if summary.interrupted else "The disk is full"
+        again = "again" if overwrite else "again with --skip-existing"
+        console.print(
+            f"{how}. Every result that was written is whole; run the same command {again} for the "
+            "rest."
+        )
     if summary.interrupted:
-        console.print(f"Interrupted. Every result that was written is whole; {again} for the rest.")
         raise typer.Exit(INTERRUPTED)
     if summary.failures or summary.left:
         raise typer.Exit(1)

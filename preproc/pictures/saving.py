@@ -30,12 +30,7 @@ _BY_WAY_OF = {
 
 
 def save(
-    image: Image.Image | bytes,
-    path: Path,
-    *,
-    quality: int | None = None,
-    overwrite: bool = False,
-    again: str = "try again",
+    image: Image.Image, path: Path, *, quality: int | None = None, overwrite: bool = False
 ) -> None:
     """Write a picture so that the file is either whole or not there.
 
@@ -46,21 +41,15 @@ def save(
     left out with a `MetadataWarning`.
 
     Args:
-        image: the picture, of any mode; metadata is taken from its ``info`` and ``getexif()``. Or
-            the bytes of a whole file.
+        image: the picture, of any mode; metadata is taken from its ``info`` and ``getexif()``.
         path: the file; missing folders are made.
         quality: 1 to 100 for lossy formats, 95 by default; ignored by the others.
         overwrite: whether an existing file may be replaced.
-        again: what to do once a full disk has room.
 
     Raises:
         DiskFullError: there is no room left.
         OutputError: the file exists, cannot be written, or its format cannot hold the picture.
     """
-    if isinstance(image, bytes):
-        with replacing(path, overwrite=overwrite, again=again) as file:
-            file.write(image)
-        return
     file_format = format_named(path.suffix)
     mode = holding_mode(image, file_format)
     require_size(image.size, file_format)
@@ -69,7 +58,7 @@ def save(
     if not file_format.profile:
         image = _in_srgb(image)
     options["icc_profile"] = image.info.get("icc_profile")
-    with replacing(path, overwrite=overwrite, again=again) as file:
+    with replacing(path, overwrite=overwrite) as file:
         stream = _Stream(file)
         try:
             image.save(cast("IO[bytes]", stream), file_format.name, **options)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from preproc.pictures.saving import save
+from preproc.files import write_bytes
 
 
 @dataclass(frozen=True)
@@ -58,4 +58,4 @@ def write_curve(points: list[Point], file: Path, title: str) -> None:
         axes.legend()
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
-    save(picture.getvalue(), file, overwrite=True)
+    write_bytes(file, picture.getvalue())
