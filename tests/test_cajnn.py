@@ -197,6 +197,7 @@ def test_bfloat16_keeps_skip_and_last_layer_exact(cast):
     ("options", "word"),
     [
         ({"scale": 5}, "scales"),
+        ({"scale": 5, "tail": "literal"}, "scales"),
         ({"context": "attention"}, "context"),
         ({"upsampling": "bicubic"}, "upsampling"),
         ({"tail": "long"}, "tail"),

@@ -222,7 +222,7 @@ def test_whole_rows_are_placed_as_pixel_shuffle_places_them(factor):
 
 def test_split_convolution_is_more_exact_than_bfloat16():
     torch.manual_seed(0)
-    conv = Float32Conv2d(64, 3, 3, padding=1)
+    conv = Float32Conv2d(64, 3)
     h = torch.randn(1, 64, 20, 20).bfloat16()
     with torch.inference_mode():
         exact = conv(h)
@@ -237,7 +237,7 @@ def test_split_convolution_is_more_exact_than_bfloat16():
 
 
 def test_split_convolution_still_takes_float32_exactly():
-    conv = Float32Conv2d(4, 3, 3, padding=1)
+    conv = Float32Conv2d(4, 3)
     h = torch.randn(1, 4, 5, 5)
     with torch.no_grad():
         exact = conv(h)

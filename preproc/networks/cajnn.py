@@ -165,6 +165,7 @@ class CAJNN(nn.Module, Splittable, Preparable, Compilable):
         _require("tail", tail, ("msr", "literal"))
         if tail == "literal" and upsampling == "upconvolution":
             raise ModelError("The literal tail is defined for PixelShuffle only; use tail='msr'.")
+        factors = upsampling_steps(scale)
         self.scale = scale
         self.long_skip = long_skip
         self.conv_first = Conv2d(3, features, slope=_SLOPE)
@@ -176,11 +177,9 @@ class CAJNN(nn.Module, Splittable, Preparable, Compilable):
         else:
             width = features
             step = _UPSAMPLERS[upsampling]
-            self.upsampler = nn.ModuleList(
-                step(features, r, slope=_SLOPE) for r in upsampling_steps(scale)
-            )
+            self.upsampler = nn.ModuleList(step(features, r, slope=_SLOPE) for r in factors)
         self.conv_hr = Conv2d(width, width, slope=_SLOPE)
-        self.conv_last = Float32Conv2d(width, 3, 3, padding=1)
+        self.conv_last = Float32Conv2d(width, 3)
         self._widest_stack = features + 4 * growth
         self._shares_stacks = False
         self.reset_parameters()

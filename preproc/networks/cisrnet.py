@@ -155,7 +155,7 @@ class Coarse(nn.Module):
         self.groups = groups
         self.conv_groups = ResidualConv2d(features, features)
         self.upsampler = nn.Sequential(*(SubPixel(features, r) for r in upsampling_steps(scale)))
-        self.conv_last = Float32Conv2d(features, 3, 3, padding=1)
+        self.conv_last = Float32Conv2d(features, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         """Super-resolve a batch."""
@@ -188,7 +188,7 @@ class Fine(nn.Module):
         super().__init__()
         self.conv_first = Conv2d(3, features)
         self.groups = groups
-        self.conv_last = Float32Conv2d(features, 3, 3, padding=1)
+        self.conv_last = Float32Conv2d(features, 3)
 
     def forward(self, coarse: Tensor) -> Tensor:
         """Refine a batch."""

@@ -31,7 +31,7 @@ def cost_of(descriptor: ModelDescriptor) -> Cost:
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Number of trainable values in a module."""
+    """Number of a module's parameters, frozen ones too."""
     return sum(p.numel() for p in module.parameters())
 
 

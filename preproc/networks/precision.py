@@ -10,13 +10,19 @@ from preproc.autocast import without_autocast
 
 
 class Float32Conv2d(nn.Conv2d):
-    """A convolution computed and returned in float32, whatever dtype comes in or autocast says.
+    """A 3x3 convolution computed and returned in float32, whatever dtype comes in or autocast says.
 
     bfloat16 has 8 significant bits: near 1.0 its step is 1/128, half a grey level of 8-bit output
     is 1/510. The layer that writes the picture and the skip added to it therefore stay float32.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
     """
 
-    _parts: Tensor | None = None
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, padding=1)
+        self._parts: Tensor | None = None
 
     def split(self, dtype: torch.dtype) -> None:
         """Store each weight as the sum of two 16-bit numbers, to use bf16/fp16 matrix units.
@@ -43,11 +49,9 @@ class Float32Conv2d(nn.Conv2d):
         """Convolve (N, C, H, W) of any float dtype; returns float32."""
         with without_autocast(input.device.type):
             if self._parts is not None and input.dtype == self._parts.dtype:
-                both = F.conv2d(input, self._parts, None, self.stride, self.padding, self.dilation)
+                both = F.conv2d(input, self._parts, padding=self.padding)
                 high, low = both[:, : 2 * self.out_channels].float().chunk(2, 1)
                 result = high + low
                 return result if self.bias is None else result + self.bias.view(-1, 1, 1)
             bias = None if self.bias is None else self.bias.float()
-            return F.conv2d(
-                input.float(), self.weight.float(), bias, self.stride, self.padding, self.dilation
-            )
+            return F.conv2d(input.float(), self.weight.float(), bias, padding=self.padding)
