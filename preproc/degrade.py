@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from preproc.errors import ImageError
+from preproc.errors import ImageError, OptionError
 from preproc.resize import imresize
 from preproc.samples import Pixels, require_rgb
 
@@ -38,11 +38,12 @@ def mod_crop(img: Pixels, multiple: int) -> Pixels:
     """Cut px off the bottom and right until both sides are multiples of ``multiple``.
 
     Raises:
-        ImageError: a side is shorter than ``multiple``, or that is not 1 or more.
+        ImageError: a side is shorter than ``multiple``.
+        OptionError: that is not 1 or more.
     """
     require_rgb(img)
     if multiple < 1:
-        raise ImageError(f"An image is cut to multiples of 1 or more, but got {multiple!r}.")
+        raise OptionError(f"An image is cut to multiples of 1 or more, but got {multiple!r}.")
     height, width = (side - side % multiple for side in img.shape[:2])
     if not (height and width):
         raise ImageError(
@@ -56,7 +57,8 @@ def bicubic_down(img: Pixels, scale: float) -> Pixels:
     """Reduce both sides by ``scale`` with MATLAB's antialiased bicubic on uint8.
 
     Raises:
-        ImageError: the image is none, or the scale is not above 0.
+        ImageError: the image is none.
+        OptionError: the scale is not above 0.
     """
     _check_scale(scale)
     return _resized(img, 1 / scale, 1 / scale)
@@ -74,12 +76,13 @@ def reduce(img: Pixels, scale: int, kernel: str = USUAL_KERNEL) -> Pixels:
         uint8 (ceil(H / scale), ceil(W / scale), 3).
 
     Raises:
-        ImageError: the image is none, the scale is not above 0, or there is no such kernel.
+        ImageError: the image is none.
+        OptionError: the scale is not above 0, or there is no such kernel.
     """
     if kernel == USUAL_KERNEL:
         return bicubic_down(img, scale)
     if kernel not in KERNELS:
-        raise ImageError(f"A kernel is one of {', '.join(KERNELS)}, but got {kernel!r}.")
+        raise OptionError(f"A kernel is one of {', '.join(KERNELS)}, but got {kernel!r}.")
     _check_scale(scale)
     require_rgb(img)
     size = (math.ceil(img.shape[1] / scale), math.ceil(img.shape[0] / scale))
@@ -87,7 +90,12 @@ def reduce(img: Pixels, scale: int, kernel: str = USUAL_KERNEL) -> Pixels:
 
 
 def bicubic_up(img: Pixels, scale: float) -> Pixels:
-    """Enlarge both sides by ``scale`` with MATLAB's bicubic on uint8."""
+    """Enlarge both sides by ``scale`` with MATLAB's bicubic on uint8.
+
+    Raises:
+        ImageError: the image is none.
+        OptionError: the scale is not above 0.
+    """
     return _resized(img, scale, scale)
 
 
@@ -104,12 +112,13 @@ def jpeg(img: Pixels, quality: int, subsampling: str = "4:2:0") -> Pixels:
         subsampling: one of `SUBSAMPLINGS`.
 
     Raises:
-        ImageError: the image is none, or there is no such quality or chroma.
+        ImageError: the image is none.
+        OptionError: there is no such quality or chroma.
     """
     if quality not in range(1, 101):
-        raise ImageError(f"JPEG quality is a whole number from 1 to 100, but got {quality!r}.")
+        raise OptionError(f"JPEG quality is a whole number from 1 to 100, but got {quality!r}.")
     if subsampling not in SUBSAMPLINGS:
-        raise ImageError(
+        raise OptionError(
             f"JPEG chroma must be one of {', '.join(SUBSAMPLINGS)}, but got {subsampling!r}."
         )
     return _coded(img, "JPEG", int(quality), subsampling=subsampling)
@@ -133,12 +142,13 @@ def double_jpeg(
             crop in between.
 
     Raises:
-        ImageError: as `jpeg`, or the shift is negative.
+        ImageError: the image is none.
+        OptionError: as `jpeg`, or the shift is negative.
     """
     require_rgb(img)
     down, right = shift
     if min(shift) < 0:
-        raise ImageError(f"A shift is 0 px or more, down and right, but got {shift}.")
+        raise OptionError(f"A shift is 0 px or more, down and right, but got {shift}.")
     moved = np.pad(img, ((down, 0), (right, 0), (0, 0)), mode="edge")
     once = jpeg(moved, first, subsampling)[down:, right:]
     return jpeg(once, second, subsampling)
@@ -156,6 +166,10 @@ def resave(
         first: quality of the first pass.
         second: quality of the second pass.
         subsampling: one of `SUBSAMPLINGS`, of both passes.
+
+    Raises:
+        ImageError: the image is none.
+        OptionError: as `jpeg`, or the factor is not above 0.
     """
     height, width = img.shape[:2]
     other = jpeg(_resized(img, factor, factor), first, subsampling)
@@ -167,10 +181,11 @@ def webp(img: Pixels, quality: int) -> Pixels:
     """Save as lossy WebP (always 4:2:0) at ``quality`` 0 to 100 and read back.
 
     Raises:
-        ImageError: the image is none, or there is no such quality.
+        ImageError: the image is none.
+        OptionError: there is no such quality.
     """
     if quality not in range(101):
-        raise ImageError(f"WebP quality is a whole number from 0 to 100, but got {quality!r}.")
+        raise OptionError(f"WebP quality is a whole number from 0 to 100, but got {quality!r}.")
     return _coded(img, "WEBP", quality)
 
 
@@ -178,10 +193,11 @@ def blur(img: Pixels, sigma: float) -> Pixels:
     """Gaussian blur with a standard deviation of ``sigma`` px, 0 or more.
 
     Raises:
-        ImageError: the image is none, or ``sigma`` is not such a number.
+        ImageError: the image is none.
+        OptionError: ``sigma`` is not such a number.
     """
     if not 0 <= sigma < math.inf:
-        raise ImageError(f"An image is blurred by 0 px or more, but got {sigma!r}.")
+        raise OptionError(f"An image is blurred by 0 px or more, but got {sigma!r}.")
     require_rgb(img)
     return np.array(Image.fromarray(img).filter(ImageFilter.GaussianBlur(sigma)))
 
@@ -206,4 +222,4 @@ def _coded(img: Pixels, kind: str, quality: int, **options: Any) -> Pixels:  # n
 
 def _check_scale(scale: float) -> None:
     if not scale > 0:
-        raise ImageError(f"An image is reduced by a scale above 0, but got {scale!r}.")
+        raise OptionError(f"An image is reduced by a scale above 0, but got {scale!r}.")

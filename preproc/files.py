@@ -11,6 +11,7 @@ from typing import IO
 from uuid import uuid4
 
 from preproc.errors import DiskFullError, OutputError
+from preproc.paths import real
 
 DRAFTS = ".preproc-*.part"
 """Names of files that are being written."""
@@ -78,32 +79,6 @@ def require_writable(folder: Path) -> None:
         probe = _draft(folder)
         probe.touch(exist_ok=False)
         probe.unlink()
-
-
-def expanded(path: str | Path) -> Path:
-    """The path with a leading ``~`` expanded; unchanged where the home folder is unknown."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises there
-
-
-def absolute_path(path: str | Path) -> Path:
-    """The absolute path, with a leading ``~`` expanded.
-
-    Raises:
-        OutputError: the home or the working folder, from which it leads, is not known.
-    """
-    try:
-        return Path(path).expanduser().absolute()
-    except RuntimeError as error:
-        raise OutputError(f"The home folder in {path} is not known; give a whole path.") from error
-    except OSError as error:
-        raise OutputError(
-            f"The working folder, from which {path} leads, is gone; give a whole path."
-        ) from error
-
-
-def real(path: Path) -> Path:
-    """The path without links; unlike ``Path.resolve``, also where they lead nowhere but round."""
-    return Path(os.path.realpath(path))
 
 
 def _draft(folder: Path) -> Path:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from preproc.errors import WeightsError
-from preproc.files import expanded, write_text
+from preproc.files import write_text
+from preproc.paths import expanded
 
 MANIFEST = "manifest.json"
 SUFFIX = ".safetensors"

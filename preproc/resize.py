@@ -61,7 +61,8 @@ def imresize(
 
     Returns:
         (..., H', W') of ``x``'s dtype and device, computed in float32 or better, not clamped: the
-        cubic overshoots at edges. Where the size stays the same, it is ``x`` itself, not a copy.
+        cubic overshoots at edges. Where the size stays the same, it is ``x`` itself,
+        not a copy, unless that is float16 or bfloat16.
         Under ``torch.set_float32_matmul_precision("high")`` a GPU rounds to 11 bits on the way, up
         to an eighth of a uint8 level.
 

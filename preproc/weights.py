@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from preproc.errors import ModelError, WeightsError
-from preproc.files import absolute_path, expanded, replacing
+from preproc.files import replacing
 from preproc.manifest import SUFFIX, entry_for, verified
 from preproc.networks.registry import ModelDescriptor
+from preproc.paths import absolute_path, expanded
 
 _READABLE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from preproc import degrade
 from preproc.degrade import MCU
-from preproc.errors import ImageError, RecipeError
+from preproc.errors import ImageError, OptionError, RecipeError
 from preproc.training.data import degradation
 from preproc.training.data.degradation import Degradation
 
@@ -75,7 +75,7 @@ def test_kernels_of_a_reduction(photo):
     for kernel in ("lanczos", "bilinear", "box"):
         expected = Image.fromarray(odd).resize((24, 16), Image.Resampling[kernel.upper()])
         assert np.array_equal(degrade.reduce(odd, 4, kernel), expected)
-    with pytest.raises(ImageError, match="kernel is one of bicubic, lanczos"):
+    with pytest.raises(OptionError, match="kernel is one of bicubic, lanczos"):
         degrade.reduce(photo, 2, "sinc")
 
 
@@ -89,7 +89,7 @@ def test_jpeg_is_4_2_0_unless_asked(photo):
     assert np.array_equal(degrade.jpeg(photo, 40), degrade.jpeg(photo, 40, "4:2:0"))
     far = [distance(degrade.jpeg(photo, 90, chroma), photo) for chroma in degrade.SUBSAMPLINGS]
     assert far[0] > far[1] > far[2]
-    with pytest.raises(ImageError, match="4:1:1"):
+    with pytest.raises(OptionError, match="4:1:1"):
         degrade.jpeg(photo, 40, "4:1:1")
 
 
@@ -303,7 +303,7 @@ def test_only_uint8_rgb_is_taken(img):
 
 @pytest.mark.parametrize("quality", [-1, 0, 101, 500, 39.5, None, "40"])
 def test_only_the_qualities_of_jpeg_are_taken(photo, quality):
-    with pytest.raises(ImageError, match=f"from 1 to 100, but got {quality!r}"):
+    with pytest.raises(OptionError, match=f"from 1 to 100, but got {quality!r}"):
         degrade.jpeg(photo, quality)
 
 
@@ -314,30 +314,30 @@ def test_all_qualities_of_jpeg_are_taken(photo, quality):
 
 @pytest.mark.parametrize("quality", [-1, 101, 39.5, None])
 def test_only_the_qualities_of_webp_are_taken(photo, quality):
-    with pytest.raises(ImageError, match=f"from 0 to 100, but got {quality!r}"):
+    with pytest.raises(OptionError, match=f"from 0 to 100, but got {quality!r}"):
         degrade.webp(photo, quality)
 
 
 @pytest.mark.parametrize("sigma", [-1, float("nan"), float("inf")])
 def test_a_blur_that_there_cannot_be_is_named(photo, sigma):
-    with pytest.raises(ImageError, match=f"by 0 px or more, but got {sigma!r}"):
+    with pytest.raises(OptionError, match=f"by 0 px or more, but got {sigma!r}"):
         degrade.blur(photo, sigma)
 
 
 @pytest.mark.parametrize("scale", [0, -2, float("nan")])
 def test_a_scale_that_reduces_to_nothing_is_named(photo, scale):
     for change in (degrade.bicubic_down, degrade.reduce, partial(degrade.reduce, kernel="box")):
-        with pytest.raises(ImageError, match="scale above 0"):
+        with pytest.raises(OptionError, match="scale above 0"):
             change(photo, scale)
 
 
 @pytest.mark.parametrize("multiple", [0, -4])
 def test_a_multiple_that_no_side_has_is_named(photo, multiple):
-    with pytest.raises(ImageError, match="multiples of 1 or more"):
+    with pytest.raises(OptionError, match="multiples of 1 or more"):
         degrade.mod_crop(photo, multiple)
 
 
 @pytest.mark.parametrize("shift", [(-1, 0), (0, -1)])
 def test_a_shift_the_other_way_is_named(photo, shift):
-    with pytest.raises(ImageError, match="0 px or more"):
+    with pytest.raises(OptionError, match="0 px or more"):
         degrade.double_jpeg(photo, 20, 80, shift=shift)

@@ -75,7 +75,7 @@ def parts_used_by(place: Path) -> set[str]:
     return {name.split(".")[1] for name in names if name.startswith("preproc.")}
 
 
-BASE = {"autocast", "box", "errors", "files", "progress", "resize", "samples", "values"}
+BASE = {"autocast", "box", "errors", "files", "paths", "progress", "resize", "samples", "values"}
 
 
 @pytest.mark.parametrize(

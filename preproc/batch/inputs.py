@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from preproc.files import real
+from preproc.paths import real
 from preproc.pictures import heif
 
 _NOT_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})

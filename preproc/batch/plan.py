@@ -9,7 +9,7 @@ from pathlib import Path
 
 from preproc.batch.inputs import Found, find
 from preproc.errors import OutputError
-from preproc.files import real
+from preproc.paths import real
 from preproc.pictures.formats import FileFormat, format_named, format_names, writable_format
 
 

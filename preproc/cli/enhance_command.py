@@ -13,7 +13,7 @@ import typer
 
 from preproc.cli.options import DType
 from preproc.console import INTERRUPTED, error_console
-from preproc.files import expanded
+from preproc.paths import expanded
 
 _WHAT, _HOW, _FILES = "Enhancement", "Speed and memory", "Output files"
 

@@ -15,12 +15,13 @@ from preproc.execution.runtime import Precision, Runtime
 from preproc.execution.sizes import sizes_for
 from preproc.execution.strips import Strips
 from preproc.execution.tiles import Apply
-from preproc.files import absolute_path, require_writable
+from preproc.files import require_writable
 from preproc.networks import ModelDescriptor, SizeRule
 from preproc.networks.halves import Splittable
 from preproc.networks.inference import Compilable
 from preproc.networks.masking import install_masks
 from preproc.networks.steps import Stepwise
+from preproc.paths import absolute_path
 
 
 def assemble(

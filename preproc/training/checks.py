@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from preproc.errors import RecipeError
-from preproc.files import real
+from preproc.paths import real
 from preproc.training.data.sources import make_sources
 from preproc.training.initial_weights.load import load_into
 from preproc.training.initial_weights.network import make_network

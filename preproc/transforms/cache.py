@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from preproc.errors import CacheWarning, DiskFullError, OptionError, OutputError, warn
-from preproc.files import DRAFTS, absolute_path, replacing, require_writable
+from preproc.files import DRAFTS, replacing, require_writable
+from preproc.paths import absolute_path
 
 _LIMIT = 20 * 2**30
 _STALE = 3600.0  # s; a file that is still being written then was left by a killed process
@@ -92,7 +93,7 @@ class PictureCache:
 
         Args:
             key: from `key_of`.
-            samples: of any shape, on any device.
+            samples: of any shape and of a dtype that NumPy has, on any device.
 
         Raises:
             OutputError: it cannot be written.

@@ -15,10 +15,10 @@ from preproc.enhancer import Enhancer
 from preproc.errors import OptionError, WeightsError
 from preproc.execution.devices import choose_dtype
 from preproc.execution.sizes import sizes_for
-from preproc.files import absolute_path
 from preproc.manifest import digest_for
 from preproc.networks import find, list_models, register
 from preproc.options import EnhancerOptions, require_options, tile_policy
+from preproc.paths import absolute_path
 from preproc.transforms.cache import PictureCache, key_of
 
 InWorker: TypeAlias = Literal["error", "cpu"]

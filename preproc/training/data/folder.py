@@ -19,7 +19,8 @@ from PIL import Image
 from preproc.batch.inputs import foreign_extensions, picture_extensions
 from preproc.degrade import USUAL_KERNEL, bicubic_down, mod_crop, reduce
 from preproc.errors import ImageError, PreprocWarning, RecipeError
-from preproc.files import real, replacing
+from preproc.files import replacing
+from preproc.paths import real
 from preproc.pictures.images import decode
 from preproc.pictures.opening import DAMAGE, open_picture
 from preproc.pictures.rgb import visible_rgb
