@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TypeAlias
 
-from eval_tasks.command import arguments, console
+from eval_tasks.command import arguments, arm_options
 from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.readings import Key, Reading, Readings
@@ -36,11 +36,10 @@ from eval_tasks.evaluators.word_rows import Run, make_height_rows, make_rows
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH, Crop, find_crops
-from eval_tasks.plain_arms import BICUBIC, INPUT
-from eval_tasks.tables import word_tables
+from eval_tasks.tables import console, word_tables
 from eval_tasks.tables.word_sheet import Sample, draw
-from eval_tasks.treatments import arms as arm_options
 from eval_tasks.treatments.arms import Arm
+from eval_tasks.treatments.plain_arms import BICUBIC, INPUT
 from preproc.degrade import USUAL_KERNEL
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable

@@ -19,15 +19,15 @@ from pathlib import Path
 
 import numpy as np
 
-from eval_tasks.command import arguments
+from eval_tasks.command import arguments, arm_options, picture_options
 from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.wider_runs import ENGINE, Run, engine_title, search
 from eval_tasks.evaluators.wider import SUBSETS, Floats, Truth
 from eval_tasks.evaluators.wider_files import read_detections
 from eval_tasks.evaluators.wider_scores import score
-from eval_tasks.pictures import own_pictures
 from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.pictures.own_pictures import find_pictures
 from eval_tasks.tables.own_faces_tables import EVERY, report, show
 from eval_tasks.treatments import arms
 from preproc.errors import ImageError
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         description="How many of the faces that MTCNN finds in pictures it still finds after they "
         "were reduced and compressed, as they are and made larger. No labels are needed.",
     )
-    own_pictures.add_options(parser)
+    picture_options.add_options(parser)
     add = parser.add_argument
     add(
         "--output",
@@ -74,15 +74,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="P",
         help="score from which a face in an original counts, 0 to 1 (default: 0.9)",
     )
-    arms.add_options(parser)
+    arm_options.add_options(parser)
     return parser
 
 
 def _run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
-    images = own_pictures.find_pictures(options.images, options.every, options.reduce)
+    images = find_pictures(options.images, options.every, options.reduce)
     require_writable(options.output)  # rather now than after the work
-    plain, *others = arms.arms_from(options, taken=(_TRUTH,))
+    plain, *others = arm_options.arms_from(options, taken=(_TRUTH,))
     degradation = Degradation(options.reduce, options.jpeg, options.kernel)
     shared = (options.min_face_size, choose_device(options.device), options.output)
     whole = arms.Arm(_TRUTH, 1, plain.apply)

@@ -19,19 +19,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from eval_tasks.command import arguments
+from eval_tasks.command import arguments, arm_options, picture_options
 from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.page_readers import PAGE_ENGINES, PageEngine
 from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.engines.recognisers import ENGINE_PACKAGES
 from eval_tasks.evaluators.words import score, words
-from eval_tasks.pictures import own_pictures
 from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.pictures.own_pictures import find_pictures
 from eval_tasks.pictures.picture_files import pixels
-from eval_tasks.plain_arms import INPUT
 from eval_tasks.tables.own_text_tables import report, show
 from eval_tasks.treatments import arms
+from eval_tasks.treatments.plain_arms import INPUT
 from eval_tasks.treatments.timed_arm import with_clock
 from integrations.view import Regions
 from preproc.errors import ImageError, OptionError
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "compressed, as they are and made larger. Their text is taken from a .txt file beside each "
         "picture, or else from what the engine reads in the original.",
     )
-    own_pictures.add_options(parser)
+    picture_options.add_options(parser)
     add = parser.add_argument
     add(
         "--output",
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         help="read all that is found in the reduced picture as well, and keep the surer reading; "
         "not with Tesseract",
     )
-    arms.add_options(parser)
+    arm_options.add_options(parser)
     return parser
 
 
@@ -101,9 +101,9 @@ def _run(options: argparse.Namespace) -> None:
         raise OptionError("Only EasyOCR reads regions; leave --regions out.")
     if options.both and options.engine == "tesseract":
         raise OptionError("Tesseract does not read words apart; leave --both out.")
-    images = own_pictures.find_pictures(options.images, options.every, options.reduce)
+    images = find_pictures(options.images, options.every, options.reduce)
     require_writable(options.output)  # rather now than after the work
-    treatments = arms.arms_from(options)
+    treatments = arm_options.arms_from(options)
     degradation = Degradation(options.reduce, options.jpeg, options.kernel)
     engine = PAGE_ENGINES[options.engine](choose_device(options.device).type == "cuda")
     beside = {name: path.with_suffix(".txt") for name, path in images.items()}

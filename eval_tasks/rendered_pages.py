@@ -20,10 +20,11 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from eval_tasks.command import arguments, console
+from eval_tasks.command import arguments
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.pictures.own_pictures import find_pictures
 from eval_tasks.pictures.picture_files import pixels
+from eval_tasks.tables import console
 from preproc.drawing import any_colour, contrasting_colour, random_font
 from preproc.errors import OutputError
 from preproc.files import require_writable, write_text

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from eval_tasks.command import arguments
 from eval_tasks.command.about import environment
-from eval_tasks.command.console import facts
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.evaluators.crops import SIDE, Gains, gains
 from eval_tasks.evaluators.paper_rows import printed_beside
 from eval_tasks.evaluators.restoration import HERE, Method, Row
 from eval_tasks.pictures.restoration_sets import CHOOSING_SET, pair, shipping_sets
 from eval_tasks.tables import crop_sheet, markdown
+from eval_tasks.tables.console import facts
 from eval_tasks.treatments.arms import device_name
 from eval_tasks.treatments.restorers import make_methods, measure
 from preproc.console import progress_bar

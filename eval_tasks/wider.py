@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from eval_tasks.command import arguments, console
+from eval_tasks.command import arguments, arm_options
 from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.wider_runs import ENGINE, Run, engine_title, search
@@ -29,6 +29,7 @@ from eval_tasks.evaluators.wider_rows import ORIGINAL, REDUCED, REDUCTION, flat,
 from eval_tasks.evaluators.wider_scores import Score, score
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.wider_images import chosen, ground_truth_in, images_in
+from eval_tasks.tables import console
 from eval_tasks.tables.wider_plot import plot_curves
 from eval_tasks.tables.wider_tables import show
 from eval_tasks.treatments import arms
@@ -130,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="with --detections: images that are not under --data count too",
     )
-    arms.add_options(parser)
+    arm_options.add_options(parser)
     return parser
 
 
@@ -243,7 +244,7 @@ def _require_consistent(options: argparse.Namespace, changed: Sequence[str]) -> 
 
 def _runs(options: argparse.Namespace, degradation: Degradation) -> dict[str, Run]:
     """What is compared, by the name it has in tables."""
-    plain, *others = arms.arms_from(options, taken=(ORIGINAL, REDUCED))
+    plain, *others = arm_options.arms_from(options, taken=(ORIGINAL, REDUCED))
     shared = (options.min_face_size, choose_device(options.device), options.output)
     original = arms.Arm(ORIGINAL, 1, plain.apply)
     return {

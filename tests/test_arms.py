@@ -14,8 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
+from eval_tasks.command import arm_options
+from eval_tasks.command.arm_options import add_options, arms_from
 from eval_tasks.treatments import arms, realesrgan
-from eval_tasks.treatments.arms import add_options, arms_from, make_arms
+from eval_tasks.treatments.arms import make_arms
 from preproc import Enhancer
 from preproc.errors import ModelError, OptionError, PreprocError, WeightsError
 
@@ -121,7 +123,7 @@ class TestOwnArms:
         assert enlarged.weights == returned.weights == "f" * 64
 
     def test_enhance_means_the_default_model(self, monkeypatch):
-        monkeypatch.setattr(arms, "make_arms", lambda models, *_, **__: models)
+        monkeypatch.setattr(arm_options, "make_arms", lambda models, *_, **__: models)
         assert arms_from(options("--enhance")) == ["cajnn-light"]
         assert arms_from(options("--enhance", "--model", "a", "b")) == ["a", "b"]
 

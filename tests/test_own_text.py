@@ -10,12 +10,12 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.table import Table
 
 from eval_tasks import own_text, rendered_pages
-from eval_tasks.command.console import show
 from eval_tasks.engines.page_readers import PageEngine
 from eval_tasks.evaluators import intervals
 from eval_tasks.evaluators.intervals import interval
 from eval_tasks.evaluators.words import gain, score, words
 from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.tables.console import show
 from eval_tasks.treatments.arms import Arm
 from eval_tasks.treatments.timed_arm import with_clock
 from integrations.protocols import Word
@@ -247,7 +247,7 @@ def test_treating_and_reading_are_timed_apart(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
     monkeypatch.setitem(own_text.PAGE_ENGINES, "easyocr", lambda _: PageEngine("eyes", behind))
-    monkeypatch.setattr(own_text.arms, "arms_from", lambda _: [Arm("slow", 1, slow)])
+    monkeypatch.setattr(own_text.arm_options, "arms_from", lambda _: [Arm("slow", 1, slow)])
     (tmp_path / "photos").mkdir()
     for name in "ab":
         sign("one").save(tmp_path / "photos" / f"{name}.png")

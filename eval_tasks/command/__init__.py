@@ -1,1 +1,1 @@
-"""What the scripts share as commands: options, tables and exit codes."""
+"""What the scripts share as commands: options, versions and exit codes."""

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.wider import SUBSETS
 from eval_tasks.evaluators.wider_scores import Score, gain, gap_closed, height_names
-from eval_tasks.plain_arms import BICUBIC
+from eval_tasks.treatments.plain_arms import BICUBIC
 from preproc.reports import Value
 
 REDUCTION = 4

@@ -14,7 +14,7 @@ from eval_tasks.evaluators.icdar2013 import (
     read_right,
 )
 from eval_tasks.evaluators.paired import Comparison, compare
-from eval_tasks.plain_arms import BICUBIC, INPUT
+from eval_tasks.treatments.plain_arms import BICUBIC, INPUT
 
 CLEAN = "none"
 """Name of no degradation."""

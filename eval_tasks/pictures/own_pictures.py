@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from eval_tasks.command import arguments
 from eval_tasks.pictures.picture_files import digest, pixels
 from preproc.batch.inputs import picture_extensions
 from preproc.console import error_console, progress_bar
 from preproc.errors import ImageError
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Give a script's parser the options for what to take, and how to degrade it."""
-    add = parser.add_argument
-    add("--images", type=Path, required=True, metavar="DIR", help="pictures, in any subfolders")
-    add("--every", type=arguments.count, default=1, metavar="K", help="take every K-th picture")
-    add("--reduce", type=int, choices=(1, 2, 3, 4), default=4, help="reduction (default: 4)")
-    arguments.add_kernel(parser)
-    add("--jpeg", type=arguments.quality, metavar="Q", help="save the reduced ones as JPEG")
 
 
 def find_pictures(folder: Path, every: int = 1, reduction: int = 1) -> dict[str, Path]:

@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 from rich.table import Table
 
-from eval_tasks.command import console
 from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.words import Score, gain
+from eval_tasks.tables import console
 
 
 def _gains(scores: Sequence[Score], one: Score) -> list[Interval | None]:

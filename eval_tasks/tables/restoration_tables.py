@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from eval_tasks.command import console
 from eval_tasks.evaluators.restoration import Row
+from eval_tasks.tables import console
 from preproc.metrics import Protocol
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from eval_tasks.command import console
 from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.wider import SUBSETS
 from eval_tasks.evaluators.wider_rows import (
@@ -21,7 +20,8 @@ from eval_tasks.evaluators.wider_rows import (
     gap_of,
 )
 from eval_tasks.evaluators.wider_scores import Score, height_names
-from eval_tasks.plain_arms import BICUBIC
+from eval_tasks.tables import console
+from eval_tasks.treatments.plain_arms import BICUBIC
 from integrations.mtcnn import WINDOW
 
 

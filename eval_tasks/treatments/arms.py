@@ -7,7 +7,6 @@ Real-ESRGAN x4plus.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -19,9 +18,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from eval_tasks.command import arguments
-from eval_tasks.plain_arms import BICUBIC, BICUBIC_SCALE, INPUT
 from eval_tasks.treatments import realesrgan
+from eval_tasks.treatments.plain_arms import BICUBIC, BICUBIC_SCALE, INPUT
 from preproc.enhancer import Enhancer
 from preproc.errors import OptionError
 from preproc.execution.devices import choose_device, dtype_name
@@ -50,74 +48,6 @@ class Arm:
     apply: Callable[[Pixels], Pixels]
     weights: str = ""
     device: str = "cpu"
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Give a script's parser the options that `arms_from` reads."""
-    add = parser.add_argument_group("arms").add_argument
-    add(
-        "--enhance",
-        action="store_true",
-        help="measure a model, too: enlarged, and returned to the input's size",
-    )
-    add(
-        "--model",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME",
-        help="models to measure; implies --enhance (default: cajnn-light)",
-    )
-    add("--weights", metavar="FILE", help="safetensors for the one model, in place of its own")
-    add(
-        "--strength",
-        type=arguments.share,
-        nargs="+",
-        default=[1.0],
-        metavar="S",
-        help="each model's share in the result, the rest being plain bicubic; each of several is "
-        "an arm of its own (default: 1)",
-    )
-    add(
-        "--enlarged-only",
-        action="store_true",
-        help="leave out the arms in which a model's result returns to the input's size",
-    )
-    add(
-        "--arm",
-        dest="peers",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="PATH",
-        help="other networks to measure: any file that spandrel can load, A+B for two in a row, "
-        f"and {REALESRGAN}",
-    )
-    add("--dtype", choices=arguments.DTYPES, help=arguments.DTYPE_HELP)
-    add("--device", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)")
-
-
-def arms_from(options: argparse.Namespace, taken: Sequence[str] = ()) -> list[Arm]:
-    """The arms that a command line asks for; see `make_arms` for ``taken`` and the errors.
-
-    Raises:
-        OptionError: also where a strength is asked for, but no model.
-    """
-    models = options.model or (["cajnn-light"] if options.enhance else [])
-    if options.strength != [1.0] and not models:
-        raise OptionError("--strength is of a model, but none is to be measured; add --model.")
-    if options.dtype and not models:
-        raise OptionError("--dtype is of a model, but none is to be measured; add --model.")
-    return make_arms(
-        models,
-        options.weights,
-        options.peers,
-        options.device,
-        options.strength,
-        dtype=options.dtype,
-        returned=not options.enlarged_only,
-        taken=taken,
-    )
 
 
 def make_arms(

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
 from torchvision.transforms import v2
 
-from eval_tasks.command.console import table_console
 from eval_tasks.evaluators.coco import CocoScores, coco_scores
 from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.tables.console import table_console
 from examples.train_detector.arms import REDUCTION, Arm, ArmName, arms_of, crops
 from examples.train_detector.detector import detect, new_detector, train
 from examples.train_detector.pictures import SUBSET, Pictures, Sample, Target, samples_of

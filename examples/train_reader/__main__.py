@@ -15,13 +15,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from eval_tasks.command.console import table_console
 from eval_tasks.engines.recognisers import EasyOcrLines, easyocr_engine
 from eval_tasks.evaluators.icdar2013 import MAIN_RULE, read_right
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.own_pictures import find_pictures
 from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.pictures.word_crops import Crop, find_crops
+from eval_tasks.tables.console import table_console
 from eval_tasks.treatments.arms import Arm, make_arms
 from examples.train_reader.recogniser import line_of, tune
 from examples.train_reader.rendered import photograph, rendered, vocabulary
