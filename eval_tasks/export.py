@@ -14,10 +14,11 @@ from torch import Tensor
 
 from eval_tasks.evaluators.paper_rows import printed_beside
 from eval_tasks.evaluators.restoration import Row
+from eval_tasks.evaluators.restored_sets import measure
 from eval_tasks.pictures.restoration_sets import CHOOSING_SET, shipping_sets
 from eval_tasks.tables.restoration_tables import show
 from eval_tasks.tables.weights_card import card_text
-from eval_tasks.treatments.restorers import make_methods, measure
+from eval_tasks.treatments.restorers import make_methods
 from preproc.errors import ImageError, RecipeError, WeightsError
 from preproc.files import require_writable
 from preproc.manifest import (

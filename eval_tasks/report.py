@@ -21,12 +21,14 @@ from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.evaluators.crops import SIDE, Gains, gains
 from eval_tasks.evaluators.paper_rows import printed_beside
-from eval_tasks.evaluators.restoration import HERE, Method, Row
+from eval_tasks.evaluators.restoration import HERE, Row
+from eval_tasks.evaluators.restored_sets import measure
 from eval_tasks.pictures.restoration_sets import CHOOSING_SET, pair, shipping_sets
 from eval_tasks.tables import crop_sheet, markdown
 from eval_tasks.tables.console import facts
 from eval_tasks.treatments.arms import device_name
-from eval_tasks.treatments.restorers import make_methods, measure
+from eval_tasks.treatments.method import Method
+from eval_tasks.treatments.restorers import make_methods
 from preproc.console import progress_bar
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable, write_text

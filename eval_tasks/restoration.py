@@ -20,9 +20,10 @@ from eval_tasks.command import arguments
 from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.evaluators.paper_rows import printed_beside
+from eval_tasks.evaluators.restored_sets import measure
 from eval_tasks.pictures.restoration_sets import images_in
 from eval_tasks.tables import console, restoration_tables
-from eval_tasks.treatments.restorers import make_methods, measure
+from eval_tasks.treatments.restorers import make_methods
 from preproc.errors import OptionError
 from preproc.metrics import PROTOCOLS
 from preproc.networks import find

@@ -17,8 +17,8 @@ pytest.importorskip("lightning", reason='training needs the extra "train"')
 from safetensors.torch import load_file, save_file
 
 from eval_tasks import export
-from eval_tasks.evaluators.restoration import SET_SIZES, Row
-from eval_tasks.pictures.restoration_sets import pair
+from eval_tasks.evaluators.restoration import Row
+from eval_tasks.pictures.restoration_sets import SET_SIZES, pair
 from eval_tasks.tables.weights_card import card_text
 from preproc import Enhancer
 from preproc.errors import OutputError, RecipeError, WeightsError

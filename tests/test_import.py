@@ -85,7 +85,7 @@ BASE = {"autocast", "box", "errors", "files", "paths", "progress", "resize", "sa
         ("preproc/pictures", {"pictures", *BASE}),
         ("preproc/execution", {"execution", "networks", *BASE}),
         ("integrations", {"pictures", "extras", *BASE}),
-        ("eval_tasks/evaluators", {"metrics", "reports", "extras", *BASE}),
+        ("eval_tasks/evaluators", {"console", "metrics", "reports", "extras", *BASE}),
     ],
 )
 def test_each_part_knows_only_what_the_readme_says_it_does(folder, allowed):

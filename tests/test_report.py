@@ -13,9 +13,10 @@ from PIL import Image
 
 from eval_tasks import report
 from eval_tasks.evaluators.crops import SIDE, Crop, Gains, gains
-from eval_tasks.evaluators.restoration import SET_SIZES, Method
 from eval_tasks.pictures import restoration_sets
+from eval_tasks.pictures.restoration_sets import SET_SIZES
 from eval_tasks.tables.crop_sheet import draw
+from eval_tasks.treatments.method import Method
 from preproc.degrade import bicubic_down, bicubic_up, jpeg
 from preproc.errors import ImageError
 from preproc.manifest import entries

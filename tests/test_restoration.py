@@ -15,12 +15,14 @@ import torch
 from PIL import Image
 
 from eval_tasks import restoration
+from eval_tasks.evaluators import restored_sets
 from eval_tasks.evaluators.paper_rows import paper_rows, printed_beside
-from eval_tasks.evaluators.restoration import SET_SIZES, Method, Pair, Row, evaluate
+from eval_tasks.evaluators.restoration import Row, evaluate
 from eval_tasks.pictures.picture_files import pixels
-from eval_tasks.pictures.restoration_sets import pair
+from eval_tasks.pictures.restoration_sets import SET_SIZES, Pair, pair
 from eval_tasks.tables import restoration_tables
 from eval_tasks.treatments import restorers
+from eval_tasks.treatments.method import Method
 from integrations.inputs import rgb_of
 from preproc import metrics
 from preproc.degrade import bicubic_down, bicubic_up, jpeg
@@ -362,7 +364,7 @@ def test_ctrl_c_is_a_word_and_exit_code_130(data, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(restorers, "evaluate", interrupted)
+    monkeypatch.setattr(restored_sets, "evaluate", interrupted)
     code, out, err = run(capsys, "--data", data, "--set", "Set5")
     assert (code, out) == (130, "")
     assert err.split()[-1] == "Interrupted."

@@ -8,7 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from eval_tasks.evaluators.restoration import SET_SIZES, Row
+from eval_tasks.evaluators.restoration import Row
+from eval_tasks.pictures.restoration_sets import SET_SIZES
 from preproc.metrics import Protocol
 
 

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from statistics import fmean
-from typing import NamedTuple
 
+from eval_tasks.pictures.restoration_sets import Pair
+from eval_tasks.treatments.method import Method
 from preproc.errors import ImageError
 from preproc.metrics import Protocol, psnr, ssim
-from preproc.samples import Pixels
-
-
-@dataclass(frozen=True)
-class Method:
-    """Something that restores a degraded image.
-
-    Attributes:
-        name: what the table calls it.
-        restore: uint8 RGB (H, W, 3) to uint8 RGB (scale*H, scale*W, 3).
-        parameters: trainable values in millions, or None if it has none.
-        device: where it runs and in which dtype, where that is its choice.
-    """
-
-    name: str
-    restore: Callable[[Pixels], Pixels]
-    parameters: float | None = None
-    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,29 +47,8 @@ class Row:
     note: str = ""
 
 
-class Pair(NamedTuple):
-    """What is restored, and what it should become, uint8 RGB, ``scale`` times as large."""
-
-    name: str
-    degraded: Pixels
-    reference: Pixels
-
-
 HERE = "here"
 """The source of rows that are measured."""
-
-SET_SIZES = {
-    "Kodak24": 24,
-    "Set5": 5,
-    "Set14": 14,
-    "BSD100": 100,
-    "Urban100": 100,
-    "Manga109": 109,
-}
-"""How many images each published set has.
-
-Figures for a part of a set must not stand beside figures for the whole.
-"""
 
 
 def evaluate(

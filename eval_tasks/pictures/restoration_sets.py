@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
-from eval_tasks.evaluators.restoration import SET_SIZES, Pair
 from eval_tasks.pictures.picture_files import pixels
 from preproc.batch.inputs import picture_extensions
 from preproc.degrade import bicubic_down, jpeg
 from preproc.errors import ImageError
+from preproc.samples import Pixels
 
 CHOOSING_SET = "Kodak24"
 """The set that chooses between weights; the others are only measured."""
 
+SET_SIZES = {
+    "Kodak24": 24,
+    "Set5": 5,
+    "Set14": 14,
+    "BSD100": 100,
+    "Urban100": 100,
+    "Manga109": 109,
+}
+"""How many images each published set has.
+
+Figures for a part of a set must not stand beside figures for the whole.
+"""
+
 _HOMES = {CHOOSING_SET: "sr_val", "Set5": "sr_test", "Set14": "sr_test", "BSD100": "sr_test"}
+
+
+class Pair(NamedTuple):
+    """What is restored, and what it should become, uint8 RGB, ``scale`` times as large."""
+
+    name: str
+    degraded: Pixels
+    reference: Pixels
 
 
 def shipping_sets(data: Path) -> dict[str, list[Path]]:
