@@ -34,6 +34,7 @@ from eval_tasks.engines.recognisers import (
 from eval_tasks.evaluators import icdar2013 as judge
 from eval_tasks.evaluators.word_rows import Run, make_height_rows, make_rows
 from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.pictures.parts import spread, taken
 from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH, Crop, find_crops
 from eval_tasks.tables import console, word_tables
@@ -242,7 +243,7 @@ def _report(
 def _part(options: argparse.Namespace) -> str:
     """A suffix for names that says which recogniser read, and which part of the words."""
     other = "" if options.recogniser == _USUAL_RECOGNISER else f"-{options.recogniser}"
-    return other + arguments.taken(options.every, options.limit)
+    return other + taken(options.every, options.limit)
 
 
 def _leave_sheet(
@@ -258,7 +259,7 @@ def _leave_sheet(
     changed = [word for word in words if was_right[word.file] != is_right[word.file]]
 
     def samples(right: bool) -> list[Sample]:
-        chosen = arguments.spread([word for word in changed if is_right[word.file] == right], SHOWN)
+        chosen = spread([word for word in changed if is_right[word.file] == right], SHOWN)
         crops = {word: degradation.apply(pixels(word.path)) for word in chosen}
         return [
             Sample(w.label, crop, arm.apply(crop), before[w.file], after[w.file])

@@ -22,12 +22,13 @@ import numpy as np
 from eval_tasks.command import arguments, arm_options, picture_options
 from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
+from eval_tasks.engines.detection_files import read_detections
 from eval_tasks.engines.wider_runs import ENGINE, Run, engine_title, search
-from eval_tasks.evaluators.wider import SUBSETS, Floats, Truth
-from eval_tasks.evaluators.wider_files import read_detections
 from eval_tasks.evaluators.wider_scores import score
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.own_pictures import find_pictures
+from eval_tasks.pictures.parts import taken
+from eval_tasks.pictures.wider_truth import SUBSETS, Floats, Truth
 from eval_tasks.tables.own_faces_tables import EVERY, report, show
 from eval_tasks.treatments import arms
 from preproc.errors import ImageError
@@ -113,7 +114,7 @@ def _run(options: argparse.Namespace) -> None:
         "seconds": f"{time.perf_counter() - start:.1f}",
     }
     show(title, scores, about)
-    stem = degradation.slug.replace("down", "x") + arguments.taken(options.every)
+    stem = degradation.slug.replace("down", "x") + taken(options.every)
     write_json(options.output / f"{stem}.json", report(title, scores, about))
 
 

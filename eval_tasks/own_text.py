@@ -28,6 +28,7 @@ from eval_tasks.engines.recognisers import ENGINE_PACKAGES
 from eval_tasks.evaluators.words import score, words
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.own_pictures import find_pictures
+from eval_tasks.pictures.parts import taken
 from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.tables.own_text_tables import report, show
 from eval_tasks.treatments import arms
@@ -148,7 +149,7 @@ def _run(options: argparse.Namespace) -> None:
         **({"weights": str(options.weights)} if options.weights else {}),
         "seconds": f"{time.perf_counter() - start:.1f}",
     }
-    stem = degradation.slug + arguments.taken(options.every)
+    stem = degradation.slug + taken(options.every)
     if options.engine != _USUAL_ENGINE:
         stem = f"{stem}-{options.engine}"
     if options.regions:

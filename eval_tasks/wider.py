@@ -21,14 +21,15 @@ from pathlib import Path
 from eval_tasks.command import arguments, arm_options
 from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
+from eval_tasks.engines.detection_files import read_detections
 from eval_tasks.engines.wider_runs import ENGINE, Run, engine_title, search
 from eval_tasks.evaluators.coco import coco_scores
-from eval_tasks.evaluators.wider import Floats, Truth
-from eval_tasks.evaluators.wider_files import FACES_FILE, read_detections, read_truth
 from eval_tasks.evaluators.wider_rows import ORIGINAL, REDUCED, REDUCTION, flat, report
 from eval_tasks.evaluators.wider_scores import Score, score
 from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.pictures.parts import taken
 from eval_tasks.pictures.wider_images import chosen, ground_truth_in, images_in
+from eval_tasks.pictures.wider_truth import FACES_FILE, Floats, Truth, read_truth
 from eval_tasks.tables import console
 from eval_tasks.tables.wider_plot import plot_curves
 from eval_tasks.tables.wider_tables import show
@@ -177,7 +178,7 @@ def _run(options: argparse.Namespace, changed: Sequence[str]) -> None:
         **outcome.about,
         "seconds": f"{time.perf_counter() - start:.1f}",
     }
-    _report(outcome, about, options.output, arguments.taken(options.every, options.limit))
+    _report(outcome, about, options.output, taken(options.every, options.limit))
 
 
 def _score_folders(folders: Sequence[Path], truth: Mapping[str, Truth], title: str) -> _Outcome:

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from eval_tasks import icdar2013
-from eval_tasks.command.arguments import spread
 from eval_tasks.engines import recognisers
 from eval_tasks.engines.readings import Reading
 from eval_tasks.pictures.degradations import Degradation
+from eval_tasks.pictures.parts import spread
 from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.pictures.word_crops import CROPS, GROUND_TRUTH, find_crops
 from eval_tasks.tables.word_sheet import Sample, draw

@@ -63,8 +63,8 @@ def test_public_names_are_there():
 ROOT = Path(__file__).parents[1]
 
 
-def parts_used_by(place: Path) -> set[str]:
-    """Parts of `preproc` that a module, or those in a folder, import, wherever in their code."""
+def parts_used_by(place: Path, package: str = "preproc") -> set[str]:
+    """Parts of a package that a module, or those in a folder, import, wherever in their code."""
     names: set[str] = set()
     for file in place.rglob("*.py") if place.is_dir() else [place]:
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
@@ -72,7 +72,7 @@ def parts_used_by(place: Path) -> set[str]:
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith("preproc.")}
+    return {name.split(".")[1] for name in names if name.startswith(f"{package}.")}
 
 
 BASE = {"autocast", "box", "errors", "files", "paths", "progress", "resize", "samples", "values"}
@@ -99,3 +99,19 @@ def test_nothing_but_the_command_line_knows_of_training():
     assert {"networks", "training", "enhancer"} <= {place.stem for place in places}
     knowing = {place.stem for place in places if "training" in parts_used_by(place)}
     assert knowing == {"training", "cli"}
+
+
+STEPS = ("pictures", "treatments", "engines", "evaluators", "tables")
+"""The packages of an experiment; the scripts and what they share as commands come after them."""
+
+
+def test_the_steps_of_an_experiment_are_all_its_packages_but_the_command():
+    packages = {file.parent.name for file in (ROOT / "eval_tasks").glob("*/__init__.py")}
+    assert packages == {*STEPS, "command"}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_each_step_of_an_experiment_knows_only_those_before_it(step):
+    used = parts_used_by(ROOT / "eval_tasks" / step, "eval_tasks")
+    assert step in used, "the folder is read"
+    assert not used - {*STEPS[: STEPS.index(step) + 1]}

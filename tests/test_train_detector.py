@@ -14,7 +14,7 @@ pytest.importorskip("torchvision", reason="torchvision is not installed")
 
 from torchvision.transforms import v2
 
-from eval_tasks.evaluators.wider import Truth
+from eval_tasks.pictures.wider_truth import Truth
 from examples.train_detector import __main__ as command
 from examples.train_detector import pictures as wider_pictures
 from examples.train_detector.arms import REDUCTION, ArmName, arms_of, crops

@@ -211,7 +211,7 @@ def test_detections_that_are_none_are_refused(bad):
 
 def test_evaluators_and_curves_need_no_torch():
     code = (
-        "import sys, eval_tasks.evaluators.wider_rows, eval_tasks.evaluators.wider_files\n"
+        "import sys, eval_tasks.evaluators.wider_rows, eval_tasks.pictures.wider_truth\n"
         "import eval_tasks.tables.wider_plot, eval_tasks.evaluators.coco\n"
         "assert not {'torch', 'scipy', 'matplotlib', 'pycocotools'} & sys.modules.keys()"
     )

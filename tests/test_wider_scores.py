@@ -8,8 +8,8 @@ from wider_faces import FAR, face, found, truth
 
 from eval_tasks.evaluators import intervals
 from eval_tasks.evaluators.coco import CocoScores, coco_scores
-from eval_tasks.evaluators.wider import SUBSETS, Truth
 from eval_tasks.evaluators.wider_scores import gain, gap_closed, score
+from eval_tasks.pictures.wider_truth import SUBSETS, Truth
 from eval_tasks.tables import wider_tables
 from eval_tasks.tables.wider_plot import plot_curves
 from eval_tasks.tables.wider_tables import verdicts

@@ -10,7 +10,7 @@ from PIL import Image
 from wider_faces import found, small_benchmark
 
 from eval_tasks import wider
-from eval_tasks.evaluators.wider_files import read_file, write_file
+from eval_tasks.engines.detection_files import read_file, write_file
 from eval_tasks.pictures.wider_images import chosen
 from eval_tasks.treatments.arms import Arm
 from preproc.errors import ImageError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval_tasks.evaluators.wider import SUBSETS, Truth
+from eval_tasks.pictures.wider_truth import SUBSETS, Truth
 
 FAR = 500.0
 """Where no face is."""

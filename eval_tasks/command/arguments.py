@@ -1,9 +1,9 @@
-"""Checked types for the scripts' options, and helpers to take a part of a set."""
+"""Checked types for the scripts' options."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 from typing import TypeVar
@@ -45,17 +45,3 @@ def add_kernel(parser: argparse.ArgumentParser) -> None:
         default=USUAL_KERNEL,
         help=f"kernel of the reduction (default: {USUAL_KERNEL})",
     )
-
-
-def taken(every: int, limit: int | None = None) -> str:
-    """A suffix for file names that says which part was taken.
-
-    Such as ``-every10-limit20``; empty for all.
-    """
-    return (f"-every{every}" if every > 1 else "") + (f"-limit{limit}" if limit else "")
-
-
-def spread(items: Sequence[T], most: int | None) -> list[T]:
-    """At most so many, evenly spread over all; None takes all."""
-    taken = len(items) if most is None else min(most, len(items))
-    return [items[k * len(items) // taken] for k in range(taken)]

@@ -23,10 +23,10 @@ import torch
 from numpy.typing import NDArray
 from rich.markup import escape
 
-from eval_tasks.evaluators.wider import Floats
-from eval_tasks.evaluators.wider_files import detections_path, write_file
+from eval_tasks.engines.detection_files import detections_path, write_file
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.picture_files import digest, pixels
+from eval_tasks.pictures.wider_truth import Floats
 from eval_tasks.treatments.arms import Arm, device_name
 from eval_tasks.treatments.timed_arm import TimedArm
 from integrations.mtcnn import MTCNN, WINDOW, Engine

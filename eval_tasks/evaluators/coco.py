@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_tasks.evaluators.wider import Floats, Truth
+from eval_tasks.pictures.wider_truth import Floats, Truth
 from preproc.extras import importing
 
 MAX_DETECTIONS = 1000

@@ -17,14 +17,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from eval_tasks.pictures.wider_truth import Flags, Floats, Truth
 from preproc.errors import ImageError
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 Counts = NDArray[np.int64]
-
-SUBSETS = ("easy", "medium", "hard")
-"""The benchmark's settings; each counts the faces of the one before, and smaller ones too."""
 
 THRESHOLDS = 1000
 """How many there are, from 0.999 down to 0."""
@@ -34,19 +30,6 @@ OVERLAP = 0.5
 
 HEIGHTS = (0.0, 12.0, 20.0, 40.0, 80.0, 160.0, float("inf"))
 """Edges of the classes of face height in px."""
-
-
-@dataclass(frozen=True)
-class Truth:
-    """The labelled faces of an image.
-
-    Attributes:
-        boxes: (G, 4) x, y, width, height in px.
-        counts: for each subset, (G,) whether a face counts; the others are to be ignored.
-    """
-
-    boxes: Floats
-    counts: Mapping[str, Flags]
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from eval_tasks.evaluators.intervals import Interval
-from eval_tasks.evaluators.wider import SUBSETS
 from eval_tasks.evaluators.wider_scores import Score, gain, gap_closed, height_names
+from eval_tasks.pictures.wider_truth import SUBSETS
 from eval_tasks.treatments.plain_arms import BICUBIC
 from preproc.reports import Value
 

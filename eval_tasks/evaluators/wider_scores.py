@@ -11,15 +11,8 @@ import numpy as np
 
 from eval_tasks.evaluators.coco import CocoScores
 from eval_tasks.evaluators.intervals import Interval, draw, interval
-from eval_tasks.evaluators.wider import (
-    HEIGHTS,
-    SUBSETS,
-    Curve,
-    Floats,
-    Matches,
-    Tally,
-    Truth,
-)
+from eval_tasks.evaluators.wider import HEIGHTS, Curve, Matches, Tally
+from eval_tasks.pictures.wider_truth import SUBSETS, Floats, Truth
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from eval_tasks.command.arguments import spread
-from eval_tasks.evaluators.wider_files import FACES_FILE
+from eval_tasks.pictures.parts import spread
+from eval_tasks.pictures.wider_truth import FACES_FILE
 from preproc.errors import ImageError
 
 

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from rich.table import Table
 
 from eval_tasks.evaluators.intervals import Interval
-from eval_tasks.evaluators.wider import SUBSETS
 from eval_tasks.evaluators.wider_scores import Score, gain, height_names
+from eval_tasks.pictures.wider_truth import SUBSETS
 from eval_tasks.tables import console
 from eval_tasks.tables.wider_tables import ap_cell
 

@@ -6,7 +6,8 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from eval_tasks.evaluators.wider import SUBSETS, Curve
+from eval_tasks.evaluators.wider import Curve
+from eval_tasks.pictures.wider_truth import SUBSETS
 from preproc.extras import importing
 from preproc.files import write_bytes
 

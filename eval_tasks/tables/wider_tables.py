@@ -8,7 +8,6 @@ from rich.table import Table
 from rich.text import Text
 
 from eval_tasks.evaluators.intervals import Interval
-from eval_tasks.evaluators.wider import SUBSETS
 from eval_tasks.evaluators.wider_rows import (
     GAP_GOAL,
     ORIGINAL,
@@ -20,6 +19,7 @@ from eval_tasks.evaluators.wider_rows import (
     gap_of,
 )
 from eval_tasks.evaluators.wider_scores import Score, height_names
+from eval_tasks.pictures.wider_truth import SUBSETS
 from eval_tasks.tables import console
 from eval_tasks.treatments.plain_arms import BICUBIC
 from integrations.mtcnn import WINDOW

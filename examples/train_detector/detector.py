@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_fpn
 
-from eval_tasks.evaluators.wider import Floats
+from eval_tasks.pictures.wider_truth import Floats
 from examples.train_detector.arms import REDUCTION, Arm
 
 

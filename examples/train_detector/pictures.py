@@ -14,11 +14,10 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from eval_tasks.command.arguments import spread
-from eval_tasks.evaluators.wider import Truth
-from eval_tasks.evaluators.wider_files import read_truth
+from eval_tasks.pictures.parts import spread
 from eval_tasks.pictures.picture_files import pixels
 from eval_tasks.pictures.wider_images import images_in
+from eval_tasks.pictures.wider_truth import Truth, read_truth
 from examples.train_detector.arms import REDUCTION, Arm
 from preproc.errors import ImageError
 

@@ -1,25 +1,42 @@
-"""WIDER FACE's files: ground truth from its .mat files, detections in its text format."""
+"""WIDER FACE's ground truth: the labelled faces of each image, from the benchmark's .mat files."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eval_tasks.evaluators.wider import SUBSETS, Flags, Floats, Truth
 from preproc.errors import ImageError
 from preproc.extras import importing
-from preproc.files import replacing
 
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Cells: TypeAlias = NDArray[Any]
 """What scipy makes of a .mat file's cells: an array of objects, (N, 1)."""
 
+SUBSETS = ("easy", "medium", "hard")
+"""The benchmark's settings; each counts the faces of the one before, and smaller ones too."""
+
 FACES_FILE = "wider_face_val.mat"
 """The .mat file that lists all faces; beside it lies one for each subset."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The labelled faces of an image.
+
+    Attributes:
+        boxes: (G, 4) x, y, width, height in px.
+        counts: for each subset, (G,) whether a face counts; the others are to be ignored.
+    """
+
+    boxes: Floats
+    counts: Mapping[str, Flags]
 
 
 def read_truth(folder: Path) -> dict[str, Truth]:
@@ -101,65 +118,3 @@ def _flags(numbers: ArrayLike, size: int, what: str) -> Flags:
     flags = np.zeros(size, bool)
     flags[chosen] = True
     return flags
-
-
-def detections_path(folder: Path, name: str) -> Path:
-    """Where the detections of an image ``event/image`` lie."""
-    return folder / f"{name}.txt"
-
-
-def read_detections(folder: Path, names: Iterable[str]) -> dict[str, Floats]:
-    """Read the detections of images, ``event/image``; those without a file are left out.
-
-    Raises:
-        ImageError: there is no such folder, or none of the files, or one is damaged.
-    """
-    if not folder.is_dir():
-        raise ImageError(f"There is no folder {folder} with detections.")
-    paths = {name: detections_path(folder, name) for name in names}
-    found = {name: read_file(path) for name, path in paths.items() if path.is_file()}
-    if paths and not found:
-        raise ImageError(
-            f"{folder} holds no detections of these {len(paths)} images; they would be files such "
-            f"as {next(iter(paths.values()))}."
-        )
-    return found
-
-
-def read_file(path: Path) -> Floats:
-    """Detections of one image, (N, 5) x, y, width, height, score.
-
-    Line 1 is the image's name, line 2 how many there are, then each is a line.
-
-    Raises:
-        ImageError: it is damaged.
-    """
-    # Not splitlines, for which a line also ends at signs that names may hold.
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[1:]
-    rows = [line.split() for line in lines if line.strip()]
-    try:
-        (count,), *values = rows
-        detections = np.array(values, np.float64).reshape(-1, 5)
-        if len(detections) != int(count):
-            raise ValueError(f"{count} detections are announced, but {len(detections)} follow")
-    except ValueError as error:
-        raise ImageError(
-            f"{path} is not in WIDER FACE's format (name, number of faces, then x y width height "
-            f"score of each, on a line each): {error}."
-        ) from error
-    return detections
-
-
-def write_file(path: Path, image: str, detections: Floats) -> None:
-    """Write detections of the file ``image``, (N, 5), with their fractions; whole or not at all.
-
-    Its name is written as it is on disk, in UTF-8 or not; line breaks in it become spaces.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    rows = (" ".join([*(f"{side:.3f}" for side in row[:4]), f"{row[4]:.9g}"]) for row in detections)
-    name = image.replace("\r", " ").replace("\n", " ")
-    text = "\n".join([name, str(len(detections)), *rows, ""])
-    with replacing(path) as file:
-        file.write(text.encode(errors="surrogateescape"))
