@@ -98,7 +98,7 @@ def _run(options: argparse.Namespace) -> None:
             "pictures with faces, or a smaller --sure or --min-face-size."
         )
     scores = [
-        score(name, truth, read_detections(run.folder, images), seconds=run.seconds())
+        score(name, truth, read_detections(run.folder, images), seconds=run.seconds(images))
         for name, run in runs.items()
     ]
     title = f"{faces} faces that MTCNN finds in {len(images)} pictures, {degradation.sentence}"

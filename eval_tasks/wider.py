@@ -208,7 +208,7 @@ def _search_and_score(
         f"MTCNN, faces from {options.min_face_size:g} px of the original",
         degradation.slug.replace("down", "x"),
         [
-            _score(name, truth, read_detections(run.folder, truth), run.seconds())
+            _score(name, truth, read_detections(run.folder, truth), run.seconds(truth))
             for name, run in runs.items()
         ],
         {

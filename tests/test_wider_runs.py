@@ -64,7 +64,7 @@ def test_settings_and_boxes_are_in_px_of_the_original(
     boxes = read_file(run.folder / "e" / "p.txt")
     assert boxes.tolist() == [[1, 1, side - 1, side - 1, 0.75]]
     assert run.missing({"e/p": picture}) == {}
-    assert min(run.seconds()) >= 0
+    assert min(run.seconds(["e/p"])) >= 0
 
 
 def test_treating_and_searching_are_timed_apart(tmp_path, monkeypatch):
@@ -83,7 +83,7 @@ def test_treating_and_searching_are_timed_apart(tmp_path, monkeypatch):
     Image.new("RGB", (40, 40), "gray").save(tmp_path / "p.png")
     run = make_run(tmp_path, Arm("any", 1, slow))
     run.make(dict.fromkeys(["e/p", "e/q"], tmp_path / "p.png"), SlowFace(), lambda: None)
-    assert run.seconds() == (2, 3)
+    assert run.seconds(["e/p", "e/q"]) == (2, 3)
 
 
 @pytest.mark.parametrize(("upright", "shape"), [(False, (40, 60, 3)), (True, (60, 40, 3))])
@@ -118,7 +118,7 @@ def test_any_name_that_a_file_may_have_can_be_searched(name, tmp_path):
     assert read_detections(tmp_path, [name])[name].tolist() == [[*face(), 1.0]]
     run, make = finished_run(tmp_path)
     make(name)
-    assert run.seconds() is not None
+    assert run.seconds([f"e/{name}"]) is not None
     assert run.missing({f"e/{name}": tmp_path / "p.png"}) == {}
 
 
@@ -154,17 +154,21 @@ def test_what_was_found_before_is_not_taken_for_a_search_that_left_nothing(tmp_p
 def test_a_record_that_was_cut_short_is_left_out(torn, tmp_path):
     run, make = finished_run(tmp_path)
     (run.folder / "pictures.jsonl").write_text(torn)
-    assert run.seconds() is None
+    names = ["e/first", "e/second", "e/other"]
+    assert run.seconds(names) is None
     make("second")
-    assert run.seconds() is not None
+    assert run.seconds(names) is not None
     assert run.missing({"e/second": tmp_path / "p.png"}) == {}
 
 
-def test_seconds_are_means_over_the_images(tmp_path):
+def test_seconds_are_means_over_the_last_search_of_each_image_asked_for(tmp_path):
     run, _ = finished_run(tmp_path)
-    records = [{"image": "e/p", "digest": "", "seconds": s} for s in ((1, 3), (2, 5))]
+    searches = {"e/p": (50, 50), "e/q": (1, 3), "e/other": (70, 70)}
+    records = [{"image": name, "digest": "", "seconds": s} for name, s in searches.items()]
+    records.append({"image": "e/p", "digest": "", "seconds": (2, 5)})
     (run.folder / "pictures.jsonl").write_text("\n".join(map(json.dumps, records)))
-    assert run.seconds() == (1.5, 4)
+    assert run.seconds(["e/p", "e/q", "e/never"]) == (1.5, 4)
+    assert run.seconds(["e/never"]) is None
 
 
 def test_settings_that_matter_have_folders_of_their_own(tmp_path):

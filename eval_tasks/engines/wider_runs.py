@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -131,9 +131,10 @@ class Run:
             self._record(image=name, digest=content, seconds=[timed.seconds, searching])
             advance()
 
-    def seconds(self) -> tuple[float, float] | None:
-        """Mean seconds an image to treat and to search; None where nothing was searched."""
-        times = [record["seconds"] for record in self._records()]
+    def seconds(self, names: Iterable[str]) -> tuple[float, float] | None:
+        """Mean seconds an image to treat and to search, of images; None if none was searched."""
+        last = {record["image"]: record["seconds"] for record in self._records()}
+        times = [last[name] for name in names if name in last]
         return (fmean(t for t, _ in times), fmean(t for _, t in times)) if times else None
 
     def _smallest(self) -> float:
