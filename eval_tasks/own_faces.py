@@ -22,8 +22,8 @@ import numpy as np
 from eval_tasks.command import arguments, arm_options, picture_options
 from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
-from eval_tasks.engines.detection_files import read_detections
-from eval_tasks.engines.wider_runs import ENGINE, Run, engine_title, search
+from eval_tasks.engines.face_detector import ENGINE, engine_title
+from eval_tasks.engines.wider_runs import Run, search
 from eval_tasks.evaluators.wider_scores import score
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.own_pictures import find_pictures
@@ -90,7 +90,7 @@ def _run(options: argparse.Namespace) -> None:
     original = Run(whole, Degradation(), *shared, upright=True)
     runs = {arm.name: Run(arm, degradation, *shared, upright=True) for arm in (plain, *others)}
     search({_TRUTH: original, **runs}, images)
-    truth = _truth(read_detections(original.folder, images), options.sure)
+    truth = _truth(original.store.read(images), options.sure)
     faces = sum(int(labelled.counts[EVERY].sum()) for labelled in truth.values())
     if not faces:
         raise ImageError(
@@ -98,7 +98,7 @@ def _run(options: argparse.Namespace) -> None:
             "pictures with faces, or a smaller --sure or --min-face-size."
         )
     scores = [
-        score(name, truth, read_detections(run.folder, images), seconds=run.seconds(images))
+        score(name, truth, run.store.read(images), seconds=run.store.seconds(images))
         for name, run in runs.items()
     ]
     title = f"{faces} faces that MTCNN finds in {len(images)} pictures, {degradation.sentence}"

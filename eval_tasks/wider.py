@@ -22,7 +22,8 @@ from eval_tasks.command import arguments, arm_options
 from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.detection_files import read_detections
-from eval_tasks.engines.wider_runs import ENGINE, Run, engine_title, search
+from eval_tasks.engines.face_detector import ENGINE, engine_title
+from eval_tasks.engines.wider_runs import Run, search
 from eval_tasks.evaluators.coco import coco_scores
 from eval_tasks.evaluators.wider_rows import ORIGINAL, REDUCED, REDUCTION, flat, report
 from eval_tasks.evaluators.wider_scores import Score, score
@@ -208,7 +209,7 @@ def _search_and_score(
         f"MTCNN, faces from {options.min_face_size:g} px of the original",
         degradation.slug.replace("down", "x"),
         [
-            _score(name, truth, read_detections(run.folder, truth), run.seconds(truth))
+            _score(name, truth, run.store.read(truth), run.store.seconds(truth))
             for name, run in runs.items()
         ],
         {

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from wider_faces import face, found
 
-from eval_tasks.engines import wider_runs
+from eval_tasks.engines import detection_store
 from eval_tasks.engines.detection_files import read_detections, read_file, write_file
 from eval_tasks.engines.wider_runs import Run
 from eval_tasks.pictures.degradations import Degradation
@@ -61,10 +61,10 @@ def test_settings_and_boxes_are_in_px_of_the_original(
     run.make({"e/p": picture}, engine, lambda: None)
     height, width = (side // reduction * scale for side in (83, 67))
     assert engine.asked == [((height, width, 3), asked)]
-    boxes = read_file(run.folder / "e" / "p.txt")
+    boxes = read_file(run.store.folder / "e" / "p.txt")
     assert boxes.tolist() == [[1, 1, side - 1, side - 1, 0.75]]
-    assert run.missing({"e/p": picture}) == {}
-    assert min(run.seconds(["e/p"])) >= 0
+    assert run.store.missing({"e/p": picture}) == {}
+    assert min(run.store.seconds(["e/p"])) >= 0
 
 
 def test_treating_and_searching_are_timed_apart(tmp_path, monkeypatch):
@@ -83,7 +83,7 @@ def test_treating_and_searching_are_timed_apart(tmp_path, monkeypatch):
     Image.new("RGB", (40, 40), "gray").save(tmp_path / "p.png")
     run = make_run(tmp_path, Arm("any", 1, slow))
     run.make(dict.fromkeys(["e/p", "e/q"], tmp_path / "p.png"), SlowFace(), lambda: None)
-    assert run.seconds(["e/p", "e/q"]) == (2, 3)
+    assert run.store.seconds(["e/p", "e/q"]) == (2, 3)
 
 
 @pytest.mark.parametrize(("upright", "shape"), [(False, (40, 60, 3)), (True, (60, 40, 3))])
@@ -118,23 +118,25 @@ def test_any_name_that_a_file_may_have_can_be_searched(name, tmp_path):
     assert read_detections(tmp_path, [name])[name].tolist() == [[*face(), 1.0]]
     run, make = finished_run(tmp_path)
     make(name)
-    assert run.seconds([f"e/{name}"]) is not None
-    assert run.missing({f"e/{name}": tmp_path / "p.png"}) == {}
+    assert run.store.seconds([f"e/{name}"]) is not None
+    assert run.store.missing({f"e/{name}": tmp_path / "p.png"}) == {}
 
 
 def test_another_picture_under_a_name_that_was_searched_is_searched_anew(tmp_path):
     run, make = finished_run(tmp_path)
     images = {"e/first": tmp_path / "p.png"}
-    assert run.missing(images) == {}
+    assert run.store.missing(images) == {}
     Image.new("RGB", (40, 40), "white").save(tmp_path / "p.png")
-    assert run.missing(images) == images
+    assert run.store.missing(images) == images
     make("first")
-    assert run.missing(images) == {}
+    assert run.store.missing(images) == {}
     for text in ("", '{"image": "e/fir'):
-        (run.folder / "pictures.jsonl").write_text(text)
-        assert run.missing(images) == images, "what is not known to be of this picture is not taken"
+        (run.store.folder / "pictures.jsonl").write_text(text)
+        assert run.store.missing(images) == images, (
+            "what is not known to be of this picture is not taken"
+        )
         make("first")
-        assert run.missing(images) == {}
+        assert run.store.missing(images) == {}
 
 
 def test_what_was_found_before_is_not_taken_for_a_search_that_left_nothing(tmp_path, monkeypatch):
@@ -142,23 +144,23 @@ def test_what_was_found_before_is_not_taken_for_a_search_that_left_nothing(tmp_p
     images = {"e/first": tmp_path / "p.png"}
     Image.new("RGB", (40, 40), "white").save(tmp_path / "p.png")
     with monkeypatch.context() as context:
-        context.setattr(wider_runs, "write_file", Mock(side_effect=KeyboardInterrupt))
+        context.setattr(detection_store, "write_file", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             make("first")
-    assert run.missing(images) == images
+    assert run.store.missing(images) == images
     make("first")
-    assert run.missing(images) == {}
+    assert run.store.missing(images) == {}
 
 
 @pytest.mark.parametrize("torn", ["", '{"image": "e/oth', '{"image": "e/other", "digest": "ab'])
 def test_a_record_that_was_cut_short_is_left_out(torn, tmp_path):
     run, make = finished_run(tmp_path)
-    (run.folder / "pictures.jsonl").write_text(torn)
+    (run.store.folder / "pictures.jsonl").write_text(torn)
     names = ["e/first", "e/second", "e/other"]
-    assert run.seconds(names) is None
+    assert run.store.seconds(names) is None
     make("second")
-    assert run.seconds(names) is not None
-    assert run.missing({"e/second": tmp_path / "p.png"}) == {}
+    assert run.store.seconds(names) is not None
+    assert run.store.missing({"e/second": tmp_path / "p.png"}) == {}
 
 
 def test_seconds_are_means_over_the_last_search_of_each_image_asked_for(tmp_path):
@@ -166,9 +168,9 @@ def test_seconds_are_means_over_the_last_search_of_each_image_asked_for(tmp_path
     searches = {"e/p": (50, 50), "e/q": (1, 3), "e/other": (70, 70)}
     records = [{"image": name, "digest": "", "seconds": s} for name, s in searches.items()]
     records.append({"image": "e/p", "digest": "", "seconds": (2, 5)})
-    (run.folder / "pictures.jsonl").write_text("\n".join(map(json.dumps, records)))
-    assert run.seconds(["e/p", "e/q", "e/never"]) == (1.5, 4)
-    assert run.seconds(["e/never"]) is None
+    (run.store.folder / "pictures.jsonl").write_text("\n".join(map(json.dumps, records)))
+    assert run.store.seconds(["e/p", "e/q", "e/never"]) == (1.5, 4)
+    assert run.store.seconds(["e/never"]) is None
 
 
 def test_settings_that_matter_have_folders_of_their_own(tmp_path):
@@ -184,10 +186,10 @@ def test_settings_that_matter_have_folders_of_their_own(tmp_path):
         make_run(tmp_path, replace(plain, name="bicubic, x4")),
         replace(make_run(tmp_path, plain), upright=True),
     ]
-    folders = {run.folder for run in runs}
+    folders = {run.store.folder for run in runs}
     assert len(folders) == len(runs)
     assert all(folder.name.startswith("bicubic-x4-") for folder in folders)
-    assert make_run(tmp_path, plain).folder in folders
+    assert make_run(tmp_path, plain).store.folder in folders
 
 
 def test_pictures_are_reduced_by_the_kernel_asked_for(tmp_path, rng):
