@@ -1,6 +1,6 @@
 """The papers' ablations, and our own, on small networks: all from scratch, one budget, seeds.
 
-    python benchmarks/ablation.py --data DIR --output runs/ablation --seeds 3
+    python -m benchmarks.ablation --data DIR --output runs/ablation --seeds 3
 
 Arms of one ablation share recipe, steps, data and seeds, so that differences are taken seed by
 seed. Scores are PSNR on Y in dB over Kodak24. A run that is there already is not trained again.
@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from statistics import fmean, stdev
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # works in a checkout that is not installed
 
 import torch
 from torch.utils.data import DataLoader

@@ -11,6 +11,6 @@ mkdir -p "$out"
 {
   "$python" -c 'from preproc.cli import main; main()' bench --device cpu --threads 1 --clock cpu \
     --size word --size 128x128 --size 256x256 --runs 5 --json "$out/cpu.json"
-  "$python" benchmarks/ladder.py --device cpu --size 512x512 --model cajnn-light
-  "$python" benchmarks/ladder.py --device cpu --size 256x256 --model cajnn
+  "$python" -m benchmarks.ladder --device cpu --size 512x512 --model cajnn-light
+  "$python" -m benchmarks.ladder --device cpu --size 256x256 --model cajnn
 } | tee "$out/cpu.txt"

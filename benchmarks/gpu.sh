@@ -26,7 +26,7 @@ preproc() { "$python" -c 'from preproc.cli import main; main()' "$@"; }
     --json "$out/gpu-batches.json"
   # What each step gives, and what is left; tiles are of 1024 px.
   for model in cajnn cajnn-light; do
-    "$python" benchmarks/ladder.py --device cuda --model "$model" --size 512x512
-    "$python" benchmarks/ladder.py --device cuda --model "$model" --size 1024x1024 --profile
+    "$python" -m benchmarks.ladder --device cuda --model "$model" --size 512x512
+    "$python" -m benchmarks.ladder --device cuda --model "$model" --size 1024x1024 --profile
   done
 } | tee "$out/gpu.txt"

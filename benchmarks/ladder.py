@@ -1,6 +1,6 @@
 """What each step of the form for inference gives, one after the other, on this machine.
 
-    python benchmarks/ladder.py --model cajnn-light --size 512x512
+    python -m benchmarks.ladder --model cajnn-light --size 512x512
 
 Steps take turns in one process; medians of processor time on a CPU (one thread), of time that
 passes on a GPU. The last column is the largest difference from the first row's picture in 1/255.
@@ -16,8 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # works in a checkout that is not installed
 
 import torch
 from torch import Tensor, nn

@@ -1,6 +1,6 @@
 """Host memory that a large picture needs above the arrays that go in and come out.
 
-    python benchmarks/memory.py --model cajnn-light --size 11547x8660 --every 60
+    python -m benchmarks.memory --model cajnn-light --size 11547x8660 --every 60
 
 On a CPU, returned to input size. Memory of one tile is used again by the next, so only every n-th
 tile goes through the network, besides the last, and the others are passed on as they are: the peak
@@ -12,9 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 from itertools import count
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # works in a checkout that is not installed
 
 import numpy as np
 import torch

@@ -1,8 +1,8 @@
 """What regions save against the whole picture, and how near their answer is to the whole's.
 
-    python benchmarks/regions.py saved --data WIDERFACE
-    python benchmarks/regions.py error --model cajnn-light --pictures FOLDER
-    python benchmarks/regions.py speed --device cuda
+    python -m benchmarks.regions saved --data WIDERFACE
+    python -m benchmarks.regions error --model cajnn-light --pictures FOLDER
+    python -m benchmarks.regions speed --device cuda
 
 ``saved`` plans the faces of WIDER FACE val, without a network. ``error`` enhances ten random boxes
 of the size of words in each picture (halved, JPEG 40) for several margins. ``speed`` times 80 words
@@ -17,8 +17,6 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # works in a checkout that is not installed
 
 import numpy as np
 import torch

@@ -1,6 +1,6 @@
 """How long `preproc enhance` takes until the first picture is there, step by step.
 
-    python benchmarks/startup.py --runs 5
+    python -m benchmarks.startup --runs 5
 
 Processor time of one thread, each run in an interpreter of its own: medians. Files are in the
 system's cache after the first run, which is left out.
@@ -16,8 +16,6 @@ from pathlib import Path
 from statistics import median
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # works in a checkout that is not installed
 
 from eval_tasks.command import arguments
 from eval_tasks.command.exit_codes import exit_code

@@ -1,6 +1,6 @@
 """What it costs a network that pools over the whole picture to pool over tiles instead.
 
-    python benchmarks/windows.py --model cisrnet-light-coarse --scale 2 --data DIR
+    python -m benchmarks.windows --model cisrnet-light-coarse --scale 2 --data DIR
 
 ``Enhancer(tile=...)`` makes such a network take its means over each tile: an approximation, whose
 memory grows with the tile and not with the picture. Each picture of Kodak24 is shrunk, saved as
@@ -14,8 +14,6 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # works in a checkout that is not installed
 
 import numpy as np
 import torch

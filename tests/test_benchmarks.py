@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,22 +16,24 @@ from PIL import Image
 
 from preproc.pictures.images import decode
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def run_script(monkeypatch, name, *argv):
-    """Run a script as ``python benchmarks/NAME.py`` does; its exit code."""
+    """Run a script as ``python -m benchmarks.NAME`` does; its exit code."""
     monkeypatch.setattr(sys, "argv", [name, *map(str, argv)])
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, f"benchmarks.{name}", raising=False)
     with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
     return end.value.code
 
 
-def load_script(monkeypatch, name):
-    """What a script defines."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    return runpy.run_path(str(BENCHMARKS / f"{name}.py"))
+@pytest.mark.parametrize("name", ["ablation", "ladder", "memory", "regions", "startup", "windows"])
+def test_each_script_has_a_help(name, monkeypatch, capsys):
+    if name == "ablation":
+        pytest.importorskip("lightning", reason='training needs the extra "train"')
+    assert run_script(monkeypatch, name, "--help") == 0
+    assert capsys.readouterr().out.startswith("usage: ")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +64,7 @@ def test_ground_truth_without_its_pictures_is_one_sentence(tmp_path, monkeypatch
     assert "no picture of WIDER FACE val" in capsys.readouterr().err
 
 
-def test_faces_are_boxes_from_corner_to_corner_inside_their_picture(tmp_path, monkeypatch):
+def test_faces_are_boxes_from_corner_to_corner_inside_their_picture(tmp_path):
     split = tmp_path / "wider_face_split" / "wider_face_val_bbx_gt.txt"
     pictures = tmp_path / "WIDER_val" / "images" / "0--Parade"
     split.parent.mkdir()
@@ -71,12 +74,12 @@ def test_faces_are_boxes_from_corner_to_corner_inside_their_picture(tmp_path, mo
     split.write_text("\n".join([*lines, "0--Parade/b.jpg", "0", "0 0 0 0 0 0 0 0 0 0"]))
     Image.new("RGB", (40, 30)).save(pictures / "a.jpg")
     Image.new("RGB", (20, 10)).save(pictures / "b.jpg")
-    faces = load_script(monkeypatch, "regions")["faces"]
+    faces = import_module("benchmarks.regions").faces
     assert list(faces(tmp_path)) == [((30, 40), [(1, 2, 4, 6)]), ((10, 20), [])]
 
 
-def test_a_seam_is_a_difference_that_changes_from_px_to_px(monkeypatch):
-    off = load_script(monkeypatch, "windows")["_off"]
+def test_a_seam_is_a_difference_that_changes_from_px_to_px():
+    off = import_module("benchmarks.windows")._off
     whole = np.arange(0, 240, 5, np.uint8).reshape(4, 4, 3)
     even, seam = whole + 4, whole.copy()
     seam[2:] += 3
@@ -101,10 +104,9 @@ def test_numbers_out_of_range_are_refused(argv, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("kind", ["uint8", "uint16", "float32", "pil"])
-def test_memory_is_measured_on_colours_which_grey_stored_as_rgb_does_not_have(kind, monkeypatch):
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    script = runpy.run_path(str(BENCHMARKS / "memory.py"))
-    assert decode(script["coloured"](300, 2, kind)).color.shape == (1, 3, 300, 2)
+def test_memory_is_measured_on_colours_which_grey_stored_as_rgb_does_not_have(kind):
+    coloured = import_module("benchmarks.memory").coloured
+    assert decode(coloured(300, 2, kind)).color.shape == (1, 3, 300, 2)
 
 
 class TestAblation:
@@ -118,23 +120,23 @@ class TestAblation:
         assert told.startswith("Error: ")
         assert str(tmp_path / "none") in told
 
-    def test_a_gain_is_the_first_arm_s_seed_by_seed_with_its_standard_error(self, monkeypatch):
+    def test_a_gain_is_the_first_arm_s_seed_by_seed_with_its_standard_error(self):
         pytest.importorskip("lightning", reason='training needs the extra "train"')
-        ablation = load_script(monkeypatch, "ablation")
+        ablation = import_module("benchmarks.ablation")
         scores = {"new": [21.0, 22.0, 24.0], "old": [20.0, 20.0, 21.0]}
-        row = ablation["_row"](ablation["ABLATIONS"][0], scores)
+        row = ablation._row(ablation.ABLATIONS[0], scores)
         assert "| new / old | 22.333 / 20.333 | +2.000 ± 0.577 |" in row
 
     def test_all_arms_have_the_budget_asked_for_and_the_same_seeds(self, monkeypatch, capsys):
         pytest.importorskip("lightning", reason='training needs the extra "train"')
-        ablation, asked = load_script(monkeypatch, "ablation"), []
-        monkeypatch.setitem(
-            ablation["_run"].__globals__,
+        ablation, asked = import_module("benchmarks.ablation"), []
+        monkeypatch.setattr(
+            ablation,
             "_score",
             lambda _, changes, __: asked.append(changes[-3:]) or len(asked),
         )
         budget = SimpleNamespace(steps=7, limit=3, seeds=2)
-        ablation["_run"](ablation["ABLATIONS"][:1], budget)
+        ablation._run(ablation.ABLATIONS[:1], budget)
         shared = ("schedule.length=7", "validation.limit=3")
         assert asked == [(*shared, "seed=1"), (*shared, "seed=2")] * 2
         out = capsys.readouterr().out
@@ -155,12 +157,12 @@ class TestAblation:
         ("cuda", torch.float16, "## On a GPU"),
     ],
 )
-def test_the_ladder_has_the_rows_of_its_table_in_the_docs(device, dtype, section, monkeypatch):
-    ladder = load_script(monkeypatch, "ladder")
-    *rows, compiled = ladder["steps"](torch.device(device), dtype)
-    rows += [ladder["HEAP"]] if device == "cpu" else []
+def test_the_ladder_has_the_rows_of_its_table_in_the_docs(device, dtype, section):
+    ladder = import_module("benchmarks.ladder")
+    *rows, compiled = ladder.steps(torch.device(device), dtype)
+    rows += [ladder.HEAP] if device == "cpu" else []
     rows += [compiled]
-    docs = (BENCHMARKS.parent / "docs" / "ladder.md").read_text("utf-8")
+    docs = (DOCS / "ladder.md").read_text("utf-8")
     table = docs.partition(section)[2].partition("\n\n|")[2].partition("\n\n")[0]
     told = re.findall(r"^\| (\S[^|]*) \|", table, re.MULTILINE)
     if device == "cuda":  # where strips have had another length since
@@ -168,20 +170,19 @@ def test_the_ladder_has_the_rows_of_its_table_in_the_docs(device, dtype, section
     assert told == rows
 
 
-def test_a_ladder_compares_the_median_of_each_step_with_the_first(monkeypatch):
+def test_a_ladder_compares_the_median_of_each_step_with_the_first():
     seconds = {"plain": [4.0, 1.0, 2.0], "fast": [0.5, 0.25, 8.0]}
     pictures = {"plain": torch.zeros(2), "fast": torch.tensor([0.0, -2 / 255])}
-    _, *rows = load_script(monkeypatch, "ladder")["table"](seconds, pictures, 1000).splitlines()
+    _, *rows = import_module("benchmarks.ladder").table(seconds, pictures, 1000).splitlines()
     assert [row.split() for row in rows] == [
         ["plain", "2000.0", "0.50", "1.00", "0.0000"],
         ["fast", "500.0", "2.00", "4.00", "2.0000"],
     ]
 
 
-def test_the_start_has_the_steps_of_its_table_in_the_docs(monkeypatch):
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    startup = runpy.run_path(str(BENCHMARKS / "startup.py"))
-    docs = (BENCHMARKS.parent / "docs" / "performance.md").read_text("utf-8")
+def test_the_start_has_the_steps_of_its_table_in_the_docs():
+    startup = import_module("benchmarks.startup")
+    docs = (DOCS / "performance.md").read_text("utf-8")
     section = docs.partition("## Start-up")[2].partition("\n## ")[0]
-    assert re.findall(r"^\| (\S[^|]*) \| [\d.]+ \|$", section, re.MULTILINE) == [*startup["STEPS"]]
-    assert startup["run_once"]().keys() == startup["STEPS"].keys()
+    assert re.findall(r"^\| (\S[^|]*) \| [\d.]+ \|$", section, re.MULTILINE) == [*startup.STEPS]
+    assert startup.run_once().keys() == startup.STEPS.keys()

@@ -1,0 +1,1 @@
+"""Programs that measure the stage and its networks; run them from the repository root."""
