@@ -42,7 +42,7 @@ def require_report_files(*paths: Path | None) -> None:
 
 
 def write_json(path: Path, report: Mapping[str, object]) -> None:
-    """Write a report as JSON; infinities, which JSON lacks, become the string ``inf``.
+    """Write a report as JSON; numbers that it lacks are strings: ``inf``, ``-inf`` and ``nan``.
 
     Raises:
         OutputError: the file cannot be written.

@@ -93,10 +93,11 @@ def test_a_folder_that_can_be_written_to_is_made_and_stays_empty(tmp_path: Path)
     assert not list((tmp_path / "a/b").iterdir())
 
 
-def test_infinities_in_reports_are_words_wherever_they_are(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"a": [1.5, {"b": (math.inf, None)}], "c": -math.inf})
+def test_numbers_that_json_lacks_are_words_in_reports_wherever_they_are(tmp_path: Path) -> None:
+    report = {"a": [1.5, {"b": (math.inf, None)}], "c": -math.inf, "d": math.nan}
+    write_json(tmp_path / "a.json", report)
     found = json.loads((tmp_path / "a.json").read_text())
-    assert found == {"a": [1.5, {"b": ["inf", None]}], "c": "-inf"}
+    assert found == {"a": [1.5, {"b": ["inf", None]}], "c": "-inf", "d": "nan"}
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, RuntimeError])
