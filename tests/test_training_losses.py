@@ -193,28 +193,43 @@ def test_what_is_minimised_is_the_weighted_sum_of_pixels_features_and_clean_lr(m
     weights = {"pixel_weight": 0.5, "perceptual_weight": 3.0, "lr_weight": 4.0}
     stage = Stage("cajnn-light", network=SHAPE, loss=Loss("l2", perceptual="craft", **weights))
     restoration = Restoration(stage, make_network(stage))
-    restoration.log = lambda *_, **__: None
+    logged, shown = {}, []
+
+    def log(name, value, prog_bar=False, **_):
+        logged[name] = value
+        shown.extend([name] * prog_bar)
+
+    restoration.log = log
     batch = small_batch()
     loss = restoration.training_step(batch, 0)
     degraded, clean, sharp = (part / 255 for part in batch)
     features = restoration.network.extract(degraded)
     output = restoration.network.upsample(features, degraded)
-    expected = 0.5 * F.mse_loss(output, sharp) + 3 * F.mse_loss(pool(output), pool(sharp))
-    expected += 4 * F.l1_loss(restoration.lr_head(features), clean)
+    parts = {
+        "loss_pixel": F.mse_loss(output, sharp),
+        "loss_perceptual": F.mse_loss(pool(output), pool(sharp)),
+        "loss_lr": F.l1_loss(restoration.lr_head(features), clean),
+    }
+    expected = 0.5 * parts["loss_pixel"] + 3 * parts["loss_perceptual"] + 4 * parts["loss_lr"]
     torch.testing.assert_close(loss, expected)
+    del logged["minutes"]
+    torch.testing.assert_close(logged, {"loss": expected.detach()} | parts)
+    assert shown == ["loss"]
 
 
 @pytest.mark.parametrize("part", ["coarse", "fine", "all"])
 def test_what_cisrnet_is_trained_for_is_what_the_trained_part_gives(part):
     network = {"features": 8, "reduction": 2, "blocks": 1}
     stage = Stage("cisrnet-light", network=network, loss=Loss(pixel_weight=0.1, part=part))
-    restoration = Restoration(stage, make_network(stage))
-    restoration.log = lambda *_, **__: None
+    restoration, logged = Restoration(stage, make_network(stage)), {}
+    restoration.log = lambda name, value, **_: logged.update({name: value})
     degraded, _, sharp = batch = small_batch()
     torch.nn.init.ones_(restoration.network.fine.conv_last.bias)
     trained = restoration.network.coarse if part == "coarse" else restoration.network
     expected = 0.1 * F.l1_loss(trained(degraded / 255), sharp / 255)
     torch.testing.assert_close(restoration.training_step(batch, 0), expected)
+    assert [*logged] == ["loss", "minutes"]
+    torch.testing.assert_close(logged["loss"], expected.detach())
     measured = restoration.validation_step((degraded[:1], sharp[:1], torch.tensor(10)), 0)
     assert (measured.numpy() == pixels_of(trained(degraded[:1] / 255).detach())).all()
 

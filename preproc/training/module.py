@@ -119,7 +119,11 @@ class Restoration(pl.LightningModule):
         self.curve.append(Point(self.clock, self.global_step, psnr))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of a batch of uint8 tensors: degraded LR, clean LR and HR, each (N, 3, H, W)."""
+        """The loss of a batch of uint8 tensors: degraded LR, clean LR and HR, each (N, 3, H, W).
+
+        The log has it as ``loss``, and where it is a sum, its parts before their weights as
+        ``loss_pixel``, ``loss_perceptual`` and ``loss_lr``.
+        """
         degraded, clean, sharp = map(to_float, batch)
         degraded = degraded.contiguous(memory_format=torch.channels_last)
         settings = self.stage.loss
@@ -129,13 +133,18 @@ class Restoration(pl.LightningModule):
             output = self.network.upsample(features, degraded)
         else:
             output = self._restored(degraded)
-        pixels = PIXEL_LOSSES[settings.pixel](output, sharp)
-        loss = settings.pixel_weight * pixels
+        parts = {"pixel": PIXEL_LOSSES[settings.pixel](output, sharp)}
+        loss = settings.pixel_weight * parts["pixel"]
         if self._perceptual is not None:
-            loss = loss + settings.perceptual_weight * self._perceptual(output, sharp)
+            parts["perceptual"] = self._perceptual(output, sharp)
+            loss = loss + settings.perceptual_weight * parts["perceptual"]
         if self.lr_head is not None:
-            loss = loss + settings.lr_weight * F.l1_loss(self.lr_head(features), clean)
-        self.log("loss", pixels.detach(), prog_bar=True, on_step=True)
+            parts["lr"] = F.l1_loss(self.lr_head(features), clean)
+            loss = loss + settings.lr_weight * parts["lr"]
+        self.log("loss", loss.detach(), prog_bar=True, on_step=True)
+        if len(parts) > 1:
+            for name, part in parts.items():
+                self.log(f"loss_{name}", part.detach())
         self.log("minutes", self.clock)
         return loss
 
