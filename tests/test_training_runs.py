@@ -143,6 +143,21 @@ def test_a_run_takes_the_precision_that_the_device_is_fast_in_unless_told_otherw
     assert [call.kwargs["precision"] for call in given.call_args_list] == [precision, "64"]
 
 
+@pytest.mark.parametrize(("device", "name"), [("cpu", "cpu"), ("cuda:1", "card 1")])
+def test_a_record_names_the_device_that_was_trained_on_whatever_else_there_is(
+    data, tmp_path, monkeypatch, device, name
+):
+    def fit(trainer, *_):
+        monkeypatch.setattr(type(trainer.strategy), "root_device", torch.device(device))
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda *at: f"card {at[0].index}")
+
+    monkeypatch.setattr(stage_run, "choose_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(stage_run, "_fit", fit)
+    train(recipe_file(tmp_path), data, tmp_path / "run", 'validation.path = ""')
+    assert json.loads((tmp_path / "run" / "train" / RECORD).read_text())["device"] == name
+
+
 @pytest.mark.parametrize("option", [{"devices": "some"}, {"precision": "bf15"}])
 def test_hardware_that_lightning_does_not_know_is_a_sentence(data, tmp_path, option):
     with pytest.raises(RecipeError, match=next(iter(option))):

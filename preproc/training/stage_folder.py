@@ -34,8 +34,17 @@ UNREADABLE = (
 """What `torch.load` raises for files that are damaged or none of its own."""
 
 
-def write_record(folder: Path, module: Restoration, *, finished: bool) -> None:
-    """Write everything needed to tell, and to repeat, what made the weights beside it."""
+def write_record(
+    folder: Path, module: Restoration, device: torch.device, *, finished: bool
+) -> None:
+    """Write everything needed to tell, and to repeat, what made the weights beside it.
+
+    Args:
+        folder: of the stage.
+        module: as it was trained.
+        device: where; afterwards Lightning moves the module to the CPU.
+        finished: whether the stage came to its end.
+    """
     record = {
         "finished": finished,
         "steps": module.global_step,
@@ -44,7 +53,7 @@ def write_record(folder: Path, module: Restoration, *, finished: bool) -> None:
         "curve": [asdict(point) for point in module.curve],
         "init_from": module.init_from,
         "versions": versions("torch", "lightning", "numpy", "pillow"),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "threads": torch.get_num_threads(),
         "stage": module.stage.as_table(),
     }

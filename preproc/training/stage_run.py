@@ -97,7 +97,7 @@ def run_stage(stage: Stage, folder: Path, init_from: str, session: Session) -> b
     _fit(trainer, module, loader, held, checkpoint if begun else None)
     done = module.progress() >= stage.schedule.length
     if trainer.is_global_zero:
-        _leave_results(folder, module, kept, finished=done)
+        _leave_results(folder, module, kept, trainer.strategy.root_device, finished=done)
     # Rank 0 decides, after writing the weights that the next stage starts from.
     late = session.deadline is not None and time.monotonic() >= session.deadline
     return done and not trainer.strategy.broadcast(late)
@@ -129,7 +129,12 @@ def _fit(
 
 
 def _leave_results(
-    folder: Path, module: Restoration, kept: Mapping[str, Tensor], *, finished: bool
+    folder: Path,
+    module: Restoration,
+    kept: Mapping[str, Tensor],
+    device: torch.device,
+    *,
+    finished: bool,
 ) -> None:
     """Write weights, with their share of those kept, record and curve, and say how far it came."""
     stage = module.stage
@@ -141,7 +146,7 @@ def _leave_results(
             for key, value in state.items()
         }
     save_state(folder / WEIGHTS, state, dtype=torch.float32)
-    write_record(folder, module, finished=finished)
+    write_record(folder, module, device, finished=finished)
     _log.info("%s: %d steps, %.1f minutes", stage.name, module.global_step, module.clock)
     if stage.validation.path:
         write_curve(module.curve, folder / CURVE, f"{stage.model}, {stage.name}")
