@@ -76,6 +76,11 @@ class CacheWarning(PreprocWarning):
     """An entry of a cache was damaged, or the cache can take no other."""
 
 
+def cause_of(error: Exception) -> str:
+    """The first sentence of another library's error, without the advice that torch's go on with."""
+    return str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+
+
 def warn(sentence: str, kind: type[PreprocWarning]) -> None:
     """Warn as if from the user's line that called the package, so filters by module find it."""
     level, frame = 1, sys._getframe()

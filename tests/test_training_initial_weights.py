@@ -51,6 +51,13 @@ def test_unreadable_initial_weights_are_a_sentence(name, content, tmp_path):
         make_network(stage, str(tmp_path / name))
 
 
+@pytest.mark.parametrize("content", [{"model": 1}, {"state_dict": [1]}, [1]], ids=str)
+def test_what_others_saved_as_a_checkpoint_is_a_sentence(content, tmp_path):
+    torch.save(content, tmp_path / CHECKPOINT)
+    with pytest.raises(WeightsError, match=r"last\.ckpt cannot be read \(it (has|holds)"):
+        make_network(Stage("cajnn-light", network=SHAPE), str(tmp_path / CHECKPOINT))
+
+
 @pytest.mark.parametrize("context", ["aspp", "none"])
 @pytest.mark.parametrize(
     ("blocks", "shape"),

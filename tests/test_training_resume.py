@@ -22,7 +22,8 @@ from preproc.training import stage_run
 from preproc.training.module import Restoration
 from preproc.training.recipe import Schedule, Stage
 from preproc.training.recipe_file import load_recipe
-from preproc.training.stage_folder import CHECKPOINT, CURVE, RECORD, WEIGHTS, has_ended, steps_in
+from preproc.training.resuming import has_ended, steps_in
+from preproc.training.stage_folder import CHECKPOINT, CURVE, RECORD, WEIGHTS
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from preproc.errors import DeviceWarning, OptionError, warn
+from preproc.errors import DeviceWarning, OptionError, cause_of, warn
 
 _DTYPES = {
     "float32": torch.float32,
@@ -34,8 +34,7 @@ def choose_device(device: str | int | torch.device | None = None) -> torch.devic
     try:
         return _tried("cuda" if device is None else device)
     except (RuntimeError, AssertionError, ImportError, TypeError) as error:
-        # Torch's messages go on for pages; their first sentence says it.
-        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+        reason = cause_of(error)
         if reason.startswith("Expected one of"):
             reason = "there is no such kind"
         if device is not None:

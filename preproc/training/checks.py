@@ -14,7 +14,8 @@ from preproc.training.initial_weights.load import load_into
 from preproc.training.initial_weights.network import make_network
 from preproc.training.module import Restoration
 from preproc.training.recipe import CACHE, Stage
-from preproc.training.stage_folder import CHECKPOINT, WEIGHTS, has_begun, origin_of
+from preproc.training.resuming import origin_of
+from preproc.training.stage_folder import CHECKPOINT, WEIGHTS, has_begun
 
 
 def require_new(stages: Sequence[Stage], output: Path) -> None:

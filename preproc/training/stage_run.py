@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import warnings
 from collections.abc import Mapping
@@ -17,7 +16,6 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from preproc.errors import RecipeError
@@ -29,31 +27,21 @@ from preproc.training.callbacks import (
     SamplePictures,
     StageBar,
 )
-from preproc.training.curve import write_curve
 from preproc.training.data.patches import Patches, ValidationSet, make_loader, sentences_of_workers
 from preproc.training.initial_weights.network import make_network
 from preproc.training.module import Restoration
 from preproc.training.recipe import CACHE, Stage
-from preproc.training.stage_folder import (
-    CHECKPOINT,
-    CURVE,
-    WEIGHTS,
-    origin_of,
-    steps_in,
-    write_record,
-)
+from preproc.training.results import leave_results
+from preproc.training.resuming import origin_of, steps_in
+from preproc.training.stage_folder import CHECKPOINT
 from preproc.training.stopping import SaveAtEnd, interruptible
 from preproc.training.whole_checkpoints import WholeCheckpoints
-from preproc.weights import save_state
-
-_MAX_WAITING = 0.1  # warn when waiting for data takes more than this share of the time
 
 _PRECISIONS = {
     torch.bfloat16: "bf16-mixed",
     torch.float16: "16-mixed",
     torch.float32: "32-true",
 }
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -97,7 +85,7 @@ def run_stage(stage: Stage, folder: Path, init_from: str, session: Session) -> b
     _fit(trainer, module, loader, held, checkpoint if begun else None)
     done = module.progress() >= stage.schedule.length
     if trainer.is_global_zero:
-        _leave_results(folder, module, kept, trainer.strategy.root_device, finished=done)
+        leave_results(folder, module, kept, trainer.strategy.root_device, finished=done)
     # Rank 0 decides, after writing the weights that the next stage starts from.
     late = session.deadline is not None and time.monotonic() >= session.deadline
     return done and not trainer.strategy.broadcast(late)
@@ -126,30 +114,6 @@ def _fit(
             ckpt_path=checkpoint,
             weights_only=True,
         )
-
-
-def _leave_results(
-    folder: Path,
-    module: Restoration,
-    kept: Mapping[str, Tensor],
-    device: torch.device,
-    *,
-    finished: bool,
-) -> None:
-    """Write weights, with their share of those kept, record and curve, and say how far it came."""
-    stage = module.stage
-    _tell_waiting(module, stage)
-    state = module.network.state_dict()
-    if kept:
-        state = {
-            key: value.cpu().lerp(kept[key], stage.keep) if value.is_floating_point() else value
-            for key, value in state.items()
-        }
-    save_state(folder / WEIGHTS, state, dtype=torch.float32)
-    write_record(folder, module, device, finished=finished)
-    _log.info("%s: %d steps, %.1f minutes", stage.name, module.global_step, module.clock)
-    if stage.validation.path:
-        write_curve(module.curve, folder / CURVE, f"{stage.model}, {stage.name}")
 
 
 def _trainer(stage: Stage, folder: Path, log: str, session: Session) -> pl.Trainer:
@@ -207,14 +171,3 @@ def _callbacks(stage: Stage, folder: Path, deadline: float | None) -> list[pl.Ca
 def usual_precision() -> str:
     """The mixed precision that the device is fast in, as Lightning names it."""
     return _PRECISIONS[choose_dtype(choose_device(), safe=(torch.bfloat16, torch.float16))]
-
-
-def _tell_waiting(module: Restoration, stage: Stage) -> None:
-    """Say so when loading did not keep up."""
-    share = module.waited / max(module.clock + module.waited, 1e-9)
-    if share > _MAX_WAITING:
-        _log.warning(
-            "Steps waited for their data %.0f %% of the time; raise data.workers (now %d).",
-            100 * share,
-            stage.data.workers,
-        )

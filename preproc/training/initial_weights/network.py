@@ -10,13 +10,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from preproc.errors import ModelError, RecipeError, WeightsError
+from preproc.errors import ModelError, RecipeError, WeightsError, cause_of
 from preproc.networks import find
 from preproc.networks.cisrnet import CISRNet
+from preproc.training.checkpoint_reading import UnreadableError, read_checkpoint
 from preproc.training.initial_weights.load import load_into
 from preproc.training.initial_weights.nearest import start_nearest
 from preproc.training.recipe import Stage
-from preproc.training.stage_folder import UNREADABLE, cause_of
 from preproc.weights import load_state
 
 NEAREST = "nearest"
@@ -63,13 +63,12 @@ def _initial_state(source: str, scale: int) -> dict[str, Tensor]:
     path = Path(source)
     try:
         if path.suffix == ".ckpt":
-            # Our own checkpoint; weights_only keeps a foreign one from running code.
-            saved = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+            saved = read_checkpoint(path, state_dict=dict)["state_dict"]
             prefix = "network."
             return {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
         if path.suffix == ".safetensors":
             return {k: v.float() for k, v in load_file(path).items()}
-    except (*UNREADABLE, SafetensorError) as error:
+    except (UnreadableError, OSError, SafetensorError) as error:
         raise WeightsError(
             f"The initial weights {path} cannot be read ({cause_of(error)}); give a safetensors "
             "file, a checkpoint of `preproc train`, or the name of a shipped model."
