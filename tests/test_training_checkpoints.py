@@ -24,8 +24,8 @@ from preproc.training.whole_checkpoints import WholeCheckpoints
 def test_a_checkpoint_has_each_weight_once(part):
     network = {"features": 8, "reduction": 2, "blocks": 1}
     stage = Stage("cisrnet-light", scale=2, network=network, loss=Loss(part=part))
-    saved = Restoration(stage, make_network(stage)).state_dict()
-    assert [*saved] == [f"network.{key}" for key in make_network(stage).state_dict()]
+    saved = Restoration(stage, make_network(stage, "")).state_dict()
+    assert [*saved] == [f"network.{key}" for key in make_network(stage, "").state_dict()]
 
 
 def test_a_checkpoint_is_written_in_its_own_folder(tmp_path, monkeypatch):

@@ -46,7 +46,7 @@ def test_a_curve_is_measured_at_each_of_its_qualities(data, tmp_path, scale):
 
 def test_a_curve_shows_psnr_of_whole_levels_on_y():
     stage = Stage("cajnn-light", network=SHAPE)
-    restoration, logged = Restoration(stage, make_network(stage)), {}
+    restoration, logged = Restoration(stage, make_network(stage, "")), {}
     restoration.log = lambda name, value, **_: logged.update({name: value})
     lr, _, hr = (part[:1] for part in small_batch())
     with torch.no_grad():

@@ -26,14 +26,14 @@ from preproc.training.stage_folder import CHECKPOINT
 
 
 def test_weights_are_drawn_by_the_seed_of_the_recipe():
-    one, again, other = (make_network(Stage("cajnn", network=SHAPE, seed=n)) for n in (1, 1, 2))
+    one, again, other = (make_network(Stage("cajnn", network=SHAPE, seed=n), "") for n in (1, 1, 2))
     assert torch.equal(one.conv_first.weight, again.conv_first.weight)
     assert not torch.equal(one.conv_first.weight, other.conv_first.weight)
 
 
 def test_initial_weights_may_be_those_in_a_checkpoint(tmp_path):
     stage = Stage("cajnn-light", network=SHAPE)
-    trained = make_network(replace(stage, seed=2))
+    trained = make_network(replace(stage, seed=2), "")
     saved = {f"network.{name}": value for name, value in trained.state_dict().items()}
     torch.save({"state_dict": {**saved, "lr_head.weight": torch.ones(1)}}, tmp_path / CHECKPOINT)
     network = make_network(stage, str(tmp_path / CHECKPOINT))

@@ -114,7 +114,7 @@ def test_a_run_that_is_gone_on_with_keeps_the_weights_it_began_with(
 ):
     start, other = tmp_path / "start.safetensors", tmp_path / "other.safetensors"
     [stage] = load_recipe(recipe_file(tmp_path))
-    save_state(start, make_network(stage).state_dict(), dtype=torch.float32)
+    save_state(start, make_network(stage, "").state_dict(), dtype=torch.float32)
     shutil.copy(start, other)
     hook, recipe, out = "on_train_batch_end", recipe_file(tmp_path), tmp_path / "run"
     saved = interrupted(hook, data, tmp_path, monkeypatch, caplog, LONG, init_from=str(start))

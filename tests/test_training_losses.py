@@ -179,7 +179,7 @@ def test_lr_reconstruction_reaches_the_trunk(tmp_path):
     (stage,) = load_recipe(
         recipe_file(tmp_path), ["loss.lr_weight = 16.0", "loss.pixel_weight = 0.0"]
     )
-    module = Restoration(stage, make_network(stage))
+    module = Restoration(stage, make_network(stage, ""))
     module.log = lambda *_, **__: None
     batch = tuple(torch.randint(0, 255, (1, 3, s, s), dtype=torch.uint8) for s in (8, 8, 32))
     module.training_step(batch, 0).backward()
@@ -192,7 +192,7 @@ def test_what_is_minimised_is_the_weighted_sum_of_pixels_features_and_clean_lr(m
     monkeypatch.setattr(module, "make_perceptual", lambda _: Perceptual(pool))
     weights = {"pixel_weight": 0.5, "perceptual_weight": 3.0, "lr_weight": 4.0}
     stage = Stage("cajnn-light", network=SHAPE, loss=Loss("l2", perceptual="craft", **weights))
-    restoration = Restoration(stage, make_network(stage))
+    restoration = Restoration(stage, make_network(stage, ""))
     logged, shown = {}, []
 
     def log(name, value, prog_bar=False, **_):
@@ -221,7 +221,7 @@ def test_what_is_minimised_is_the_weighted_sum_of_pixels_features_and_clean_lr(m
 def test_what_cisrnet_is_trained_for_is_what_the_trained_part_gives(part):
     network = {"features": 8, "reduction": 2, "blocks": 1}
     stage = Stage("cisrnet-light", network=network, loss=Loss(pixel_weight=0.1, part=part))
-    restoration, logged = Restoration(stage, make_network(stage)), {}
+    restoration, logged = Restoration(stage, make_network(stage, "")), {}
     restoration.log = lambda name, value, **_: logged.update({name: value})
     degraded, _, sharp = batch = small_batch()
     torch.nn.init.ones_(restoration.network.fine.conv_last.bias)
@@ -245,7 +245,7 @@ def test_compiled_blocks_learn_the_same_from_one_graph(tmp_path):
     gradients = []
     for compiled in (False, True):
         torch.manual_seed(0)
-        module = Restoration(stage, make_network(stage), compiled=compiled)
+        module = Restoration(stage, make_network(stage, ""), compiled=compiled)
         module.log = lambda *_, **__: None
         module.training_step(batch, 0).backward()
         gradients.append([p.grad for p in module.parameters()])

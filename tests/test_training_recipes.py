@@ -83,8 +83,8 @@ def test_an_override_goes_before_the_stage_which_goes_before_what_all_share(tmp_
     "model", ["cajnn-light", "cajnn", "cisrnet-light", "cisrnet", "cisrnet-light-coarse"]
 )
 def test_options_of_a_network_change_nothing_else_of_the_model(model):
-    usual = make_network(Stage(model)).state_dict()
-    shallow = make_network(Stage(model, network={"blocks": 1})).state_dict()
+    usual = make_network(Stage(model), "").state_dict()
+    shallow = make_network(Stage(model, network={"blocks": 1}), "").state_dict()
     assert len(shallow) < len(usual)
     assert all(value.shape == usual[key].shape for key, value in shallow.items())
 
@@ -163,7 +163,7 @@ def test_a_stage_stays_in_the_output_folder_and_out_of_the_cache(name):
 def test_options_that_no_network_can_be_made_with_are_a_sentence(change):
     (stage,) = load_recipe("cajnn-light", [f"network = {{ {change} }}"])
     with pytest.raises(RecipeError, match=r"network: cajnn-light cannot be made with .*; change"):
-        make_network(stage)
+        make_network(stage, "")
 
 
 def test_a_coarse_network_has_no_fine_half_to_train(data, tmp_path):
@@ -171,7 +171,7 @@ def test_a_coarse_network_has_no_fine_half_to_train(data, tmp_path):
         recipe_file(tmp_path, 'model = "cisrnet-light-coarse"\nscale = 2\n[loss]\npart = "fine"\n')
     )
     with pytest.raises(RecipeError, match="no fine half"):
-        Restoration(stage, make_network(stage))
+        Restoration(stage, make_network(stage, ""))
 
 
 def test_missing_recipe_lists_those_there_are():

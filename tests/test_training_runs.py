@@ -41,7 +41,7 @@ def test_the_readmes_recipe_trains_on_a_folder_of_pictures(data, tmp_path):
 
 def test_stages_follow_each_other_and_grow(data, tmp_path):
     start = tmp_path / "start.safetensors"
-    network = make_network(Stage("cajnn-light", network=SHAPE))
+    network = make_network(Stage("cajnn-light", network=SHAPE), "")
     save_state(start, network.state_dict(), dtype=torch.float32)
     staged = (
         SMALL.replace(

@@ -161,7 +161,7 @@ def test_progress_tells_how_far_in_its_schedule_a_stage_is(monkeypatch):
     shown = {"v_num": 0, "loss": 1.0}
     monkeypatch.setattr(pl.callbacks.ProgressBar, "get_metrics", lambda *_: dict(shown))
     stage = Stage("cajnn", network=SHAPE, schedule=Schedule(unit="minutes", length=90))
-    restoration = Restoration(stage, make_network(stage))
+    restoration = Restoration(stage, make_network(stage, ""))
     monkeypatch.setattr(restoration, "_timed", 45.0)
     found = StageBar(stage).get_metrics(None, restoration)
     assert [*found.items()] == [("minutes", "45/90"), ("loss", 1.0)]

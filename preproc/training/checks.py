@@ -36,7 +36,7 @@ def require_sound(
     before: nn.Module | None = None
     for stage, finished in zip(stages, ended, strict=True):
         folder = output / stage.name
-        network = make_network(stage)
+        network = make_network(stage, "")
         Restoration(stage, network)
         begun = has_begun(folder)
         if stage.keep and before is None and not (begun or start or stage.init_from):

@@ -22,8 +22,12 @@ from preproc.weights import load_state
 NEAREST = "nearest"
 
 
-def make_network(stage: Stage, init_from: str = "") -> nn.Module:
+def make_network(stage: Stage, init_from: str) -> nn.Module:
     """The network of a recipe, with its own initial weights or with those given.
+
+    Args:
+        stage: the recipe, whose own ``init_from`` is not looked at, since others go before it.
+        init_from: weights to start from, as `Stage` describes them; empty for the network's own.
 
     Raises:
         ModelError: there is no such model or scale, or an option does not take its value.
