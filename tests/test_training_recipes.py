@@ -16,7 +16,7 @@ from preproc.networks import find
 from preproc.training.data.degradation import Degradation
 from preproc.training.initial_weights.network import make_network
 from preproc.training.module import Restoration
-from preproc.training.recipe import Optimizer, Stage
+from preproc.training.recipe import Data, Loss, Optimizer, Schedule, Source, Stage, Validation
 from preproc.training.recipe_file import load_recipe
 from preproc.training.schedule import learning_rate
 from preproc.weights import load_state
@@ -122,6 +122,8 @@ def test_options_of_a_network_change_nothing_else_of_the_model(model):
         ("schedule.floor = -1e-7", "floor"),
         ("schedule.floor = 1.0", "floor 1"),
         ("schedule.warmup = -1", "warmup"),
+        ("schedule.restarts = [nan]", r"schedule\.restarts"),
+        ("network.features = inf", r"network\.features must be finite"),
         ("schedule.length = nan", "length"),
         ("degrade.blur_sigma = [0.1, inf]", "degrade.blur_sigma"),
         ("not toml", "TOML"),
@@ -135,6 +137,43 @@ def test_options_of_a_network_change_nothing_else_of_the_model(model):
 def test_recipe_errors_name_the_culprit(change, word):
     with pytest.raises(RecipeError, match=word):
         load_recipe("cajnn-light", [change])
+
+
+@pytest.mark.parametrize(
+    ("table", "values", "words"),
+    [
+        (Source, {"weight": -1.0}, r"data\.source: a source's weight"),
+        (Source, {"weight": float("inf")}, r"data\.source\.weight must be finite"),
+        (Source, {"shrink": 0}, r"data\.source: .* its shrink 1"),
+        (Source, {"kernel": "wide"}, r"data\.source: a source's kernel is one of .*'wide'"),
+        (Data, {"patch": -3}, r"data\.patch, .* must be at least 1"),
+        (Data, {"workers": -1}, r"data\.workers must be at least 0"),
+        (Degradation, {"blur_sigma": (0.1, float("inf"))}, r"degrade\.blur_sigma must be finite"),
+        (Optimizer, {"lr": -1.0}, r"optimizer\.lr .* must be above 0"),
+        (Optimizer, {"betas": (0.9, 1.0)}, r"optimizer\.betas lie in"),
+        (Optimizer, {"clip": float("nan")}, r"optimizer\.clip must be finite"),
+        (Schedule, {"length": 0.0}, r"schedule\.length must be above 0"),
+        (Schedule, {"warmup": -1.0}, r"schedule\.warmup must be at least 0"),
+        (Schedule, {"restarts": (5.0, -5.0)}, r"schedule\.restarts .* must be above 0"),
+        (Schedule, {"milestones": (0.0,)}, r"schedule\.milestones must be above 0"),
+        (Schedule, {"milestones": (float("inf"),)}, r"schedule\.milestones must be finite"),
+        (Loss, {"lr_weight": -1.0}, "loss: the weights of losses"),
+        (Validation, {"quality": ()}, r"validation\.quality lists"),
+        (Validation, {"every": 0.0}, r"validation\.every above 0"),
+    ],
+)
+def test_each_table_refuses_by_itself_what_it_cannot_hold(table, values, words):
+    with pytest.raises(RecipeError, match=words):
+        table(**values)
+
+
+def test_an_error_names_the_file_and_of_several_stages_the_one(tmp_path):
+    with pytest.raises(RecipeError, match=r"^recipe\.toml: optimizer\.lr"):
+        load_recipe(recipe_file(tmp_path), ["optimizer.lr = -1"])
+    for wrong in ("-1", '"fast"'):
+        stages = f'[[stage]]\nname = "a"\n[[stage]]\noptimizer = {{ lr = {wrong} }}\n'
+        with pytest.raises(RecipeError, match=r"^recipe\.toml, stage 2: optimizer\.lr"):
+            load_recipe(recipe_file(tmp_path, SMALL + stages))
 
 
 def test_an_override_that_is_no_toml_is_named_with_how_texts_are_written():

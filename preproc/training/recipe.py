@@ -1,12 +1,12 @@
-"""All keys of a training recipe, as frozen dataclasses that check themselves.
+"""All keys of a training recipe, as frozen dataclasses that check their values themselves.
 
-`preproc.training.recipe_file` reads them from TOML.
+`preproc.training.recipe_file` reads them from TOML, and checks their types. Values that a table
+cannot hold are a `RecipeError` that names the key as a recipe has it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from typing import Any, Literal
 from preproc.degrade import KERNELS, USUAL_KERNEL
 from preproc.errors import RecipeError
 from preproc.training.data.degradation import Degradation
+from preproc.training.finite import require_finite
 
 Table = Mapping[str, Any]
 
@@ -46,6 +47,16 @@ class Source:
     kernel: str = USUAL_KERNEL
     licence: str = ""
 
+    def __post_init__(self) -> None:
+        require_finite(vars(self), "data.source")
+        if self.weight < 0 or self.shrink < 1:
+            raise RecipeError("data.source: a source's weight is at least 0, its shrink 1.")
+        if self.kernel not in KERNELS:
+            raise RecipeError(
+                f"data.source: a source's kernel is one of {', '.join(KERNELS)}, but is "
+                f"{self.kernel!r}."
+            )
+
 
 @dataclass(frozen=True)
 class Data:
@@ -64,6 +75,12 @@ class Data:
     workers: int = 0
     reuse: int = 16
     source: tuple[Source, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.patch < 1 or self.batch < 1 or self.reuse < 1:
+            raise RecipeError("data.patch, data.batch and data.reuse must be at least 1.")
+        if self.workers < 0:
+            raise RecipeError("data.workers must be at least 0.")
 
 
 @dataclass(frozen=True)
@@ -85,6 +102,15 @@ class Optimizer:
     eps: float = 1e-8
     clip: float = 0.0
 
+    def __post_init__(self) -> None:
+        require_finite(vars(self), "optimizer")
+        if not (self.lr > 0 and self.eps > 0):
+            raise RecipeError("optimizer.lr and optimizer.eps must be above 0.")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise RecipeError(f"optimizer.betas lie in [0, 1), but are {self.betas}.")
+        if self.clip < 0:
+            raise RecipeError("optimizer.clip must be at least 0.")
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -96,7 +122,7 @@ class Schedule:
         unit: what ``length``, ``warmup``, ``restarts`` and ``milestones`` count: optimizer steps,
             or minutes of training (validation and pauses not counted). In minutes the schedule
             ends after the same time on any machine.
-        length: where the stage ends.
+        length: where the stage ends; infinity for never.
         warmup: the rate rises from 0 over this much at the beginning.
         restarts: where the cosine starts anew.
         milestones: where ``"step"`` steps.
@@ -112,6 +138,17 @@ class Schedule:
     milestones: tuple[float, ...] = ()
     gamma: float = 0.1
     floor: float = 1e-7
+
+    def __post_init__(self) -> None:
+        require_finite(vars(self), "schedule", but="length")
+        if not self.length > 0:
+            raise RecipeError("schedule.length must be above 0.")
+        if min(self.gamma, self.floor, self.warmup) < 0:
+            raise RecipeError(
+                "schedule.gamma, schedule.floor and schedule.warmup must be at least 0."
+            )
+        if not all(at > 0 for at in (*self.restarts, *self.milestones)):
+            raise RecipeError("schedule.restarts and schedule.milestones must be above 0.")
 
 
 @dataclass(frozen=True)
@@ -142,6 +179,11 @@ class Loss:
     lr_weight: float = 0.0
     part: Literal["all", "coarse", "fine"] = "all"
 
+    def __post_init__(self) -> None:
+        require_finite(vars(self), "loss")
+        if min(self.pixel_weight, self.perceptual_weight, self.lr_weight) < 0:
+            raise RecipeError("loss: the weights of losses must be at least 0.")
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -158,6 +200,16 @@ class Validation:
     quality: tuple[int, ...] = (10, 40)
     limit: int = 0
     every: float = 10.0
+
+    def __post_init__(self) -> None:
+        require_finite(vars(self), "validation")
+        if not self.quality or not all(1 <= quality <= 100 for quality in self.quality):
+            raise RecipeError(
+                "validation.quality lists JPEG qualities of 1 to 100, but is "
+                f'{list(self.quality)}; validation.path = "" measures nothing.'
+            )
+        if self.limit < 0 or not self.every > 0:
+            raise RecipeError("validation.limit must be at least 0, validation.every above 0.")
 
 
 @dataclass(frozen=True)
@@ -200,20 +252,18 @@ class Stage:
 
     def __post_init__(self) -> None:
         self._require_name()
-        for key, value in _floats(self.as_table()):
-            if not math.isfinite(value) and key != "schedule.length":
-                raise RecipeError(f"{self.name}: {key} must be finite, but is {value}.")
+        require_finite(vars(self))
         if not 0 <= self.ema < 1:
-            raise RecipeError(f"{self.name}: ema lies in [0, 1), but is {self.ema}.")
+            raise RecipeError(f"ema lies in [0, 1), but is {self.ema}.")
         if not 0 <= self.keep < 1:
-            raise RecipeError(f"{self.name}: keep lies in [0, 1), but is {self.keep}.")
+            raise RecipeError(f"keep lies in [0, 1), but is {self.keep}.")
         if not 0 <= self.seed <= _LARGEST_SEED:
+            raise RecipeError(f"seed must be 0 to {_LARGEST_SEED}, but is {self.seed}.")
+        if self.schedule.kind == "cosine" and self.schedule.floor > self.optimizer.lr:
             raise RecipeError(
-                f"{self.name}: seed must be 0 to {_LARGEST_SEED}, but is {self.seed}."
+                f"The cosine falls from optimizer.lr to schedule.floor, but lr is "
+                f"{self.optimizer.lr:g} and floor {self.schedule.floor:g}."
             )
-        self._require_data()
-        self._require_descent()
-        self._require_validation()
 
     def _require_name(self) -> None:
         plain = all(kind(self.name).name == self.name for kind in (PurePosixPath, PureWindowsPath))
@@ -223,60 +273,6 @@ class Stage:
                 f"path nor {CACHE!r}, but is {self.name!r}."
             )
 
-    def _require_data(self) -> None:
-        if self.data.patch < 1 or self.data.batch < 1 or self.data.reuse < 1:
-            raise RecipeError(f"{self.name}: patch, batch and reuse must be at least 1.")
-        if self.data.workers < 0:
-            raise RecipeError(f"{self.name}: workers must be at least 0.")
-        if any(s.weight < 0 or s.shrink < 1 for s in self.data.source):
-            raise RecipeError(f"{self.name}: a source's weight is at least 0, its shrink 1.")
-        for source in self.data.source:
-            if source.kernel not in KERNELS:
-                raise RecipeError(
-                    f"{self.name}: a source's kernel is one of {', '.join(KERNELS)}, but is "
-                    f"{source.kernel!r}."
-                )
-
-    def _require_descent(self) -> None:
-        optimizer, schedule, loss = self.optimizer, self.schedule, self.loss
-        if not (schedule.length > 0 and optimizer.lr > 0 and optimizer.eps > 0):
-            raise RecipeError(f"{self.name}: length, lr and eps must be above 0.")
-        if not all(0 <= beta < 1 for beta in optimizer.betas):
-            raise RecipeError(f"{self.name}: betas lie in [0, 1), but are {optimizer.betas}.")
-        if min(optimizer.clip, schedule.gamma, schedule.floor, schedule.warmup) < 0:
-            raise RecipeError(f"{self.name}: clip, gamma, floor and warmup must be at least 0.")
-        if schedule.kind == "cosine" and schedule.floor > optimizer.lr:
-            raise RecipeError(
-                f"{self.name}: the cosine falls from lr to floor, but lr is {optimizer.lr:g} and "
-                f"floor {schedule.floor:g}."
-            )
-        if min(loss.pixel_weight, loss.perceptual_weight, loss.lr_weight) < 0:
-            raise RecipeError(f"{self.name}: the weights of losses must be at least 0.")
-
-    def _require_validation(self) -> None:
-        held = self.validation
-        if not held.quality or not all(1 <= quality <= 100 for quality in held.quality):
-            raise RecipeError(
-                f"{self.name}: validation.quality lists JPEG qualities of 1 to 100, but is "
-                f'{list(held.quality)}; validation.path = "" measures nothing.'
-            )
-        if held.limit < 0 or not held.every > 0:
-            raise RecipeError(
-                f"{self.name}: validation.limit must be at least 0, validation.every above 0."
-            )
-
     def as_table(self) -> dict[str, Any]:
         """Everything that determines the run, as plain values."""
         return asdict(self)
-
-
-def _floats(value: object, key: str = "") -> Iterator[tuple[str, float]]:
-    """All floats of a table, with their keys."""
-    if isinstance(value, float):
-        yield key, value
-    elif isinstance(value, Mapping):
-        for name, part in value.items():
-            yield from _floats(part, f"{key}.{name}" if key else name)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _floats(part, key)

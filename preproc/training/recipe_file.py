@@ -44,11 +44,12 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
     if not isinstance(stages, list) or not stages or not all(isinstance(s, dict) for s in stages):
         raise RecipeError(f"{file.name}: every stage begins with [[stage]], in double brackets.")
     made = []
-    for stage in stages:
+    for number, stage in enumerate(stages, 1):
         merged = table
         for change in (stage, *changes):
             merged = _merged(merged, change)
-        made.append(_build(Stage, merged, file.name))
+        where = f"{file.name}, stage {number}" if len(stages) > 1 else file.name
+        made.append(_build(Stage, merged, where))
     if len({s.name for s in made}) < len(made):
         raise RecipeError(f"{file.name}: every stage needs a name of its own.")
     return made
@@ -73,38 +74,52 @@ def _merged(base: Table, change: Table) -> dict[str, Any]:
     return both
 
 
-def _build(kind: Any, table: Any, where: str) -> Any:  # noqa: ANN401 - any dataclass
-    """Make a dataclass of a table, recursively, refusing what does not fit its annotations."""
+def _build(kind: Any, table: Any, where: str, path: str = "") -> Any:  # noqa: ANN401 - any dataclass
+    """Make a dataclass of a table, recursively, refusing what does not fit its annotations.
+
+    Args:
+        kind: the dataclass.
+        table: its values.
+        where: the file, and the stage where there are several.
+        path: the table's key in there; empty for the stage itself.
+    """
     if not isinstance(table, Mapping):
-        raise RecipeError(f"{where} should be a table, but is {table!r}.")
+        raise RecipeError(f"{where}: {path} should be a table, but is {table!r}.")
     hints = get_type_hints(kind)
     known = [f.name for f in fields(kind)]
+    paths = {key: f"{path}.{key}" if path else key for key in table}
     for key in table:
         if key not in known:
-            raise RecipeError(f"{where}: there is no key {key!r}; known are {', '.join(known)}.")
-    values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in table.items()}
+            raise RecipeError(
+                f"{where}: there is no key {paths[key]!r}; known are {', '.join(known)}."
+            )
+    values = {key: _convert(hints[key], value, where, paths[key]) for key, value in table.items()}
     try:
         return kind(**values)
     except TypeError as error:
         raise RecipeError(f"{where}: {error}.") from error
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from error
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401 - any value
+def _convert(hint: Any, value: Any, where: str, path: str) -> Any:  # noqa: ANN401 - any value
     if is_dataclass(hint):
-        return _build(hint, value, where)
+        return _build(hint, value, where, path)
     origin, args = get_origin(hint), get_args(hint)
     if origin is tuple and isinstance(value, list):
         kinds = args[:1] * len(value) if args[-1] is Ellipsis else args
         if len(kinds) == len(value):
-            return tuple(_convert(k, v, where) for k, v in zip(kinds, value, strict=True))
+            return tuple(_convert(k, v, where, path) for k, v in zip(kinds, value, strict=True))
     elif origin is Literal:
         if value in args:
             return value
-        raise RecipeError(f"{where} must be one of {', '.join(map(str, args))}, but is {value!r}.")
+        raise RecipeError(
+            f"{where}: {path} must be one of {', '.join(map(str, args))}, but is {value!r}."
+        )
     elif hint is float and type(value) in (int, float):
         return float(value)
     elif hint in (int, str) and type(value) is hint:
         return value
     elif origin is Mapping and isinstance(value, Mapping):
         return dict(value)
-    raise RecipeError(f"{where} has the wrong type: {value!r}.")
+    raise RecipeError(f"{where}: {path} has the wrong type: {value!r}.")

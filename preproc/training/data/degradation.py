@@ -9,6 +9,7 @@ import numpy as np
 from preproc.degrade import MCU, SUBSAMPLINGS, blur, double_jpeg, jpeg, resave, webp
 from preproc.errors import RecipeError
 from preproc.samples import Pixels
+from preproc.training.finite import require_finite
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,17 @@ class Degradation:
     resave_factor: tuple[float, float] = (0.5, 2.0)
 
     def __post_init__(self) -> None:
+        require_finite(vars(self), "degrade")
         for name in ("quality", "blur_sigma", "resave_factor"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
-                raise RecipeError(f"{name} runs from low to high above 0, but is {low} to {high}.")
+                raise RecipeError(
+                    f"degrade.{name} runs from low to high above 0, but is {low} to {high}."
+                )
         if self.quality[1] > 100:
-            raise RecipeError(f"quality goes up to 100, but is {self.quality[1]}.")
+            raise RecipeError(f"degrade.quality goes up to 100, but is {self.quality[1]}.")
         if not self.quality_skew > 0:
-            raise RecipeError(f"quality_skew must be above 0, but is {self.quality_skew}.")
+            raise RecipeError(f"degrade.quality_skew must be above 0, but is {self.quality_skew}.")
         coders = (self.uncompressed, self.double_jpeg, self.resave, self.webp)
         if min(*coders, self.chroma, self.blur) < 0 or max(self.chroma, self.blur) > 1:
             raise RecipeError(f"Probabilities lie between 0 and 1, but got {self}.")
