@@ -23,8 +23,9 @@ class Degradation:
 
     Attributes:
         quality: lowest and highest quality, both included.
-        quality_skew: the quality is ``low + (high - low) * u ** quality_skew`` with u uniform in
-            [0, 1): 1 draws it uniformly; 2 puts a third of the draws from 10 to 100 below 20.
+        quality_skew: the quality is ``low + int((high - low + 1) * u ** quality_skew)`` with u
+            uniform in [0, 1): 1 draws it uniformly; 2 puts a third of the draws from 10 to 100
+            below 20.
         uncompressed: probability of no coding.
         double_jpeg: probability of two passes, the first on a grid shifted at random.
         resave: probability of two passes with a resize between.
