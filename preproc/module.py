@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from preproc.errors import ImageError
 from preproc.execution.forks import compute_on_one_thread_after_forks
-from preproc.execution.tiles import pad, require_scaled
+from preproc.execution.tiles import require_scaled
+from preproc.execution.windows import pad
 from preproc.networks import find
 from preproc.resize import imresize
 from preproc.weights import load_network

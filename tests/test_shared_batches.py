@@ -12,7 +12,7 @@ from sample_pictures import smooth
 
 from preproc import Enhancer
 from preproc.execution.runtime import Runtime
-from preproc.execution.tiles import stack
+from preproc.execution.stacking import stack
 from preproc.networks import ModelDescriptor, find, register
 from preproc.networks.cajnn import CAJNN
 from preproc.networks.inference import Compilable

@@ -17,8 +17,8 @@ from preproc import Enhancer
 from preproc.errors import WeightsError
 from preproc.execution.runtime import Runtime
 from preproc.execution.sizes import GPU
+from preproc.execution.stacking import stack
 from preproc.execution.strips import Strips
-from preproc.execution.tiles import stack
 from preproc.execution.tiling import TilePolicy
 from preproc.networks import SizeRule, find, register
 from preproc.networks.cajnn import CAJNN

@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 from preproc.errors import DeviceMemoryError, OptionError
 from preproc.execution import tiles
-from preproc.execution.tiles import pad, run_tiles
+from preproc.execution.tiles import run_tiles
 from preproc.execution.tiling import Span, TilePolicy
+from preproc.execution.windows import pad
 from preproc.networks import SizeRule
 from preproc.progress import advance
 

@@ -20,7 +20,9 @@ from torch import Tensor
 from preproc.errors import ModelError
 from preproc.execution.host_copy import AsyncHostCopy
 from preproc.execution.memory import explain_out_of_memory
+from preproc.execution.stacking import stack
 from preproc.execution.tiling import Tile, TilePolicy
+from preproc.execution.windows import window_of
 from preproc.progress import Progress, Tally
 from preproc.resize import imresize
 from preproc.samples import from_float, luma, to_float
@@ -108,33 +110,6 @@ def run_tiles(
                 tally.add(kept)
 
 
-def stack(pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Make one batch of pictures (C, H, W).
-
-    Returns:
-        (N, C, H', W') with the largest height and width there are, smaller pictures at the top
-        left, filled up with their edges; and a mask of the px that are a picture's own,
-        (N, 1, H', W') of zeros and ones (`networks.masking`), or None where all are.
-    """
-    shapes = [picture.shape[-2:] for picture in pictures]
-    height, width = (max(extents) for extents in zip(*shapes, strict=True))
-    if all(shape == (height, width) for shape in shapes):
-        return torch.stack(list(pictures)), None
-    batch = pictures[0].new_empty(len(pictures), pictures[0].shape[0], height, width)
-    device = batch.device
-    mask = torch.zeros(len(pictures), 1, height, width, device=device)
-    rows, columns = (torch.arange(extent, device=device) for extent in (height, width))
-    for n, (picture, (h, w)) in enumerate(zip(pictures, shapes, strict=True)):
-        batch[n] = picture[:, rows.clamp(max=h - 1)][..., columns.clamp(max=w - 1)]
-        mask[n, :, :h, :w] = 1
-    return batch, mask
-
-
-def pad(x: Tensor, height: int, width: int) -> Tensor:
-    """Extend (..., H, W) below and to the right by reflection, however small it is."""
-    return _window(_window(x, -2, 0, max(height, x.shape[-2])), -1, 0, max(width, x.shape[-1]))
-
-
 def _enhance(
     batch: Sequence[Piece], apply: Apply, device: torch.device, copies: AsyncHostCopy
 ) -> None:
@@ -188,23 +163,8 @@ def _cut_finer(pieces: deque[Piece], policy: TilePolicy, size: int) -> deque[Pie
 def _cut(piece: Piece) -> Tensor:
     """The window (3, h, w), as it is stored; beyond the picture it is reflected."""
     left, top, right, bottom = piece.tile.window
-    rows = _window(piece.picture, -2, top, bottom)
-    return _window(rows, -1, left, right).expand(3, -1, -1)
-
-
-def _window(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
-    """Px [start, stop) of an axis: a view, or, beyond the picture, a copy filled by reflection."""
-    extent = x.shape[axis]
-    if start >= 0 and stop <= extent:
-        return x.narrow(axis, start, stop - start)
-    return x.index_select(axis, _reflected(start, stop, extent).to(x.device))
-
-
-def _reflected(start: int, stop: int, extent: int) -> Tensor:
-    """Which of ``extent`` px stand at [start, stop) when the row goes on as its mirror image."""
-    period = max(2 * (extent - 1), 1)
-    index = torch.arange(start, stop, device=_HOST).remainder(period)
-    return torch.minimum(index, period - index)
+    rows = window_of(piece.picture, -2, top, bottom)
+    return window_of(rows, -1, left, right).expand(3, -1, -1)
 
 
 def _paste(piece: Piece, result: Tensor, made: int, copies: AsyncHostCopy) -> None:
