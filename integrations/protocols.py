@@ -17,7 +17,10 @@ RgbArray = NDArray[np.uint8]
 
 
 class ArrayEnhancer(Protocol):
-    """Anything that enlarges RGB arrays, ``preproc.Enhancer`` above all."""
+    """Anything that enlarges RGB arrays, ``preproc.Enhancer`` above all.
+
+    Where it has a ``channel_order``, as that has, it must be ``"rgb"``.
+    """
 
     @property
     def scale(self) -> int:
@@ -28,7 +31,7 @@ class ArrayEnhancer(Protocol):
 
 
 class ListEnhancer(Protocol):
-    """Anything that enlarges lists of RGB arrays of any sizes, ``preproc.Enhancer`` above all."""
+    """Anything that enlarges lists of RGB arrays of any sizes, otherwise as `ArrayEnhancer`."""
 
     @property
     def scale(self) -> int:

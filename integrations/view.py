@@ -44,9 +44,9 @@ class View:
         """
         return np.asarray(points, np.float64) / self.scale + self.origin
 
-    def from_source(self, points: Points) -> Points:
+    def from_source(self, points: ArrayLike) -> Points:
         """Points (..., 2) of the picture this view was made from, in px of ``rgb``."""
-        return (points - self.origin) * self.scale
+        return (np.asarray(points, np.float64) - self.origin) * self.scale
 
 
 def look(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor
 from preproc.box import Box
 from preproc.errors import ImageError
 from preproc.pictures.alpha import fill_hidden, resized_plane
-from preproc.pictures.picture import ChannelOrder, Picture
+from preproc.pictures.picture import ChannelOrder, Pack, Picture
 from preproc.samples import from_float, luma, to_float
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -81,9 +80,7 @@ def from_tensor(tensor: Tensor, channel_order: ChannelOrder) -> Picture:
     return _from_samples(batch, channel_order, pack)
 
 
-def _from_samples(
-    samples: Tensor, channel_order: ChannelOrder, pack: Callable[..., Any]
-) -> Picture:
+def _from_samples(samples: Tensor, channel_order: ChannelOrder, pack: Pack) -> Picture:
     """Check (N, C, H, W) samples; take alpha off them, and put it back before they are packed."""
     if samples.is_floating_point():
         _require_range(samples)

@@ -12,15 +12,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from preproc.box import Box
 from preproc.errors import ImageError
-from preproc.extras import importing
+from preproc.extras import from_extra, importing
 from preproc.options import EnhancerOptions
 from preproc.pictures.images import decode
 from preproc.pictures.picture import Picture
 from preproc.transforms.cache import PictureCache
 from preproc.transforms.deferred import DeferredEnhancer, InWorker
 
-with importing("EnhanceTransform", 'pip install ".[transforms]" in the checkout'):
+with importing("EnhanceTransform", from_extra("transforms")):
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
@@ -239,8 +240,8 @@ def _read(image: Image.Image | Tensor) -> Picture:
     # Videos, and images with several leading axes: frames of one size are a batch.
     picture = decode(plain.flatten(0, -4) if plain.ndim > 4 else plain)
 
-    def pack(result: Tensor) -> Tensor:
-        packed: Tensor = picture.pack(result)
+    def pack(result: Tensor, part: Box | None = None) -> Tensor:
+        packed: Tensor = picture.pack(result, part)
         packed = packed.reshape(*plain.shape[:-2], *packed.shape[-2:])
         if isinstance(image, tv_tensors.TVTensor):
             packed = tv_tensors.wrap(packed, like=image)
