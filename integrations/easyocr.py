@@ -20,7 +20,7 @@ from integrations.protocols import ArrayEnhancer, LineRecogniser, PageReader, Rg
 from integrations.text_lines import GreyArray, corners_of, grey_line, is_upright, sheet_of, shrink
 from integrations.view import Points, Regions, View, enlarge, look, require_usable
 from preproc.errors import OptionError, PreprocWarning, warn
-from preproc.extras import importing
+from preproc.extras import from_extra, importing
 from preproc.pictures.picture import ChannelOrder
 
 LINE_HEIGHT = 64
@@ -380,7 +380,7 @@ _INSTEAD = 'to have one made, name its languages, as in Reader(["en"])'
 def _make(languages: list[str], options: dict[str, object]) -> Engine:
     if not languages or not all(isinstance(language, str) for language in languages):
         raise OptionError(f'Languages must be a list such as ["en"], but are {languages!r}.')
-    with importing("integrations.easyocr", 'pip install ".[easyocr]" in the checkout'):
+    with importing("integrations.easyocr", from_extra("easyocr")):
         import easyocr  # noqa: PLC0415 - the engine is imported only when used
     engine: Engine = easyocr.Reader(languages, **options)
     return engine

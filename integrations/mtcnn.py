@@ -22,7 +22,7 @@ from integrations.inputs import is_batch
 from integrations.protocols import ArrayEnhancer, FaceDetector, Faces, RgbArray
 from integrations.view import View, look, require_usable
 from preproc.errors import ImageError, OptionError, PreprocWarning, warn
-from preproc.extras import importing
+from preproc.extras import from_extra, importing
 from preproc.pictures.picture import ChannelOrder
 
 WINDOW = 12.0
@@ -188,7 +188,7 @@ def _make(options: dict[str, object]) -> Engine:
             "none out; to cut them out, make a facenet_pytorch.MTCNN, and give it as the engine."
         )
     _require_possible(options)
-    with importing("integrations.mtcnn", 'pip install ".[mtcnn]" in the checkout'):
+    with importing("integrations.mtcnn", from_extra("mtcnn")):
         import facenet_pytorch  # noqa: PLC0415 - the engine is imported only when used
     engine: Engine = facenet_pytorch.MTCNN(**options)
     return engine

@@ -21,7 +21,7 @@ from integrations.protocols import ArrayEnhancer, LineRecogniser, PageReader, Rg
 from integrations.text_lines import corners_of, shrink
 from integrations.view import View, enlarge, look, require_usable
 from preproc.errors import MissingLibraryError, OptionError
-from preproc.extras import importing
+from preproc.extras import from_extra, importing
 from preproc.pictures.picture import ChannelOrder
 
 LONGEST = 32767
@@ -161,7 +161,7 @@ def _picture(rgb: RgbArray) -> Image.Image:
 
 
 def _engine() -> ModuleType:
-    with importing("integrations.tesseract", 'pip install ".[tesseract]" in the checkout'):
+    with importing("integrations.tesseract", from_extra("tesseract")):
         import pytesseract  # noqa: PLC0415 - the engine is imported only when used
     engine: ModuleType = pytesseract
     return engine

@@ -11,6 +11,11 @@ _OWN = frozenset({"preproc", "integrations", "eval_tasks", "examples", "benchmar
 """Our own packages: if an import from these fails, it is a bug and not a missing extra."""
 
 
+def from_extra(name: str) -> str:
+    """The command that installs what an extra of ours names; we are on no package index."""
+    return f'pip install ".[{name}]" in the checkout'
+
+
 @contextmanager
 def importing(part: str, install: str) -> Iterator[None]:
     """While optional libraries are imported, turn a failure into a sentence.

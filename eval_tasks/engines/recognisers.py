@@ -16,9 +16,9 @@ from integrations import rapidocr, tesseract
 from integrations.easyocr import Engine
 from integrations.protocols import ArrayEnhancer, LineRecogniser, Word
 from integrations.text_lines import corners_of
-from preproc.extras import importing
+from preproc.extras import from_extra, importing
 
-INSTALL = 'pip install ".[eval]" in the checkout'
+INSTALL = from_extra("eval")
 """Installs every engine used here."""
 
 

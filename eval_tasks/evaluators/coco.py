@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_tasks.pictures.wider_truth import Floats, Truth
-from preproc.extras import importing
+from preproc.extras import from_extra, importing
 
 MAX_DETECTIONS = 1000
 """An image counts this many: crowds have hundreds of faces, COCO's own limit is 100."""
@@ -46,7 +46,7 @@ def coco_scores(
     Raises:
         PreprocError: pycocotools is not installed.
     """
-    with importing("A second opinion", 'pip install ".[eval]" in the checkout'):
+    with importing("A second opinion", from_extra("eval")):
         from pycocotools.coco import COCO  # noqa: PLC0415 - an extra
         from pycocotools.cocoeval import COCOeval  # noqa: PLC0415
     numbers = {name: number for number, name in enumerate(truth, 1)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eval_tasks.evaluators.wider import Curve
 from eval_tasks.pictures.wider_truth import SUBSETS
-from preproc.extras import importing
+from preproc.extras import from_extra, importing
 from preproc.files import write_bytes
 
 _STYLES = ("-", "--", "-.", ":")
@@ -26,7 +26,7 @@ def plot_curves(path: Path, curves: Sequence[tuple[str, Mapping[str, Curve]]], t
         PreprocError: Matplotlib is not installed.
         OutputError: the picture cannot be written.
     """
-    with importing("Drawing the curves", 'pip install ".[eval]" in the checkout'):
+    with importing("Drawing the curves", from_extra("eval")):
         from matplotlib.figure import Figure  # noqa: PLC0415 - only the picture needs it
     figure = Figure(figsize=(15, 5.2), layout="constrained")
     figure.suptitle(title)

@@ -23,7 +23,7 @@ from eval_tasks.treatments.plain_arms import BICUBIC, BICUBIC_SCALE, INPUT
 from preproc.enhancer import Enhancer
 from preproc.errors import OptionError
 from preproc.execution.devices import choose_device, dtype_name
-from preproc.extras import importing
+from preproc.extras import from_extra, importing
 from preproc.manifest import digest_for, digest_of
 from preproc.samples import Pixels
 
@@ -151,7 +151,7 @@ def _in_a_row(first: Arm, second: Arm) -> Arm:
 
 
 def _peer(name: str, device: str | None) -> Arm:
-    with importing("--arm", 'pip install ".[eval]" in the checkout'):
+    with importing("--arm", from_extra("eval")):
         from eval_tasks.treatments.peers import load_peer  # noqa: PLC0415 - spandrel is an extra
     where = choose_device(device)
     path = realesrgan.weights_file() if name == REALESRGAN else Path(name)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from preproc.extras import importing
+from preproc.extras import from_extra, importing
 
 _TASKS = (
     "restoration",
@@ -54,6 +54,6 @@ def evaluate(
     """
     if task not in _TASKS:
         raise typer.BadParameter(f"There is no task {task!r}; choose one of {', '.join(_TASKS)}.")
-    with importing(f"`preproc eval {task}`", 'pip install ".[eval]" in the checkout'):
+    with importing(f"`preproc eval {task}`", from_extra("eval")):
         code = import_module(f"eval_tasks.{task}").main(args or [])
     raise typer.Exit(code or 0)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from preproc.extras import importing
+from preproc.extras import from_extra, importing
 
 _RECIPES = sorted(p.stem for p in Path(__file__).parents[1].glob("training/recipes/*.toml"))
 
@@ -93,7 +93,7 @@ def train(
         preproc train cajnn-light -o runs/light --data data/
     """
     changes = [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
-    with importing("`preproc train`", 'pip install ".[train]" in the checkout'):
+    with importing("`preproc train`", from_extra("train")):
         from preproc.training.train import run
 
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it advertises otherwise
@@ -156,7 +156,7 @@ def export(
 
         preproc enhance photos/ -o enhanced/ --weights mine/cajnn-light-x4.safetensors
     """
-    with importing("`preproc export`", 'pip install ".[train]" in the checkout'):
+    with importing("`preproc export`", from_extra("train")):
         from eval_tasks.export import export as measure_and_add
 
         weights = measure_and_add(

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from preproc.extras import importing
+from preproc.extras import from_extra, importing
 
 _WINDOWS = (12, 24, 48)  # px
 _SMALLEST, _LARGEST = 20.0, 72.0  # faces that are made to fill them, in px of the original
@@ -38,7 +38,7 @@ class Detections:
     """
 
     def __init__(self) -> None:
-        with importing('A loss of "detector"', 'pip install ".[mtcnn]" in the checkout'):
+        with importing('A loss of "detector"', from_extra("mtcnn")):
             from facenet_pytorch import MTCNN  # noqa: PLC0415 - only for this loss
         engine = MTCNN(device="cpu")
         self.trunk = nn.ModuleList(map(_of_all_windows, (engine.pnet, engine.rnet, engine.onet)))

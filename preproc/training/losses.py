@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from preproc.errors import RecipeError
-from preproc.extras import importing
+from preproc.extras import from_extra, importing
 from preproc.training.detector import Detections
 from preproc.training.recipe import Loss
 
@@ -109,7 +109,7 @@ def _reader() -> nn.Module:
 
 
 def _easyocr_state(file: str) -> dict[str, Tensor]:
-    with importing('A loss of "craft" or "reader"', 'pip install ".[demo]" in the checkout'):
+    with importing('A loss of "craft" or "reader"', from_extra("demo")):
         import easyocr  # noqa: F401, PLC0415 - only for these losses
         import easyocr_en_models  # noqa: PLC0415
     # Pinned by hash in the requirements; weights_only keeps the pickle from running code.
