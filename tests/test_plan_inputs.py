@@ -93,6 +93,35 @@ def test_a_link_that_leads_round_names_no_result(tmp_path: Path) -> None:
     assert job == Job(source, tmp_path / "out/z.png")
 
 
+def test_a_glob_goes_through_no_links_however_many_lead_round(tmp_path: Path) -> None:
+    source = picture(tmp_path / "in/sub/deep/b.png")
+    for name in ("a", "b", "z"):
+        (tmp_path / "in" / name).symlink_to(tmp_path / "in")
+    (tmp_path / "in/link").symlink_to(tmp_path / "in/sub")
+    out = tmp_path / "out"
+    for pattern in ("in/**/*.png", "in/**", "in/**/deep/**/*.png", "*/**/b.png"):
+        (job,) = make_plan([str(tmp_path / pattern)], out).jobs
+        assert job.source == source
+        below = "in/sub/deep" if pattern.startswith("*") else "sub/deep"
+        assert job.target == out / below / "b.png"
+
+
+def test_a_glob_may_begin_at_any_depth_of_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "x[1]/b.png", "x[1]/y/c.png"):
+        picture(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for pattern, wanted in (
+        ("**/*.png", ["a.png", "x[1]/b.png", "x[1]/y/c.png"]),
+        ("**", ["a.png", "x[1]/b.png", "x[1]/y/c.png"]),
+        ("*/**/c.*", ["x[1]/y/c.png"]),
+        ("**/y/*", ["x[1]/y/c.png"]),
+    ):
+        jobs = make_plan([pattern], Path("out")).jobs
+        assert [job.source.as_posix() for job in jobs] == wanted, pattern
+
+
 def test_links_that_lead_nowhere_fail_alone(tmp_path: Path) -> None:
     picture(tmp_path / "in/a.png")
     for name, target in (("lost.png", "gone.png"), ("round.png", "round.png")):

@@ -67,6 +67,10 @@ def test_two_inputs_with_one_output_are_seen_beforehand(tmp_path: Path) -> None:
         picture(tmp_path / "in" / name)
     with pytest.raises(OutputError, match=r"a\.jpg and .*a\.png would both be written to"):
         make_plan([str(tmp_path / "in")], tmp_path / "out", file_format=format_named("png"))
+    for name in ("a.bmp", "b.png", "b.jpg"):
+        picture(tmp_path / "in" / name)
+    with pytest.raises(OutputError, match=r"to .*a\.png \(and 2 more like them\); enhance"):
+        make_plan([str(tmp_path / "in")], tmp_path / "out", file_format=format_named("png"))
 
 
 def test_two_names_of_one_output_folder_are_seen_beforehand(tmp_path: Path) -> None:

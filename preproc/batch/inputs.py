@@ -18,9 +18,10 @@ _NOT_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 """Formats Pillow recognises but cannot draw without another program or a plug-in."""
 
 _FOREIGN = heif.EXTENSIONS | frozenset(
-    {".jxl"} | {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"}
+    {".eps", ".jxl", ".pdf", ".svg"}
+    | {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"}
 )
-"""Extensions of pictures, the last row cameras' raw data, that Pillow by itself cannot open."""
+"""Extensions of pictures, the last row cameras' raw data, that Pillow cannot open by itself."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +124,24 @@ def _glob(pattern: str, out: Path) -> Iterator[Found]:
     foreign, own, start = foreign_extensions(), real(out), real(fixed)
     extensions = picture_extensions() | foreign
     around = own in (start, *start.parents)  # then inputs lie in it, too
-    # Path.glob leaves nothing hidden out, and takes no absolute pattern.
-    hits = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
     # The shortest first, since a link may lead round to what was found already.
-    for path in sorted(hits, key=lambda hit: (len(hit.parts), hit)):
+    for path in sorted(set(_matches(pattern)), key=lambda hit: (len(hit.parts), hit)):
         inside = not around and own in real(path).parents
         if path.is_file() and path.suffix.lower() in extensions and not inside:
             unopened = path.suffix.lower() in foreign
             yield Found(path, path.relative_to(fixed), foreign=unopened)
+
+
+def _matches(pattern: str) -> Iterator[Path]:
+    """What a glob means; ``**`` goes into folders, but like a folder's walk not through links."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        # Path.glob leaves nothing hidden out, and takes no absolute pattern.
+        yield from map(Path, glob.glob(pattern))  # noqa: PTH207
+        return
+    at = parts.index("**")
+    below = os.path.join(*(parts[at + 1 :] or ("*",)))  # noqa: PTH118 - a pattern, no path
+    for start in _matches(os.path.join(*parts[:at])) if at else [Path()]:  # noqa: PTH118
+        for root, folders, _ in os.walk(start):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            yield from _matches(os.path.join(glob.escape(root), below))  # noqa: PTH118

@@ -139,6 +139,7 @@ def _target(found: Found, out: Path, file_format: FileFormat | None, suffix: str
 def _refuse_conflicts(jobs: Sequence[Job], suffix: str) -> None:
     inputs = {_identity(job.source): job.source for job in jobs}
     makers: dict[Path, Path] = {}
+    both: list[tuple[Path, Job]] = []
     for job in jobs:
         spoilt = inputs.get(_identity(job.target)) if _is_there(job.target) else None
         if spoilt is not None:
@@ -149,10 +150,14 @@ def _refuse_conflicts(jobs: Sequence[Job], suffix: str) -> None:
             )
         other = makers.setdefault(real(job.target), job.source)
         if other != job.source:
-            raise OutputError(
-                f"{other} and {job.source} would both be written to {job.target}; enhance them "
-                "into different folders, or rename one."
-            )
+            both.append((other, job))
+    if both:
+        other, job = both[0]
+        more = f" (and {len(both) - 1} more like them)" if len(both) > 1 else ""
+        raise OutputError(
+            f"{other} and {job.source} would both be written to {job.target}{more}; enhance them "
+            "into different folders, or rename one."
+        )
 
 
 def _is_there(path: Path) -> bool:

@@ -214,8 +214,8 @@ def enhance(
 
     Every result is written whole or not at all. A bad picture never stops the others: it is
     reported at the end, and the exit code is then 1. Files that Pillow cannot open, such as raw
-    data, and .heic where pillow-heif is not installed, are left out of folders and counted at the
-    end.
+    data and .pdf, and .heic where pillow-heif is not installed, are left out of folders and counted
+    at the end.
 
     Results keep format, transparency, EXIF, XMP, ICC profile and DPI, as far as the format written
     has a place for them; texts, gamma and primaries go from PNG to PNG, a comment from JPEG to
