@@ -51,6 +51,16 @@ def test_however_the_module_is_run_it_gives_the_same(use, difference, to_input_s
     torch.testing.assert_close(out.float(), expected, atol=difference, rtol=0)
 
 
+# The tables by which results are returned to the input's size are made for one height and width.
+@pytest.mark.parametrize(("to_input_size", "axes"), [(False, (0, 2, 3)), (True, (0,))])
+def test_what_is_exported_may_take_batches_of_any_size(to_input_size, axes):
+    module = EnhancerModule(to_input_size=to_input_size).requires_grad_(requires_grad=False)
+    free = dict.fromkeys(axes, torch.export.Dim.DYNAMIC)
+    exported = torch.export.export(module, (torch.rand(2, 3, 16, 20),), dynamic_shapes=(free,))
+    x = torch.rand(3, 3, 16, 20) if to_input_size else torch.rand(3, 3, 18, 25)
+    torch.testing.assert_close(exported.module()(x), module(x), atol=1e-5, rtol=0)
+
+
 def test_a_frozen_module_lets_gradients_through(tiny_weights):
     module = EnhancerModule("tiny", weights=tiny_weights).requires_grad_(requires_grad=False)
     x = torch.rand(1, 3, 5, 9, requires_grad=True)

@@ -134,7 +134,8 @@ def require_scaled(results: Tensor, windows: Tensor, scale: int) -> None:
         ModelError: it has not.
     """
     height, width = windows.shape[-2:]
-    wanted = (len(windows), 3, scale * height, scale * width)
+    # Of the shape, since len() would fix the batch's size in what torch.export makes.
+    wanted = (windows.shape[0], 3, scale * height, scale * width)
     if results.shape != wanted:
         raise ModelError(
             f"The network turned {tuple(windows.shape)} into {tuple(results.shape)} instead of "
