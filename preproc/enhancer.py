@@ -23,7 +23,7 @@ from torch import Tensor
 from preproc.blend import blend
 from preproc.errors import ImageError, OptionError
 from preproc.execution.assembly import assemble, device_of_input
-from preproc.execution.devices import choose_device, choose_dtype
+from preproc.execution.devices import choose_device, choose_dtype, dtype_name
 from preproc.execution.ensemble import geometric_self_ensemble
 from preproc.execution.forks import compute_on_one_thread_after_forks
 from preproc.execution.memory import explain_out_of_memory
@@ -209,6 +209,12 @@ class Enhancer:
     def dtype(self) -> torch.dtype:
         """What the trunk is computed in; float32 once a `PrecisionWarning` has said so."""
         return self._precision.dtype
+
+    def __repr__(self) -> str:
+        """Which network runs where, in which dtype."""
+        returned = ", returned to the input's size" if self.scale == 1 else ""
+        where = f"{self.device} in {dtype_name(self.dtype)}"
+        return f"<Enhancer: {self.descriptor} on {where}{returned}>"
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """An enhancer that comes from another process is as safe to fork with as one made here."""

@@ -92,8 +92,8 @@ def _clipped(number: int, box: Sequence[float], height: int, width: int) -> Box:
     clipped = whole.grown(0, height, width)
     if clipped.width < 1 or clipped.height < 1:
         raise ImageError(
-            f"Box {number} {tuple(box)} has no px of the picture, which has {height}x{width}; "
-            "a box is (left, top, right, bottom)."
+            f"Box {number} {tuple(box)} has no px of the picture, which is {width} px wide "
+            f"and {height} high; a box is (left, top, right, bottom)."
         )
     return clipped
 

@@ -8,7 +8,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import EpsImagePlugin, Image, PngImagePlugin
 from sample_pictures import encoded
 
 from preproc.errors import ImageError
@@ -85,10 +85,29 @@ def test_bad_paths_name_the_path(tmp_path):
             decode(path)
 
 
+def test_eps_without_ghostscript_is_not_called_damaged(monkeypatch):
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", False)
+    with pytest.raises(ImageError, match=r"is EPS, which Pillow draws by Ghostscript, .* convert"):
+        decode(encoded(Image.new("RGB", (8, 8)), "EPS"))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "kind"),
+    [
+        (torch.zeros(3, 8, 8, device="meta"), "meta"),
+        (torch.zeros(3, 8, 8).to_sparse(), "sparse_coo"),
+    ],
+    ids=["meta", "sparse"],
+)
+def test_a_tensor_without_samples_is_one_sentence(tensor, kind):
+    with pytest.raises(ImageError, match=f"A {kind} tensor holds no samples .* dense"):
+        decode(tensor)
+
+
 @pytest.mark.parametrize("upright", [True, False])
 def test_a_truncated_file_that_pillow_opened_lazily_is_a_sentence(upright):
     with pytest.raises(ImageError, match="The PIL image is truncated or damaged"):
-        decode(Image.open(io.BytesIO(truncated_jpeg())))
+        decode(Image.open(io.BytesIO(truncated_jpeg())), upright=upright)
 
 
 def test_and_so_it_is_for_its_regions(make):

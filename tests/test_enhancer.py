@@ -214,6 +214,12 @@ def test_a_network_that_does_not_keep_to_its_scale_is_a_sentence(
         module(torch.rand(1, 3, 12, 14))
 
 
+def test_an_enhancer_says_what_it_is(make):
+    assert repr(make()) == "<Enhancer: tiny x4 on cpu in float32>"
+    returned = make(to_input_size=True, dtype="bfloat16")
+    assert repr(returned) == "<Enhancer: tiny x4 on cpu in bfloat16, returned to the input's size>"
+
+
 def test_names_that_a_network_of_your_own_has_mean_nothing_to_the_stage(tmp_path, rng, monkeypatch):
     monkeypatch.setattr(registry, "_registry", dict(registry._registry))
 

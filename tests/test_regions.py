@@ -228,7 +228,10 @@ def test_boxes_of_a_rotated_photograph_count_upright(make, rng):
 @pytest.mark.parametrize(
     ("boxes", "sentence"),
     [
-        ([(0, 0, 4, 4), (200, 0, 240, 9)], r"Box 1 .* has no px of the picture, .* 150x131"),
+        (
+            [(0, 0, 4, 4), (200, 0, 240, 9)],
+            r"Box 1 .* has no px of the picture, .* 131 px wide and 150 high;",
+        ),
         ([(9, 0, 9, 4)], "Box 0"),
         ([(0, 9, 4, 9)], "Box 0"),
         ([(0, 0, 4)], "Box 0 must be .left, top, right, bottom."),

@@ -67,6 +67,9 @@ def from_tensor(tensor: Tensor, channel_order: ChannelOrder) -> Picture:
         raise ImageError(
             f"A tensor holds uint8, uint16 or float samples, but this one has {tensor.dtype}."
         )
+    if tensor.layout != torch.strided or tensor.is_meta:
+        kind = "meta" if tensor.is_meta else str(tensor.layout).removeprefix("torch.")
+        raise ImageError(f"A {kind} tensor holds no samples that can be read; pass a dense one.")
     require_px(tuple(tensor.shape))
     samples = tensor.detach().cpu()
     if samples.is_floating_point():

@@ -227,4 +227,9 @@ def _sentences(name: str) -> Iterator[None]:
     except DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
+        if "Ghostscript" in str(error):
+            raise ImageError(
+                f"{name} is EPS, which Pillow draws by Ghostscript, and that is not installed; "
+                "install it, or convert the file to PNG first."
+            ) from error
         raise ImageError(f"{name} is truncated or damaged ({str(error).strip()}).") from error
