@@ -294,7 +294,7 @@ class Reader(PageReader, LineRecogniser):
         height, width, _ = source.rgb.shape
         quad = np.array(corners_of(0, 0, width, height), np.float64)
         if isinstance(self.enhancer, Regions):
-            views = self.enhancer.look(source.rgb, [quad])
+            views = self.enhancer.views(source.rgb, [quad])
         else:
             views = [enlarge(source.rgb, self.enhancer)]
         words = self._read(source, views, [quad], **reading)
@@ -309,7 +309,7 @@ class Reader(PageReader, LineRecogniser):
         found = self._detect(whole.rgb, sizes.enlarged(whole.scale), **options)
         quads = [whole.to_source(quad) for quad in found]
         if isinstance(enhancer, Regions):
-            return enhancer.look(whole.rgb, quads), quads
+            return enhancer.views(whole.rgb, quads), quads
         return [whole] * len(quads), quads
 
     def _detect(self, rgb: RgbArray, sizes: _Sizes, **options: object) -> list[Points]:

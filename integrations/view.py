@@ -121,7 +121,7 @@ class Regions:
                 f"The margin must be a whole number of px, 0 or more, but is {self.margin!r}."
             )
 
-    def look(self, rgb: RgbArray, quads: Sequence[Points]) -> list[View]:
+    def views(self, rgb: RgbArray, quads: Sequence[Points]) -> list[View]:
         """One enhanced view for each quad, of its bounding box and the margin around it.
 
         Args:

@@ -222,8 +222,8 @@ def test_regions_are_treated_as_an_enhancer_treats_them(make, rng):
     arm, source = Arm("tiny", 4, enhance), rng.integers(0, 256, (40, 60, 3), np.uint8)
     quads = [np.array([[x, 8], [x + 16, 8], [x + 16, 20], [x, 20]], float) for x in (6, 26)]
     timed = with_clock(arm)
-    seen = Regions(timed).look(source, quads)
-    for view, expected in zip(seen, Regions(enhance).look(source, quads), strict=True):
+    seen = Regions(timed).views(source, quads)
+    for view, expected in zip(seen, Regions(enhance).views(source, quads), strict=True):
         np.testing.assert_array_equal(view.rgb, expected.rgb)
     assert timed.seconds > 0
     assert not hasattr(with_clock(Arm("plain", 1, lambda img: img)), "regions")

@@ -67,7 +67,7 @@ def test_black_text_on_white_is_enhanced_as_the_picture_around_it(make, rng, col
     if not color:
         picture[:] = picture[..., :1]
     corners = np.array([[40, 25], [80, 25], [80, 35], [40, 35]], float)
-    (view,) = Regions(make()).look(picture, [corners])
+    (view,) = Regions(make()).views(picture, [corners])
     (left, top), (right, bottom) = (view.from_source(corners[n]).astype(int) for n in (0, 2))
     difference = view.rgb[top:bottom, left:right].astype(int) - make()(picture)[100:140, 160:320]
     assert np.abs(difference).max() <= 1
@@ -78,7 +78,7 @@ def test_regions_near_each_other_or_not_keep_their_places_and_sizes(make, rng, g
     picture = rng.integers(0, 256, (60, 110, 3), np.uint8)
     first = np.array([[10, 5], [30, 5], [30, 15], [10, 15]], float)
     quads = [first, first + np.array([20 + gap, 3]), first]
-    views = Regions(make(), margin=4).look(picture, quads)
+    views = Regions(make(), margin=4).views(picture, quads)
     assert [view.origin for view in views] == [(6, 1), (26 + gap, 4), (6, 1)]
     assert {(view.scale, view.rgb.shape) for view in views} == {(4, (72, 112, 3))}
 
@@ -91,7 +91,7 @@ def test_an_enhancer_of_regions_is_told_their_margin_once():
 
     enhancer = Asked(2)
     quad = np.array([[30, 20], [50, 20], [50, 30], [30, 30]], float)
-    (view,) = Regions(enhancer, margin=3).look(np.zeros((60, 80, 3), np.uint8), [quad])
+    (view,) = Regions(enhancer, margin=3).views(np.zeros((60, 80, 3), np.uint8), [quad])
     assert (enhancer.boxes, enhancer.margin) == ([(27, 17, 53, 33)], 0)
     assert (view.origin, view.rgb.shape) == ((27, 17), (32, 52, 3))
 
@@ -108,14 +108,14 @@ def test_an_enhancer_of_lists_may_write_to_the_regions_it_is_given():
 
     picture = np.zeros((60, 80, 3), np.uint8)
     quad = np.array([[30, 20], [50, 20], [50, 30], [30, 30]], float)
-    views = Regions(Writing(1)).look(picture, [quad, quad + 3])
+    views = Regions(Writing(1)).views(picture, [quad, quad + 3])
     assert all((view.rgb == 9).all() for view in views)
     assert not picture.any()
 
 
 def test_a_region_knows_the_way_back_to_the_source():
     corners = np.array([[30, 20], [50, 20], [50, 30], [30, 30]], float)
-    (view,) = Regions(Bicubic(4), margin=3).look(np.zeros((60, 80, 3), np.uint8), [corners])
+    (view,) = Regions(Bicubic(4), margin=3).views(np.zeros((60, 80, 3), np.uint8), [corners])
     assert (view.origin, view.rgb.shape) == ((27, 17), (64, 104, 3))
     np.testing.assert_array_equal(view.from_source(corners)[0], [12, 12])
     np.testing.assert_array_equal(view.to_source(view.from_source(corners)), corners)
@@ -123,13 +123,13 @@ def test_a_region_knows_the_way_back_to_the_source():
 
 def test_8_px_around_a_region_are_enhanced_with_it_unless_others_are_asked_for():
     corners = np.array([[30, 20], [50, 20], [50, 30], [30, 30]], float)
-    (view,) = Regions(Bicubic(2)).look(np.zeros((60, 80, 3), np.uint8), [corners])
+    (view,) = Regions(Bicubic(2)).views(np.zeros((60, 80, 3), np.uint8), [corners])
     assert (view.origin, view.rgb.shape) == ((22, 12), (52, 72, 3))
 
 
 def test_a_region_holds_all_px_that_its_corners_touch():
     corners = np.array([[30.7, 20.6], [50.3, 20.6], [50.3, 30.2], [30.7, 30.2]])
-    (view,) = Regions(Bicubic(4), margin=0).look(np.zeros((60, 80, 3), np.uint8), [corners])
+    (view,) = Regions(Bicubic(4), margin=0).views(np.zeros((60, 80, 3), np.uint8), [corners])
     assert (view.origin, view.rgb.shape) == ((30, 20), (44, 84, 3))
 
 
@@ -182,9 +182,9 @@ def test_an_enhancer_that_answers_with_no_array_is_refused(answer):
         look(picture, enhancer)
     quads = [np.array([[0, 0], [30, 0], [30, 20], [0, 20]], float)]
     with pytest.raises(ModelError, match=sentence):
-        Regions(answering([answer])).look(picture, quads)
+        Regions(answering([answer])).views(picture, quads)
     with pytest.raises(ModelError, match="says it has scale 2"):
-        Regions(answering([picture])).look(picture, quads)
+        Regions(answering([picture])).views(picture, quads)
 
 
 @pytest.mark.parametrize("given", ["cajnn", None, Regions(Bicubic(2)), Bicubic])
