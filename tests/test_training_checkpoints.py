@@ -81,6 +81,12 @@ def test_a_damaged_checkpoint_is_a_sentence(content, tmp_path):
         steps_in(checkpoint, Stage("cajnn"))
 
 
+def test_a_checkpoint_of_a_run_that_had_fewer_options_is_of_another_recipe(tmp_path):
+    torch.save({"global_step": 7, "stage": {"model": "cajnn"}}, tmp_path / CHECKPOINT)
+    with pytest.raises(RecipeError, match=r"was begun with another .*data.*optimizer.*schedule"):
+        steps_in(tmp_path / CHECKPOINT, Stage("cajnn"))
+
+
 class Runs:
     """Runs code when it is unpickled."""
 

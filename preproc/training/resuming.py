@@ -80,7 +80,9 @@ def _require_same(folder: Path, before: Mapping[str, Any], stage: Stage) -> None
 def _lasting(stage: Mapping[str, Any]) -> dict[str, Any]:
     """What must not change when a stage is resumed, with tuples as lists, as JSON has them."""
     table = json.loads(json.dumps(stage))
-    del table["validation"], table["data"]["workers"], table["schedule"]["length"]
+    table.pop("validation", None)
+    for part, key in (("data", "workers"), ("schedule", "length")):
+        table.get(part, {}).pop(key, None)
     return dict(table)
 
 
