@@ -23,7 +23,7 @@ from eval_tasks.command import arguments, arm_options, picture_options
 from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.face_detector import ENGINE, engine_title
-from eval_tasks.engines.wider_runs import Run, search
+from eval_tasks.engines.face_runs import Run, search
 from eval_tasks.evaluators.wider_scores import score
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.own_pictures import find_pictures

@@ -23,7 +23,7 @@ from eval_tasks.command.about import environment
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.detection_files import read_detections
 from eval_tasks.engines.face_detector import ENGINE, engine_title
-from eval_tasks.engines.wider_runs import Run, search
+from eval_tasks.engines.face_runs import Run, search
 from eval_tasks.evaluators.coco import coco_scores
 from eval_tasks.evaluators.wider_rows import ORIGINAL, REDUCED, REDUCTION, flat, report
 from eval_tasks.evaluators.wider_scores import Score, score

@@ -70,7 +70,7 @@ def test_the_script_finds_the_astronaut_and_goes_on_where_it_was(
         assert (self.engine.thresholds, self.engine.factor) == ([0.5, 0.5, 0.3], 0.709)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("eval_tasks.engines.wider_runs.MTCNN.detect", detect)
+    monkeypatch.setattr("eval_tasks.engines.face_runs.MTCNN.detect", detect)
     code, _, err = run_script(capsys, *command)
     assert code == 130
     assert f"Interrupted. What was done is kept in {tmp_path}; the same command goes on." in err

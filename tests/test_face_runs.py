@@ -15,7 +15,7 @@ from wider_faces import face, found
 
 from eval_tasks.engines import detection_store
 from eval_tasks.engines.detection_files import read_detections, read_file, write_file
-from eval_tasks.engines.wider_runs import Run
+from eval_tasks.engines.face_runs import Run
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.treatments.arms import Arm
 
