@@ -106,6 +106,14 @@ def test_a_glob_goes_through_no_links_however_many_lead_round(tmp_path: Path) ->
         assert job.target == out / below / "b.png"
 
 
+def test_a_picture_that_a_glob_finds_by_two_paths_is_named_by_the_shorter(tmp_path: Path) -> None:
+    source = picture(tmp_path / "in/sub/b.png")
+    (tmp_path / "in/first").mkdir()
+    (tmp_path / "in/first/link").symlink_to(source.parent)
+    (job,) = make_plan([str(tmp_path / "in/**/*/b.png")], tmp_path / "out").jobs
+    assert job == Job(source, tmp_path / "out/sub/b.png")
+
+
 def test_a_glob_may_begin_at_any_depth_of_the_working_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,12 +197,13 @@ def test_pictures_that_pillow_cannot_open_are_named(tmp_path: Path) -> None:
     assert len(named.jobs) == 1, "what is named is tried, whatever its ending"
 
 
-def test_raw_files_of_all_cameras_are_named(tmp_path: Path) -> None:
+def test_raw_files_of_all_cameras_and_drawings_are_named(tmp_path: Path) -> None:
     raw = ("arw", "cr2", "cr3", "dng", "nef", "orf", "pef", "raf", "rw2", "srw")
-    for ending in raw:
+    endings = sorted((*raw, "eps", "jxl", "pdf", "svg"))
+    for ending in endings:
         (tmp_path / f"a.{ending}").write_bytes(b"?")
     plan = make_plan([str(tmp_path)], tmp_path / "out")
-    assert [path.name for path in plan.unopened] == [f"a.{ending}" for ending in raw]
+    assert [path.name for path in plan.unopened] == [f"a.{ending}" for ending in endings]
 
 
 def test_what_only_another_program_could_draw_is_no_picture() -> None:
