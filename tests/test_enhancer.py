@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 
 import numpy as np
 import pytest
@@ -133,8 +134,12 @@ def test_every_size_works_down_to_one_px(tiny_weights, model, size):
 
 
 @pytest.mark.parametrize("tile", [32, 50, 97])
-def test_tiled_is_whole_when_the_overlap_reaches_as_far_as_the_network(make, rng, tile):
-    assert tiled_difference(make, smooth(rng, 150, 131), tile=tile, overlap=3) < 1e-3
+@pytest.mark.parametrize("to_input_size", [False, True])
+def test_tiled_is_whole_when_the_overlap_reaches_as_far_as_the_network(
+    make, rng, tile, to_input_size
+):
+    fitting = partial(make, to_input_size=to_input_size)
+    assert tiled_difference(fitting, smooth(rng, 150, 131), tile=tile, overlap=3) < 1e-3
 
 
 def test_tiles_with_too_little_overlap_would_show(make, rng):
