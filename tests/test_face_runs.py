@@ -139,6 +139,17 @@ def test_another_picture_under_a_name_that_was_searched_is_searched_anew(tmp_pat
         assert run.store.missing(images) == {}
 
 
+def test_an_image_whose_detections_are_gone_is_searched_anew(tmp_path):
+    run, make = finished_run(tmp_path)
+    images = {"e/first": tmp_path / "p.png"}
+    file = run.store.folder / "e" / "first.txt"
+    assert file.read_text().startswith("e/first.png\n1\n"), "named as the picture's file is"
+    file.unlink()
+    assert run.store.missing(images) == images
+    make("first")
+    assert run.store.missing(images) == {}
+
+
 def test_what_was_found_before_is_not_taken_for_a_search_that_left_nothing(tmp_path, monkeypatch):
     run, make = finished_run(tmp_path)
     images = {"e/first": tmp_path / "p.png"}
