@@ -97,6 +97,17 @@ def test_ground_truth_that_is_missing_or_damaged_is_named(file, content, words, 
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_subset_that_names_faces_that_do_not_exist_is_refused(number, data, tmp_path):
+    folder = shutil.copytree(data / "eval_gt", tmp_path / "eval_gt")
+    scipy_io = pytest.importorskip("scipy.io")
+    hard = scipy_io.loadmat(folder / "wider_hard_val.mat")["gt_list"]
+    hard[0, 0][1, 0] = np.array([[number]])
+    scipy_io.savemat(folder / "wider_hard_val.mat", {"gt_list": hard})
+    with pytest.raises(ImageError, match=r"0--Parade/p_2 \(hard\) names faces that do not exist"):
+        read_truth(folder)
+
+
 def test_ground_truth_that_is_not_one_benchmark_s_is_refused(data, tmp_path):
     folder = shutil.copytree(data / "eval_gt", tmp_path / "eval_gt")
     savemat = pytest.importorskip("scipy.io").savemat
