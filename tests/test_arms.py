@@ -102,6 +102,11 @@ class TestOwnArms:
         with pytest.raises(OptionError, match="--dtype is of a model"):
             arms_from(options("--dtype", dtype))
 
+    def test_a_model_runs_on_the_device_asked_for(self, tiny_weights):
+        model = ("--model", "tiny", "--weights", str(tiny_weights))
+        with pytest.raises(OptionError, match="nowhere"):
+            arms_from(options(*model, "--device", "nowhere"))
+
     def test_weights_are_told_apart_by_their_content(self, tiny_weights, skip_weights):
         digests = {
             path: make_arms(["tiny"], path, device="cpu")[2].weights
