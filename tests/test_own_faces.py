@@ -4,10 +4,12 @@ import json
 import shutil
 
 import pytest
+import torch
 from PIL import Image, ImageFilter
 from wider_faces import FAR, face, found, truth
 
 from eval_tasks import own_faces
+from eval_tasks.engines.face_detector import make_engine
 from eval_tasks.evaluators.wider_scores import score
 from eval_tasks.tables.own_faces_tables import report, show
 from eval_tasks.treatments.arms import Arm
@@ -25,6 +27,13 @@ def run_script(capsys, *argv):
     code = own_faces.main([str(a) for a in argv])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
+
+
+def test_the_detector_searches_with_the_thresholds_of_all_results_so_far():
+    engine = make_engine(torch.device("meta"))
+    assert (engine.thresholds, engine.factor) == ([0.5, 0.5, 0.3], 0.709)
+    assert not engine.select_largest
+    assert engine.device == torch.device("meta")
 
 
 def test_what_the_detector_finds_in_the_originals_is_the_truth(portrait, tmp_path, capsys):
