@@ -79,6 +79,14 @@ def test_what_is_no_engine_is_refused_where_the_adapter_is_made(adapter, given):
         adapter(given)
 
 
+@pytest.mark.parametrize("part", ["cfg", "max_side_len", "text_score", "use_cls"])
+def test_an_engine_of_rapidocr_has_all_that_is_read_of_it(part):
+    settings = dict.fromkeys({"cfg", "max_side_len", "text_score", "use_cls"} - {part}, 1)
+    other = type("Other", (), settings | {"__call__": lambda *_: None})
+    with pytest.raises(OptionError, match=r"The engine must be a rapidocr\.RapidOCR, but"):
+        rapidocr.Reader(other())
+
+
 @pytest.mark.parametrize("adapter", [mtcnn.MTCNN, easyocr.Reader, rapidocr.Reader])
 @pytest.mark.parametrize(
     ("options", "sentence"),
