@@ -110,7 +110,8 @@ def test_options_of_a_network_change_nothing_else_of_the_model(model):
         ("schedule.length = 0", "length"),
         ("degrade.quality = [0, 10]", "quality"),
         ("ema = 1.0", "ema"),
-        ("seed = 5000000000", "seed"),
+        ("keep = 1.0", "keep"),
+        ("seed = 2147483648", "seed"),
         ("data.source = [{ weight = nan }]", "data.source.weight"),
         ("optimizer.eps = -1.0", "eps"),
         ("optimizer.eps = 0", "eps"),
@@ -132,11 +133,20 @@ def test_options_of_a_network_change_nothing_else_of_the_model(model):
         ("validation.quality = []", "validation.*quality"),
         ("validation.limit = -1", "validation.*limit"),
         ("validation.every = 0", "validation.*every"),
+        ("validation.every = inf", r"validation\.every must be finite"),
     ],
 )
 def test_recipe_errors_name_the_culprit(change, word):
     with pytest.raises(RecipeError, match=word):
         load_recipe("cajnn-light", [change])
+
+
+@pytest.mark.parametrize("kind", ["step", "constant"])
+def test_only_a_cosine_has_a_floor_that_the_rate_must_be_above(kind):
+    (stage,) = load_recipe("cajnn-light", [f'schedule.kind = "{kind}"', "optimizer.lr = 1e-8"])
+    assert learning_rate(stage.schedule, stage.optimizer.lr, 1e4) == pytest.approx(1e-8)
+    with pytest.raises(RecipeError, match="lr is 1e-08 and floor 1e-07"):
+        load_recipe("cajnn-light", ["optimizer.lr = 1e-8"])
 
 
 @pytest.mark.parametrize(
