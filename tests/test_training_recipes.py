@@ -44,6 +44,16 @@ def test_shipped_weights_fit_the_recipes_that_start_from_them(name):
     assert torch.equal(kernel[: len(small[first])], small[first].float())
 
 
+def test_what_recipes_leave_out_stays_what_shipped_weights_were_trained_with():
+    (stage,) = load_recipe("cajnn-light")
+    assert stage.optimizer == Optimizer(kind="adam", lr=6e-4, betas=(0.9, 0.99), eps=1e-8, clip=1)
+    assert (stage.loss.pixel, stage.loss.pixel_weight, stage.loss.part) == ("l1", 1, "all")
+    assert {source.kernel for source in stage.data.source} == {"bicubic"}
+    assert stage.data.reuse == 16
+    usual = Stage("cajnn-light")
+    assert (usual.scale, usual.ema, usual.validation.quality) == (4, 0.999, (10, 40))
+
+
 def test_cajnn_paper_recipe_is_the_papers():
     (stage,) = load_recipe("cajnn-paper")
     assert (stage.data.patch, stage.data.batch) == (32, 36)
