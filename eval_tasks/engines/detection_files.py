@@ -9,7 +9,7 @@ import numpy as np
 
 from eval_tasks.pictures.wider_truth import Floats
 from preproc.errors import ImageError
-from preproc.files import replacing
+from preproc.files import write_bytes
 
 
 def detections_path(folder: Path, name: str) -> Path:
@@ -70,5 +70,4 @@ def write_file(path: Path, image: str, detections: Floats) -> None:
     rows = (" ".join([*(f"{side:.3f}" for side in row[:4]), f"{row[4]:.9g}"]) for row in detections)
     name = image.replace("\r", " ").replace("\n", " ")
     text = "\n".join([name, str(len(detections)), *rows, ""])
-    with replacing(path) as file:
-        file.write(text.encode(errors="surrogateescape"))
+    write_bytes(path, text.encode(errors="surrogateescape"))
