@@ -35,7 +35,7 @@ from preproc.metrics import CAJNN_PROTOCOL, CISRNET_PROTOCOL, Protocol
 from preproc.networks import ModelDescriptor, find, list_models
 from preproc.networks.counts import cost_of
 from preproc.training.curve import read_curve, write_curve
-from preproc.training.stage_folder import RECORD, WEIGHTS, read_record
+from preproc.training.stages.folder import RECORD, WEIGHTS, read_record
 from preproc.weights import save_state, skeleton
 
 MARGIN = 0.05  # dB that new weights must gain on the choosing set

@@ -28,7 +28,7 @@ from preproc.networks import find
 from preproc.networks.cajnn import CAJNN
 from preproc.training.curve import Point
 from preproc.training.recipe_file import load_recipe
-from preproc.training.stage_folder import RECORD, WEIGHTS
+from preproc.training.stages.folder import RECORD, WEIGHTS
 from preproc.weights import load_state
 
 RECIPE = """

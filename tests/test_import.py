@@ -53,7 +53,7 @@ def test_the_stage_loads_no_engine_no_trainer_no_plotting_and_no_compiler():
 
 def test_what_a_training_left_is_read_without_what_trains():
     assert "lightning" not in loaded_by("import eval_tasks.tables.weights_card")
-    assert not loaded_by("import preproc.training.stage_folder") & (HEAVY | {"torch", "numpy"})
+    assert not loaded_by("import preproc.training.stages.folder") & (HEAVY | {"torch", "numpy"})
 
 
 def test_public_names_are_there():

@@ -15,9 +15,9 @@ from preproc.training import module
 from preproc.training.initial_weights.network import make_network
 from preproc.training.module import Restoration
 from preproc.training.recipe import Loss, Stage
-from preproc.training.resuming import steps_in
-from preproc.training.stage_folder import CHECKPOINT
-from preproc.training.whole_checkpoints import WholeCheckpoints
+from preproc.training.stages.folder import CHECKPOINT
+from preproc.training.stages.resuming import steps_in
+from preproc.training.stages.whole_checkpoints import WholeCheckpoints
 
 
 @pytest.mark.parametrize("part", ["all", "coarse", "fine"])

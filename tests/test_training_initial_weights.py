@@ -22,7 +22,7 @@ from preproc.training.initial_weights.nearest import start_nearest
 from preproc.training.initial_weights.network import make_network
 from preproc.training.recipe import Stage
 from preproc.training.recipe_file import load_recipe
-from preproc.training.stage_folder import CHECKPOINT
+from preproc.training.stages.folder import CHECKPOINT
 
 
 def test_weights_are_drawn_by_the_seed_of_the_recipe():

@@ -18,11 +18,11 @@ import lightning.pytorch as pl
 from safetensors.torch import load_file
 
 from preproc.errors import RecipeError
-from preproc.training import stage_run
 from preproc.training.initial_weights.network import make_network
 from preproc.training.recipe_file import load_recipe
-from preproc.training.stage_folder import CHECKPOINT, RECORD, WEIGHTS
-from preproc.training.stopping import SaveAtEnd, interruptible
+from preproc.training.stages import run as stage_run
+from preproc.training.stages.folder import CHECKPOINT, RECORD, WEIGHTS
+from preproc.training.stages.stopping import SaveAtEnd, interruptible
 from preproc.weights import save_state
 
 LONG = "schedule.length = 100000"

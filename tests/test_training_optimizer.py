@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 from preproc.training.averaging import Average, warm_average
 from preproc.training.optimizer import KernelMuon, make_optimizer
 from preproc.training.recipe import Optimizer
-from preproc.training.stage_folder import CHECKPOINT
+from preproc.training.stages.folder import CHECKPOINT
 
 
 def stepped(network, steps=1):

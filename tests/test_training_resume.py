@@ -18,12 +18,12 @@ import lightning.pytorch as pl
 from safetensors.torch import load_file
 
 from preproc.errors import RecipeError
-from preproc.training import stage_run
 from preproc.training.module import Restoration
 from preproc.training.recipe import Schedule, Stage
 from preproc.training.recipe_file import load_recipe
-from preproc.training.resuming import has_ended, steps_in
-from preproc.training.stage_folder import CHECKPOINT, CURVE, RECORD, WEIGHTS
+from preproc.training.stages import run as stage_run
+from preproc.training.stages.folder import CHECKPOINT, CURVE, RECORD, WEIGHTS
+from preproc.training.stages.resuming import has_ended, steps_in
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])

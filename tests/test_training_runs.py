@@ -21,11 +21,11 @@ pytest.importorskip("lightning", reason='training needs the extra "train"')
 from safetensors.torch import load_file
 
 from preproc.errors import PreprocError, RecipeError
-from preproc.training import stage_run
 from preproc.training.data.patches import Patches
 from preproc.training.initial_weights.network import make_network
 from preproc.training.recipe import Stage
-from preproc.training.stage_folder import RECORD, WEIGHTS
+from preproc.training.stages import run as stage_run
+from preproc.training.stages.folder import RECORD, WEIGHTS
 from preproc.training.together import ASKED_EVERY, agree
 from preproc.training.train import run
 from preproc.weights import save_state

@@ -16,14 +16,15 @@ pytest.importorskip("lightning", reason='training needs the extra "train"')
 import lightning.pytorch as pl
 
 from preproc.errors import RecipeError
-from preproc.training import module, stage_run
+from preproc.training import module
 from preproc.training.callbacks import Deadline, StageBar
 from preproc.training.initial_weights.network import make_network
 from preproc.training.module import Restoration
 from preproc.training.recipe import Schedule, Stage
 from preproc.training.recipe_file import load_recipe
 from preproc.training.schedule import learning_rate
-from preproc.training.stage_folder import CHECKPOINT, CURVE, RECORD, WEIGHTS
+from preproc.training.stages import run as stage_run
+from preproc.training.stages.folder import CHECKPOINT, CURVE, RECORD, WEIGHTS
 
 
 @pytest.mark.parametrize("kind", ["cosine", "step", "constant"])

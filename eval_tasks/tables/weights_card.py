@@ -9,7 +9,7 @@ from typing import Any
 from eval_tasks.evaluators.restoration import Row
 from eval_tasks.tables import markdown
 from preproc.manifest import WeightsEntry
-from preproc.training.stage_folder import WEIGHTS
+from preproc.training.stages.folder import WEIGHTS
 
 
 def card_text(

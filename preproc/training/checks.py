@@ -14,8 +14,8 @@ from preproc.training.initial_weights.load import load_into
 from preproc.training.initial_weights.network import make_network
 from preproc.training.module import Restoration
 from preproc.training.recipe import CACHE, Stage
-from preproc.training.resuming import origin_of
-from preproc.training.stage_folder import CHECKPOINT, WEIGHTS, has_begun
+from preproc.training.stages.folder import CHECKPOINT, WEIGHTS, has_begun
+from preproc.training.stages.resuming import origin_of
 
 
 def require_new(stages: Sequence[Stage], output: Path) -> None:

@@ -30,7 +30,7 @@ def read_curve(records: Iterable[Mapping[str, Any]]) -> list[Point]:
     """The measurements of a run, its stages laid end to end.
 
     Args:
-        records: of the stages, in order (`preproc.training.stage_folder.read_record`).
+        records: of the stages, in order (`preproc.training.stages.folder.read_record`).
     """
     points: list[Point] = []
     minutes, step = 0.0, 0

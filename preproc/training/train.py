@@ -12,9 +12,9 @@ from preproc.errors import RecipeError
 from preproc.training.checks import require_new, require_origin, require_sound
 from preproc.training.recipe import Stage
 from preproc.training.recipe_file import load_recipe
-from preproc.training.resuming import has_ended
-from preproc.training.stage_folder import WEIGHTS, has_begun
-from preproc.training.stage_run import Session, run_stage, usual_precision
+from preproc.training.stages.folder import WEIGHTS, has_begun
+from preproc.training.stages.resuming import has_ended
+from preproc.training.stages.run import Session, run_stage, usual_precision
 
 _LONGEST = 60 * 24 * 365  # a year in minutes; more could overflow clocks and timedelta
 

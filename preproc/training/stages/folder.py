@@ -20,7 +20,7 @@ def has_begun(folder: Path) -> bool:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What made the weights in a folder, as `preproc.training.results` wrote it.
+    """What made the weights in a folder, as `preproc.training.stages.results` wrote it.
 
     Raises:
         RecipeError: it is damaged.

@@ -14,7 +14,7 @@ from preproc.environment import versions
 from preproc.reports import write_json
 from preproc.training.curve import write_curve
 from preproc.training.module import Restoration
-from preproc.training.stage_folder import CURVE, RECORD, WEIGHTS
+from preproc.training.stages.folder import CURVE, RECORD, WEIGHTS
 from preproc.weights import save_state
 
 _MAX_WAITING = 0.1  # warn when waiting for data takes more than this share of the time

@@ -31,11 +31,11 @@ from preproc.training.data.patches import Patches, ValidationSet, make_loader, s
 from preproc.training.initial_weights.network import make_network
 from preproc.training.module import Restoration
 from preproc.training.recipe import CACHE, Stage
-from preproc.training.results import leave_results
-from preproc.training.resuming import origin_of, steps_in
-from preproc.training.stage_folder import CHECKPOINT
-from preproc.training.stopping import SaveAtEnd, interruptible
-from preproc.training.whole_checkpoints import WholeCheckpoints
+from preproc.training.stages.folder import CHECKPOINT
+from preproc.training.stages.results import leave_results
+from preproc.training.stages.resuming import origin_of, steps_in
+from preproc.training.stages.stopping import SaveAtEnd, interruptible
+from preproc.training.stages.whole_checkpoints import WholeCheckpoints
 
 _PRECISIONS = {
     torch.bfloat16: "bf16-mixed",

@@ -10,7 +10,7 @@ from typing import Any
 from preproc.errors import RecipeError
 from preproc.training.checkpoint_reading import UnreadableError, read_checkpoint
 from preproc.training.recipe import Stage
-from preproc.training.stage_folder import CHECKPOINT, RECORD, read_record
+from preproc.training.stages.folder import CHECKPOINT, RECORD, read_record
 
 
 def has_ended(folder: Path, stage: Stage, *, superseded: bool) -> bool:
