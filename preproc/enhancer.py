@@ -171,7 +171,14 @@ class Enhancer:
             raise OptionError("Only the form for inference is compiled; leave fast=False out.")
         self.descriptor = find(model, scale)
         require_options(
-            {"tile": tile, "overlap": overlap, "strength": strength, "batch_size": batch_size}
+            {
+                "to_input_size": to_input_size,
+                "tile": tile,
+                "overlap": overlap,
+                "strength": strength,
+                "self_ensemble": self_ensemble,
+                "batch_size": batch_size,
+            }
         )
         self.device = choose_device(device)
         self._precision = Precision(choose_dtype(self.device, dtype, self.descriptor.dtypes))

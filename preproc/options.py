@@ -32,18 +32,21 @@ class EnhancerOptions(TypedDict, total=False):
 
 
 def require_options(options: Mapping[str, Any]) -> None:
-    """Check that options of an `Enhancer` are in range; any may be left out.
+    """Check that options of an `Enhancer` are what they may be; any may be left out.
 
     Args:
         options: by name, as `preproc.Enhancer` takes them.
 
     Raises:
-        OptionError: one is out of range.
+        OptionError: one is of the wrong kind, or out of range.
     """
     for name, least in (("tile", 0), ("overlap", 0), ("batch_size", 1)):
         value = options.get(name)
         if value is not None and not is_whole_number(value, least):
             raise OptionError(f"{name} must be a whole number, {least} or more, but is {value!r}.")
+    for name in ("to_input_size", "self_ensemble"):
+        if options.get(name, False) not in (True, False):
+            raise OptionError(f"{name} must be True or False, but is {options[name]!r}.")
     strength = options.get("strength", 1.0)
     if not isinstance(strength, Real) or not 0 < float(strength) <= 1:
         raise OptionError(

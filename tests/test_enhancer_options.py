@@ -108,7 +108,9 @@ def test_bfloat16_differs_from_float32_by_little(make, rng):
         ({"device": "abacus"}, "Device 'abacus'"),
         ({"device": 1.5}, "Device '1.5' cannot be used"),
         ({"scale": 3}, "no scale 3"),
-        # As configuration files have them: 0.5 and 4 themselves would do.
+        # As configuration files have them: False, 0.5 and 4 themselves would do.
+        ({"to_input_size": "no"}, "to_input_size must be True or False, but is 'no'"),
+        ({"self_ensemble": None}, "self_ensemble must be True or False, but is None"),
         ({"strength": "0.5"}, "but is '0.5'"),
         ({"scale": "4"}, "no scale '4'"),
     ],
