@@ -219,7 +219,7 @@ class Enhancer:
 
     def __repr__(self) -> str:
         """Which network runs where, in which dtype."""
-        returned = ", returned to the input's size" if self.scale == 1 else ""
+        returned = ", returned to the input's size" if self.scale < self.descriptor.scale else ""
         where = f"{self.device} in {dtype_name(self.dtype)}"
         return f"<Enhancer: {self.descriptor} on {where}{returned}>"
 

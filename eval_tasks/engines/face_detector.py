@@ -21,7 +21,7 @@ def make_engine(device: torch.device) -> Engine:
     """The detector.
 
     Raises:
-        PreprocError: facenet-pytorch is not installed.
+        MissingLibraryError: facenet-pytorch is not installed.
     """
     return MTCNN(
         thresholds=list(THRESHOLDS), factor=FACTOR, select_largest=False, device=device

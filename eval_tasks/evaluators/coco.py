@@ -44,7 +44,7 @@ def coco_scores(
         subset: whose faces count.
 
     Raises:
-        PreprocError: pycocotools is not installed.
+        MissingLibraryError: pycocotools is not installed.
     """
     with importing("A second opinion", from_extra("eval")):
         from pycocotools.coco import COCO  # noqa: PLC0415 - an extra

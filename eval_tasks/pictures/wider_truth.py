@@ -50,7 +50,7 @@ def read_truth(folder: Path) -> dict[str, Truth]:
 
     Raises:
         ImageError: a file is missing, damaged, or the files do not belong together.
-        PreprocError: scipy, which reads .mat files, is not installed.
+        MissingLibraryError: scipy, which reads .mat files, is not installed.
     """
     events, files, faces = _lists(folder / FACES_FILE, "event_list", "file_list", "face_bbx_list")
     subsets = {name: _lists(folder / f"wider_{name}_val.mat", "gt_list")[0] for name in SUBSETS}

@@ -23,7 +23,7 @@ def plot_curves(path: Path, curves: Sequence[tuple[str, Mapping[str, Curve]]], t
         title: what is above all panels.
 
     Raises:
-        PreprocError: Matplotlib is not installed.
+        MissingLibraryError: Matplotlib is not installed.
         OutputError: the picture cannot be written.
     """
     with importing("Drawing the curves", from_extra("eval")):

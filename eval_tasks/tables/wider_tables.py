@@ -23,6 +23,7 @@ from eval_tasks.pictures.wider_truth import SUBSETS
 from eval_tasks.tables import console
 from eval_tasks.treatments.plain_arms import BICUBIC
 from integrations.mtcnn import WINDOW
+from preproc.extras import from_extra
 
 
 def show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
@@ -35,9 +36,7 @@ def show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
     if scores[0].coco:
         parts += [console.heading("COCO's AP by pycocotools, hard"), _coco_table(scores)]
     else:
-        parts.append(
-            'No second opinion: pycocotools is missing; pip install ".[eval]" in the checkout.'
-        )
+        parts.append(f"No second opinion: pycocotools is missing; {from_extra('eval')}.")
     console.show(*parts, *verdicts(scores), about=about)
 
 

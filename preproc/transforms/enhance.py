@@ -198,7 +198,7 @@ class EnhanceBatch:
         if targets is not None and not all(isinstance(target, Mapping) for target in targets):
             raise ImageError("A target is a dictionary of annotations; give {} for none.")
         # First, so that what is wrong with them is said before the pictures are computed.
-        enlarged = [enlarged_target(target, self.scale) for target in targets or ()]
+        moved = [enlarged_target(target, self.scale) for target in targets or ()]
         enhanced: Tensor | list[Tensor] = _enhanced(self._stage, list(images))
         if isinstance(images, Tensor):
             height, width = (self.scale * extent for extent in images.shape[-2:])
@@ -206,7 +206,7 @@ class EnhanceBatch:
             enhanced = torch.stack(list(enhanced)) if len(enhanced) else empty
             if isinstance(images, tv_tensors.TVTensor):
                 enhanced = tv_tensors.wrap(enhanced, like=images)
-        return enhanced if targets is None else (enhanced, enlarged)
+        return enhanced if targets is None else (enhanced, moved)
 
 
 def _require_picture(leaves: Sequence[object]) -> None:
