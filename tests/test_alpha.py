@@ -44,6 +44,16 @@ def test_hidden_colours_do_not_seep_into_what_is_seen():
     assert (color == torch.tensor([200, 100, 50], dtype=torch.uint8).view(1, 3, 1, 1)).all()
 
 
+def test_a_picture_of_which_nothing_is_seen_keeps_its_colours_beside_others(rng):
+    pictures = torch.from_numpy(rng.integers(0, 256, (3, 4, 9, 13), np.uint8))
+    pictures[0, 3], pictures[1, 3], pictures[2, 3] = 0, 255, 100
+    pictures[2, 3, :4] = 0
+    color = decode(pictures).color
+    assert torch.equal(color[:2], pictures[:2, :3])
+    assert torch.equal(color[2, :, 4:], pictures[2, :3, 4:])
+    assert not torch.equal(color[2, :, :4], pictures[2, :3, :4])
+
+
 @pytest.mark.parametrize("level", [1, 100, 254])
 def test_colours_that_are_hidden_in_part_are_their_own(rng, level):
     array = blocks((9, 13, 4), rng)

@@ -53,15 +53,16 @@ def fill_hidden(color: Tensor, alpha: Tensor) -> Tensor:
         alpha: (N, 1, H, W) of the same dtype.
 
     Returns:
-        As ``color``; ``color`` itself where all px are visible, or none.
+        As ``color``; pictures of which all px are visible, or none, as they are.
     """
-    visible = (to_float(alpha) > 0).float()
-    if visible.amin() > 0 or visible.amax() == 0:
+    visible = to_float(alpha) > 0
+    visible |= ~visible.any((1, 2, 3), keepdim=True)
+    if visible.all():
         return color
     samples = to_float(color)
-    filled = _pull(samples, visible)
+    filled = _pull(samples, visible.float())
     # Chosen in float, which is exact, since torch 2.9 cannot choose among uint16.
-    return from_float(samples.where(visible > 0, filled), color.dtype)
+    return from_float(samples.where(visible, filled), color.dtype)
 
 
 def _pull(color: Tensor, weight: Tensor) -> Tensor:
