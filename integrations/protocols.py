@@ -30,17 +30,6 @@ class ArrayEnhancer(Protocol):
         """(H, W, 3) uint8 RGB in, (scale*H, scale*W, 3) uint8 RGB out."""
 
 
-class ListEnhancer(Protocol):
-    """Anything that enlarges lists of RGB arrays of any sizes, otherwise as `ArrayEnhancer`."""
-
-    @property
-    def scale(self) -> int:
-        """Output px per input px, along each side; 1 when it returns to the input size."""
-
-    def __call__(self, img: list[RgbArray], /) -> list[RgbArray]:
-        """(H, W, 3) uint8 RGB each in, (scale*H, scale*W, 3) uint8 RGB each out."""
-
-
 @runtime_checkable
 class RegionEnhancer(Protocol):
     """Anything that enlarges parts of an RGB array by itself, ``preproc.Enhancer`` above all."""
@@ -48,7 +37,7 @@ class RegionEnhancer(Protocol):
     def regions(
         self, img: RgbArray, boxes: Sequence[Sequence[float]], *, margin: int
     ) -> list[RgbArray]:
-        """What is in each box (left, top, right, bottom), of the kind and size of `ListEnhancer`.
+        """What is in each box (left, top, right, bottom), enlarged as by an `ArrayEnhancer`.
 
         Args:
             img: (H, W, 3) uint8 RGB, the whole picture.

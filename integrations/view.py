@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from integrations.inputs import rgb_of
-from integrations.protocols import ArrayEnhancer, ListEnhancer, RegionEnhancer, RgbArray
+from integrations.protocols import ArrayEnhancer, RegionEnhancer, RgbArray
 from preproc.errors import ModelError, OptionError
 from preproc.pictures.picture import ChannelOrder, require_channel_order
 from preproc.values import is_whole_number
@@ -97,11 +97,12 @@ class Regions:
     """Enhances some regions of a picture instead of all of it.
 
     Uses the enhancer's own ``regions`` if it has that (as ``preproc.Enhancer`` does, which judges
-    greyness by the whole picture); else hands it the crops as a list, to be batched.
+    greyness by the whole picture, and computes regions of nearly one size together); else hands it
+    crop after crop.
 
     Attributes:
-        enhancer: enlarges lists of RGB arrays; if it has ``regions(rgb, boxes, *, margin)``, that
-            is called instead.
+        enhancer: enlarges RGB arrays; if it has ``regions(rgb, boxes, *, margin)``, that is called
+            instead.
         margin: px of the picture around a region that are enhanced with it, so that the network
             sees real neighbours and no border. Word-sized regions of a picture at JPEG quality 40
             differ from the whole picture by a mean of 4/255 with none, 0.3/255 with 8 px and
@@ -111,7 +112,7 @@ class Regions:
         OptionError: the enhancer is not one, or the margin is not a whole number of 0 px or more.
     """
 
-    enhancer: ListEnhancer
+    enhancer: ArrayEnhancer
     margin: int = 8
 
     def __post_init__(self) -> None:
@@ -142,15 +143,9 @@ class Regions:
         crops = [rgb[top:bottom, left:right] for left, top, right, bottom in boxes]
         if isinstance(self.enhancer, RegionEnhancer):
             enhanced = self.enhancer.regions(rgb, boxes, margin=0)  # the boxes have theirs
+            _require_number(enhanced, len(boxes))
         else:
-            enhanced = self.enhancer([crop.copy() for crop in crops])
-        number = len(enhanced) if isinstance(enhanced, list | tuple) else None
-        if number != len(crops):
-            given = f"a {type(enhanced).__name__}" if number is None else number
-            raise ModelError(
-                f"The enhancer was given a list of {len(crops)} regions, but gave back {given}; it "
-                "must enhance each, as preproc.Enhancer does."
-            )
+            enhanced = [self.enhancer(crop.copy()) for crop in crops]
         views = []
         for crop, result, (left, top, _, _) in zip(crops, enhanced, boxes, strict=True):
             _require_scale(crop, result, self.enhancer.scale)
@@ -172,6 +167,16 @@ def _require_rgb(enhancer: object) -> None:
         raise OptionError(
             f"The enhancer takes arrays as {order}, but engines' adapters hand it RGB; give "
             "channel_order to the adapter, and make the enhancer with 'rgb'."
+        )
+
+
+def _require_number(enhanced: object, wanted: int) -> None:
+    number = len(enhanced) if isinstance(enhanced, list | tuple) else None
+    if number != wanted:
+        given = f"a {type(enhanced).__name__}" if number is None else number
+        raise ModelError(
+            f"The enhancer's regions were asked for {wanted} of a picture, but gave {given}; they "
+            "must be a list with one array a box, as those of preproc.Enhancer are."
         )
 
 

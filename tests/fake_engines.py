@@ -17,8 +17,6 @@ class Bicubic:
         self.sizes = []
 
     def __call__(self, img):
-        if isinstance(img, list):
-            return [self(item) for item in img]
         self.sizes.append(img.shape[1::-1])
         height, width, _ = img.shape
         size = (width * self.scale, height * self.scale)

@@ -87,7 +87,7 @@ def test_an_enhancer_of_regions_is_told_their_margin_once():
     class Asked(Bicubic):
         def regions(self, img, boxes, *, margin):
             self.boxes, self.margin = boxes, margin
-            return self([img[top:bottom, left:right] for left, top, right, bottom in boxes])
+            return [self(img[top:bottom, left:right]) for left, top, right, bottom in boxes]
 
     enhancer = Asked(2)
     quad = np.array([[30, 20], [50, 20], [50, 30], [30, 30]], float)
@@ -96,14 +96,13 @@ def test_an_enhancer_of_regions_is_told_their_margin_once():
     assert (view.origin, view.rgb.shape) == ((27, 17), (32, 52, 3))
 
 
-def test_an_enhancer_of_lists_may_write_to_the_regions_it_is_given():
+def test_an_enhancer_may_write_to_the_regions_it_is_given():
     class Writing(Bicubic):
         scale = 1
 
         def __call__(self, img):
-            for crop in img:
-                assert crop.flags.c_contiguous
-                crop.fill(9)
+            assert img.flags.c_contiguous
+            img.fill(9)
             return img
 
     picture = np.zeros((60, 80, 3), np.uint8)
@@ -148,21 +147,14 @@ def test_regions_outside_the_picture_do_no_harm(margin):
     assert len(reader.readtext(np.zeros((50, 100, 3), np.uint8))) == 2
 
 
-def test_an_enhancer_that_takes_no_lists_is_refused_for_regions():
-    class One:
-        scale = 1
+@pytest.mark.parametrize(("answer", "said"), [(None, "a NoneType"), ([], "0"), ([1, 2], "2")])
+def test_an_enhancer_that_answers_with_no_array_for_a_region_is_refused(answer, said):
+    class Odd(Bicubic):
+        def regions(self, img, boxes, *, margin):  # noqa: ARG002
+            return answer
 
-        def __call__(self, img):
-            return img[0]
-
-    reader = easyocr.Reader(FixedText([[0, 9, 0, 9]]), enhancer=Regions(One()))
-    with pytest.raises(ModelError, match="list of 1 regions"):
-        reader.readtext(np.zeros((20, 30, 3), np.uint8))
-    reader = easyocr.Reader(FixedText([[0, 9, 0, 9]]), enhancer=Regions(answering(None)))
-    with pytest.raises(ModelError, match="list of 1 regions, but gave back a NoneType"):
-        reader.readtext(np.zeros((20, 30, 3), np.uint8))
-    reader = easyocr.Reader(FixedText([[0, 9, 0, 9]]), enhancer=Regions(answering([])))
-    with pytest.raises(ModelError, match="list of 1 regions, but gave back 0"):
+    reader = easyocr.Reader(FixedText([[0, 9, 0, 9]]), enhancer=Regions(Odd(2)))
+    with pytest.raises(ModelError, match=f"asked for 1 of a picture, but gave {said}"):
         reader.readtext(np.zeros((20, 30, 3), np.uint8))
 
 
@@ -182,9 +174,9 @@ def test_an_enhancer_that_answers_with_no_array_is_refused(answer):
         look(picture, enhancer)
     quads = [np.array([[0, 0], [30, 0], [30, 20], [0, 20]], float)]
     with pytest.raises(ModelError, match=sentence):
-        Regions(answering([answer])).views(picture, quads)
+        Regions(enhancer).views(picture, quads)
     with pytest.raises(ModelError, match="says it has scale 2"):
-        Regions(answering([picture])).views(picture, quads)
+        Regions(answering(picture)).views(picture, quads)
 
 
 @pytest.mark.parametrize("given", ["cajnn", None, Regions(Bicubic(2)), Bicubic])

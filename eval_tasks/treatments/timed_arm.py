@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar, overload
+from typing import TypeVar
 
 from eval_tasks.treatments.arms import Arm
 from integrations.protocols import RegionEnhancer, RgbArray
@@ -34,16 +34,8 @@ class TimedArm:
         self.seconds = 0.0
         self._apply = arm.apply
 
-    @overload
-    def __call__(self, img: RgbArray, /) -> RgbArray: ...
-
-    @overload
-    def __call__(self, img: list[RgbArray], /) -> list[RgbArray]: ...
-
-    def __call__(self, img: RgbArray | list[RgbArray], /) -> RgbArray | list[RgbArray]:
-        """One picture, or each of several, treated."""
-        if isinstance(img, list):
-            return self._timed(lambda: [self._apply(one) for one in img])
+    def __call__(self, img: RgbArray, /) -> RgbArray:
+        """A picture, treated."""
         return self._timed(lambda: self._apply(img))
 
     def _timed(self, work: Callable[[], T]) -> T:
