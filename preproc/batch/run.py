@@ -120,14 +120,17 @@ def store(
 
 
 def job_at_hand() -> Job | None:
-    """The job that the calling thread is reading or writing, so that warnings can name its file."""
+    """The job that the calling thread is at, so that warnings can name its file."""
     return _JOB_AT_HAND.get()
 
 
 def _at(job: Job, work: Callable[..., _Result], *arguments: object) -> _Result:
-    """Do a reading or writing thread's work with its job at hand."""
-    _JOB_AT_HAND.set(job)
-    return work(*arguments)
+    """Do a part of a job's work with the job at hand."""
+    token = _JOB_AT_HAND.set(job)
+    try:
+        return work(*arguments)
+    finally:
+        _JOB_AT_HAND.reset(token)
 
 
 def _without_palette(image: Image.Image) -> Image.Image:
@@ -181,7 +184,7 @@ class _Run:
 
     def _enhance(self, job: Job, source: Future[Loaded], writers: ThreadPoolExecutor) -> None:
         try:
-            result = self.enhance(source.result())
+            result = _at(job, self.enhance, source.result())
         except Exception as error:  # one bad picture never stops the rest
             self._note_failure(job, error)
             return
