@@ -25,7 +25,9 @@ from PIL import Image
 from eval_tasks.command import arguments
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.pictures.picture_files import pixels
-from eval_tasks.pictures.restoration_sets import images_in
+from eval_tasks.pictures.restoration_sets import images_in as pictures_in
+from eval_tasks.pictures.wider_images import ground_truth_in, images_in
+from eval_tasks.pictures.wider_truth import read_truth
 from preproc import Enhancer
 from preproc.degrade import jpeg
 from preproc.errors import ImageError
@@ -35,23 +37,13 @@ Boxes = list[tuple[int, int, int, int]]
 
 def faces(data: Path) -> Iterator[tuple[tuple[int, int], Boxes]]:
     """Sizes (height, width) and faces of the pictures of WIDER FACE val that are there."""
-    files = {path.name: path for path in (data / "WIDER_val").rglob("*.jpg")}
-    split = next((data / "wider_face_split").rglob("*val*gt*.txt"), None)
-    if split is None:
-        raise ImageError(
-            f"There is no ground truth {data / 'wider_face_split'}/*val*gt*.txt; --data holds "
-            "wider_face_split and WIDER_val."
-        )
-    lines = iter(split.read_text().splitlines())
-    for name in lines:
-        number = int(next(lines))
-        rows = [[int(v) for v in next(lines).split()[:4]] for _ in range(max(number, 1))]
-        path = files.get(Path(name).name)
-        if path is not None:
-            with Image.open(path) as image:
-                width, height = image.size
-            boxes = [(x, y, x + w, y + h) for x, y, w, h in rows if min(w, h) > 0]
-            yield (height, width), [b for b in boxes if b[0] < width and b[1] < height]
+    truth = read_truth(ground_truth_in(data))
+    for name, path in images_in(data, truth).items():
+        with Image.open(path) as image:
+            width, height = image.size
+        rows = truth[name].boxes.astype(int).tolist()
+        boxes = [(x, y, x + w, y + h) for x, y, w, h in rows if min(w, h) > 0]
+        yield (height, width), [b for b in boxes if b[0] < width and b[1] < height]
 
 
 def saved(enhancer: Enhancer, data: Path) -> Iterator[str]:
@@ -75,7 +67,7 @@ def saved(enhancer: Enhancer, data: Path) -> Iterator[str]:
 def error(enhancer: Enhancer, folder: Path, number: int) -> Iterator[str]:
     """A line for each picture and margin."""
     rng = np.random.default_rng(0)
-    for path in images_in(folder)[:number]:
+    for path in pictures_in(folder)[:number]:
         img = jpeg(np.asarray(Image.fromarray(pixels(path)).reduce(2)), 40)
         height, width = img.shape[:2]
         boxes = []
@@ -138,7 +130,7 @@ def main() -> None:
         choices=["saved", "error", "speed"],
         help="px not computed for faces, difference from the whole picture, or time",
     )
-    parser.add_argument("--data", type=Path, help="for saved: holds WIDER_val, wider_face_split")
+    parser.add_argument("--data", type=Path, help="for saved: holds WIDER_val and the ground truth")
     parser.add_argument("--pictures", type=Path, help="for error: a folder of photographs")
     parser.add_argument("--number", type=arguments.count, default=2, help="of these (default: 2)")
     parser.add_argument("--model", default="cajnn-light")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from wider_faces import truth
 
 from preproc.pictures.images import decode
 
@@ -43,7 +44,7 @@ def test_each_script_has_a_help(name, monkeypatch, capsys):
         (["ladder", "--model", "cisrnet-light", "--device", "cpu"], "that of CAJNN"),
         (["memory", "--size", "foo"], "WIDTHxHEIGHT"),
         (["regions", "error", "--pictures", "none"], "no folder none, which"),
-        (["regions", "saved", "--data", "none"], "no ground truth none/wider_face_split"),
+        (["regions", "saved", "--data", "none"], "no wider_face_val.mat under none"),
         (["windows", "--data", "none"], "no folder none/sr_val/Kodak24"),
     ],
 )
@@ -56,26 +57,18 @@ def test_what_is_wrong_is_one_sentence(argv, words, tmp_path, monkeypatch, capsy
     assert words in err
 
 
-def test_ground_truth_without_its_pictures_is_one_sentence(tmp_path, monkeypatch, capsys):
-    split = tmp_path / "wider_face_split" / "wider_face_val_bbx_gt.txt"
-    split.parent.mkdir()
-    split.write_text("0--Parade/a.jpg\n1\n1 2 3 4 0 0 0 0 0 0\n")
-    assert run_script(monkeypatch, "regions", "saved", "--data", tmp_path) == 1
-    assert "no picture of WIDER FACE val" in capsys.readouterr().err
-
-
-def test_faces_are_boxes_from_corner_to_corner_inside_their_picture(tmp_path):
-    split = tmp_path / "wider_face_split" / "wider_face_val_bbx_gt.txt"
+def test_faces_are_boxes_from_corner_to_corner_inside_their_picture(tmp_path, monkeypatch):
     pictures = tmp_path / "WIDER_val" / "images" / "0--Parade"
-    split.parent.mkdir()
     pictures.mkdir(parents=True)
-    rows = ["1 2 3 4 0 0 0 0 0 0", "50 2 5 5 0", "9 9 0 4 0"]  # outside, and of no width
-    lines = ["0--Parade/gone.jpg", "1", rows[0], "0--Parade/a.jpg", "3", *rows]
-    split.write_text("\n".join([*lines, "0--Parade/b.jpg", "0", "0 0 0 0 0 0 0 0 0 0"]))
     Image.new("RGB", (40, 30)).save(pictures / "a.jpg")
     Image.new("RGB", (20, 10)).save(pictures / "b.jpg")
-    faces = import_module("benchmarks.regions").faces
-    assert list(faces(tmp_path)) == [((30, 40), [(1, 2, 4, 6)]), ((10, 20), [])]
+    inside, outside, of_no_width = [1, 2, 3, 4], [50, 2, 5, 5], [9, 9, 0, 4]
+    labelled = {"gone": truth([inside]), "a": truth([inside, outside, of_no_width]), "b": truth([])}
+    regions = import_module("benchmarks.regions")
+    monkeypatch.setattr(regions, "ground_truth_in", lambda _: tmp_path)
+    by_name = {f"0--Parade/{name}": faces for name, faces in labelled.items()}
+    monkeypatch.setattr(regions, "read_truth", lambda _: by_name)
+    assert list(regions.faces(tmp_path)) == [((30, 40), [(1, 2, 4, 6)]), ((10, 20), [])]
 
 
 def test_a_seam_is_a_difference_that_changes_from_px_to_px():

@@ -128,6 +128,7 @@ def test_events_are_divided_and_pictures_taken_from_all_of_them(tmp_path, monkey
         path.parent.mkdir(parents=True, exist_ok=True)
         if not name.endswith("/3"):
             path.touch()
+    (tmp_path / "wider_face_val.mat").touch()
     monkeypatch.setattr(wider_pictures, "read_truth", lambda _: truth)
 
     def events(limit):
@@ -142,6 +143,7 @@ def test_events_are_divided_and_pictures_taken_from_all_of_them(tmp_path, monkey
 
 def test_pictures_that_are_missing_or_of_few_events_are_refused(tmp_path, monkeypatch):
     truth = {f"{e}--event/0": Truth(FACES, {}) for e in range(3)}
+    (tmp_path / "wider_face_val.mat").touch()
     monkeypatch.setattr(wider_pictures, "read_truth", lambda _: truth)
     with pytest.raises(ImageError, match="There are no images of WIDER FACE val in"):
         samples_of(tmp_path, None)

@@ -19,8 +19,8 @@ def ground_truth_in(data: Path) -> Path:
     found = sorted(data.rglob(FACES_FILE))
     if not found:
         raise ImageError(
-            f"There is no {FACES_FILE} under {data}; give the folder that holds it, of the "
-            "benchmark's eval_tools, with --ground-truth."
+            f"There is no {FACES_FILE} under {data}; put the benchmark's eval_tools/ground_truth, "
+            "which holds it, there."
         )
     return found[0].parent
 

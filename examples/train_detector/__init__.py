@@ -3,8 +3,8 @@
     python -m examples.train_detector --data WIDER --steps 2000
 
 from the repository root, with ``pip install ".[transforms,eval]"``. WIDER holds
-``WIDER_val/images`` and ``eval_gt``, the benchmark's ground truth as .mat files. Only its val part
-has that, so its events are divided: three of four are trained on, the fourth is held out.
+``WIDER_val/images`` and, anywhere below it, the benchmark's ground truth as .mat files. Only its
+val part has that, so its events are divided: three of four are trained on, the fourth is held out.
 
 Pictures are reduced x4, and compressed if ``--jpeg`` is given. The same detector is trained from
 scratch on each arm, with the same first weights, steps and order of pictures:

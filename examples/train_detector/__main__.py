@@ -64,7 +64,7 @@ class Result:
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="Folder of WIDER_val/images and eval_gt.")],
+    data: Annotated[Path, typer.Option(help="Folder of WIDER_val/images and the ground truth.")],
     steps: Annotated[int, typer.Option(min=2, help="Optimizer steps of each arm.")] = 2000,
     limit: Annotated[int | None, typer.Option(min=2, help="Pictures to use, in all.")] = None,
     arm: Annotated[
@@ -136,7 +136,7 @@ def _trial(arm: Arm, parts: tuple[list[Sample], list[Sample]], budget: Budget) -
             training,
             budget.batch,
             sampler=RandomSampler(training, True, count, generator=order),
-            num_workers=budget.workers,  # drawing from ``order`` alone, and so the same crops
+            num_workers=budget.workers,  # crops, too, are drawn from ``order``, alike at one size
             generator=order,
             collate_fn=_unzipped,
         )

@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 
 from eval_tasks.pictures.parts import spread
 from eval_tasks.pictures.picture_files import pixels
-from eval_tasks.pictures.wider_images import images_in
+from eval_tasks.pictures.wider_images import ground_truth_in, images_in
 from eval_tasks.pictures.wider_truth import Truth, read_truth
 from examples.train_detector.arms import REDUCTION, Arm
 from preproc.errors import ImageError
@@ -44,13 +44,13 @@ def samples_of(data: Path, limit: int | None) -> tuple[list[Sample], list[Sample
     """The pictures to train on and those held out, of different events.
 
     Args:
-        data: holds ``WIDER_val/images`` and ``eval_gt``.
+        data: holds ``WIDER_val/images`` and, anywhere below it, the ground truth.
         limit: how many pictures to take of both parts together, spread over their events.
 
     Raises:
         ImageError: the pictures or the ground truth are missing, or are of too few events.
     """
-    truth = read_truth(data / "eval_gt")
+    truth = read_truth(ground_truth_in(data))
     found = images_in(data, truth)
     events = [list(names) for _, names in groupby(found, lambda name: name.split("/")[0])]
     parts: tuple[list[Sample], list[Sample]] = [], []

@@ -68,8 +68,8 @@ class Timing:
     Attributes:
         device: where the contenders run; waited for before a clock is read.
         runs: maximum number of warm runs of each contender.
-        seconds: a contender whose warm runs have taken this long gets no more of them, but always
-            `MIN_RUNS`.
+        seconds: a contender whose warm runs have taken this long gets no more of them, once it has
+            had `MIN_RUNS`.
         clock: ``"wall"``, or ``"cpu"`` for the time the process computes, summed over its threads:
             for machines that do other work as well.
     """
