@@ -40,8 +40,8 @@ from preproc.pictures.saving import save
 MAX_PIXELS = 1_000_000
 """Largest picture that the demo takes, in px; the engines need some 4 GB for it at x4."""
 
-_TITLE = "{} shows what was read and found, with boxes x1 y1 x2 y2 in px of the input:\n"
-"""How the report on a picture begins, so that both may be replaced later, and nothing else."""
+OUT = Path("out/demo.png")
+"""Where the result goes if nothing else is said, and replaces that of the demo before."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def summary(arm: Arm, known: Sequence[str]) -> str:
 
 def report(arms: Iterable[Arm], known: Sequence[str], name: str) -> str:
     """What was read and found, one line each, under a title with the name of its picture."""
-    lines = []
+    lines = [f"{name} shows what was read and found, with boxes x1 y1 x2 y2 in px of the input:"]
     for arm in arms:
         lines.append(f"{arm.name}: {summary(arm, known)}")
         lines += [f"  text {_span(w)}  {w.confidence:.2f}  {w.text}" for w in arm.words]
@@ -133,7 +133,7 @@ def report(arms: Iterable[Arm], known: Sequence[str], name: str) -> str:
                 arm.faces.boxes.tolist(), arm.faces.probabilities.tolist(), strict=True
             )
         ]
-    return _TITLE.format(name) + "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def run(
@@ -168,9 +168,8 @@ def run(
         lambda text: _is_right(text, known) if known else None,
     )
     text = report(arms, known, out.name)
-    # First, since it tells the next demo that the picture may be replaced.
-    write_text(out.with_suffix(".txt"), text)
     save(drawn, out, overwrite=True)
+    write_text(out.with_suffix(".txt"), text)
     return text
 
 
@@ -180,39 +179,19 @@ def _is_right(text: str, known: Sequence[str]) -> bool:
     return bool(read) and read.keys() <= words(known).keys()
 
 
-def require_free(out: Path, image: Path | None) -> None:
+def require_free(out: Path) -> None:
     """Make sure that results may be left at ``out`` and beside it, before any work is done.
 
     Raises:
-        OutputError: no picture can be written there, or one of the results would replace a file of
-            the user's: any picture without a report of this demo on it beside it, or a ``.txt``,
-            which may say what there is to read.
+        OutputError: no picture can be written there, or there is one or a ``.txt`` already, which
+            may be the user's.
         OSError: the system does not let it be looked at.
     """
     format_named(out.suffix)
-    if out.is_dir():
-        raise OutputError(f"--out must be a file, but {out} is a folder; name a file in it.")
-    if image is not None and image.exists() and out.exists() and out.samefile(image):
-        raise OutputError(f"--out would replace the picture {image} itself; name another file.")
-    text = out.with_suffix(".txt")
-    if text.exists() and not _is_report(text, out.name):
-        raise OutputError(
-            f"{text} is there already and is not a report of this demo on {out.name}, which would "
-            "be left there; name another --out."
-        )
-    if out.exists() and not text.exists():
-        raise OutputError(
-            f"{out} is there already, and no report beside it says that this demo made it; name "
-            "another --out."
-        )
+    for result in (out, out.with_suffix(".txt")):
+        if out != OUT and result.exists():
+            raise OutputError(f"{result} is there already; name another --out.")
     require_writable(out.parent)
-
-
-def _is_report(path: Path, name: str) -> bool:
-    try:
-        return path.read_bytes().startswith(_TITLE.format(name).encode())
-    except OSError:
-        return False
 
 
 def main(
@@ -224,11 +203,11 @@ def main(
     strength: Annotated[
         float, typer.Option(help="The network's share in the result, above 0 and up to 1.")
     ] = 0.5,
-    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("out/demo.png"),
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = OUT,
 ) -> None:
     """Show what OCR and face detection make of a poor picture before and after enhancement."""
     try:
-        require_free(out, image)
+        require_free(out)
         original = None if image else scene.original()
         source = _small(image) if original is None else scene.degraded(original)
         enhancer = Enhancer(model, weights=weights, strength=strength)

@@ -220,27 +220,16 @@ def test_a_picture_that_no_demo_made_is_not_replaced(command, idle, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_what_a_demo_left_before_is_replaced(original, tmp_path, monkeypatch):
-    source, out = scene.degraded(original)[:, :16], tmp_path / "demo.png"
+def test_what_a_demo_left_where_it_goes_by_itself_is_replaced(original, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = scene.degraded(original)[:, :16]
     nothing = Faces(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
     arms = [demo.Arm("input", source, [Word([[0, 0], [9, 9]], "exit", 0.5)], nothing)]
     monkeypatch.setattr(demo, "examine", lambda *_: arms)
     for known in (scene.words(), [], scene.words()):
-        demo.require_free(out, None)
-        text = demo.run(source, {}, known, "", out)
-        assert out.with_suffix(".txt").read_text(encoding="utf-8") == text
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_a_report_vouches_for_its_own_picture_only(command, idle, tmp_path, there):
-    (tmp_path / "street.txt").write_text(demo.report([], [], "street.png"))
-    if there:
-        Image.new("RGB", (20, 20)).save(tmp_path / "street.jpg")
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    done = command("--out", tmp_path / "street.jpg")
-    assert done.exit_code == 1
-    assert "is not a report of this demo on street.jpg" in done.stderr
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+        demo.require_free(demo.OUT)
+        text = demo.run(source, {}, known, "", demo.OUT)
+        assert (tmp_path / "out" / "demo.txt").read_text(encoding="utf-8") == text
 
 
 @pytest.mark.parametrize("out", ["mine.png", "folder/../mine.png", "link.png"])
@@ -252,7 +241,7 @@ def test_the_picture_itself_is_not_replaced(command, idle, tmp_path, out):
     before = path.read_bytes()
     done = command("--image", path, "--out", tmp_path / out)
     assert done.exit_code == 1
-    assert "would replace the picture" in done.stderr
+    assert "is there already" in done.stderr
     assert path.read_bytes() == before
 
 
@@ -261,7 +250,7 @@ def test_the_picture_itself_is_not_replaced(command, idle, tmp_path, out):
     [
         ("demo.xyz", "cannot be written as '.xyz'"),
         ("file.txt/demo.png", "Cannot write"),
-        ("folder.png", "is a folder"),
+        ("folder.png", "is there already"),
         ("n" * 300 + ".png", "File name too long"),
     ],
 )
@@ -280,7 +269,6 @@ def test_a_report_that_cannot_be_written_is_one_sentence(monkeypatch, original, 
     monkeypatch.setattr(sheet, "draw", lambda *_: Image.new("RGB", (4, 4)))
     with pytest.raises(OutputError, match=r"Cannot write .*demo\.txt"):
         demo.run(original, {}, [], "", tmp_path / "demo.png")
-    assert not (tmp_path / "demo.png").exists(), "without a report it could not be replaced"
 
 
 @pytest.mark.parametrize("content", [b"no picture", None], ids=["no picture", "no file"])
