@@ -41,7 +41,6 @@ from eval_tasks.tables import console, word_tables
 from eval_tasks.tables.word_sheet import Sample, draw
 from eval_tasks.treatments.arms import Arm
 from eval_tasks.treatments.plain_arms import BICUBIC, INPUT
-from preproc.degrade import USUAL_KERNEL
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
 from preproc.pictures.saving import save
@@ -122,7 +121,7 @@ def _run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     words = find_crops(options.data, options.every, options.limit)
     degradations = [
-        Degradation(reduction, quality, options.kernel if reduction > 1 else USUAL_KERNEL)
+        Degradation(reduction, quality, options.kernel)
         for reduction in dict.fromkeys(options.reduce)
         for quality in dict.fromkeys(options.jpeg)
     ]

@@ -59,9 +59,10 @@ class TestOwnArms:
         expected = Image.fromarray(img).resize((56, 36), Image.Resampling.BICUBIC)
         assert np.array_equal(bicubic.apply(img), np.asarray(expected))
 
-    def test_a_strength_of_no_model_is_refused(self):
-        with pytest.raises(OptionError, match="--strength is of a model"):
-            arms_from(options("--strength", "0.5"))
+    @pytest.mark.parametrize("asked", ["--strength 0.5", "--enlarged-only", "--dtype float32"])
+    def test_what_is_of_a_model_is_refused_without_one(self, asked):
+        with pytest.raises(OptionError, match=f"{asked.split()[0]} is of a model"):
+            arms_from(options(*asked.split(), "--arm", "any.pth"))
 
     def test_a_model_enlarges_and_returns_as_the_enhancer_does(self, img, tiny_weights):
         asked = options("--model", "tiny", "--weights", str(tiny_weights), "--device", "cpu")
@@ -99,8 +100,6 @@ class TestOwnArms:
         assert larger.device == f"cpu ({dtype})"
         enhancer = Enhancer("tiny", weights=tiny_weights, device="cpu", dtype=dtype)
         assert np.array_equal(larger.apply(img), enhancer(img))
-        with pytest.raises(OptionError, match="--dtype is of a model"):
-            arms_from(options("--dtype", dtype))
 
     def test_a_model_runs_on_the_device_asked_for(self, tiny_weights):
         model = ("--model", "tiny", "--weights", str(tiny_weights))

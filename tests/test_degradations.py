@@ -27,6 +27,10 @@ def test_names_and_sizes(rng):
     assert np.array_equal(Degradation(2, 40).apply(img), jpeg(small, 40))
 
 
+def test_what_is_not_reduced_is_the_same_by_any_kernel():
+    assert Degradation(1, 40, "lanczos") == Degradation(1, 40)
+
+
 def test_another_kernel_is_named_and_used(rng):
     img = rng.integers(0, 256, (40, 60, 3), np.uint8)
     box = Degradation(2, 40, "box")

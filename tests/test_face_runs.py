@@ -193,7 +193,7 @@ def test_settings_that_matter_have_folders_of_their_own(tmp_path):
         make_run(tmp_path, plain, smallest=10.0),
         make_run(tmp_path, replace(plain, weights="00ff")),
         make_run(tmp_path, replace(plain, device="cpu (bfloat16)")),
-        make_run(tmp_path, plain, 1, None, "lanczos"),
+        make_run(tmp_path, plain, 4, None, "lanczos"),
         make_run(tmp_path, replace(plain, name="bicubic, x4")),
         replace(make_run(tmp_path, plain), upright=True),
     ]
@@ -201,6 +201,7 @@ def test_settings_that_matter_have_folders_of_their_own(tmp_path):
     assert len(folders) == len(runs)
     assert all(folder.name.startswith("bicubic-x4-") for folder in folders)
     assert make_run(tmp_path, plain).store.folder in folders
+    assert make_run(tmp_path, plain, 1, None, "lanczos").store.folder in folders
 
 
 def test_pictures_are_reduced_by_the_kernel_asked_for(tmp_path, rng):

@@ -59,13 +59,16 @@ def arms_from(options: argparse.Namespace, taken: Sequence[str] = ()) -> list[Ar
     """The arms that a command line asks for; see `make_arms` for ``taken`` and the errors.
 
     Raises:
-        OptionError: also where a strength is asked for, but no model.
+        OptionError: also where what is asked for is of a model, but none is to be measured.
     """
     models = options.model or (["cajnn-light"] if options.enhance else [])
-    if options.strength != [1.0] and not models:
-        raise OptionError("--strength is of a model, but none is to be measured; add --model.")
-    if options.dtype and not models:
-        raise OptionError("--dtype is of a model, but none is to be measured; add --model.")
+    for option, given in (
+        ("--strength", options.strength != [1.0]),
+        ("--enlarged-only", options.enlarged_only),
+        ("--dtype", options.dtype),
+    ):
+        if given and not models:
+            raise OptionError(f"{option} is of a model, but none is to be measured; add --model.")
     return make_arms(
         models,
         options.weights,

@@ -21,12 +21,17 @@ class Degradation:
     Attributes:
         reduction: source px per px, along each side.
         quality: of the JPEG (4:2:0, IJG scale), or None for no compression.
-        kernel: of the reduction, one of `KERNELS`.
+        kernel: of the reduction, one of `KERNELS`; the usual one where nothing is reduced, so that
+            what is the same has one name.
     """
 
     reduction: int = 1
     quality: int | None = None
     kernel: str = USUAL_KERNEL
+
+    def __post_init__(self) -> None:
+        if self.reduction == 1:
+            object.__setattr__(self, "kernel", USUAL_KERNEL)
 
     def __str__(self) -> str:
         by = "" if self.kernel == USUAL_KERNEL else f" {self.kernel}"
