@@ -31,6 +31,7 @@ from eval_tasks.engines.recognisers import (
     RECOGNISERS,
     NamedRecogniser,
 )
+from eval_tasks.engines.software import software_line
 from eval_tasks.evaluators import icdar2013 as judge
 from eval_tasks.evaluators.word_rows import Run, make_height_rows, make_rows
 from eval_tasks.pictures.degradations import Degradation
@@ -128,18 +129,20 @@ def _run(options: argparse.Namespace) -> None:
     require_writable(options.output)
     arms = arm_options.arms_from(options)
     recogniser = RECOGNISERS[options.recogniser](choose_device(options.device).type == "cuda")
+    made_by = software_line(*ENGINE_PACKAGES[options.recogniser], "spandrel")
+    key = partial(_key, recogniser.title, made_by)
     ways = [(degradation, arm) for degradation in degradations for arm in arms]
     if (clean := (Degradation(), arms[0])) not in ways:
         ways.insert(0, clean)  # always read, since it says what there is to win back
     with Readings(options.output / "readings.jsonl") as readings:
         found = readings.read(
             {
-                _key(recogniser, *way, word): partial(_read, word, *way, recogniser)
+                key(*way, word): partial(_read, word, *way, recogniser)
                 for way in ways
                 for word in words
             }
         )
-    read = {way: {w.file: found[_key(recogniser, *way, w)] for w in words} for way in ways}
+    read = {way: {w.file: found[key(*way, w)] for w in words} for way in ways}
     plain = arms[0]
     runs = [_run_of(recogniser, *way, read[way]) for way in ways]
     runs += [
@@ -160,10 +163,10 @@ def _run(options: argparse.Namespace) -> None:
                 _leave_sheet(sheets, words, degradation, arm, runs)
 
 
-def _key(recogniser: NamedRecogniser, degradation: Degradation, arm: Arm, word: Crop) -> Key:
+def _key(title: str, made_by: str, degradation: Degradation, arm: Arm, word: Crop) -> Key:
     # Crops of other data sets, or of one that was mended, have the same names.
     crop = f"{word.file} {word.digest}"
-    return Key(recogniser.title, str(degradation), arm.name, arm.weights, arm.device, crop)
+    return Key(title, str(degradation), arm.name, arm.weights, arm.device, crop, made_by)
 
 
 def _read(word: Crop, degradation: Degradation, arm: Arm, recogniser: NamedRecogniser) -> Reading:

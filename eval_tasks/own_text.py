@@ -14,7 +14,7 @@ import argparse
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.page_readers import PAGE_ENGINES, PageEngine
 from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.engines.recognisers import ENGINE_PACKAGES
+from eval_tasks.engines.software import software_line
 from eval_tasks.evaluators.words import score, words
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.own_pictures import find_pictures
@@ -107,12 +108,13 @@ def _run(options: argparse.Namespace) -> None:
     treatments = arm_options.arms_from(options)
     degradation = Degradation(options.reduce, options.jpeg, options.kernel)
     engine = PAGE_ENGINES[options.engine](choose_device(options.device).type == "cuda")
+    key = partial(_key, engine.title, software_line(*ENGINE_PACKAGES[options.engine], "spandrel"))
     beside = {name: path.with_suffix(".txt") for name, path in images.items()}
     labels = {name: _text(path) for name, path in beside.items() if path.is_file()}
     with Readings(options.output / "readings.jsonl") as readings:
         original = _Way(_ORIGINAL, Degradation(), least=options.sure)
         others = {name: path for name, path in images.items() if name not in labels}
-        sure = _read(original, others, engine, readings)
+        sure = _read(original, others, engine, key, readings)
         texts = labels | {name: reading.text for name, reading in sure.items()}
         known = {name: words([texts[name]]) for name in images}
         if not (total := sum(bag.total() for bag in known.values())):
@@ -125,7 +127,7 @@ def _run(options: argparse.Namespace) -> None:
             _Way(arm, degradation, options.regions, options.both and arm.name != INPUT)
             for arm in treatments
         ]
-        read = {way.arm.name: _read(way, images, engine, readings) for way in ways}
+        read = {way.arm.name: _read(way, images, engine, key, readings) for way in ways}
     scores = [
         score(
             arm,
@@ -184,12 +186,22 @@ class _Way:
         return ("regions" if self.regions else "pages") + (", both" if self.both else "")
 
 
+def _key(title: str, made_by: str, way: _Way, name: str) -> Key:
+    arm = way.arm
+    how = (f"{title}, {way}", str(way.degradation), arm.name, arm.weights, arm.device)
+    return Key(*how, name, made_by)
+
+
 def _read(
-    way: _Way, images: Mapping[str, Path], engine: PageEngine, readings: Readings
+    way: _Way,
+    images: Mapping[str, Path],
+    engine: PageEngine,
+    key: Callable[[_Way, str], Key],
+    readings: Readings,
 ) -> dict[str, Reading]:
     """What is read in each picture, with the lines one below the other."""
-    arm, degradation = way.arm, way.degradation
-    timed = with_clock(arm)
+    degradation = way.degradation
+    timed = with_clock(way.arm)
     reader = engine.behind(enhancer=Regions(timed) if way.regions else timed, both=way.both)
 
     def read(path: Path) -> Reading:
@@ -202,11 +214,7 @@ def _read(
         least = min((word.confidence for word in kept), default=0.0)
         return Reading("\n".join(word.text for word in kept), least, timed.seconds, seconds)
 
-    title = f"{engine.title}, {way}"
-    keys = {
-        name: Key(title, str(degradation), arm.name, arm.weights, arm.device, name)
-        for name in images
-    }
+    keys = {name: key(way, name) for name in images}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*pin_memory")  # said where there is no GPU
         read_by_key = readings.read({keys[n]: partial(read, path) for n, path in images.items()})

@@ -204,6 +204,16 @@ def test_settings_that_matter_have_folders_of_their_own(tmp_path):
     assert make_run(tmp_path, plain, 1, None, "lanczos").store.folder in folders
 
 
+def test_what_other_software_found_is_kept_apart(tmp_path, monkeypatch):
+    arm, folders = Arm("any", 1, lambda img: img), set()
+    for number in ("1.0", "2.0"):
+        monkeypatch.setattr("preproc.environment.version", lambda _, number=number: number)
+        run = make_run(tmp_path, arm)
+        folders.add(run.store.folder)
+        assert run.settings["software"]["torch"] == run.settings["software"]["spandrel"] == number
+    assert len(folders) == 2
+
+
 def test_pictures_are_reduced_by_the_kernel_asked_for(tmp_path, rng):
     seen = []
     arm = Arm("any", 1, lambda img: seen.append(img) or img)

@@ -148,6 +148,14 @@ def test_what_other_weights_or_another_dtype_make_of_a_word_is_read_anew(
         assert eyes.seen == seen
 
 
+def test_what_other_software_makes_of_a_word_is_read_anew(data, eyes, tmp_path, monkeypatch):
+    asked = ["--reduce", "1", "--jpeg", "none"]
+    for number, seen in (("1.0", 8), ("2.0", 16), ("1.0", 16)):
+        monkeypatch.setattr("preproc.environment.version", lambda _, number=number: number)
+        assert run_script(data, tmp_path, *asked) == 0
+        assert eyes.seen == seen
+
+
 def test_treating_and_reading_are_timed_apart_and_two_readings_take_the_time_of_both(
     data, eyes, tmp_path, monkeypatch
 ):

@@ -217,6 +217,16 @@ def test_what_is_treated_or_degraded_otherwise_is_read_anew(
         assert len(asked) == read
 
 
+def test_what_other_software_makes_of_a_picture_is_read_anew(asked, tmp_path, capsys, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    sign("one").save(tmp_path / "photos" / "a.png")
+    command = ["--images", tmp_path / "photos", "--output", tmp_path / "out", "--device", "cpu"]
+    for number, read in (("1.0", 3), ("2.0", 6), ("1.0", 6)):
+        monkeypatch.setattr("preproc.environment.version", lambda _, number=number: number)
+        assert run_script(capsys, *command)[0] == 0
+        assert len(asked) == read
+
+
 def test_regions_are_treated_as_an_enhancer_treats_them(make, rng):
     enhance = make()
     arm, source = Arm("tiny", 4, enhance), rng.integers(0, 256, (40, 60, 3), np.uint8)

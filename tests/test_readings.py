@@ -56,6 +56,18 @@ def test_what_another_run_adds_meanwhile_stays(tmp_path, monkeypatch):
     assert keep(path, word_1="-", word_2="-") == ["a", "b"]
 
 
+def test_what_other_software_read_is_read_anew_and_so_is_what_does_not_say_by_what(tmp_path):
+    path = tmp_path / "readings.jsonl"
+    old = {field: value for field, value in KEY._asdict().items() if field != "software"}
+    reading = {"text": "old", "confidence": 1, "arm_seconds": 0, "read_seconds": 0}
+    path.write_text(json.dumps({"key": old, "reading": reading}) + "\n")
+    for software, text in (("torch 1", "first"), ("torch 2", "second"), ("torch 1", "first")):
+        key = KEY._replace(software=software)
+        with Readings(path) as readings:
+            assert readings.read({key: partial(Reading, text, 1, 0, 0)})[key].text == text
+    assert len(path.read_text().splitlines()) == 3
+
+
 @pytest.mark.parametrize("content", ["hello\n", '{"key": 1}\n', "[]\n"])
 def test_another_file_is_left_as_it_is(tmp_path, content):
     path = tmp_path / "readings.jsonl"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from preproc import __version__
-from preproc.environment import machine, versions
+from eval_tasks.engines.software import software
+from preproc.environment import machine
 from preproc.execution.devices import choose_device
 
 
@@ -19,7 +19,6 @@ def environment(device: str | None, *packages: str) -> dict[str, str]:
     """
     facts = machine(choose_device(device))
     return {
-        "preproc": __version__,
-        **versions("torch", "numpy", "pillow", *packages),
+        **software(*packages),
         **{name: f"{fact}" for name, fact in facts.items()},
     }

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from rich.markup import escape
 
 from eval_tasks.engines.detection_store import DetectionStore
-from eval_tasks.engines.face_detector import FACTOR, THRESHOLDS, engine_title, make_engine
+from eval_tasks.engines.face_detector import (
+    ENGINE,
+    FACTOR,
+    THRESHOLDS,
+    engine_title,
+    make_engine,
+)
+from eval_tasks.engines.software import software
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.picture_files import digest, pixels
 from eval_tasks.pictures.wider_truth import Floats
@@ -58,6 +65,7 @@ class Run:
             "thresholds": THRESHOLDS,
             "factor": FACTOR,
             "engine": engine_title(),
+            "software": software(ENGINE, "spandrel"),
             "device": ", ".join(dict.fromkeys((device_name(self.device), self.arm.device))),
             "upright": self.upright,
         }

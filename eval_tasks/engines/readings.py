@@ -27,6 +27,7 @@ class Key(NamedTuple):
         weights: SHA-256 of the arm's weights, ``""`` without weights.
         device: where the arm ran, and in which dtype.
         word: name of the picture, with a digest of its content.
+        software: versions of all that treats and reads; ``""`` in files from before they were kept.
     """
 
     recogniser: str
@@ -35,6 +36,7 @@ class Key(NamedTuple):
     weights: str
     device: str
     word: str
+    software: str = ""
 
 
 @dataclass(frozen=True)
