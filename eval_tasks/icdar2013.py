@@ -15,7 +15,7 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from statistics import fmean
 from typing import TypeAlias
 
 from eval_tasks.command import arguments, arm_options
-from eval_tasks.command.about import environment
+from eval_tasks.command.about import about
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.engines.recognisers import (
@@ -45,7 +45,7 @@ from eval_tasks.treatments.plain_arms import BICUBIC, INPUT
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
 from preproc.pictures.saving import save
-from preproc.reports import write_csv, write_json
+from preproc.reports import Value, write_csv, write_json
 
 BOTH = " or input"
 """Added to an arm's name where the input is read, too, and the surer of the readings counts."""
@@ -129,8 +129,8 @@ def _run(options: argparse.Namespace) -> None:
     require_writable(options.output)
     arms = arm_options.arms_from(options)
     recogniser = RECOGNISERS[options.recogniser](choose_device(options.device).type == "cuda")
-    made_by = software_line(*ENGINE_PACKAGES[options.recogniser], "spandrel")
-    key = partial(_key, recogniser.title, made_by)
+    packages = (*ENGINE_PACKAGES[options.recogniser], "spandrel")
+    key = partial(_key, recogniser.title, software_line(*packages))
     ways = [(degradation, arm) for degradation in degradations for arm in arms]
     if (clean := (Degradation(), arms[0])) not in ways:
         ways.insert(0, clean)  # always read, since it says what there is to win back
@@ -155,7 +155,15 @@ def _run(options: argparse.Namespace) -> None:
         for degradation, arm in ways
         if arm is not plain
     ]
-    _report(options, recogniser.title, words, runs, time.perf_counter() - start)
+    facts = about(
+        options,
+        options.data,
+        {"recogniser": recogniser.title},
+        devices=(arm.device for arm in arms),
+        packages=packages,
+        start=start,
+    )
+    _report(options, facts, words, runs)
     for arm in arms:
         if arm.name not in (INPUT, BICUBIC):
             for degradation in degradations:
@@ -206,31 +214,22 @@ def _surer(read: _Read, plain: _Read) -> _Read:
 
 def _report(
     options: argparse.Namespace,
-    recogniser: str,
+    facts: Mapping[str, Value],
     words: Sequence[Crop],
     runs: Sequence[Run],
-    seconds: float,
 ) -> None:
     """Print the tables, and leave them as JSON and CSV."""
     labels = {word.file: word.label for word in words}
     rows = make_rows(labels, runs)
     height_rows = make_height_rows(labels, {word.file: word.height for word in words}, runs)
-    about = {
-        "folder": options.data.resolve().name,
-        "every": f"{options.every}",
-        "limit": f"{options.limit or 'none'}",
-        "recogniser": recogniser,
-        **environment(options.device, *ENGINE_PACKAGES[options.recogniser], "spandrel"),
-    }
     console.show(
         word_tables.results(rows),
         word_tables.heights(height_rows),
         word_tables.papers(),
-        about={**about, "seconds": f"{seconds:.1f}"},
+        about=facts,
     )
     report = {
-        **about,
-        "seconds": round(seconds, 3),
+        **facts,
         "words": len(words),
         "rows": [asdict(row) for row in rows],
         "by_height": [asdict(row) for row in height_rows],
@@ -238,7 +237,9 @@ def _report(
     }
     base = options.output / f"report{_part(options)}"
     write_json(base.with_suffix(".json"), report)
-    write_csv(base.with_suffix(".csv"), [{**asdict(row), **about} for row in rows])
+    # A row's weights are its own.
+    flat = [{**asdict(row), **facts, **asdict(row)} for row in rows]
+    write_csv(base.with_suffix(".csv"), flat)
     console.show(f"Report: {base}.json, .csv; readings and sheets: {options.output}")
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from eval_tasks.command import arguments, arm_options, picture_options
-from eval_tasks.command.about import environment
+from eval_tasks.command.about import about
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.face_detector import ENGINE, engine_title
 from eval_tasks.engines.face_runs import Run, search
@@ -102,20 +102,21 @@ def _run(options: argparse.Namespace) -> None:
         for name, run in runs.items()
     ]
     title = f"{faces} faces that MTCNN finds in {len(images)} pictures, {degradation.sentence}"
-    about = {
-        "folder": options.images.resolve().name,
-        "every": f"{options.every}",
-        "engine": engine_title(),
-        **environment(options.device, ENGINE),
-        "devices": ", ".join(dict.fromkeys(run.arm.device for run in runs.values())),
-        "sure": f"{options.sure:g}",
-        "smallest face": f"{original.smallest:g} px",
-        **({"weights": str(options.weights)} if options.weights else {}),
-        "seconds": f"{time.perf_counter() - start:.1f}",
-    }
-    show(title, scores, about)
+    facts = about(
+        options,
+        options.images,
+        {
+            "engine": engine_title(),
+            "sure": f"{options.sure:g}",
+            "smallest face": f"{original.smallest:g} px",
+        },
+        devices=(run.arm.device for run in runs.values()),
+        packages=(ENGINE, "spandrel"),
+        start=start,
+    )
+    show(title, scores, facts)
     stem = degradation.slug + taken(options.every)
-    write_json(options.output / f"{stem}.json", report(title, scores, about))
+    write_json(options.output / f"{stem}.json", report(title, scores, facts))
 
 
 def _truth(found: Mapping[str, Floats], sure: float) -> dict[str, Truth]:

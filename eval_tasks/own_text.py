@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from eval_tasks.command import arguments, arm_options, picture_options
-from eval_tasks.command.about import environment
+from eval_tasks.command.about import about
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.page_readers import PAGE_ENGINES, PageEngine
 from eval_tasks.engines.readings import Key, Reading, Readings
@@ -108,7 +108,8 @@ def _run(options: argparse.Namespace) -> None:
     treatments = arm_options.arms_from(options)
     degradation = Degradation(options.reduce, options.jpeg, options.kernel)
     engine = PAGE_ENGINES[options.engine](choose_device(options.device).type == "cuda")
-    key = partial(_key, engine.title, software_line(*ENGINE_PACKAGES[options.engine], "spandrel"))
+    packages = (*ENGINE_PACKAGES[options.engine], "spandrel")
+    key = partial(_key, engine.title, software_line(*packages))
     beside = {name: path.with_suffix(".txt") for name, path in images.items()}
     labels = {name: _text(path) for name, path in beside.items() if path.is_file()}
     with Readings(options.output / "readings.jsonl") as readings:
@@ -141,16 +142,14 @@ def _run(options: argparse.Namespace) -> None:
         f"{total} words in {len(images)} pictures, {len(labels)} of them with a .txt file, "
         f"{degradation.sentence}, read by {engine.title}"
     )
-    about = {
-        "folder": options.images.resolve().name,
-        "every": f"{options.every}",
-        "engine": engine.title,
-        **environment(options.device, *ENGINE_PACKAGES[options.engine]),
-        "devices": ", ".join(dict.fromkeys(arm.device for arm in treatments)),
-        "sure": f"{options.sure:g}",
-        **({"weights": str(options.weights)} if options.weights else {}),
-        "seconds": f"{time.perf_counter() - start:.1f}",
-    }
+    facts = about(
+        options,
+        options.images,
+        {"engine": engine.title, "sure": f"{options.sure:g}"},
+        devices=(arm.device for arm in treatments),
+        packages=packages,
+        start=start,
+    )
     stem = degradation.slug + taken(options.every)
     if options.engine != _USUAL_ENGINE:
         stem = f"{stem}-{options.engine}"
@@ -158,8 +157,8 @@ def _run(options: argparse.Namespace) -> None:
         title, stem = f"{title}, only the text found treated", f"{stem}-regions"
     if options.both:
         title, stem = f"{title}, also read untreated", f"{stem}-both"
-    show(title, scores, about)
-    write_json(options.output / f"{stem}.json", report(title, scores, about))
+    show(title, scores, facts)
+    write_json(options.output / f"{stem}.json", report(title, scores, facts))
 
 
 @dataclass(frozen=True)

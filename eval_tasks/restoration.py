@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from eval_tasks.command import arguments
-from eval_tasks.command.about import environment
+from eval_tasks.command.about import about
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.evaluators.paper_rows import printed_beside
 from eval_tasks.evaluators.restored_sets import measure
@@ -100,20 +100,22 @@ def _run(options: argparse.Namespace) -> None:
     )
     measured = measure(methods, sets, qualities, options.scale, protocol)
     printed = printed_beside(measured, protocol)
-    about = {
-        "protocol": protocol.name,
-        "device": ", ".join(dict.fromkeys(m.device for m in methods if m.device)) or "cpu",
-        **({"weights": str(options.weights)} if options.weights else {}),
-        **environment(options.device),
-    }
     restoration_tables.show(measured, printed, protocol)
-    seconds = time.perf_counter() - start
-    console.show(about={**about, "seconds": f"{seconds:.1f}"})
+    facts = about(
+        options,
+        options.data,
+        {"protocol": protocol.name},
+        devices=[method.device for method in methods if method.device] or ["cpu"],
+        packages=(),
+        start=start,
+    )
+    console.show(about=facts)
     rows: list[dict[str, Value]] = [asdict(row) for row in measured + printed]
     if options.json:
-        write_json(options.json, {**about, "seconds": round(seconds, 3), "rows": rows})
+        write_json(options.json, {**facts, "rows": rows})
     if options.csv:
-        write_csv(options.csv, [{**row, **about} for row in rows])
+        # A row's seconds are its own.
+        write_csv(options.csv, [{**row, **facts, **row} for row in rows])
 
 
 if __name__ == "__main__":

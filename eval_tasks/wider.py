@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from eval_tasks.command import arguments, arm_options
-from eval_tasks.command.about import environment
+from eval_tasks.command.about import about
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.detection_files import read_detections
 from eval_tasks.engines.face_detector import ENGINE, engine_title
@@ -38,7 +38,7 @@ from eval_tasks.treatments import arms
 from preproc.errors import OptionError
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
-from preproc.reports import write_csv, write_json
+from preproc.reports import Value, write_csv, write_json
 
 _SEARCHING = {
     "--enhance": "enhance",
@@ -145,13 +145,15 @@ class _Outcome:
         title: what was measured.
         stem: of the report's file names.
         scores: of each run, or folder of detections.
-        about: what the figures depend on, besides what all runs share.
+        facts: what the figures depend on, besides what all scripts tell.
+        devices: where each arm ran.
     """
 
     title: str
     stem: str
     scores: list[Score]
-    about: dict[str, str]
+    facts: dict[str, str]
+    devices: tuple[str, ...] = ()
 
 
 def _run(options: argparse.Namespace, changed: Sequence[str]) -> None:
@@ -170,16 +172,15 @@ def _run(options: argparse.Namespace, changed: Sequence[str]) -> None:
         outcome = _score_folders(options.detections, truth, title)
     else:
         outcome = _search_and_score(options, images, truth, title)
-    about = {
-        "folder": options.data.resolve().name,
-        "images": number,
-        "every": f"{options.every}",
-        "limit": f"{options.limit or 'none'}",
-        **environment(options.device, ENGINE, "pycocotools"),
-        **outcome.about,
-        "seconds": f"{time.perf_counter() - start:.1f}",
-    }
-    _report(outcome, about, options.output, taken(options.every, options.limit))
+    facts = about(
+        options,
+        options.data,
+        {"images": number, **outcome.facts},
+        devices=outcome.devices,
+        packages=(ENGINE, "spandrel", "pycocotools"),
+        start=start,
+    )
+    _report(outcome, facts, options.output, taken(options.every, options.limit))
 
 
 def _score_folders(folders: Sequence[Path], truth: Mapping[str, Truth], title: str) -> _Outcome:
@@ -216,19 +217,18 @@ def _search_and_score(
             "engine": engine_title(),
             "degradation": f"{degradation}",
             "smallest face": f"{runs[ORIGINAL].smallest:g} px",
-            "devices": ", ".join(dict.fromkeys(run.arm.device for run in runs.values())),
-            **({"weights": str(options.weights)} if options.weights else {}),
         },
+        tuple(run.arm.device for run in runs.values()),
     )
 
 
-def _report(outcome: _Outcome, about: Mapping[str, str], folder: Path, suffix: str) -> None:
+def _report(outcome: _Outcome, facts: Mapping[str, Value], folder: Path, suffix: str) -> None:
     """Write report, table and curves, and show the table."""
     title, scores = outcome.title, outcome.scores
     base = folder / f"{outcome.stem}{suffix}"
-    write_json(base.with_suffix(".json"), report(title, scores, about))
-    write_csv(base.with_suffix(".csv"), flat(scores, about))
-    show(title, scores, about)
+    write_json(base.with_suffix(".json"), report(title, scores, facts))
+    write_csv(base.with_suffix(".csv"), flat(scores, facts))
+    show(title, scores, facts)
     plot_curves(base.with_suffix(".png"), [(s.name, s.curves) for s in scores], title)
     console.show(f"Report, table and curves: {base}.json, .csv, .png")
 

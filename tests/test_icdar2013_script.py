@@ -102,8 +102,12 @@ def test_from_crops_to_tables_report_and_sheets(data, eyes, tmp_path, skip_weigh
     assert [r["correct"] for r in report["papers"]] == [934, 939, 937]
     assert {"cpu", "threads", "easyocr"} <= report.keys()
     assert "rapidocr" not in report
+    assert report["devices"] == ", ".join(dict.fromkeys(r["device"] for r in report["rows"]))
+    assert (report["weights"], report["seconds"] > 0) == (str(skip_weights), True)
     with (tmp_path / "out" / "report.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == len(report["rows"]) == 4 * 7 * 3 * 2
+        flat = list(csv.DictReader(file))
+    assert len(flat) == len(report["rows"]) == 4 * 7 * 3 * 2
+    assert [r["weights"] for r in flat] == [r["weights"] for r in report["rows"]]
     printed = capsys.readouterr().out
     assert all(text in printed for text in ("N=4", "100 %", "4 (100.00)", "CAJNN, Table II"))
     sheets = sorted(p.name for p in (tmp_path / "out" / "sheets").iterdir())

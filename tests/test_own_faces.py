@@ -55,6 +55,7 @@ def test_what_the_detector_finds_in_the_originals_is_the_truth(portrait, tmp_pat
     assert (report["sure"], report["smallest face"]) == ("0.9", "20 px")
     assert report["engine"].startswith("facenet-pytorch ")
     assert {"cpu", "threads", "facenet-pytorch"} <= report.keys()
+    assert (report["devices"], report["seconds"] > 0) == ("cpu", True)
     rows = {row["name"]: row for row in report["rows"]}
     assert list(rows) == ["input", "bicubic x4"]
     assert rows["bicubic x4"]["ap"] == 1

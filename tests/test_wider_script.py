@@ -45,6 +45,8 @@ def test_the_script_finds_the_astronaut_and_goes_on_where_it_was(
     assert report["faces"] == {"easy": 1, "medium": 1, "hard": 1}  # not the absent image's
     assert (report["smallest face"], report["every"]) == ("20 px", "1")
     assert report["engine"].startswith("facenet-pytorch ")
+    assert report["devices"].startswith("cpu, cpu (")
+    assert (report["weights"], report["seconds"] > 0) == (str(tiny_weights), True)
     assert ap["original"] == ap["reduced x4"] == {"easy": 1.0, "medium": 1.0, "hard": 1.0}
     assert report["rows"][1]["ap_by_height"]["80-160 px"] == 1.0
     with (tmp_path / "x4-jpeg90.csv").open(newline="") as file:

@@ -51,7 +51,7 @@ def gap_of(scores: Sequence[Score], one: Score) -> Interval | None:
     return gap_closed(one, named[REDUCED], named[ORIGINAL])
 
 
-def report(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> dict[str, object]:
+def report(title: str, scores: Sequence[Score], about: Mapping[str, Value]) -> dict[str, object]:
     """All there is to know, for a JSON file."""
     return {
         "title": title,
@@ -77,7 +77,7 @@ def report(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> dic
     }
 
 
-def flat(scores: Sequence[Score], about: Mapping[str, str]) -> list[dict[str, Value]]:
+def flat(scores: Sequence[Score], about: Mapping[str, Value]) -> list[dict[str, Value]]:
     """AP by subset, measured here and printed in the paper, for a CSV file.
 
     Args:

@@ -8,10 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from preproc.reports import Value
+
 _WIDTH = 240
 
 
-def show(*parts: Table | Text | str, about: Mapping[str, str] | None = None) -> None:
+def show(*parts: Table | Text | str, about: Mapping[str, Value] | None = None) -> None:
     """Print tables and lines, one below the other.
 
     Args:
@@ -41,6 +43,6 @@ def table_console() -> Console:
     return console
 
 
-def facts(about: Mapping[str, str]) -> str:
+def facts(about: Mapping[str, Value]) -> str:
     """What figures depend on, such as versions and devices, as one line."""
     return ", ".join(f"{name} {value}" for name, value in about.items())

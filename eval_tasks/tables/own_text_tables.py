@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 from rich.table import Table
 
-from eval_tasks.evaluators.intervals import Interval
 from eval_tasks.evaluators.words import Score, gain
-from eval_tasks.tables import console
+from eval_tasks.tables import console, own_gains
+from preproc.reports import Value
 
 
-def _gains(scores: Sequence[Score], one: Score) -> list[Interval | None]:
-    """What an arm gains over the input and over plain bicubic, which come first."""
-    return [gain(one, base) if base is not one else None for base in scores[:2]]
-
-
-def report(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> dict[str, object]:
+def report(title: str, scores: Sequence[Score], about: Mapping[str, Value]) -> dict[str, object]:
     """What is kept as JSON."""
     return {
         "title": title,
@@ -30,11 +24,7 @@ def report(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> dic
                 "read": int(one.read.sum()),
                 "recall": one.recall,
                 "precision": one.precision,
-                "gain_over": {
-                    base.name: asdict(gained)
-                    for base, gained in zip(scores, _gains(scores, one), strict=False)
-                    if gained
-                },
+                "gain_over": own_gains.kept(own_gains.gains_of(scores, one, gain)),
                 "seconds_a_picture": one.seconds,
             }
             for one in scores
@@ -42,7 +32,7 @@ def report(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> dic
     }
 
 
-def show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
+def show(title: str, scores: Sequence[Score], about: Mapping[str, Value]) -> None:
     """Print the words each arm reads, and what it gains."""
     table = Table("arm")
     for heading in (
@@ -55,7 +45,7 @@ def show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
     ):
         table.add_column(heading, justify="right")
     for one in scores:
-        gains = [f"{gain:+.1%}" if gain else "" for gain in _gains(scores, one)]
+        gains = own_gains.cells(own_gains.gains_of(scores, one, gain), "+.1%")
         table.add_row(
             one.name,
             f"{one.right.sum()}",

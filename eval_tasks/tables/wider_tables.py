@@ -24,9 +24,10 @@ from eval_tasks.tables import console
 from eval_tasks.treatments.plain_arms import BICUBIC
 from integrations.mtcnn import WINDOW
 from preproc.extras import from_extra
+from preproc.reports import Value
 
 
-def show(title: str, scores: Sequence[Score], about: Mapping[str, str]) -> None:
+def show(title: str, scores: Sequence[Score], about: Mapping[str, Value]) -> None:
     """Print the tables, then what was gained and lost in sentences."""
     parts: list[Table | Text | str] = [console.heading(title), _ap_table(scores)]
     if any(gains_of(scores, one) for one in scores):
