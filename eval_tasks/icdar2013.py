@@ -15,7 +15,7 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import TypeAlias
 from eval_tasks.command import arguments, arm_options
 from eval_tasks.command.about import about
 from eval_tasks.command.exit_codes import exit_code
+from eval_tasks.engines.names import name_for
 from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.engines.recognisers import (
     ENGINE_PACKAGES,
@@ -83,7 +84,8 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path("runs/icdar2013"),
         metavar="DIR",
-        help="readings, report and sheets go here (default: runs/icdar2013)",
+        help="readings, report and sheets go here; what is read already is not read again, and no "
+        "report replaces one of other runs (default: runs/icdar2013)",
     )
     add(
         "--reduce",
@@ -163,12 +165,12 @@ def _run(options: argparse.Namespace) -> None:
         packages=packages,
         start=start,
     )
-    _report(options, facts, words, runs)
+    base = options.output / _name(options, degradations, words, found)
+    _report(base, facts, words, runs)
     for arm in arms:
         if arm.name not in (INPUT, BICUBIC):
             for degradation in degradations:
-                sheets = options.output / f"sheets{_part(options)}"
-                _leave_sheet(sheets, words, degradation, arm, runs)
+                _leave_sheet(base, words, degradation, arm, runs)
 
 
 def _key(title: str, made_by: str, degradation: Degradation, arm: Arm, word: Crop) -> Key:
@@ -212,11 +214,21 @@ def _surer(read: _Read, plain: _Read) -> _Read:
     }
 
 
-def _report(
+def _name(
     options: argparse.Namespace,
-    facts: Mapping[str, Value],
+    degradations: Sequence[Degradation],
     words: Sequence[Crop],
-    runs: Sequence[Run],
+    found: Iterable[Key],
+) -> str:
+    """What the report and the folder of sheets are called."""
+    ends = dict.fromkeys(degradation.slug for degradation in (degradations[0], degradations[-1]))
+    part = taken(options.every, options.limit)
+    labels = [word.label for word in words]
+    return name_for(f"{' to '.join(ends)} {options.recogniser}{part}", [labels, list(found)])
+
+
+def _report(
+    base: Path, facts: Mapping[str, Value], words: Sequence[Crop], runs: Sequence[Run]
 ) -> None:
     """Print the tables, and leave them as JSON and CSV."""
     labels = {word.file: word.label for word in words}
@@ -235,18 +247,11 @@ def _report(
         "by_height": [asdict(row) for row in height_rows],
         "papers": [asdict(row) for row in judge.PAPER_ROWS],
     }
-    base = options.output / f"report{_part(options)}"
     write_json(base.with_suffix(".json"), report)
     # A row's weights are its own.
     flat = [{**asdict(row), **facts, **asdict(row)} for row in rows]
     write_csv(base.with_suffix(".csv"), flat)
-    console.show(f"Report: {base}.json, .csv; readings and sheets: {options.output}")
-
-
-def _part(options: argparse.Namespace) -> str:
-    """A suffix for names that says which recogniser read, and which part of the words."""
-    other = "" if options.recogniser == _USUAL_RECOGNISER else f"-{options.recogniser}"
-    return other + taken(options.every, options.limit)
+    console.show(f"Report: {base}.json, .csv; readings and sheets: {base.parent}")
 
 
 def _leave_sheet(

@@ -24,11 +24,13 @@ from eval_tasks.command.about import about
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.face_detector import ENGINE, engine_title
 from eval_tasks.engines.face_runs import Run, search
+from eval_tasks.engines.names import name_for
 from eval_tasks.evaluators.wider_scores import score
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.own_pictures import find_pictures
 from eval_tasks.pictures.parts import taken
 from eval_tasks.pictures.wider_truth import SUBSETS, Floats, Truth
+from eval_tasks.tables import console
 from eval_tasks.tables.own_faces_tables import EVERY, report, show
 from eval_tasks.treatments import arms
 from preproc.errors import ImageError
@@ -58,8 +60,8 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path("runs/own_faces"),
         metavar="DIR",
-        help="detections and report go here; detections that are there already are not made again "
-        "(default: runs/own_faces)",
+        help="detections and report go here; detections that are there already are not made "
+        "again, and no report replaces one of other runs (default: runs/own_faces)",
     )
     add(
         "--min-face-size",
@@ -115,8 +117,11 @@ def _run(options: argparse.Namespace) -> None:
         start=start,
     )
     show(title, scores, facts)
-    stem = degradation.slug + taken(options.every)
-    write_json(options.output / f"{stem}.json", report(title, scores, facts))
+    settings = [options.sure, list(images), [run.settings for run in (original, *runs.values())]]
+    name = name_for(f"{degradation.slug}{taken(options.every)}", settings)
+    path = options.output / f"{name}.json"
+    write_json(path, report(title, scores, facts))
+    console.show(f"Report: {path}")
 
 
 def _truth(found: Mapping[str, Floats], sure: float) -> dict[str, Truth]:

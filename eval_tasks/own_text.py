@@ -22,6 +22,7 @@ from pathlib import Path
 from eval_tasks.command import arguments, arm_options, picture_options
 from eval_tasks.command.about import about
 from eval_tasks.command.exit_codes import exit_code
+from eval_tasks.engines.names import name_for
 from eval_tasks.engines.page_readers import PAGE_ENGINES, PageEngine
 from eval_tasks.engines.readings import Key, Reading, Readings
 from eval_tasks.engines.recognisers import ENGINE_PACKAGES
@@ -31,6 +32,7 @@ from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.own_pictures import find_pictures
 from eval_tasks.pictures.parts import taken
 from eval_tasks.pictures.picture_files import pixels
+from eval_tasks.tables import console
 from eval_tasks.tables.own_text_tables import report, show
 from eval_tasks.treatments import arms
 from eval_tasks.treatments.plain_arms import INPUT
@@ -65,8 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path("runs/own_text"),
         metavar="DIR",
-        help="readings and report go here; what is read already is not read again (default: "
-        "runs/own_text)",
+        help="readings and report go here; what is read already is not read again, and no report "
+        "replaces one of other runs (default: runs/own_text)",
     )
     add(
         "--engine",
@@ -150,15 +152,16 @@ def _run(options: argparse.Namespace) -> None:
         packages=packages,
         start=start,
     )
-    stem = degradation.slug + taken(options.every)
-    if options.engine != _USUAL_ENGINE:
-        stem = f"{stem}-{options.engine}"
+    stem = f"{degradation.slug}-{options.engine}{taken(options.every)}"
     if options.regions:
         title, stem = f"{title}, only the text found treated", f"{stem}-regions"
     if options.both:
         title, stem = f"{title}, also read untreated", f"{stem}-both"
     show(title, scores, facts)
-    write_json(options.output / f"{stem}.json", report(title, scores, facts))
+    settings = [texts, [key(way, name) for way in ways for name in images]]
+    path = options.output / f"{name_for(stem, settings)}.json"
+    write_json(path, report(title, scores, facts))
+    console.show(f"Report: {path}")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.detection_files import read_detections
 from eval_tasks.engines.face_detector import ENGINE, engine_title
 from eval_tasks.engines.face_runs import Run, search
+from eval_tasks.engines.names import name_for
 from eval_tasks.evaluators.coco import coco_scores
 from eval_tasks.evaluators.wider_rows import ORIGINAL, REDUCED, REDUCTION, flat, report
 from eval_tasks.evaluators.wider_scores import Score, score
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("runs/wider"),
         metavar="DIR",
         help="detections, report, table and curves go here; detections that are there already are "
-        "not made again (default: runs/wider)",
+        "not made again, and no report replaces one of other runs (default: runs/wider)",
     )
     arguments.add_kernel(parser)
     add(
@@ -143,7 +144,8 @@ class _Outcome:
 
     Attributes:
         title: what was measured.
-        stem: of the report's file names.
+        stem: what the names of the report's files begin with.
+        settings: what decided what was found, for the names' digest.
         scores: of each run, or folder of detections.
         facts: what the figures depend on, besides what all scripts tell.
         devices: where each arm ran.
@@ -151,6 +153,7 @@ class _Outcome:
 
     title: str
     stem: str
+    settings: list[object]
     scores: list[Score]
     facts: dict[str, str]
     devices: tuple[str, ...] = ()
@@ -160,7 +163,8 @@ def _run(options: argparse.Namespace, changed: Sequence[str]) -> None:
     """Run the evaluation; ``changed`` are those of `_SEARCHING` that differ from their defaults."""
     start = time.perf_counter()
     _require_consistent(options, changed)
-    labelled = read_truth(options.ground_truth or ground_truth_in(options.data))
+    ground_truth = options.ground_truth or ground_truth_in(options.data)
+    labelled = read_truth(ground_truth)
     images = {} if options.all_images else images_in(options.data, labelled)
     there = labelled if options.all_images else images
     names = chosen(labelled, there, options.every, options.limit)
@@ -180,7 +184,11 @@ def _run(options: argparse.Namespace, changed: Sequence[str]) -> None:
         packages=(ENGINE, "spandrel", "pycocotools"),
         start=start,
     )
-    _report(outcome, facts, options.output, taken(options.every, options.limit))
+    places = [str(folder.resolve()) for folder in (options.data, ground_truth)]
+    name = name_for(
+        outcome.stem + taken(options.every, options.limit), [places, names, outcome.settings]
+    )
+    _report(outcome, facts, options.output / name)
 
 
 def _score_folders(folders: Sequence[Path], truth: Mapping[str, Truth], title: str) -> _Outcome:
@@ -193,6 +201,7 @@ def _score_folders(folders: Sequence[Path], truth: Mapping[str, Truth], title: s
     return _Outcome(
         title,
         "detections",
+        [str(folder.resolve()) for folder in folders],
         [_score(name, truth, found, None) for name, found in detections.items()],
         {"images without a file": without} if without else {},
     )
@@ -209,6 +218,7 @@ def _search_and_score(
         f"{title}, {degradation.sentence}; "
         f"MTCNN, faces from {options.min_face_size:g} px of the original",
         degradation.slug,
+        [run.settings for run in runs.values()],
         [
             _score(name, truth, run.store.read(truth), run.store.seconds(truth))
             for name, run in runs.items()
@@ -222,10 +232,9 @@ def _search_and_score(
     )
 
 
-def _report(outcome: _Outcome, facts: Mapping[str, Value], folder: Path, suffix: str) -> None:
+def _report(outcome: _Outcome, facts: Mapping[str, Value], base: Path) -> None:
     """Write report, table and curves, and show the table."""
     title, scores = outcome.title, outcome.scores
-    base = folder / f"{outcome.stem}{suffix}"
     write_json(base.with_suffix(".json"), report(title, scores, facts))
     write_csv(base.with_suffix(".csv"), flat(scores, facts))
     show(title, scores, facts)

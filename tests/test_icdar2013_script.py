@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from reports import report_in, reports_in
 
 from eval_tasks import icdar2013
 from eval_tasks.engines import recognisers
@@ -79,7 +79,7 @@ def test_from_crops_to_tables_report_and_sheets(data, eyes, tmp_path, skip_weigh
     asked = ["--reduce", "1", "2", "--jpeg", "none", "80"]
     assert run_script(data, tmp_path, *asked, *model) == 0
     assert eyes.seen == 4 * 4 * 4
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    report = report_in(tmp_path / "out", "none-to-x2-jpeg80-easyocr")
     rows = {
         (r["degradation"], r["arm"]): r
         for r in report["rows"]
@@ -104,13 +104,14 @@ def test_from_crops_to_tables_report_and_sheets(data, eyes, tmp_path, skip_weigh
     assert "rapidocr" not in report
     assert report["devices"] == ", ".join(dict.fromkeys(r["device"] for r in report["rows"]))
     assert (report["weights"], report["seconds"] > 0) == (str(skip_weights), True)
-    with (tmp_path / "out" / "report.csv").open(newline="") as file:
+    (path,) = reports_in(tmp_path / "out", "none-to-x2-jpeg80-easyocr")
+    with path.with_suffix(".csv").open(newline="") as file:
         flat = list(csv.DictReader(file))
     assert len(flat) == len(report["rows"]) == 4 * 7 * 3 * 2
     assert [r["weights"] for r in flat] == [r["weights"] for r in report["rows"]]
     printed = capsys.readouterr().out
     assert all(text in printed for text in ("N=4", "100 %", "4 (100.00)", "CAJNN, Table II"))
-    sheets = sorted(p.name for p in (tmp_path / "out" / "sheets").iterdir())
+    sheets = sorted(p.name for p in path.with_suffix("").iterdir())
     assert len(sheets) == 8
     assert "x2-jpeg80_tiny-x4.png" in sheets
 
@@ -178,7 +179,7 @@ def test_treating_and_reading_are_timed_apart_and_two_readings_take_the_time_of_
     monkeypatch.setattr(eyes, "readline", readline)
     monkeypatch.setattr(icdar2013.arm_options, "arms_from", lambda _: arms)
     assert run_script(data, tmp_path, "--reduce", "1", "--jpeg", "none") == 0
-    rows = json.loads((tmp_path / "out" / "report.json").read_text())["rows"]
+    rows = report_in(tmp_path / "out", "none-easyocr")["rows"]
     assert {r["arm"]: (r["arm_ms"], r["read_ms"]) for r in rows} == {
         "input": (0, 3000),
         "slow": (2000, 3000),
@@ -196,7 +197,7 @@ def test_of_two_readings_the_surer_counts_and_of_equal_ones_that_of_the_arm_as_w
 def test_what_is_asked_for_twice_is_one_and_what_is_not_reduced_has_no_kernel(data, eyes, tmp_path):
     twice = ["--reduce", "2", "1", "2", "--jpeg", "none", "none", "--kernel", "lanczos"]
     assert run_script(data, tmp_path, *twice) == 0
-    rows = json.loads((tmp_path / "out" / "report.json").read_text())["rows"]
+    rows = report_in(tmp_path / "out", "x2lanczos-to-none-easyocr")["rows"]
     main = [r for r in rows if (r["subset"], r["rule"]) == ("all", "exact")]
     assert sorted((r["degradation"], r["arm"]) for r in main) == [
         (degradation, arm)
@@ -215,22 +216,56 @@ def test_each_recogniser_and_part_of_the_words_has_a_report_and_sheets_of_its_ow
     asked += ["--model", "tiny", "--weights", str(tiny_weights)]
     out = tmp_path / "out"
     for suffix, more, title, words in (
-        ("", [], "eyes", 4),
-        ("-rapidocr", ["--recogniser", "rapidocr"], "others", 4),
-        ("-rapidocr-every2", ["--recogniser", "rapidocr", "--every", "2"], "others", 2),
+        ("easyocr", [], "eyes", 4),
+        ("rapidocr", ["--recogniser", "rapidocr"], "others", 4),
+        ("rapidocr-every2", ["--recogniser", "rapidocr", "--every", "2"], "others", 2),
     ):
         assert run_script(data, tmp_path, *asked, *more) == 0
-        report = json.loads((out / f"report{suffix}.json").read_text())
+        report = report_in(out, f"none-{suffix}")
         assert (report["recogniser"], report["words"]) == (title, words)
-        assert [sheet.name for sheet in (out / f"sheets{suffix}").iterdir()] == ["none_tiny-x4.png"]
+        (path,) = reports_in(out, f"none-{suffix}")
+        assert [sheet.name for sheet in path.with_suffix("").iterdir()] == ["none_tiny-x4.png"]
     assert eyes.seen == 2 * 4 * 3
-    assert len([*out.glob("report*.json")]) == len([*out.glob("sheets*")]) == 3
+    assert len([*out.glob("*.json")]) == 3
+
+
+def test_no_report_or_sheet_replaces_one_of_other_runs(
+    data, eyes, tmp_path, tiny_weights, skip_weights, monkeypatch
+):
+    runs = [
+        ["--reduce", "2", "--jpeg", "80", "--model", "tiny", "--weights", str(tiny_weights), *how]
+        for how in ([], ["--strength", "0.5"], ["--enlarged-only"], ["--dtype", "bfloat16"])
+    ]
+    runs.append([*runs[0][:-1], str(skip_weights)])
+    runs.append([*runs[0], "--kernel", "box"])
+    runs.append(["--reduce", "2", "1", "2", *runs[0][2:]])
+    runs.append(runs[0][:4])
+    out, kept = tmp_path / "out", {}
+    for how in runs:
+        assert run_script(data, tmp_path, *how) == 0
+        new = {
+            path: path.read_bytes() for path in out.rglob("*") if path.suffix in (".json", ".png")
+        }
+        assert new.items() > kept.items()
+        kept = new
+    assert len([*out.glob("*.json")]) == len([*out.glob("*.csv")]) == len(runs)
+    assert run_script(data, tmp_path, *runs[0]) == 0
+    assert len([*out.glob("*.json")]) == len(runs), "the same runs have the same name"
+    for change in ("label", "software"):
+        if change == "label":
+            labels = (data / GROUND_TRUTH).read_text("utf-8-sig").replace('"up"', '"Up"')
+            (data / GROUND_TRUTH).write_text(labels, encoding="utf-8-sig")
+        else:
+            monkeypatch.setattr("preproc.environment.version", lambda _: "0")
+        before = len([*out.glob("*.json")])
+        assert run_script(data, tmp_path, *runs[0]) == 0
+        assert len([*out.glob("*.json")]) == before + 1
 
 
 def test_what_there_is_to_win_back_is_always_read(data, eyes, tmp_path):
     assert run_script(data, tmp_path, "--reduce", "2", "--jpeg", "80") == 0
     assert eyes.seen == 4 * 3
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    report = report_in(tmp_path / "out", "x2-jpeg80-easyocr")
     shown = [r for r in report["rows"] if r["arm"] == "bicubic x4" and r["subset"] == "all"]
     assert {r["recovered"] for r in shown} == {1}
 
@@ -243,13 +278,11 @@ def test_part_of_the_words_says_how_many(data, eyes, tmp_path, capsys):
     assert "N=1" in capsys.readouterr().out
     assert eyes.seen == 4
     first, second = (
-        json.loads((tmp_path / "out" / f"report-every2{rest}.json").read_text())
-        for rest in ("", "-limit1")
+        report_in(tmp_path / "out", f"none-easyocr-every2{rest}") for rest in ("", "-limit1")
     )
     told = ("folder", "every", "limit", "recogniser", "words")
     assert [first[key] for key in told] == ["data", "2", "none", "eyes", 2]
     assert [second[key] for key in told] == ["data", "2", "1", "eyes", 1]
-    assert not (tmp_path / "out" / "report.json").exists(), "that is of all words"
     taken = [crop.file for crop in find_crops(data, every=2, limit=2)]
     assert taken == ["word_1.png", "word_3.png"]
 

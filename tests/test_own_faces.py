@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from PIL import Image, ImageFilter
+from reports import report_in, reports_in
 from wider_faces import FAR, face, found, truth
 
 from eval_tasks import own_faces
@@ -50,7 +51,7 @@ def test_what_the_detector_finds_in_the_originals_is_the_truth(portrait, tmp_pat
     assert code == 0, err
     assert "folder [bold], every 1" in out
     assert "2 faces that MTCNN finds in 3 pictures, reduced x4 and saved as JPEG 60" in out
-    report = json.loads((tmp_path / "out" / "x4-jpeg60.json").read_text())
+    report = report_in(tmp_path / "out", "x4-jpeg60")
     assert (report["folder"], report["every"]) == ("[bold]", "1")
     assert (report["sure"], report["smallest face"]) == ("0.9", "20 px")
     assert report["engine"].startswith("facenet-pytorch ")
@@ -67,12 +68,16 @@ def test_what_the_detector_finds_in_the_originals_is_the_truth(portrait, tmp_pat
     portrait.resize((52, 48)).save(photos / "c.png")
     portrait.filter(ImageFilter.GaussianBlur(8)).save(photos / "d.png")  # a face, but no sure one
     assert run_script(capsys, *command[:4], "--sure", "0.5", "--min-face-size", "16")[0] == 0
-    report = json.loads((tmp_path / "out" / "x4.json").read_text())
+    report = report_in(tmp_path / "out", "x4")
     assert report["title"].startswith("4 faces")
     assert (report["sure"], report["smallest face"]) == ("0.5", "16 px")
     assert run_script(capsys, *command[:4], "--every", "2")[0] == 0
-    assert json.loads((tmp_path / "out" / "x4-every2.json").read_text())["every"] == "2"
-    assert json.loads((tmp_path / "out" / "x4.json").read_text()) == report
+    assert report_in(tmp_path / "out", "x4-every2")["every"] == "2"
+    assert report_in(tmp_path / "out", "x4") == report
+    code, out, _ = run_script(capsys, *command[:4], "--sure", "0.6", "--min-face-size", "16")
+    first, second = reports_in(tmp_path / "out", "x4")
+    assert (code, json.loads(first.read_text())) == (0, report), "not what is sure from 0.6"
+    assert f"Report: {second}" in out
     assert report["rows"][0]["ap"] < 1
 
 

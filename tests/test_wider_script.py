@@ -7,6 +7,7 @@ import json
 
 import pytest
 from PIL import Image
+from reports import report_in, reports_in
 from wider_faces import found, small_benchmark
 
 from eval_tasks import wider
@@ -39,7 +40,7 @@ def test_the_script_finds_the_astronaut_and_goes_on_where_it_was(
     assert "2 of 3 images" in out
     assert "tiny x4 gains nothing over reduced x4" in out
     assert "0.611" in out
-    report = json.loads((tmp_path / "x4-jpeg90.json").read_text())
+    report = report_in(tmp_path, "x4-jpeg90")
     ap = {row["name"]: row["ap"] for row in report["rows"]}
     assert list(ap) == ["original", "reduced x4", "bicubic x4", "tiny x4", "tiny returned"]
     assert report["faces"] == {"easy": 1, "medium": 1, "hard": 1}  # not the absent image's
@@ -49,20 +50,26 @@ def test_the_script_finds_the_astronaut_and_goes_on_where_it_was(
     assert (report["weights"], report["seconds"] > 0) == (str(tiny_weights), True)
     assert ap["original"] == ap["reduced x4"] == {"easy": 1.0, "medium": 1.0, "hard": 1.0}
     assert report["rows"][1]["ap_by_height"]["80-160 px"] == 1.0
-    with (tmp_path / "x4-jpeg90.csv").open(newline="") as file:
+    (path,) = reports_in(tmp_path, "x4-jpeg90")
+    with path.with_suffix(".csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [r["source"] for r in rows] == ["here"] * 5 + ["CAJNN, Table III"] * 3
     for key in ("images", "degradation", "threads", "cpu", "torch", "facenet-pytorch"):
         assert {r[key] for r in rows[:5]} == {report[key]}
         assert {r[key] for r in rows[5:]} == {""}, "which the paper does not say"
     assert (report["images"], report["degradation"]) == ("2 of 3", "/4, JPEG 90")
-    with Image.open(tmp_path / "x4-jpeg90.png") as curves:
+    with Image.open(path.with_suffix(".png")) as curves:
         assert curves.width > 2 * curves.height
     (original,) = (tmp_path / "detections").glob("original-*")
     boxes = read_file(original / "0--Parade" / "p.j.p_1.txt")
     assert len(boxes) >= 1
     assert len(read_file(original / "0--Parade" / "p_2.txt")) == 0
     assert not (original / "0--Parade" / "unused.txt").exists()
+
+    code, out, _ = run_script(capsys, *command, "--enlarged-only")
+    kept, other = reports_in(tmp_path, "x4-jpeg90")
+    assert (code, kept, json.loads(kept.read_text())) == (0, path, report)
+    assert f"Report, table and curves: {other.with_suffix('')}.json" in out
 
     (original / "0--Parade" / "p_2.txt").unlink()
     searched = []
@@ -85,7 +92,7 @@ def test_the_script_finds_the_astronaut_and_goes_on_where_it_was(
     )
     assert code == 0, err
     assert searched == []
-    (row,) = json.loads((tmp_path / "b" / "detections.json").read_text())["rows"]
+    (row,) = report_in(tmp_path / "b", "detections")["rows"]
     assert (row["name"], row["ap"], row["gain_over"]) == (original.name, ap["original"], {})
 
     assert run_script(capsys, *command, "--min-face-size", 24)[0] == 130
@@ -112,7 +119,7 @@ def test_absent_images_count_when_detections_are_scored_for_all(data, tmp_path, 
         code, out, _ = run_script(capsys, *command, *extra)
         assert code == 0
         assert f"images without a file {without} in {tmp_path.name} " in out
-        report = json.loads((tmp_path / "out" / "detections.json").read_text())
+        report = json.loads(reports_in(tmp_path / "out", "detections")[-1].read_text())
         (row,) = report["rows"]
         assert row["ap"] == {"easy": 1.0, "medium": 1.0, "hard": hard}
         assert report["images without a file"].startswith(f"{without} in {tmp_path.name} ")
@@ -125,7 +132,7 @@ def test_folders_of_one_name_are_each_scored_and_one_folder_once(data, tmp_path,
         write_file(folder / "0--Parade" / "p.j.p_1.txt", "p.j.p_1.jpg", boxes)
     command = ["--data", data, "--output", tmp_path / "out", "--detections"]
     assert run_script(capsys, *command, *folders, folders[0])[0] == 0
-    rows = json.loads((tmp_path / "out" / "detections.json").read_text())["rows"]
+    rows = report_in(tmp_path / "out", "detections")["rows"]
     assert [(row["name"], row["ap"]["hard"]) for row in rows] == [
         (str(folder), ap) for folder, ap in zip(folders, (1, 0), strict=True)
     ]
@@ -156,13 +163,13 @@ def test_every_kth_image_of_each_event_counts_by_name(data, tmp_path, capsys):
         write_file(detections / "0--Parade" / f"{name}.txt", f"{name}.jpg", found())
     command = ["--data", data, "--output", tmp_path / "out", "--detections", detections]
     assert run_script(capsys, *command, "--every", "3")[0] == 0
-    report = json.loads((tmp_path / "out" / "detections-every3.json").read_text())
+    report = report_in(tmp_path / "out", "detections-every3")
     assert (report["folder"], report["every"], report["limit"]) == (data.name, "3", "none")
     assert report["faces"] == {"easy": 1, "medium": 1, "hard": 1}  # the first is that with a face
     with pytest.raises(SystemExit):
         run_script(capsys, *command, "--every", "3", "--limit", "2")
     assert run_script(capsys, *command, "--limit", "1")[0] == 0
-    assert (tmp_path / "out" / "detections-limit1.json").is_file(), "not the same experiment"
+    assert reports_in(tmp_path / "out", "detections-limit1"), "not the same experiment"
 
 
 @pytest.mark.parametrize(

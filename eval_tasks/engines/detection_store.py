@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
-from re import sub
 from statistics import fmean
 from typing import Any
 
 from eval_tasks.engines.detection_files import detections_path, read_detections, write_file
+from eval_tasks.engines.names import name_for
 from eval_tasks.pictures.picture_files import digest
 from eval_tasks.pictures.wider_truth import Floats
 from preproc.errors import OutputError
@@ -35,9 +34,7 @@ class DetectionStore:
     """
 
     def __init__(self, output: Path, name: str, settings: Mapping[str, object]) -> None:
-        code = sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-        readable = sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
-        self.folder = output / "detections" / f"{readable}-{code[:8]}"
+        self.folder = output / "detections" / name_for(name, settings)
         self._settings = settings
 
     def missing(self, images: Mapping[str, Path]) -> dict[str, Path]:
