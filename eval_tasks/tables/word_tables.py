@@ -72,7 +72,7 @@ def heights(rows: Sequence[HeightRow]) -> Table:
 def papers() -> Table:
     """What the paper prints, with another recogniser and words that were not degraded."""
     first = PAPER_ROWS[0]
-    title = f"{first.source} ({first.subset} N={first.n}, not degraded)"
+    title = f"{first.source} ({first.subset} N={first.n}, labels unfiltered, not degraded)"
     table = Table("method", title=title)
     for heading in ("correct", "%", "s"):
         table.add_column(heading, justify="right")
