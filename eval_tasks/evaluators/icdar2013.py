@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from math import inf
 
 Words = Mapping[str, str]
 """Text by the file name of its crop, such as ``word_1.png``."""
@@ -16,8 +18,8 @@ Words = Mapping[str, str]
 _PLAIN = re.compile(r"[0-9A-Za-z]+")
 _FOREIGN = re.compile(r"[^0-9a-z]")
 
-HEIGHTS = (0, 24, 32, 48, 64, 96)
-"""Lower ends in px of the bins by height of the source crop; the last one is open."""
+HEIGHTS = (0, 24, 32, 48, 64, 96, inf)
+"""Edges in px of the bins by height of the source crop."""
 
 
 def alphanumeric(text: str) -> str:
@@ -100,9 +102,8 @@ def by_height(right: Mapping[str, bool], heights: Mapping[str, int]) -> dict[str
         (correct, N) by names such as ``24-31 px``; empty bins too.
     """
     bins = {}
-    for low, high in zip(HEIGHTS, [*HEIGHTS[1:], None], strict=True):
-        inside = [
-            right[file] for file in right if low <= heights[file] < (high or heights[file] + 1)
-        ]
-        bins[f"{low}-{high - 1} px" if high else f"{low} px up"] = (sum(inside), len(inside))
+    for low, high in pairwise(HEIGHTS):
+        inside = [right[file] for file in right if low <= heights[file] < high]
+        name = f"{low}-{high - 1} px" if high < inf else f"{low} px up"
+        bins[name] = (sum(inside), len(inside))
     return bins
