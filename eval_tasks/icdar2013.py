@@ -26,12 +26,8 @@ from eval_tasks.command import arguments, arm_options
 from eval_tasks.command.about import about
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.names import name_for
+from eval_tasks.engines.ocr_engines import OCR_ENGINES
 from eval_tasks.engines.readings import Key, Reading, Readings
-from eval_tasks.engines.recognisers import (
-    ENGINE_PACKAGES,
-    RECOGNISERS,
-    NamedRecogniser,
-)
 from eval_tasks.engines.software import software_line
 from eval_tasks.evaluators import icdar2013 as judge
 from eval_tasks.evaluators.word_rows import Run, make_height_rows, make_rows
@@ -43,6 +39,7 @@ from eval_tasks.tables import console, word_tables
 from eval_tasks.tables.word_sheet import Sample, draw
 from eval_tasks.treatments.arms import Arm
 from eval_tasks.treatments.plain_arms import BICUBIC, INPUT
+from integrations.protocols import LineRecogniser
 from preproc.execution.devices import choose_device
 from preproc.files import require_writable
 from preproc.pictures.saving import save
@@ -106,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--recogniser",
-        choices=tuple(RECOGNISERS),
+        choices=tuple(OCR_ENGINES),
         default=_USUAL_RECOGNISER,
         help=f"what reads the words (default: {_USUAL_RECOGNISER})",
     )
@@ -130,9 +127,10 @@ def _run(options: argparse.Namespace) -> None:
     ]
     require_writable(options.output)
     arms = arm_options.arms_from(options)
-    recogniser = RECOGNISERS[options.recogniser](choose_device(options.device).type == "cuda")
-    packages = (*ENGINE_PACKAGES[options.recogniser], "spandrel")
-    key = partial(_key, recogniser.title, software_line(*packages))
+    engine = OCR_ENGINES[options.recogniser]
+    title, recogniser = engine.words(choose_device(options.device).type == "cuda")
+    packages = (*engine.packages, "spandrel")
+    key = partial(_key, title, software_line(*packages))
     ways = [(degradation, arm) for degradation in degradations for arm in arms]
     if (clean := (Degradation(), arms[0])) not in ways:
         ways.insert(0, clean)  # always read, since it says what there is to win back
@@ -146,10 +144,10 @@ def _run(options: argparse.Namespace) -> None:
         )
     read = {way: {w.file: found[key(*way, w)] for w in words} for way in ways}
     plain = arms[0]
-    runs = [_run_of(recogniser, *way, read[way]) for way in ways]
+    runs = [_run_of(title, *way, read[way]) for way in ways]
     runs += [
         _run_of(
-            recogniser,
+            title,
             degradation,
             replace(arm, name=arm.name + BOTH),
             _surer(read[degradation, arm], read[degradation, plain]),
@@ -160,7 +158,7 @@ def _run(options: argparse.Namespace) -> None:
     facts = about(
         options,
         options.data,
-        {"recogniser": recogniser.title},
+        {"recogniser": title},
         devices=(arm.device for arm in arms),
         packages=packages,
         start=start,
@@ -179,19 +177,19 @@ def _key(title: str, made_by: str, degradation: Degradation, arm: Arm, word: Cro
     return Key(title, str(degradation), arm.name, arm.weights, arm.device, crop, made_by)
 
 
-def _read(word: Crop, degradation: Degradation, arm: Arm, recogniser: NamedRecogniser) -> Reading:
+def _read(word: Crop, degradation: Degradation, arm: Arm, recogniser: LineRecogniser) -> Reading:
     crop = degradation.apply(pixels(word.path))
     start = time.perf_counter()
     treated = arm.apply(crop)
     between = time.perf_counter()
-    read = recogniser.reader.readline(treated)
+    read = recogniser.readline(treated)
     end = time.perf_counter()
     return Reading(read.text, read.confidence, between - start, end - between)
 
 
-def _run_of(recogniser: NamedRecogniser, degradation: Degradation, arm: Arm, read: _Read) -> Run:
+def _run_of(title: str, degradation: Degradation, arm: Arm, read: _Read) -> Run:
     return Run(
-        recogniser.title,
+        title,
         str(degradation),
         arm.name,
         arm.weights,

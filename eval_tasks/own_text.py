@@ -23,9 +23,8 @@ from eval_tasks.command import arguments, arm_options, picture_options
 from eval_tasks.command.about import about
 from eval_tasks.command.exit_codes import exit_code
 from eval_tasks.engines.names import name_for
-from eval_tasks.engines.page_readers import PAGE_ENGINES, PageEngine
+from eval_tasks.engines.ocr_engines import OCR_ENGINES, MakeReader
 from eval_tasks.engines.readings import Key, Reading, Readings
-from eval_tasks.engines.recognisers import ENGINE_PACKAGES
 from eval_tasks.engines.software import software_line
 from eval_tasks.evaluators.words import score, words
 from eval_tasks.pictures.degradations import Degradation
@@ -72,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--engine",
-        choices=tuple(PAGE_ENGINES),
+        choices=tuple(OCR_ENGINES),
         default=_USUAL_ENGINE,
         help=f"what finds and reads the text (default: {_USUAL_ENGINE})",
     )
@@ -109,15 +108,16 @@ def _run(options: argparse.Namespace) -> None:
     require_writable(options.output)  # rather now than after the work
     treatments = arm_options.arms_from(options)
     degradation = Degradation(options.reduce, options.jpeg, options.kernel)
-    engine = PAGE_ENGINES[options.engine](choose_device(options.device).type == "cuda")
-    packages = (*ENGINE_PACKAGES[options.engine], "spandrel")
-    key = partial(_key, engine.title, software_line(*packages))
+    engine = OCR_ENGINES[options.engine]
+    engine_title, behind = engine.pages(choose_device(options.device).type == "cuda")
+    packages = (*engine.packages, "spandrel")
+    key = partial(_key, engine_title, software_line(*packages))
     beside = {name: path.with_suffix(".txt") for name, path in images.items()}
     labels = {name: _text(path) for name, path in beside.items() if path.is_file()}
     with Readings(options.output / "readings.jsonl") as readings:
         original = _Way(_ORIGINAL, Degradation(), least=options.sure)
         others = {name: path for name, path in images.items() if name not in labels}
-        sure = _read(original, others, engine, key, readings)
+        sure = _read(original, others, behind, key, readings)
         texts = labels | {name: reading.text for name, reading in sure.items()}
         known = {name: words([texts[name]]) for name in images}
         if not (total := sum(bag.total() for bag in known.values())):
@@ -130,7 +130,7 @@ def _run(options: argparse.Namespace) -> None:
             _Way(arm, degradation, options.regions, options.both and arm.name != INPUT)
             for arm in treatments
         ]
-        read = {way.arm.name: _read(way, images, engine, key, readings) for way in ways}
+        read = {way.arm.name: _read(way, images, behind, key, readings) for way in ways}
     scores = [
         score(
             arm,
@@ -142,12 +142,12 @@ def _run(options: argparse.Namespace) -> None:
     ]
     title = (
         f"{total} words in {len(images)} pictures, {len(labels)} of them with a .txt file, "
-        f"{degradation.sentence}, read by {engine.title}"
+        f"{degradation.sentence}, read by {engine_title}"
     )
     facts = about(
         options,
         options.images,
-        {"engine": engine.title, "sure": f"{options.sure:g}"},
+        {"engine": engine_title, "sure": f"{options.sure:g}"},
         devices=(arm.device for arm in treatments),
         packages=packages,
         start=start,
@@ -197,14 +197,14 @@ def _key(title: str, made_by: str, way: _Way, name: str) -> Key:
 def _read(
     way: _Way,
     images: Mapping[str, Path],
-    engine: PageEngine,
+    behind: MakeReader,
     key: Callable[[_Way, str], Key],
     readings: Readings,
 ) -> dict[str, Reading]:
     """What is read in each picture, with the lines one below the other."""
     degradation = way.degradation
     timed = with_clock(way.arm)
-    reader = engine.behind(enhancer=Regions(timed) if way.regions else timed, both=way.both)
+    reader = behind(enhancer=Regions(timed) if way.regions else timed, both=way.both)
 
     def read(path: Path) -> Reading:
         picture = degradation.apply(pixels(path, multiple=degradation.reduction))

