@@ -51,9 +51,9 @@ what](../README.md#which-model-to-take); a card (the links below) says how each 
 | training | the last run; the card says what it started from |
 | perceptual loss | what the loss compares besides pixels; *reader* is EasyOCR's recogniser |
 
-Figures are means over a set. Kodak24 is for choosing between weights (rendered words chose
-`cajnn-ocr`); the other sets were only measured. The two papers measure by different protocols, so
-compare figures within one table only.
+Figures are means over a set, computed in float32. Kodak24 is for choosing between weights (rendered
+words chose `cajnn-ocr`); the other sets were only measured. The two papers measure by different
+protocols, so compare figures within one table only.
 Rows in bold were measured here, the others are the papers'.
 `cisrnet-coarse` and `cisrnet-light-coarse` are the first stages of the same weights; the cards have
 their figures, too.
@@ -162,7 +162,7 @@ def _rows(
     """The papers' rows, bicubic's, and the networks'."""
     scale, protocol = group.scale, PROTOCOLS[group.protocol]
     models = [entry.model for entry in group.entries] if measure_all else []
-    methods = make_methods(models, scale, device=device)
+    methods = make_methods(models, scale, device=device, dtype="float32")
     measured = measure(methods, sets, group.qualities, scale, protocol)
     printed = [row for row in printed_beside(measured, protocol) if not row.note]
     shipped = [] if measure_all else [row for e in group.entries for row in _shipped(e, sets)]
@@ -211,7 +211,7 @@ def _crops(group: Group, paths: list[Path], folder: Path, device: str | None) ->
         (d for d in list_models() if d.family in families and d.scale == scale),
         key=lambda d: cost_of(d).macs_per_pixel,
     )
-    methods = make_methods([d.name for d in models], scale, device=device)
+    methods = make_methods([d.name for d in models], scale, device=device, dtype="float32")
     judge = methods[1]  # the cheapest model, because it goes over the whole set
     rows, told = [], []
     for quality in _CROPPED_AT:

@@ -218,7 +218,7 @@ def test_export_measures_bicubic_and_the_weights_on_every_set(
     assert entry.results.keys() == homes.keys()
     assert all(5 < measured["10"]["psnr"] < 50 for measured in entry.results.values())
     _, degraded, reference = pair(target / "a.png", 4, 10)
-    restored = Enhancer("cajnn-light", weights=folder / entry.file)(degraded)
+    restored = Enhancer("cajnn-light", weights=folder / entry.file, dtype="float32")(degraded)
     own = psnr(restored, reference, CAJNN_PROTOCOL, 4)
     assert entry.results["BSD100"]["10"]["psnr"] == pytest.approx(own, abs=1e-4)
     card, printed = read_card(entry, folder=folder), capsys.readouterr().out
@@ -234,7 +234,9 @@ def test_a_network_is_measured_beside_its_part_both_with_the_new_weights(monkeyp
     monkeypatch.setattr(export, "shipping_sets", lambda _: {})
     file = Path("new.safetensors")
     export._measure(find("cisrnet-light", 2), file, Path(), CISRNET_PROTOCOL, (10,))
-    assert made == [((["cisrnet-light-coarse", "cisrnet-light"], 2), {"weights": file})]
+    assert made == [
+        ((["cisrnet-light-coarse", "cisrnet-light"], 2), {"weights": file, "dtype": "float32"})
+    ]
 
 
 def test_a_card_has_the_figures_of_each_set_in_its_column(shipping, finished):

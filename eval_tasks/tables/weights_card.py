@@ -38,9 +38,9 @@ def card_text(
         *([notes.strip(), ""] if notes.strip() else []),
         "## Results",
         "",
-        f"Mean PSNR in dB / SSIM on Y by the {entry.protocol} protocol. QF is the JPEG quality; "
-        "the input is reduced by MATLAB's bicubic and saved as JPEG 4:2:0. Kodak24 is for choosing "
-        "between runs; the other sets were only measured.",
+        f"Mean PSNR in dB / SSIM on Y by the {entry.protocol} protocol, in float32. QF is the JPEG "
+        "quality; the input is reduced by MATLAB's bicubic and saved as JPEG 4:2:0. Kodak24 is for "
+        "choosing between runs; the other sets were only measured.",
         "",
         *_table(rows),
         "",
