@@ -56,6 +56,23 @@ def test_exif_of_a_tiff_is_kept_without_what_describes_its_file(photo, tmp_path)
     assert dict(kept) == {0x010F: "Maker"}
 
 
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_exif_that_was_edited_or_deleted_is_not_that_of_the_file_again(photo, form):
+    data = encoded(photo, form, exif=of_orientation(6))
+    edited, turned, emptied, untold = images = [Image.open(io.BytesIO(data)) for _ in range(4)]
+    for image in images:
+        image.load()  # a TIFF's own tags say how
+    edited.getexif()[0x010F] = "Other"
+    assert enlarge(edited).getexif()[0x010F] == "Other"
+    turned.getexif()[0x0112] = 1
+    assert enlarge(turned).size == (2 * turned.width, 2 * turned.height)
+    assert enlarge(turned).getexif().get(0x0112, 1) == 1
+    emptied.getexif().clear()
+    assert not dict(enlarge(emptied).getexif())
+    untold.getexif().get_ifd(0x8825)[1] = "N"
+    assert enlarge(untold).getexif().get_ifd(0x8825) == {1: "N"}
+
+
 def test_exif_that_an_image_got_in_memory_is_kept(photo):
     photo.getexif()[0x010F], photo.getexif()[0x0112] = "Maker", 6
     result = enlarge(photo)

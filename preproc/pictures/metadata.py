@@ -59,6 +59,16 @@ def exif_of(image: Image.Image) -> Image.Exif:
     return exif
 
 
+def is_exif_edited(image: Image.Image) -> bool:
+    """Whether a loaded image's EXIF data was changed since it was read from ``info``."""
+    stored = Image.Exif()
+    try:
+        stored.load(image.info["exif"])
+        return image.getexif().tobytes() != stored.tobytes()
+    except Exception:  # Pillow raises many kinds on what is damaged, and not only on that
+        return False
+
+
 def without_ground(exif: Image.Exif) -> Image.Exif:
     """EXIF data for a picture of another size, without GeoTIFF's tags.
 

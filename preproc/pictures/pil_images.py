@@ -14,7 +14,7 @@ from preproc.box import Box
 from preproc.errors import DepthWarning, ImageError, warn
 from preproc.pictures import pil_modes, png16
 from preproc.pictures.arrays import from_array, require_px
-from preproc.pictures.metadata import exif_of, metadata_of, without_ground
+from preproc.pictures.metadata import exif_of, is_exif_edited, metadata_of, without_ground
 from preproc.pictures.opening import DAMAGE, Depth, open_picture
 from preproc.pictures.picture import Picture
 from preproc.pictures.rewriting import rewritten
@@ -43,7 +43,7 @@ def from_pil(image: Image.Image, *, turn: bool = True) -> Picture:
     require_px(turned.size)
     picture = from_array(pil_modes.to_array(turned))
 
-    exif = exif_of(image)
+    exif, is_edited = exif_of(image), is_exif_edited(image)
     if turn:
         exif.pop(ExifTags.Base.Orientation, None)
 
@@ -51,9 +51,11 @@ def from_pil(image: Image.Image, *, turn: bool = True) -> Picture:
         packed = pil_modes.from_array(picture.pack(result, part), turned, part)
         whole = packed.size == turned.size and part is None
         kept_exif = exif if whole else without_ground(exif)
-        # A new image has no EXIF but what is in ``info``.
-        if kept_exif and ("exif" not in image.info or kept_exif is not exif):
-            packed.info["exif"] = kept_exif.tobytes()
+        # A new image has no EXIF but what is in ``info``; where nothing changed, that stays.
+        if is_edited or "exif" not in image.info or kept_exif is not exif:
+            packed.info.pop("exif", None)
+            if kept_exif:
+                packed.info["exif"] = kept_exif.tobytes()
         return packed
 
     return replace(picture, pack=pack)
