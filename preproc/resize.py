@@ -166,6 +166,8 @@ def _made_blocks(
     # In numpy, where no compiler or exporter asks for the values of its tensors.
     size = math.ceil(_BLOCK * max(1.0, axis.scale))
     all_read, all_weight = _taps(axis)
+    values = np.float64 if dtype == torch.float64 else np.float32
+    different: dict[bytes, Tensor] = {}  # inside a picture, whole scales repeat one matrix
     blocks = []
     for first in range(0, axis.out, size):
         part = slice(first, first + size)
@@ -173,7 +175,11 @@ def _made_blocks(
         start, stop = int(read.min()), int(read.max()) + 1
         matrix = np.zeros((read.shape[1], stop - start))
         np.add.at(matrix, (np.arange(read.shape[1]), read - start), weight)
-        blocks.append((slice(start, stop), torch.from_numpy(matrix).to(device, dtype)))
+        table = matrix.astype(values)
+        key = repr(table.shape).encode() + table.tobytes()
+        if key not in different:
+            different[key] = torch.from_numpy(table).to(device)
+        blocks.append((slice(start, stop), different[key]))
     return blocks
 
 

@@ -122,6 +122,13 @@ def test_the_meta_device_tells_the_size_of_the_result():
     assert (result.device.type, result.shape) == ("meta", (3, 3, 2))
 
 
+@pytest.mark.parametrize(("extent", "out"), [(6000, 24000), (24000, 6000)])
+def test_what_is_kept_for_a_large_picture_is_a_few_tables(extent, out):
+    axis = resize._Axis(extent, out, out / extent)
+    blocks = resize._made_blocks(axis, torch.float32, torch.device("cpu"))
+    assert len({matrix.data_ptr() for _, matrix in blocks}) == 3, "at both ends and between them"
+
+
 def test_gradients_flow_even_after_use_in_inference_mode():
     x = torch.rand(1, 6, 11, dtype=torch.float64)
     with torch.inference_mode():
