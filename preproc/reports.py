@@ -11,6 +11,7 @@ from pathlib import Path
 
 from preproc.errors import OutputError
 from preproc.files import require_writable, write_text
+from preproc.paths import real
 
 Value = str | int | float | None
 
@@ -36,9 +37,9 @@ def require_report_files(*paths: Path | None) -> None:
             raise OutputError(
                 f"A report must be a file, but {path} is a folder; name a file in it."
             )
-        if path.resolve() in seen:
+        if real(path) in seen:
             raise OutputError(f"Two reports would be written to {path}; name two files.")
-        seen.add(path.resolve())
+        seen.add(real(path))
 
 
 def write_json(path: Path, report: Mapping[str, object]) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from preproc.errors import DiskFullError, OutputError
 from preproc.files import replacing, require_writable, write_text
-from preproc.reports import write_json
+from preproc.reports import require_report_files, write_json
 
 
 @pytest.fixture
@@ -91,6 +91,14 @@ def test_missing_folders_are_made(tmp_path: Path) -> None:
 def test_a_folder_that_can_be_written_to_is_made_and_stays_empty(tmp_path: Path) -> None:
     require_writable(tmp_path / "a/b")
     assert not list((tmp_path / "a/b").iterdir())
+
+
+def test_a_report_takes_the_place_of_a_link_that_leads_round(tmp_path: Path) -> None:
+    link = tmp_path / "report.json"
+    link.symlink_to(link)
+    require_report_files(link)
+    write_json(link, {"words": 3})
+    assert json.loads(link.read_text()) == {"words": 3}
 
 
 def test_numbers_that_json_lacks_are_words_in_reports_wherever_they_are(tmp_path: Path) -> None:
