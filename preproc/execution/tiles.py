@@ -9,9 +9,9 @@ is rounded, so that the enlarged picture is never whole anywhere. The bicubic wi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain
 from typing import TypeAlias
 
 import torch
@@ -84,30 +84,35 @@ def run_tiles(
         MemoryError: as ``apply`` raised it, or a `DeviceMemoryError` if the host's memory is full,
             when the tiles cannot be made smaller.
     """
-    pieces = deque(
+    pieces = [
         Piece(picture, canvas, tile)
         for picture, canvas in zip(pictures, canvases, strict=True)
         for tile in policy.tiles(*picture.shape[-2:])
-    )
+    ]
     tally = Tally(progress, sum(piece.tile.kept for piece in pieces))
+    queues = _grouped(pieces, policy)
     with AsyncHostCopy(at_once=copy_at_once) as copies:
-        while pieces:
-            batch = _next_batch(pieces, policy, batch_size)
+        while queues:
+            queue = queues[0]
+            batch = _next_batch(queue, policy, batch_size)
             kept = sum(piece.tile.kept for piece in batch)
             try:
                 with tally.during(kept):
                     _enhance(batch, apply, device, copies)
             except MemoryError:
-                pieces.extendleft(reversed(batch))
+                queue.extendleft(reversed(batch))
                 longest = max(batch[0].tile.shape)
                 if len(batch) > 1:
                     batch_size = len(batch) // 2
                 elif policy.size is not None and longest > policy.min_size:
-                    pieces = _cut_finer(pieces, policy, max(longest // 2, policy.min_size))
+                    size = max(longest // 2, policy.min_size)
+                    queues = _grouped(_cut_finer(queues, policy, size), policy)
                 else:
                     raise
             else:
                 tally.add(kept)
+            if not queue:
+                queues.popleft()
 
 
 def _enhance(
@@ -144,21 +149,27 @@ def require_scaled(results: Tensor, windows: Tensor, scale: int) -> None:
         )
 
 
-def _next_batch(pieces: deque[Piece], policy: TilePolicy, batch_size: int) -> list[Piece]:
-    """Take pieces of the first one's group and samples off the queue, as many as fit a batch."""
-    height, width = group = policy.group(pieces[0].tile)
-    dtype = pieces[0].picture.dtype
+def _grouped(pieces: Iterable[Piece], policy: TilePolicy) -> deque[deque[Piece]]:
+    """Pieces that may share a batch together, in the order of the first of each group."""
+    groups: dict[object, deque[Piece]] = {}
+    for piece in pieces:
+        alike = policy.group(piece.tile), piece.picture.dtype
+        groups.setdefault(alike, deque()).append(piece)
+    return deque(groups.values())
+
+
+def _next_batch(queue: deque[Piece], policy: TilePolicy, batch_size: int) -> list[Piece]:
+    """Take as many pieces off a group's queue as fit a batch."""
+    height, width = policy.group(queue[0].tile)
     most = max(1, min(batch_size, BATCH_PIXELS // (height * width)))
-    alike = (p for p in pieces if p.picture.dtype == dtype and policy.group(p.tile) == group)
-    batch = list(islice(alike, most))
-    for piece in batch:
-        pieces.remove(piece)
-    return batch
+    return [queue.popleft() for _ in range(min(most, len(queue)))]
 
 
-def _cut_finer(pieces: deque[Piece], policy: TilePolicy, size: int) -> deque[Piece]:
+def _cut_finer(queues: Iterable[Iterable[Piece]], policy: TilePolicy, size: int) -> Iterator[Piece]:
     """The same work in windows no longer than ``size`` px."""
-    return deque(replace(p, tile=tile) for p in pieces for tile in policy.split(p.tile, size))
+    for piece in chain.from_iterable(queues):
+        for tile in policy.split(piece.tile, size):
+            yield replace(piece, tile=tile)
 
 
 def _cut(piece: Piece) -> Tensor:
