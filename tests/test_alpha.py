@@ -153,6 +153,8 @@ def test_a_transparent_grey_of_sixteen_bits_becomes_alpha(tmp_path):
         assert enlarge(path).mode == "LA"
     with pytest.warns(DepthWarning):
         assert decode(path).alpha[0, 0, 0].tolist() == [255, 255, 255, 0]
+    with pytest.warns(DepthWarning, match="mode I;16 with a transparent grey becomes one of"):
+        assert decode(Image.open(path)).alpha[0, 0, 0].tolist() == [255, 255, 255, 0]
     damaged = with_chunk(grey, b"tRNS", bytes(4))
     assert png16.read(enlarge(damaged)).shape == (4, 8, 1), "no key that could be meant"
     path.write_bytes(with_chunk(grey, b"tEXt", b"transparency\0no"))

@@ -111,15 +111,15 @@ def open_picture(file: IO[bytes], name: str = "The file") -> Opened:
             _mend_png(image, *png16.kind_of(header))
             if png16.kind_of(header) == (16, png16.GREY_ALPHA):
                 return Opened(image.convert("LA"), depth)
-            if _has_deep_key(image):
-                return Opened(_with_alpha(image), depth)
+            if has_deep_key(image):
+                return Opened(with_alpha(image), depth)
     return Opened(image, depth)
 
 
 def _depth(image: Image.Image, header: bytes) -> Depth:
     """The depth of a file whose image is not decoded yet."""
     bits = _bits(image, header)
-    if bits <= 8 or (image.mode in _DEEP_MODES and not _has_deep_key(image)):
+    if bits <= 8 or (image.mode in _DEEP_MODES and not has_deep_key(image)):
         return Depth(bits, "Pillow")
     return Depth(bits, "png16" if isinstance(image, PngImageFile) else None)
 
@@ -184,13 +184,12 @@ def _mend_png(image: Image.Image, bits: int, color_type: int) -> None:
         image.info["transparency"] = tuple(value >> 8 for value in key)
 
 
-def _has_deep_key(image: Image.Image) -> bool:
-    """Whether it is a PNG of 16-bit grey of which one value stands for transparency."""
-    deep = isinstance(image, PngImageFile) and image.mode in _DEEP_MODES
-    return deep and isinstance(image.info.get("transparency"), int)
+def has_deep_key(image: Image.Image) -> bool:
+    """Whether it is 16-bit grey of which one value stands for transparency, as PNGs have it."""
+    return image.mode in _DEEP_MODES and isinstance(image.info.get("transparency"), int)
 
 
-def _with_alpha(image: Image.Image) -> Image.Image:
+def with_alpha(image: Image.Image) -> Image.Image:
     """A 16-bit grey picture with a transparent grey as LA, with 8 bits."""
     values = np.asarray(image)
     alpha = (values != image.info["transparency"]) * np.uint8(255)

@@ -15,7 +15,7 @@ from preproc.errors import DepthWarning, ImageError, warn
 from preproc.pictures import pil_modes, png16
 from preproc.pictures.arrays import from_array, require_px
 from preproc.pictures.metadata import exif_of, is_exif_edited, metadata_of, without_ground
-from preproc.pictures.opening import DAMAGE, Depth, open_picture
+from preproc.pictures.opening import DAMAGE, Depth, has_deep_key, open_picture, with_alpha
 from preproc.pictures.picture import Picture
 from preproc.pictures.rewriting import rewritten
 
@@ -41,6 +41,14 @@ def from_pil(image: Image.Image, *, turn: bool = True) -> Picture:
     """
     turned = upright(image) if turn else _load(image)
     require_px(turned.size)
+    if has_deep_key(turned):
+        warn(
+            f"A PIL image of mode {turned.mode} with a transparent grey becomes one of mode LA, "
+            "with 8 bits, since Pillow has none of 16 bits with alpha; to keep them, pass the "
+            "file's bytes.",
+            DepthWarning,
+        )
+        turned = with_alpha(turned)
     picture = from_array(pil_modes.to_array(turned))
 
     exif, is_edited = exif_of(image), is_exif_edited(image)
