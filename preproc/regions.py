@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from preproc.box import Box
 from preproc.errors import ImageError
 from preproc.execution.tiling import TilePolicy
+from preproc.networks import SizeRule
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ def plan_regions(
     """
     height, width = size
     clipped = tuple(_clipped(n, box, height, width) for n, box in enumerate(boxes))
-    step = policy.size_rule.multiple_of
-    grown = [_aligned(box.grown(margin, height, width), step, height, width) for box in clipped]
+    rule = policy.size_rule
+    grown = [_allowed(box.grown(margin, height, width), rule, height, width) for box in clipped]
     windows = _merged(grown, side, window_cost)
     pixels = sum(policy.pixels(window.height, window.width) for window in windows)
     whole = policy.pixels(height, width)
@@ -98,14 +99,18 @@ def _clipped(number: int, box: Sequence[float], height: int, width: int) -> Box:
     return clipped
 
 
-def _aligned(box: Box, step: int, height: int, width: int) -> Box:
-    """A box that begins and ends, as tiles do, at multiples of a step or at the picture's end."""
-    return Box(
-        box.left // step * step,
-        box.top // step * step,
-        min(-(-box.right // step) * step, width),
-        min(-(-box.bottom // step) * step, height),
-    )
+def _allowed(box: Box, rule: SizeRule, height: int, width: int) -> Box:
+    """A box around another that needs no padding but what the whole picture gets."""
+    left, right = _extent(box.left, box.right, rule, width)
+    top, bottom = _extent(box.top, box.bottom, rule, height)
+    return Box(left, top, right, bottom)
+
+
+def _extent(start: int, stop: int, rule: SizeRule, end: int) -> tuple[int, int]:
+    """An axis of it: like tiles, it begins and ends at multiples or at the picture's end."""
+    step, least = rule.multiple_of, rule.padded(1)
+    start = max(0, min(start, end - least)) // step * step
+    return start, min(max(-(-stop // step) * step, start + least), end)
 
 
 def _merged(windows: Sequence[Box], side: int, cost: int) -> list[Box]:

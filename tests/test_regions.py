@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 
 import numpy as np
 import pytest
@@ -103,6 +104,25 @@ def test_regions_are_in_step_with_a_network_that_works_on_blocks(tmp_path, rng, 
         enhancer.regions(img, boxes), crops_of(enhancer(img), boxes, 1), strict=True
     ):
         np.testing.assert_array_equal(crop, wanted)
+
+
+def test_regions_at_the_end_of_a_picture_are_padded_as_it_is(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
+    torch.manual_seed(0)
+    build = partial(torch.nn.Conv2d, 3, 3, 11, padding=5)
+    size = SizeRule(minimum=16, multiple_of=4)
+    register(ModelDescriptor(name="far", scale=1, build=build, size=size, overlap=5))
+    save_state(tmp_path / "far.safetensors", build().state_dict(), torch.float32)
+    options = {"weights": tmp_path / "far.safetensors", "device": "cpu", "dtype": "float32"}
+    enhancer = Enhancer("far", **options)
+    img = rng.random((41, 37, 3), np.float32)
+    boxes = [(33, 5, 37, 9), (3, 38, 9, 41), (35, 39, 37, 41), (0, 0, 3, 3), (20, 20, 24, 23)]
+    plan = enhancer.plan_regions((41, 37), boxes)
+    assert plan.pixels < plan.whole_pixels
+    for crop, wanted in zip(
+        enhancer.regions(img, boxes), crops_of(enhancer(img), boxes, 1), strict=True
+    ):
+        np.testing.assert_allclose(crop, wanted, atol=1e-6)
 
 
 def test_equal_boxes_give_results_of_their_own(make, rng):
