@@ -33,6 +33,29 @@ def test_every_picture_comes_out_once_however_many_workers(tmp_path: Path) -> No
         ]
 
 
+@pytest.mark.parametrize("skips", [True, False])
+def test_a_result_that_another_run_has_left_meanwhile_is_no_failure_where_it_may_be_skipped(
+    tmp_path: Path, skips: bool
+) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        picture(tmp_path / "in" / name)
+    plan = make_plan([str(tmp_path / "in")], tmp_path / "out", skip_existing=skips)
+    targets, enhanced = [job.target for job in plan.jobs], []
+
+    def enhance(image: Image.Image) -> Image.Image:
+        enhanced.append(image)
+        for target in targets[:2]:  # of a run in the same folder
+            if not target.exists():
+                save(image, target)
+        return image
+
+    summary = batch.run(plan.jobs, enhance, save, workers=1, skip_existing=skips)
+    assert summary.done == targets[2:]
+    assert sorted(summary.skipped) == (targets[:2] if skips else [])
+    assert len(summary.failures) == (0 if skips else 2)
+    assert (len(enhanced), summary.left) == (2 if skips else 3, 0)
+
+
 def test_reading_enhancing_and_writing_overlap(tmp_path: Path) -> None:
     """Writing the first picture waits for the second to be enhanced: only overlap ends it."""
     for name in ("a.png", "b.png"):

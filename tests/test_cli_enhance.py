@@ -205,6 +205,21 @@ def test_a_second_run_refuses_then_resumes_without_loading_the_model(
     assert (tmp_path / "out/a.png").stat().st_mtime_ns != written
 
 
+def test_a_result_that_another_run_has_left_meanwhile_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "out" / "a.png"
+
+    def meanwhile(self: FakeEnhancer, image: Image.Image, **_: object) -> Image.Image:
+        image.save(target)
+        return image
+
+    monkeypatch.setattr(FakeEnhancer, "__call__", meanwhile)
+    source = pictures(tmp_path / "in", "a.png")
+    assert call("enhance", source, "-o", target.parent, "--skip-existing") == 0
+    assert "0 enhanced, 1 skipped" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(("filters", "notes"), [([], 2), (["ignore"], 0)])
 def test_warnings_become_notes_unless_python_was_told_otherwise(
     tmp_path: Path,

@@ -88,7 +88,7 @@ def make_plan(
         named = {f.path for f in found if f.named}
         jobs = [job for job in jobs if job.source in named or real(job.source) not in made]
     _refuse_conflicts(jobs, suffix)
-    existing = [job for job in jobs if _is_there(job.target)]
+    existing = [job for job in jobs if is_there(job.target)]
     if existing and not (overwrite or skip_existing):
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
         raise OutputError(
@@ -141,7 +141,7 @@ def _refuse_conflicts(jobs: Sequence[Job], suffix: str) -> None:
     makers: dict[Path, Path] = {}
     both: list[tuple[Path, Job]] = []
     for job in jobs:
-        spoilt = inputs.get(_identity(job.target)) if _is_there(job.target) else None
+        spoilt = inputs.get(_identity(job.target)) if is_there(job.target) else None
         if spoilt is not None:
             way_out = "or leave out what an earlier run made" if suffix else "or add a --suffix"
             raise OutputError(
@@ -160,7 +160,7 @@ def _refuse_conflicts(jobs: Sequence[Job], suffix: str) -> None:
         )
 
 
-def _is_there(path: Path) -> bool:
+def is_there(path: Path) -> bool:
     """Whether a path exists; one that the system cannot look at counts as absent."""
     return os.path.exists(path)  # noqa: PTH110
 

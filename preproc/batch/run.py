@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from PIL import Image
 
-from preproc.batch.plan import Failure, Job
+from preproc.batch.plan import Failure, Job, is_there
 from preproc.errors import DepthWarning, DiskFullError, PreprocError, warn
 from preproc.files import write_bytes
 from preproc.pictures.formats import format_named, holding_mode, require_size
@@ -33,12 +33,14 @@ class Summary:
 
     Attributes:
         done: outputs written, each of them whole.
+        skipped: outputs that another run has written meanwhile.
         failures: inputs without an output, and why.
         left: how many inputs were not tried, because the run was stopped.
         interrupted: whether the user stopped it.
     """
 
     done: list[Path] = field(default_factory=list)
+    skipped: list[Path] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     left: int = 0
     interrupted: bool = False
@@ -51,6 +53,7 @@ def run(
     *,
     scale: int = 1,
     workers: int = 2,
+    skip_existing: bool = False,
     progress: Callable[[Job], None] = lambda _: None,
 ) -> Summary:
     """Enhance every picture; one that fails is noted and the others go on.
@@ -66,9 +69,11 @@ def run(
         save: writes that to a path, wholly or not at all.
         scale: how many times larger ``enhance`` makes pictures.
         workers: how many threads read, and how many write.
+        skip_existing: whether an output that is there by then, because another run has the same
+            folder, is no failure.
         progress: called in the calling thread after each picture, whether it worked or not.
     """
-    return _Run(enhance, save, progress, workers, scale).over(deque(jobs))
+    return _Run(enhance, save, progress, workers, scale, skip_existing).over(deque(jobs))
 
 
 def load(job: Job, scale: int = 1) -> Loaded:
@@ -153,6 +158,7 @@ class _Run:
     progress: Callable[[Job], None]
     workers: int
     scale: int
+    skip_existing: bool
     reading: deque[tuple[Job, Future[Loaded]]] = field(default_factory=deque)
     writing: deque[tuple[Job, Future[None]]] = field(default_factory=deque)
     summary: Summary = field(default_factory=Summary)
@@ -174,7 +180,8 @@ class _Run:
             except KeyboardInterrupt:
                 summary.interrupted = True
             self._finish_writing()
-        summary.left = total - len(summary.done) - len(summary.failures)
+        tried = len(summary.done) + len(summary.skipped) + len(summary.failures)
+        summary.left = total - tried
         return summary
 
     def _read_ahead(self, jobs: deque[Job], readers: ThreadPoolExecutor) -> None:
@@ -183,6 +190,9 @@ class _Run:
             self.reading.append((job, readers.submit(_at, job, load, job, self.scale)))
 
     def _enhance(self, job: Job, source: Future[Loaded], writers: ThreadPoolExecutor) -> None:
+        if self.skip_existing and is_there(job.target):
+            self._note_skipped(job)
+            return
         try:
             result = _at(job, self.enhance, source.result())
         except Exception as error:  # one bad picture never stops the rest
@@ -201,9 +211,15 @@ class _Run:
             if error is None:
                 self.summary.done.append(job.target)
                 self.progress(job)
+            elif self.skip_existing and is_there(job.target):
+                self._note_skipped(job)
             else:
                 self._note_failure(job, error)
                 self.disk_full |= isinstance(error, DiskFullError)
+
+    def _note_skipped(self, job: Job) -> None:
+        self.summary.skipped.append(job.target)
+        self.progress(job)
 
     def _note_failure(self, job: Job, error: BaseException) -> None:
         self.summary.failures.append(Failure(job.source, _reason(error)))

@@ -288,7 +288,9 @@ def enhance(
             f"({dtype_name(enhancer.dtype)})."
         )
         write = partial(store, quality=quality, overwrite=overwrite)
-        summary = run_with_progress(plan.jobs, enhancer, write, workers, console)
+        summary = run_with_progress(
+            plan.jobs, enhancer, write, workers, console, skip_existing=skip_existing
+        )
     summary.failures[:0] = plan.failures
     report(summary, plan, time.monotonic() - started, console)
     if summary.interrupted or summary.left:

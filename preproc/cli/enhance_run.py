@@ -28,6 +28,8 @@ def run_with_progress(
     save: Callable[[Any, Path], None],
     workers: int,
     console: Console,
+    *,
+    skip_existing: bool = False,
 ) -> Summary:
     """Enhance and save pictures; warnings become notes that name theirs, and show once each.
 
@@ -66,7 +68,15 @@ def run_with_progress(
             passed = max(passed, number[job])
             progress.update(task, completed=passed)
 
-        return run(jobs, enhance, save, scale=enhancer.scale, workers=workers, progress=count)
+        return run(
+            jobs,
+            enhance,
+            save,
+            scale=enhancer.scale,
+            workers=workers,
+            skip_existing=skip_existing,
+            progress=count,
+        )
 
 
 @contextmanager
@@ -84,8 +94,8 @@ def report(summary: Summary, plan: Plan, seconds: float, console: Console) -> No
     for failure in summary.failures:
         console.print(Text.assemble(("Failed", "red"), f" {failure.source}: {failure.reason}"))
     parts = [f"{len(summary.done)} enhanced"]
-    if plan.skipped:
-        parts.append(f"{len(plan.skipped)} skipped because their result is there")
+    if skipped := len(plan.skipped) + len(summary.skipped):
+        parts.append(f"{skipped} skipped because their result is there")
     if summary.failures:
         parts.append(f"{len(summary.failures)} failed")
     if summary.left:
