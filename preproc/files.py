@@ -100,4 +100,6 @@ def _sentences(path: Path) -> Iterator[None]:
                 "again."
             ) from error
         cause = error.strerror or str(error)
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            cause = "a file stands where a folder is needed"
         raise OutputError(f"Cannot write {path}: {cause}; check its folder.") from error

@@ -175,7 +175,7 @@ def digest_for(model: str, scale: int, weights: str | Path | None) -> str:
     Raises:
         WeightsError: as `digest_of` or `entry_for`.
     """
-    return digest_of(weights) if weights else entry_for(model, scale).sha256
+    return entry_for(model, scale).sha256 if weights is None else digest_of(weights)
 
 
 def digest_of(weights: str | Path) -> str:

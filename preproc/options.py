@@ -75,7 +75,7 @@ def tile_policy(
         mixes: whether small pictures of nearly one size share a pass.
 
     Raises:
-        OptionError: a tile leaves no room between overlaps.
+        OptionError: a tile is too small for its overlaps.
     """
     if tile is None:
         tile = sizes.tile if descriptor.tiling is Tiling.TILES else 0

@@ -100,7 +100,7 @@ def test_bfloat16_differs_from_float32_by_little(make, rng):
         ({"tile": False}, "tile must be a whole number"),
         ({"overlap": True}, "overlap must be a whole number"),
         ({"channel_order": "grb"}, "channel_order must be 'rgb' or 'bgr'"),
-        ({"tile": 10}, "Tiles of 10 px leave no room"),
+        ({"tile": 10}, "Tiles of 10 px are too small"),
         ({"tile": -64}, "tile must be a whole number, 0 or more, but is -64"),
         ({"overlap": -1}, "overlap must be a whole number, 0 or more, but is -1"),
         ({"overlap": -1, "to_input_size": True}, "overlap must be .* but is -1"),
@@ -108,6 +108,9 @@ def test_bfloat16_differs_from_float32_by_little(make, rng):
         ({"device": "abacus"}, "Device 'abacus'"),
         ({"device": 1.5}, "Device '1.5' cannot be used"),
         ({"scale": 3}, "no scale 3"),
+        ({"weights": 5}, "A path must be a text or a Path with something in it, not 5"),
+        ({"weights": b"x.safetensors"}, "A path must be .* not b'x"),
+        ({"weights": ""}, "A path must be .* not ''"),
         # As configuration files have them: False, 0.5 and 4 themselves would do.
         ({"to_input_size": "no"}, "to_input_size must be True or False, but is 'no'"),
         ({"self_ensemble": None}, "self_ensemble must be True or False, but is None"),
@@ -122,7 +125,7 @@ def test_wrong_options_are_one_sentence(make, options, sentence):
 
 
 def test_an_overlap_has_the_room_that_tiles_of_the_device_have(make, monkeypatch):
-    with pytest.raises(OptionError, match="Tiles of 512 px leave no room"):
+    with pytest.raises(OptionError, match="Tiles of 512 px are too small"):
         make(overlap=300)
     monkeypatch.setattr(sys.modules[Enhancer.__module__], "sizes_for", lambda _: GPU)
     make(overlap=300)

@@ -144,3 +144,9 @@ def test_a_full_disk_and_missing_rights_are_sentences(
         write_text(old, "new")
     assert old.read_bytes() == b"old"
     assert list(old.parent.iterdir()) == [old]
+
+
+def test_a_file_where_a_folder_is_needed_is_said_so(old: Path) -> None:
+    for work in (lambda: require_writable(old), lambda: write_json(old / "report.json", {})):
+        with pytest.raises(OutputError, match="a file stands where a folder is needed"):
+            work()

@@ -59,7 +59,7 @@ def test_a_tile_split_again_keeps_its_core_covered_once():
 
 
 def test_tiles_too_small_for_their_overlap_are_refused():
-    with pytest.raises(OptionError, match="64 px leave no room between overlaps of 32 px"):
+    with pytest.raises(OptionError, match="64 px are too small for overlaps of 32 px"):
         TilePolicy(size=64, overlap=32)
     with pytest.raises(OptionError, match="choose a tile of 48 px or more"):
         TilePolicy(size=40, overlap=8, size_rule=SizeRule(48))

@@ -97,10 +97,10 @@ def test_a_picture_that_exif_calls_turned_lies_as_it_lay_with_its_boxes(transfor
 def test_an_overlap_has_the_room_that_tiles_of_the_device_have():
     preproc.EnhanceTransform("tiny", device="cuda", overlap=300)
     for options in ({"device": "cpu"}, {"device": "cuda", "in_worker": "cpu"}):
-        with pytest.raises(OptionError, match="Tiles of 512 px leave no room"):
+        with pytest.raises(OptionError, match="Tiles of 512 px are too small"):
             preproc.EnhanceTransform("tiny", overlap=300, **options)
     preproc.EnhanceTransform("tiny", device="cpu", overlap=248)
-    with pytest.raises(OptionError, match="no room between overlaps of 250 px"):
+    with pytest.raises(OptionError, match="too small for overlaps of 250 px"):
         preproc.EnhanceTransform("tiny", device="cpu", overlap=248, to_input_size=True)
 
 

@@ -52,9 +52,10 @@ class TilePolicy:
                 f"overlap must be a number of px of 0 or more, but is {self.overlap}."
             )
         if self.size is not None and self.size < self.min_size:
+            or_else = ", or a smaller overlap" if self.overlap else ""
             raise OptionError(
-                f"Tiles of {self.size} px leave no room between overlaps of {self.overlap} px; "
-                f"choose a tile of {self.min_size} px or more, or a smaller overlap."
+                f"Tiles of {self.size} px are too small for overlaps of {self.overlap} px; choose "
+                f"a tile of {self.min_size} px or more{or_else}."
             )
 
     @property

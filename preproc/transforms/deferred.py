@@ -88,7 +88,7 @@ class DeferredEnhancer:
         if cache is not None and not isinstance(cache, str | Path | PictureCache):
             raise OptionError(f"cache must be a folder or a PictureCache, but is {cache!r}.")
         self.cache = PictureCache(cache) if isinstance(cache, str | Path) else cache
-        if weights := options.get("weights"):
+        if (weights := options.get("weights")) is not None:
             options["weights"] = absolute_path(weights)  # wherever it is built
         self._in_worker, self._options = in_worker, options
         self._built: dict[torch.device, Enhancer] = {}
