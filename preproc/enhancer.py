@@ -37,7 +37,7 @@ from preproc.pictures.picture import ChannelOrder, Picture, require_channel_orde
 from preproc.progress import Progress
 from preproc.regions import RegionPlan, plan_regions
 from preproc.resize import BICUBIC_REACH, imresize
-from preproc.samples import from_float
+from preproc.samples import from_float, is_grey
 from preproc.values import is_whole_number
 from preproc.weights import load_network
 
@@ -349,9 +349,11 @@ class Enhancer:
     def _run(self, colors: Sequence[Tensor], progress: Progress | None) -> list[Tensor]:
         """The canvases of pictures (N, C, H, W), filled by the network."""
         canvases = [self._canvas(color) for color in colors]
+        images = [image for color in colors for image in _in_own_planes(color)]
+        places = [place for canvas in canvases for place in canvas]
         run_tiles(
-            [image for color in colors for image in color],
-            [image for canvas in canvases for image in canvas],
+            images,
+            [place[: len(image)] for image, place in zip(images, places, strict=True)],
             self._apply,
             self._policy,
             batch_size=self._batch_size,
@@ -395,7 +397,19 @@ class Enhancer:
             result = canvas.clamp_(0, 1)
         else:
             result = from_float(canvas, color.dtype) if canvas.is_floating_point() else canvas
-        return result if self._strength == 1 else blend(result, color, self._strength)
+        if self._strength < 1:
+            result = blend(result, color, self._strength)
+        for one, image in zip(result, _in_own_planes(color), strict=True):
+            one[len(image) :] = one[:1]
+        return result
+
+
+def _in_own_planes(color: Tensor) -> list[Tensor]:
+    """Pictures (N, C, H, W) one by one, each as it would be alone.
+
+    Beside coloured ones of a batch, grey is stored in three planes, of which one is computed.
+    """
+    return [image[:1] if len(color) > 1 and is_grey(image) else image for image in color]
 
 
 def _in_one_piece(enhancer: Enhancer) -> tuple[Any, ...]:

@@ -46,6 +46,11 @@ def from_float(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype) if dtype.is_floating_point else (x * PEAK[dtype]).round().to(dtype)
 
 
+def is_grey(rgb: Tensor) -> bool:
+    """Whether (3, H, W) are three equal planes, which are grey however they are stored."""
+    return len(rgb) == 3 and torch.equal(rgb[:2], rgb[1:])
+
+
 def luma(rgb: Tensor) -> Tensor:
     """Grey of a float tensor (..., 3, H, W) as (..., 1, H, W): BT.601, so that grey stays grey."""
     weights = rgb.new_tensor(_LUMA).view(3, 1, 1)

@@ -14,7 +14,7 @@ from preproc.box import Box
 from preproc.errors import ImageError
 from preproc.pictures.alpha import fill_hidden, resized_plane
 from preproc.pictures.picture import ChannelOrder, Pack, Picture
-from preproc.samples import from_float, luma, to_float
+from preproc.samples import is_grey
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _OVERSHOOT = 0.5  # beyond [0, 1]: bicubic filters overshoot by less, forgotten scalings by more
@@ -95,17 +95,12 @@ def _from_samples(samples: Tensor, channel_order: ChannelOrder, pack: Pack) -> P
     if has_alpha:
         color = fill_hidden(color, alpha)
     planes = color.shape[1]
-    # Three equal planes are grey, however they are stored; a network would tint them.
-    grey = [planes == 3 and torch.equal(one[:2], one[1:]) for one in color]
-    if all(grey):
+    if all(is_grey(one) for one in color):  # a network would tint it
         color = color[:, :1]
 
     def repack(result: Tensor, part: Box | None = None) -> object:
         if result.shape[1] != planes:
             result = result.expand(-1, planes, -1, -1)  # packing makes the only copy
-        elif any(grey) and not all(grey):  # a batch with coloured ones, which share a tensor
-            ones = zip(result, grey, strict=True)
-            result = torch.stack([_in_grey(one) if is_grey else one for one, is_grey in ones])
         if channel_order == "bgr":
             result = result.flip(1)
         if has_alpha:
@@ -132,8 +127,3 @@ def _require_range(samples: Tensor) -> None:
         raise ImageError(
             f"Float samples lie in [0, 1], but these reach from {low:.4g} to {high:.4g}; {way_out}."
         )
-
-
-def _in_grey(rgb: Tensor) -> Tensor:
-    """Colours (3, H, W) as three equal planes."""
-    return from_float(luma(to_float(rgb)), rgb.dtype).expand_as(rgb)
