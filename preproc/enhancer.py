@@ -300,7 +300,7 @@ class Enhancer:
         windows = [picture.color[..., *window.slices()] for window in plan.windows]
         canvases = self._run(windows, progress)
         # In their own kind the crops lie there once more.
-        with self._room_for(2 * sum(canvas.nbytes for canvas in canvases), picture.color):
+        with self._explain_if_full(2 * sum(canvas.nbytes for canvas in canvases), picture.color):
             results = list(map(self._finished, canvases, windows))
             return [
                 picture.pack(results[n][..., *box.within(plan.windows[n], self.scale)].clone(), box)
@@ -330,7 +330,7 @@ class Enhancer:
             self._policy,
             margin=int(margin),
             side=side,
-            window_cost=self._sizes.window,
+            window_cost=self._sizes.window_cost,
         )
 
     def _nth(self, number: int, img: object) -> Picture:
@@ -371,10 +371,10 @@ class Enhancer:
         # Laid out as the picture is, so that it is packed without a copy.
         layout = torch.contiguous_format if color.stride(-1) == 1 else torch.channels_last
         size = (count, channels, scale * height, scale * width)
-        with self._room_for(math.prod(size) * dtype.itemsize, color):
+        with self._explain_if_full(math.prod(size) * dtype.itemsize, color):
             return torch.empty(size, dtype=dtype, memory_format=layout, device=color.device)
 
-    def _room_for(self, needed: int, color: Tensor) -> AbstractContextManager[None]:
+    def _explain_if_full(self, needed: int, color: Tensor) -> AbstractContextManager[None]:
         """While ``needed`` bytes are allocated for the result of ``color``, explain a failure."""
         count, _, height, width = color.shape
         size = f"{self.scale * height}x{self.scale * width} px"
@@ -387,7 +387,7 @@ class Enhancer:
 
     def _packed(self, picture: Picture, canvas: Tensor) -> object:
         # In its own kind the result lies there once more.
-        with self._room_for(2 * canvas.nbytes, picture.color):
+        with self._explain_if_full(2 * canvas.nbytes, picture.color):
             return picture.pack(self._finished(canvas, picture.color))
 
     def _finished(self, canvas: Tensor, color: Tensor) -> Tensor:

@@ -86,5 +86,5 @@ def tile_policy(
         border=descriptor.border,
         size_rule=descriptor.size,
         bucket=sizes.bucket if mixes else 1,
-        mixed=sizes.mixed if mixes else 0,
+        mixed_side=sizes.mixed_side if mixes else 0,
     )

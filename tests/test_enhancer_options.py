@@ -133,7 +133,7 @@ def test_an_overlap_has_the_room_that_tiles_of_the_device_have(make, monkeypatch
 
 def test_the_documentation_tells_what_suits_which_device():
     told = " ".join(f"{Enhancer.__doc__} {Enhancer.__init__.__doc__}".split())
-    assert f"(up to {CPU.mixed} px a side, {GPU.mixed} on a GPU)" in told
+    assert f"(up to {CPU.mixed_side} px a side, {GPU.mixed_side} on a GPU)" in told
     assert f"By default {CPU.tile}, {GPU.tile} on a GPU" in told
     assert f"by default {CPU.batch}, {GPU.batch} on a GPU" in told
 

@@ -17,7 +17,7 @@ from torch import nn
 from preproc import Enhancer
 from preproc.errors import OptionError, PrecisionWarning
 from preproc.execution.devices import choose_dtype
-from preproc.execution.runtime import Runtime
+from preproc.execution.runtime import Precision, Runtime
 from preproc.networks.blocks import SubPixel
 from preproc.networks.cajnn import CAJNN, RRDB
 from preproc.networks.cisrnet import PDAB, SDAB, CISRNet
@@ -258,7 +258,7 @@ def test_a_compiled_network_has_the_same_answer_and_one_graph_for_blocks_and_siz
     network = small_cajnn(blocks=4)
     dynamo.reset()
     dynamo.utils.counters.clear()
-    runtime = Runtime(network, CPU, torch.bfloat16, compiled=True)
+    runtime = Runtime(network, CPU, Precision(torch.bfloat16), compiled=True)
     batches = [torch.rand(1, 3, h, w) for h, w in ((24, 20), (17, 31), (30, 22), (25, 40))]
     for batch in batches:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
@@ -287,7 +287,7 @@ def test_only_the_form_for_inference_is_compiled():
 
 def test_infinite_values_are_computed_again_by_the_network_proper():
     network = small_cajnn()
-    runtime = Runtime(network, CPU, torch.bfloat16)
+    runtime = Runtime(network, CPU, Precision(torch.bfloat16))
     with torch.no_grad():
         runtime._run.args[0].conv_hr.bias.fill_(float("nan"))
     x = torch.rand(1, 3, 9, 9)

@@ -133,7 +133,7 @@ def test_a_black_hole_in_half_precision_is_filled_in_float32():
             yield Local(lambda x: x / 0 if torch.is_autocast_enabled("cpu") else x, radius=0)
 
     x = torch.rand(1, 3, 9, 9)
-    runtime = Runtime(Layerwise(Overflows()), CPU, torch.bfloat16, in_pieces=True)
+    runtime = Runtime(Layerwise(Overflows()), CPU, Precision(torch.bfloat16), in_pieces=True)
     with pytest.warns(UserWarning, match="computed again in float32"):
         out = runtime(x)
     with torch.inference_mode():
@@ -282,7 +282,7 @@ def test_maps_in_files_give_the_same_answer_and_leave_nothing(make_small, rng, t
 def test_the_host_s_memory_holds_no_map_of_those_in_files(tmp_path):
     height, width = 120, 32
     with LiveMemory() as memory:
-        layers = Layerwise(network(), band=8, length=24, room=partial(maps.in_files, tmp_path))
+        layers = Layerwise(network(), band=8, length=24, make_map=partial(maps.in_files, tmp_path))
         layers(torch.rand(1, 3, height, width))
     assert memory.peak < 16 * height * width * 8 * 4, "one map"
 

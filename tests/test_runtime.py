@@ -57,14 +57,14 @@ def test_infinite_output_in_a_short_dtype_is_computed_again_in_float32():
     network = Fails(lambda x: x / 0 if torch.is_autocast_enabled("cpu") else x)
     x = torch.rand(1, 3, 4, 4)
     with pytest.warns(PrecisionWarning, match="net gave NaN .* bfloat16 on cpu"):
-        y = Runtime(network, CPU, torch.bfloat16, "net")(x)
+        y = Runtime(network, CPU, Precision(torch.bfloat16), "net")(x)
     assert torch.equal(y, x)
     assert network.autocast == [True, False]
 
 
 def test_after_one_failure_of_a_short_dtype_all_is_float32_with_one_warning():
     network = Fails(lambda x: x / 0 if torch.is_autocast_enabled("cpu") else x)
-    runtime, x = Runtime(network, CPU, torch.bfloat16, "net"), torch.rand(1, 3, 4, 4)
+    runtime, x = Runtime(network, CPU, Precision(torch.bfloat16), "net"), torch.rand(1, 3, 4, 4)
     with pytest.warns(PrecisionWarning, match="again in float32, and all that follows") as caught:
         answers = [runtime(x) for _ in range(3)]
     assert all(torch.equal(answer, x) for answer in answers)
@@ -75,7 +75,7 @@ def test_after_one_failure_of_a_short_dtype_all_is_float32_with_one_warning():
 
 def test_the_form_for_inference_is_made_anew_for_float32():
     network = Shortened()
-    runtime, x = Runtime(network, CPU, torch.bfloat16, "net"), torch.rand(1, 3, 4, 4)
+    runtime, x = Runtime(network, CPU, Precision(torch.bfloat16), "net"), torch.rand(1, 3, 4, 4)
     with pytest.warns(PrecisionWarning):
         runtime(x)
     with warnings.catch_warnings():
@@ -102,20 +102,20 @@ def test_finite_output_is_computed_once_without_a_warning():
     network = Fails(lambda x: x)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Runtime(network, CPU, torch.bfloat16)(torch.rand(1, 3, 4, 4))
+        Runtime(network, CPU, Precision(torch.bfloat16))(torch.rand(1, 3, 4, 4))
     assert network.autocast == [True]
 
 
 def test_what_is_to_be_float32_stays_it_whatever_the_caller_s_autocast():
     network = Fails(lambda x: x)
-    runtime = Runtime(network, CPU, torch.float32)
+    runtime = Runtime(network, CPU, Precision(torch.float32))
     with torch.autocast("cpu", torch.bfloat16):
         runtime(torch.rand(1, 3, 4, 4))
     assert network.autocast == [False]
 
 
 def test_output_that_stays_infinite_is_an_error():
-    runtime = Runtime(Fails(lambda x: x * float("nan")), CPU, torch.bfloat16, "net")
+    runtime = Runtime(Fails(lambda x: x * float("nan")), CPU, Precision(torch.bfloat16), "net")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # it would say that all that follows is in float32
         with pytest.raises(ModelError, match="net gives NaN or infinite values even in float32"):
@@ -144,7 +144,7 @@ def test_full_memory_of_every_kind_is_one_error_that_says_what_to_do(error):
         raise error
 
     with pytest.raises(DeviceMemoryError, match=r"net ran out of memory on cpu with 2 .*4x5 px"):
-        Runtime(Fails(fail), CPU, torch.float32, "net")(torch.rand(2, 3, 4, 5))
+        Runtime(Fails(fail), CPU, Precision(torch.float32), "net")(torch.rand(2, 3, 4, 5))
     assert issubclass(DeviceMemoryError, MemoryError), "what run_tiles waits for"
 
 
@@ -156,12 +156,16 @@ def test_what_to_do_about_full_memory_depends_on_what_filled_it(in_pieces, advic
         raise MemoryError
 
     with pytest.raises(DeviceMemoryError, match=f"at once; choose {advice}"):
-        Runtime(Fails(fail), CPU, torch.float32, in_pieces=in_pieces)(torch.rand(1, 3, 4, 5))
+        Runtime(Fails(fail), CPU, Precision(torch.float32), in_pieces=in_pieces)(
+            torch.rand(1, 3, 4, 5)
+        )
 
 
 def test_the_allocators_own_words_are_known():
     with pytest.raises(DeviceMemoryError):
-        Runtime(Fails(lambda _: torch.empty(2**60)), CPU, torch.float32)(torch.rand(1, 3, 4, 4))
+        Runtime(Fails(lambda _: torch.empty(2**60)), CPU, Precision(torch.float32))(
+            torch.rand(1, 3, 4, 4)
+        )
 
 
 def test_other_errors_of_a_network_pass_through():
@@ -169,7 +173,7 @@ def test_other_errors_of_a_network_pass_through():
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        Runtime(Fails(fail), CPU, torch.float32)(torch.rand(1, 3, 4, 4))
+        Runtime(Fails(fail), CPU, Precision(torch.float32))(torch.rand(1, 3, 4, 4))
 
 
 def test_output_is_float32_and_input_is_channels_last():
@@ -179,7 +183,10 @@ def test_output_is_float32_and_input_is_channels_last():
         formats.append(x.is_contiguous(memory_format=torch.channels_last))
         return x.bfloat16()
 
-    assert Runtime(Fails(watch), CPU, torch.bfloat16)(torch.rand(2, 3, 8, 8)).dtype == torch.float32
+    assert (
+        Runtime(Fails(watch), CPU, Precision(torch.bfloat16))(torch.rand(2, 3, 8, 8)).dtype
+        == torch.float32
+    )
     assert formats == [True]
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from sample_pictures import smooth
 
 from preproc import Enhancer
-from preproc.execution.runtime import Runtime
+from preproc.execution.runtime import Precision, Runtime
 from preproc.execution.stacking import stack
 from preproc.networks import ModelDescriptor, find, register
 from preproc.networks.cajnn import CAJNN
@@ -51,7 +51,7 @@ def test_near_sizes_share_a_batch_exactly_in_the_real_networks(tmp_path, model):
     network = CAJNN(features=8, growth=4, blocks=1) if model == "cajnn" else descriptor.build()
     assert descriptor.maskable
     install_masks(network)
-    runtime = Runtime(network, torch.device("cpu"), torch.float32)
+    runtime = Runtime(network, torch.device("cpu"), Precision(torch.float32))
     crops = [torch.rand(3, h, w) for h, w in ((9, 12), (7, 15), (10, 10))]
     together = runtime(*stack(crops))
     for one, crop in zip(together, crops, strict=True):

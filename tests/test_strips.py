@@ -15,7 +15,7 @@ from live_memory import LiveMemory
 
 from preproc import Enhancer
 from preproc.errors import WeightsError
-from preproc.execution.runtime import Runtime
+from preproc.execution.runtime import Precision, Runtime
 from preproc.execution.sizes import GPU
 from preproc.execution.stacking import stack
 from preproc.execution.strips import Strips
@@ -89,7 +89,9 @@ def test_a_strip_with_one_neighbour_less_would_show(small):
 def test_pictures_of_different_sizes_keep_their_own_edges_in_strips(small):
     crops = [torch.rand(3, 50, 20), torch.rand(3, 41, 23)]
     install_masks(small)
-    runtime = Runtime(Strips(small, shrink=True, pixels=1), torch.device("cpu"), torch.float32)
+    runtime = Runtime(
+        Strips(small, shrink=True, pixels=1), torch.device("cpu"), Precision(torch.float32)
+    )
     together = runtime(*stack(crops))
     with masked(None):
         for one, crop in zip(together, crops, strict=True):

@@ -156,7 +156,7 @@ def test_small_crops_of_near_sizes_share_batches():
     sizes = [(31, 98), (32, 100), (29, 103), (30, 97)]
     pictures, seen = [torch.rand(3, *size) for size in sizes], Recorder()
     canvases = [canvas_of(p) for p in pictures]
-    run_tiles(pictures, canvases, seen, TilePolicy(512, 4, bucket=16, mixed=128), batch_size=8)
+    run_tiles(pictures, canvases, seen, TilePolicy(512, 4, bucket=16, mixed_side=128), batch_size=8)
     assert seen.shapes == [(4, 3, 32, 103)]
     for picture, canvas in zip(pictures, canvases, strict=True):
         assert torch.equal(canvas, nearest(picture))
@@ -165,7 +165,7 @@ def test_small_crops_of_near_sizes_share_batches():
 def test_long_pictures_of_near_sizes_share_no_batch():
     pictures, seen = [torch.rand(3, *size) for size in ((31, 130), (32, 131))], Recorder()
     canvases = [canvas_of(p) for p in pictures]
-    run_tiles(pictures, canvases, seen, TilePolicy(512, 4, bucket=16, mixed=128), batch_size=8)
+    run_tiles(pictures, canvases, seen, TilePolicy(512, 4, bucket=16, mixed_side=128), batch_size=8)
     assert seen.shapes == [(1, 3, 31, 130), (1, 3, 32, 131)]
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from preproc.errors import ModelError
-from preproc.execution.runtime import Runtime
+from preproc.execution.runtime import Precision, Runtime
 from preproc.execution.tiles import run_tiles
 from preproc.execution.tiling import TilePolicy
 from preproc.networks import SizeRule
@@ -59,7 +59,7 @@ def load_peer(
         OVERLAP,
         size_rule=SizeRule(max(size.minimum, 1), size.multiple_of),
     )
-    runtime = Runtime(_Module(network), device, torch.float32, path.stem)
+    runtime = Runtime(_Module(network), device, Precision(torch.float32), path.stem)
     return network.scale, _tiled(runtime, policy, network.scale)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from preproc.errors import OptionError
 from preproc.execution.layerwise import Layerwise, large_layerwise
-from preproc.execution.maps import Room, in_files, in_memory
+from preproc.execution.maps import MakeMap, in_files, in_memory
 from preproc.execution.runtime import Precision, Runtime
 from preproc.execution.sizes import sizes_for
 from preproc.execution.strips import Strips
@@ -74,7 +74,7 @@ def assemble(
     ready = partial(Runtime, device=device, precision=precision, name=str(descriptor), fast=fast)
     layers = None
     if steps is not None and layerwise is not False:
-        layers = ready(Layerwise(steps, room=_room(map_folder)), in_pieces=True)
+        layers = ready(Layerwise(steps, make_map=_map_maker(map_folder)), in_pieces=True)
         if layerwise:
             return layers
     if strips and isinstance(network, Splittable):
@@ -115,7 +115,7 @@ def _require_layerwise(
         )
 
 
-def _room(map_folder: str | Path | None) -> Room:
+def _map_maker(map_folder: str | Path | None) -> MakeMap:
     """What makes the maps of pictures that go layer by layer."""
     if map_folder is None:
         return in_memory

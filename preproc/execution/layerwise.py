@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from preproc.execution.maps import Room, in_memory
+from preproc.execution.maps import MakeMap, in_memory
 from preproc.execution.tiles import Apply
 from preproc.execution.tiling import Span, spans
 from preproc.networks.steps import Keep, Local, Pooled, Step, Stepwise
@@ -42,7 +42,7 @@ class Layerwise(nn.Module):
         network: a module that is `Stepwise`.
         band: rows of a tile, in px of the map it becomes.
         length: columns of a tile, likewise.
-        room: makes the maps.
+        make_map: makes the maps.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class Layerwise(nn.Module):
         *,
         band: int = BAND,
         length: int = LENGTH,
-        room: Room = in_memory,
+        make_map: MakeMap = in_memory,
     ) -> None:
         super().__init__()
         self.network = network
         self.band, self.length = band, length
-        self.room = room
+        self.make_map = make_map
 
     def forward(self, x: Tensor) -> Tensor:
         """Enhance a batch, picture by picture."""
@@ -77,7 +77,7 @@ class Layerwise(nn.Module):
         """The map after a step; may be the map before it, overwritten."""
         match step:
             case Keep():
-                stack.append(self.room(current.shape, current.dtype).copy_(current))
+                stack.append(self.make_map(current.shape, current.dtype).copy_(current))
                 return current
             case Local(apply, radius, scale, skip):
                 beside = stack.pop() if skip else None
@@ -133,7 +133,7 @@ class Layerwise(nn.Module):
         if scale == 1 and channels == x.shape[1] and core.dtype == x.dtype:
             return x
         height, width = x.shape[-2:]
-        return self.room((1, channels, scale * height, scale * width), core.dtype)
+        return self.make_map((1, channels, scale * height, scale * width), core.dtype)
 
     def _tile(self, band: Tensor, columns: Span) -> Tensor:
         return band[..., columns.window].to(self._device, memory_format=torch.channels_last)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from preproc.errors import OutputError
 
-Room: TypeAlias = Callable[[Sequence[int], torch.dtype], Tensor]
+MakeMap: TypeAlias = Callable[[Sequence[int], torch.dtype], Tensor]
 """Makes a map of a shape (N, C, H, W) and a dtype, in channels_last, with any values."""
 
 

@@ -46,7 +46,7 @@ class Runtime:
         self,
         network: nn.Module,
         device: torch.device,
-        precision: torch.dtype | Precision,
+        precision: Precision,
         name: str = "The model",
         *,
         in_pieces: bool = False,
@@ -59,7 +59,7 @@ class Runtime:
         Args:
             network: maps float (N, 3, H, W) to (N, 3, s*H, s*W); it is moved, not copied.
             device: where to run it.
-            precision: float32, or what autocast shortens to; a `Precision` is shared.
+            precision: float32, or what autocast shortens to; may be shared.
             name: what error messages call the network.
             in_pieces: whether the network takes host tensors to the device itself, piece by piece,
                 and gives host tensors; else whole batches are moved.
@@ -70,7 +70,7 @@ class Runtime:
                 whose tables are cached and may be freed.
         """
         self.device, self.name = device, name
-        self._precision = precision if isinstance(precision, Precision) else Precision(precision)
+        self._precision = precision
         self._in_pieces = in_pieces
         network = network.to(device).requires_grad_(requires_grad=False).eval()
         self._network = network.to(memory_format=torch.channels_last)

@@ -33,10 +33,10 @@ class TilePolicy:
         overlap: LR px of real neighbours around a core on its inner sides.
         border: LR px of reflection around a picture, not kept; neutral value 0.
         size_rule: which extents of a window are allowed.
-        bucket: windows no longer than ``mixed`` px share a batch if their sides, rounded up to
-            multiples of ``bucket``, are equal.
-        mixed: longest side in LR px of windows that share a batch so; longer ones only share one
-            with equal windows.
+        bucket: windows no longer than ``mixed_side`` px share a batch if their sides, rounded up
+            to multiples of ``bucket``, are equal.
+        mixed_side: longest side in LR px of windows that share a batch so; longer ones only share
+            one with equal windows.
     """
 
     size: int | None
@@ -44,7 +44,7 @@ class TilePolicy:
     border: int = 0
     size_rule: SizeRule = _ANY_SIZE
     bucket: int = 1
-    mixed: int = 0
+    mixed_side: int = 0
 
     def __post_init__(self) -> None:
         if self.overlap < 0:
@@ -67,7 +67,7 @@ class TilePolicy:
     def group(self, tile: Tile) -> tuple[int, int]:
         """What tiles must have in common to share a batch: the shape, or nearly."""
         height, width = tile.shape
-        if max(height, width) > self.mixed:
+        if max(height, width) > self.mixed_side:
             return height, width
         return _up(height, self.bucket), _up(width, self.bucket)
 

@@ -64,7 +64,7 @@ class PictureCache:
         if not isinstance(limit, SupportsInt) or not limit > 0:
             raise OptionError(f"A cache's limit must be in bytes and above 0, but is {limit!r}.")
         self.folder, self.limit = absolute_path(folder), limit
-        self._said_full, self._room = False, _Room(self.folder, limit)
+        self._said_full, self._budget = False, _Budget(self.folder, limit)
         self._writable = self._is_writable()
 
     def get(self, key: str) -> Tensor | None:
@@ -112,7 +112,7 @@ class PictureCache:
                 f"There is no room left on the disk for the cache {self.folder}; delete it, or "
                 "give it a lower limit."
             ) from error
-        self._room.left -= len(data)
+        self._budget.left -= len(data)
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
@@ -141,12 +141,12 @@ class PictureCache:
                 CacheWarning,
             )
             return False
-        if self._room.holds(size):
+        if self._budget.holds(size):
             return True
         if not self._said_full:
             self._said_full = True
             warn(
-                f"The cache {self.folder} is full ({self.limit - self._room.left:,} of "
+                f"The cache {self.folder} is full ({self.limit - self._budget.left:,} of "
                 f"{self.limit:,} bytes): pictures it lacks are enhanced each time. Raise its "
                 "limit, or delete the folder if it holds what other models or options left.",
                 CacheWarning,
@@ -170,7 +170,7 @@ def _checksum(samples: Tensor) -> str:
     return f"{zlib.crc32(samples.numpy().data):08x}"
 
 
-class _Room:
+class _Budget:
     """How much more a folder may hold, which others may fill as well.
 
     Counting looks at every file, so it is done now and then, and before room is first denied.
