@@ -80,7 +80,7 @@ def parts_used_by(place: Path, package: str = "preproc") -> set[str]:
     return {name.split(".")[1] for name in names if name.startswith(f"{package}.")}
 
 
-BASE = {"autocast", "box", "errors", "files", "paths", "progress", "resize", "samples", "values"}
+BASE = {"autocast", "box", "errors", "files", "paths", "progress", "resize", "samples"}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ BASE = {"autocast", "box", "errors", "files", "paths", "progress", "resize", "sa
         ("preproc/networks", {"networks", *BASE}),
         ("preproc/pictures", {"pictures", *BASE}),
         ("preproc/execution", {"execution", "networks", *BASE}),
-        ("integrations", {"pictures", "extras", *BASE}),
+        ("integrations", {"pictures", "extras", "values", *BASE}),
         ("eval_tasks/evaluators", {"console", "metrics", "reports", "extras", *BASE}),
     ],
 )
