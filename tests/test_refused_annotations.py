@@ -50,6 +50,42 @@ def test_annotations_of_numpy_and_of_lists_would_stay_behind_too(transform, batc
     assert batch_stage()([torch.zeros(3, 4, 5)], [none])[1] == [none]
 
 
+LABELS = Image.new("L", (5, 4), 7)
+
+
+@pytest.mark.parametrize("to_input_size", [False, True])
+@pytest.mark.parametrize("key", ["mask", "masks", "segmentation"])
+@pytest.mark.parametrize("mask", [LABELS, [LABELS], LABELS.convert("P"), LABELS.convert("RGB")])
+def test_masks_that_are_pil_images_are_not_enhanced_as_pictures(
+    transform, batch_stage, key, mask, to_input_size
+):
+    enhance = transform(to_input_size=to_input_size)
+    with pytest.raises(PreprocError, match=rf"'{key}' is a PIL image.*make it a tv_tensors\.Mask"):
+        enhance(Image.new("RGB", (5, 4)), {key: mask})
+    _, target = enhance(Image.new("RGB", (5, 4)), {key: tv_tensors.Mask(LABELS)})
+    assert target[key].unique().tolist() == [7]
+    with pytest.raises(PreprocError, match=rf"'{key}' is not a tensor.*tv_tensors\.Mask"):
+        batch_stage()([torch.zeros(3, 4, 5)], [{key: mask}])
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "1", "I"])
+@pytest.mark.parametrize("kind", [Image.Image.copy, tv_tensors.Image], ids=["PIL", "tv_tensor"])
+def test_a_bare_mask_beside_its_picture_is_not_enhanced_as_another(transform, mode, kind):
+    image = kind(Image.new("RGB", (5, 4)))
+    with pytest.raises(PreprocError, match=rf"mode '{mode}'.*tv_tensors\.Mask .* or RGB"):
+        transform()(image, LABELS.convert(mode))
+    with pytest.raises(PreprocError, match="may be a mask"):
+        transform(to_input_size=True)({"image": image, "semantic": LABELS.convert(mode)})
+
+
+def test_pictures_of_a_kind_stay_pictures_beside_each_other(transform):
+    embedding = torch.zeros(1, 2, 3)
+    for image in (LABELS, LABELS.convert("P"), Image.new("RGB", (5, 4))):
+        first, second, kept = transform()([image, image, {"embedding": embedding}])
+        assert first.size == second.size == (20, 16)
+        assert kept["embedding"] is embedding
+
+
 def test_they_are_refused_in_every_nesting_that_torchvision_walks(transform):
     image, boxes = torch.zeros(3, 4, 5), torch.zeros(1, 4)
     named = namedtuple("named", "image boxes")

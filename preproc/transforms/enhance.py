@@ -25,7 +25,13 @@ with importing("EnhanceTransform", from_extra("transforms")):
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
-    from preproc.transforms.targets import enlarged, enlarged_target, named_leaves, require_movable
+    from preproc.transforms.targets import (
+        enlarged,
+        enlarged_target,
+        named_leaves,
+        require_movable,
+        require_no_labels_in_pictures,
+    )
 
 Target = Mapping[str, Any]
 
@@ -45,9 +51,12 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
     lists called ``boxes``, ``masks`` or ``keypoints`` (or, as in data sets that
     ``wrap_dataset_for_transforms_v2`` has not wrapped, ``bbox``, ``xmin``, ``mask``,
     ``segmentation`` or ``landmarks``), which are refused where the picture grows, because they
-    would stay behind. An ``area`` stays as it is, as by torchvision's own transforms. A PIL image
-    is taken as stored: an EXIF orientation is neither applied nor dropped, since boxes are counted
-    that way.
+    would stay behind. An ``area`` stays as it is, as by torchvision's own transforms.
+
+    A PIL image is a picture, whatever its mode. Labels would not survive that, so one that is
+    called ``masks``, ``mask`` or ``segmentation``, or that has one band beside a picture in colour,
+    is refused. It is taken as stored: an EXIF orientation is neither applied nor dropped, since
+    boxes are counted that way.
 
     Can be sent to DataLoader workers by fork or spawn, and loads the network where it is first
     needed. On CUDA it raises in a worker unless the cache has the result; see ``in_worker``.
@@ -95,10 +104,12 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
 
         Raises:
             ImageError: the only pictures are numpy arrays, which torchvision's transforms ignore.
-            AnnotationError: what would have to move is not a ``tv_tensor``.
+            AnnotationError: what would have to move is not a ``tv_tensor``, or a PIL image may be
+                a mask.
             PreprocError: as for `preproc.Enhancer` and `preproc.transforms.cache.PictureCache`.
         """
         leaves = list(named_leaves(inputs))
+        require_no_labels_in_pictures(leaves)
         if self.scale != 1:
             require_movable(leaves)
         _require_picture([leaf for _, leaf in leaves])

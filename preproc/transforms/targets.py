@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils._pytree import tree_leaves  # by which torchvision's v2 goes through samples
 from torchvision import tv_tensors
@@ -85,11 +86,40 @@ def require_movable(leaves: Iterable[tuple[object, object]]) -> None:
             )
 
 
+def require_no_labels_in_pictures(leaves: Iterable[tuple[object, object]]) -> None:
+    """Refuse PIL images that are masks, or may be: a network would make new labels of theirs.
+
+    Args:
+        leaves: each with its name, as `named_leaves` gives them.
+
+    Raises:
+        AnnotationError: a PIL image has the name of masks, or has one band beside pictures of
+            another kind, as masks of torchvision's data sets have.
+    """
+    images = []
+    for key, leaf in leaves:
+        if isinstance(leaf, Image.Image) and _is_annotation(key, leaf):
+            raise AnnotationError(
+                f"The target's {key!r} is a PIL image, which would be enhanced as a picture; make "
+                "it a tv_tensors.Mask, or leave it out."
+            )
+        if isinstance(leaf, Image.Image | tv_tensors.Image | tv_tensors.Video):
+            images.append(leaf)
+    grey = [i for i in images if isinstance(i, Image.Image) and len(i.getbands()) == 1]
+    if 0 < len(grey) < len(images):
+        raise AnnotationError(
+            f"A PIL image of mode {grey[0].mode!r} beside a picture of another kind may be a mask, "
+            "whose labels would not survive; make it a tv_tensors.Mask (or use "
+            "torchvision.datasets.wrap_dataset_for_transforms_v2), or RGB if it is a picture."
+        )
+
+
 def _is_annotation(name: object, leaf: object) -> bool:
     # VOC's corners are texts, as they stand in its XML.
     texts = name == "xmin" and isinstance(leaf, str)
     numbers = isinstance(leaf, _NUMBERS) and not isinstance(leaf, bool)
-    return name in _TYPES and (numbers or texts)
+    labels = isinstance(leaf, Image.Image) and _TYPES.get(name) == "Mask"
+    return name in _TYPES and (numbers or texts or labels)
 
 
 def enlarged(annotation: Tensor, scale: int) -> Any:  # noqa: ANN401 - a tv_tensor
