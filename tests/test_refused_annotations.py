@@ -121,6 +121,7 @@ def test_plain_tensors_of_unknown_shapes_are_not_moved_by_half(batch_stage, key,
     assert none[key].shape == (0,)
 
 
+BOX = tv_tensors.BoundingBoxes([[1, 2, 3, 4]], format="XYXY", canvas_size=(4, 5))
 COCO = [{"bbox": [1.0, 2.0, 3.0, 4.0], "area": 12.0, "category_id": 1}]
 RLE = [{"segmentation": {"size": [4, 5], "counts": "04:"}, "iscrowd": 1}]
 VOC = {"annotation": {"object": [{"name": "cat", "bndbox": {"xmin": "1", "ymin": "2"}}]}}
@@ -136,6 +137,21 @@ def test_raw_annotations_of_data_sets_are_refused(transform, batch_stage, target
         transform()(Image.new("RGB", (5, 4)), target)
     with pytest.raises(PreprocError, match=rf"'{key}' is not a tensor"):
         batch_stage()([torch.zeros(3, 4, 5)], [{"objects": target}])
+
+
+def test_what_a_wrapped_data_set_adds_is_left_out_by_naming_the_rest(transform):
+    voc = {"annotation": VOC["annotation"], "boxes": BOX, "labels": torch.ones(1)}
+    coco = {"bbox": [[1.0, 2, 3, 4]], "boxes": BOX, "masks": tv_tensors.Mask(torch.ones(1, 4, 5))}
+    for target, keys in ((voc, "'boxes', 'labels'"), (coco, "'boxes', 'labels', 'masks'")):
+        with pytest.raises(PreprocError, match=rf"leave it out, as .*_v2 does .*=\({keys}\)\.$"):
+            transform()(Image.new("RGB", (5, 4)), target)
+
+
+def test_a_batch_stage_is_advised_for_plain_tensors_only(transform):
+    image = tv_tensors.Image(torch.zeros(3, 4, 5))
+    for boxes, ends in ((torch.zeros(1, 4), "EnhanceBatch, which"), ([[0.0] * 4], "leave it out")):
+        with pytest.raises(PreprocError, match=rf"\(or use .*_v2\).*{ends}[^;,]*\.$"):
+            transform()(image, {"boxes": boxes})
 
 
 def test_what_is_wrong_with_targets_is_said_before_pictures_are_computed(

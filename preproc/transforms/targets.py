@@ -75,15 +75,28 @@ def require_movable(leaves: Iterable[tuple[object, object]]) -> None:
     Raises:
         AnnotationError: boxes, masks or keypoints, by their name, are not ``tv_tensors``.
     """
+    leaves = list(leaves)
     for key, leaf in leaves:
         if _is_annotation(key, leaf) and not isinstance(leaf, tv_tensors.TVTensor):
-            kind = "a plain" if isinstance(leaf, Tensor) else "not a"
+            plain = isinstance(leaf, Tensor)
+            batched = plain and key not in _UNTOLD
             raise AnnotationError(
-                f"The target's {key!r} is {kind} tensor, which would stay as it is while the "
-                f"picture grows; make it a tv_tensors.{_TYPES[key]} (or use "
-                "torchvision.datasets.wrap_dataset_for_transforms_v2), or leave it out"
-                f"{'' if key in _UNTOLD else ', or take EnhanceBatch, which takes plain tensors'}."
+                f"The target's {key!r} is {'a plain' if plain else 'not a'} tensor, which would "
+                f"stay as it is while the picture grows; make it a tv_tensors.{_TYPES[key]}"
+                f"{_wrapping(leaves)}"
+                f"{', or take EnhanceBatch, which takes plain tensors' if batched else ''}."
             )
+
+
+def _wrapping(leaves: Iterable[tuple[object, object]]) -> str:
+    """How torchvision's wrapper helps: it makes ``tv_tensors``, or leaves out all that are not."""
+    wrapper = "torchvision.datasets.wrap_dataset_for_transforms_v2"
+    kinds = tv_tensors.BoundingBoxes | tv_tensors.Mask | tv_tensors.KeyPoints
+    movable = {key for key, leaf in leaves if isinstance(key, str) and isinstance(leaf, kinds)}
+    if not movable:
+        return f" (or use {wrapper}), or leave it out"
+    keys = tuple(sorted({*movable, "labels"}))
+    return f", or leave it out, as {wrapper} does with target_keys={keys}"
 
 
 def require_no_labels_in_pictures(leaves: Iterable[tuple[object, object]]) -> None:
