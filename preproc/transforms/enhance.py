@@ -179,8 +179,10 @@ class EnhanceBatch:
             targets: N dictionaries, of any nesting. ``tv_tensors`` are enlarged by what they are,
                 plain tensors by their key: ``boxes`` or ``bbox`` (n, 4), (n, 5) with the angle
                 last, or (n, 8), in any format, ``masks`` (n, H, W), ``keypoints`` or ``landmarks``
-                (n, k, 2 or more) with x and y first, and ``area`` (n,). A ``mask`` and a
-                ``segmentation`` are refused unless they are ``tv_tensors``. The rest stays.
+                (n, k, 2 or more) with x and y first, and ``area`` (n,). All are in px: coordinates
+                that are fractions of the picture's sides, as DETR has them, belong behind this
+                step. A ``mask`` and a ``segmentation`` are refused unless they are ``tv_tensors``.
+                The rest stays.
 
         Returns:
             The images in a tensor or list as they came, and with ``targets`` new dictionaries.
