@@ -62,21 +62,28 @@ class EnhancerModule(nn.Module):
             x: float (N, 3, H, W), RGB in [0, 1], of any size.
 
         Returns:
-            (N, 3, scale*H, scale*W), not clamped, of ``x``'s dtype or float32.
+            (N, 3, scale*H, scale*W), not clamped, of ``x``'s dtype.
 
         Raises:
-            ImageError: another shape or dtype.
+            ImageError: not a tensor, or of another shape or dtype.
             ModelError: the network does not keep to its scale.
         """
-        if x.ndim != 4 or x.shape[1] != 3 or 0 in x.shape or not x.is_floating_point():
-            raise ImageError(
-                "EnhancerModule takes a float tensor (N, 3, H, W) in [0, 1], but got "
-                f"{x.dtype} of shape {tuple(x.shape)}."
-            )
+        _require_batch(x)
         height, width = x.shape[-2:]
         rule, scale = self.descriptor.size, self.descriptor.scale
         padded = pad(x, rule.padded(height), rule.padded(width))
         y: Tensor = self.network(padded)
         require_scaled(y, padded, scale)
         y = y[..., : scale * height, : scale * width]
-        return imresize(y, size=(height, width)) if self.scale < scale else y
+        y = imresize(y, size=(height, width)) if self.scale < scale else y
+        return y.to(x.dtype)
+
+
+def _require_batch(x: object) -> None:
+    if not isinstance(x, Tensor):
+        got = f"a {type(x).__name__}"
+    elif x.ndim != 4 or x.shape[1] != 3 or 0 in x.shape or not x.is_floating_point():
+        got = f"{x.dtype} of shape {tuple(x.shape)}"
+    else:
+        return
+    raise ImageError(f"EnhancerModule takes a float tensor (N, 3, H, W) in [0, 1], but got {got}.")

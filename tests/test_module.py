@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from sample_pictures import smooth
@@ -49,6 +50,25 @@ def test_however_the_module_is_run_it_gives_the_same(use, difference, to_input_s
     expected = module(x)
     out = use(module, x)
     torch.testing.assert_close(out.float(), expected, atol=difference, rtol=0)
+
+
+@pytest.mark.parametrize("model", ["cajnn-light", "cisrnet-light"])
+@pytest.mark.parametrize("to_input_size", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_the_next_layer_gets_the_dtype_that_came_in(model, to_input_size, dtype):
+    module, x = EnhancerModule(model, to_input_size=to_input_size), torch.rand(1, 3, 4, 5)
+    layers = torch.nn.Sequential(module, torch.nn.Conv2d(3, 2, 3)).to(dtype)
+    assert layers(x.to(dtype)).isfinite().all()
+    assert module(x).dtype == torch.float32, "whatever the parameters are"
+
+
+@pytest.mark.parametrize("model", ["cajnn-light", "cisrnet-light"])
+@pytest.mark.parametrize("to_input_size", [False, True])
+def test_gradients_are_exact_in_double_precision(model, to_input_size):
+    torch.manual_seed(0)
+    module = EnhancerModule(model, scale=4, to_input_size=to_input_size).double()
+    x = torch.rand(1, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(module, (x,), fast_mode=True)
 
 
 # The tables by which results are returned to the input's size are made for one height and width.
@@ -104,8 +124,10 @@ def test_the_module_has_the_scale_that_was_asked_for():
         torch.zeros(1, 4, 5, 5),
         torch.zeros(0, 3, 5, 5),
         torch.zeros(1, 3, 0, 5),
+        np.zeros((1, 3, 5, 5), np.float32),
+        [torch.zeros(3, 5, 5)],
     ],
-    ids=lambda bad: f"{bad.dtype} {tuple(bad.shape)}",
+    ids=lambda bad: f"{type(bad).__name__} {getattr(bad, 'dtype', '')} {np.shape(bad)}",
 )
 def test_the_module_refuses_what_is_no_batch_of_floats(tiny_weights, bad):
     with pytest.raises(ImageError, match=r"takes a float tensor \(N, 3, H, W\)"):

@@ -25,7 +25,7 @@ from preproc.networks.dense import FusedDense, can_fuse
 from preproc.networks.halves import Splittable
 from preproc.networks.inference import Compilable, Preparable
 from preproc.networks.masking import current_mask
-from preproc.networks.precision import Float32Conv2d
+from preproc.networks.precision import Float32Conv2d, precise
 from preproc.networks.registry import ModelDescriptor, register
 from preproc.networks.stacks import Stacks
 
@@ -119,10 +119,10 @@ _UPSAMPLERS: dict[str, Callable[..., nn.Module]] = {
 class CAJNN(nn.Module, Splittable, Preparable, Compilable):
     """CAJNN and its ablations (Table IV).
 
-    ``forward`` maps float (N, 3, H, W), RGB in [0, 1], to float32 (N, 3, scale*H, scale*W), not
-    clamped. It is ``upsample(extract(x), x)``; the two halves are public because the trunk works
-    at LR and the tail, four fifths of the peak memory at x4, can be computed in strips. An output
-    of ``upsample`` sees ``tail_radius`` LR px to each side.
+    ``forward`` maps float (N, 3, H, W), RGB in [0, 1], to (N, 3, scale*H, scale*W) in float32, or
+    float64 for that, not clamped. It is ``upsample(extract(x), x)``; the two halves are public
+    because the trunk works at LR and the tail, four fifths of the peak memory at x4, can be
+    computed in strips. An output of ``upsample`` sees ``tail_radius`` LR px to each side.
 
     Args:
         scale: 2, 3 or 4 (the paper trains 4 only).
@@ -219,7 +219,8 @@ class CAJNN(nn.Module, Splittable, Preparable, Compilable):
         if not self.long_skip:
             return residual
         size = residual.shape[2:]
-        return residual + F.interpolate(x.float(), size=size, mode="bilinear", align_corners=False)
+        skip = F.interpolate(precise(x), size=size, mode="bilinear", align_corners=False)
+        return residual + skip
 
     def forward(self, x: Tensor) -> Tensor:
         """Enhance a batch; see the class."""

@@ -26,7 +26,7 @@ from preproc.errors import ModelError
 from preproc.networks.blocks import SubPixel, upsampling_steps
 from preproc.networks.convolution import Conv2d, ResidualConv2d
 from preproc.networks.inference import Compilable
-from preproc.networks.precision import Float32Conv2d
+from preproc.networks.precision import Float32Conv2d, precise
 from preproc.networks.registry import ModelDescriptor, Tiling, register
 from preproc.networks.steps import Keep, Local, Pooled, Step, Stepwise
 
@@ -143,7 +143,7 @@ class ResidualGroup(nn.Module):
 
 
 class Coarse(nn.Module):
-    """The coarse stage: LR (N, 3, H, W) to a first HR picture, float32 (N, 3, s*H, s*W).
+    """The coarse stage: LR (N, 3, H, W) to a first HR picture (N, 3, s*H, s*W), float32 or better.
 
     It has a skip around all groups in feature space, and none around the stage.
     """
@@ -182,7 +182,7 @@ class Coarse(nn.Module):
 
 
 class Fine(nn.Module):
-    """The fine stage: adds detail to an HR picture (N, 3, H, W), in float32."""
+    """The fine stage: adds detail to an HR picture (N, 3, H, W), in float32 or better."""
 
     def __init__(self, features: int, groups: nn.Sequential) -> None:
         super().__init__()
@@ -208,16 +208,16 @@ class Fine(nn.Module):
         return first
 
     def _last(self, h: Tensor, coarse: Tensor) -> Tensor:
-        refined: Tensor = coarse.float() + self.conv_last(h)
+        refined: Tensor = precise(coarse) + self.conv_last(h)
         return refined
 
 
 class CISRNet(nn.Module, Stepwise, Compilable):
     """CISRNet and its ablations (Tables 2 and 3).
 
-    ``forward`` maps float (N, 3, H, W), RGB in [0, 1], to float32 (N, 3, scale*H, scale*W), not
-    clamped. It is ``fine(coarse(x))``; training's first stage fits ``coarse`` alone, whose keys
-    are the same in a network that is coarse only.
+    ``forward`` maps float (N, 3, H, W), RGB in [0, 1], to (N, 3, scale*H, scale*W) in float32, or
+    float64 for that, not clamped. It is ``fine(coarse(x))``; training's first stage fits ``coarse``
+    alone, whose keys are the same in a network that is coarse only.
 
     Args:
         scale: 2, 3 or 4.

@@ -9,8 +9,13 @@ from torch import Tensor, nn
 from preproc.autocast import without_autocast
 
 
+def precise(x: Tensor) -> Tensor:
+    """A float tensor in float32, or in float64 if it has that."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class Float32Conv2d(nn.Conv2d):
-    """A 3x3 convolution computed and returned in float32, whatever dtype comes in or autocast says.
+    """A 3x3 convolution in float32, or float64 if that comes in, whatever autocast says.
 
     bfloat16 has 8 significant bits: near 1.0 its step is 1/128, half a grey level of 8-bit output
     is 1/510. The layer that writes the picture and the skip added to it therefore stay float32.
@@ -46,12 +51,13 @@ class Float32Conv2d(nn.Conv2d):
         self._parts = parts.contiguous(memory_format=torch.channels_last)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name for it
-        """Convolve (N, C, H, W) of any float dtype; returns float32."""
+        """Convolve (N, C, H, W) of any float dtype; returns float32, or float64 for that."""
         with without_autocast(input.device.type):
             if self._parts is not None and input.dtype == self._parts.dtype:
                 both = F.conv2d(input, self._parts, padding=self.padding)
                 high, low = both[:, : 2 * self.out_channels].float().chunk(2, 1)
                 result = high + low
                 return result if self.bias is None else result + self.bias.view(-1, 1, 1)
-            bias = None if self.bias is None else self.bias.float()
-            return F.conv2d(input.float(), self.weight.float(), bias, padding=self.padding)
+            x = precise(input)
+            bias = None if self.bias is None else self.bias.to(x.dtype)
+            return F.conv2d(x, self.weight.to(x.dtype), bias, padding=self.padding)
