@@ -71,6 +71,17 @@ def test_gradients_are_exact_in_double_precision(model, to_input_size):
     assert torch.autograd.gradcheck(module, (x,), fast_mode=True)
 
 
+@pytest.mark.parametrize("model", ["cajnn-light", "cisrnet-light"])
+def test_the_modules_derivatives_are_taken_forwards_too_and_over_batches(model):
+    module = EnhancerModule(model).double().requires_grad_(requires_grad=False)
+    x = torch.rand(2, 1, 3, 4, 5, dtype=torch.float64)
+    out, moved = torch.func.jvp(module, (x[0],), (x[1],))
+    ahead, behind = (module(x[0] + side * x[1]) for side in (1e-6, -1e-6))
+    torch.testing.assert_close(moved, (ahead - behind) / 2e-6, atol=1e-6, rtol=0)
+    each = torch.stack([out, module(x[1])])
+    torch.testing.assert_close(torch.func.vmap(module)(x), each)
+
+
 # The tables by which results are returned to the input's size are made for one height and width.
 @pytest.mark.parametrize(("to_input_size", "axes"), [(False, (0, 2, 3)), (True, (0,))])
 def test_what_is_exported_may_take_batches_of_any_size(to_input_size, axes):

@@ -159,10 +159,11 @@ class ResidualConv2d(Conv2d):
 
 
 def scaled_sum(skip: Tensor, residual: Tensor, scale: float) -> Tensor:
-    """``skip + scale * residual``, in the residual's memory where no gradient needs that."""
+    """``skip + scale * residual``, in the residual's memory where no derivative needs that."""
     if torch.compiler.is_compiling():  # which plans memory itself
         return torch.add(skip, residual, alpha=scale)
-    free = not residual.requires_grad and residual.dtype == skip.dtype
+    # Tangents and torch.func's batches also need it, which no attribute of a tensor says.
+    free = torch.is_inference_mode_enabled() and residual.dtype == skip.dtype
     return torch.add(skip, residual, alpha=scale, out=residual if free else None)
 
 
