@@ -59,8 +59,16 @@ def load_network(descriptor: ModelDescriptor, weights: str | Path | None = None)
         ModelError: the network has a buffer that no state dict holds.
     """
     network = skeleton(descriptor)
+    shared: dict[int, list[str]] = {}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        shared.setdefault(id(parameter), []).append(name)
     # assign: the tensors read become the parameters, so that nothing is copied or initialised.
     network.load_state_dict(_state_for(network, descriptor, weights), assign=True)
+    # It has given each name a parameter of its own.
+    for *others, last in shared.values():
+        for name in others:
+            owner, _, attribute = name.rpartition(".")
+            setattr(network.get_submodule(owner), attribute, network.get_parameter(last))
     lost = [name for name, buffer in network.named_buffers() if buffer.is_meta]
     if lost:
         raise ModelError(

@@ -345,7 +345,7 @@ def test_saving_what_half_precision_cannot_hold_leaves_the_old_file(
     assert path.read_bytes() == before
 
 
-def test_parameters_that_a_network_shares_are_saved_and_read(tmp_path: Path) -> None:
+def test_parameters_that_a_network_shares_are_saved_and_shared_again(tmp_path: Path) -> None:
     class Tied(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -357,6 +357,8 @@ def test_parameters_that_a_network_shares_are_saved_and_read(tmp_path: Path) -> 
     tied = ModelDescriptor(name="tied", scale=1, build=Tied)
     loaded = load_network(tied, tmp_path / "tied.safetensors")
     torch.testing.assert_close(loaded.state_dict(), network.state_dict(), rtol=0, atol=0)
+    assert loaded.last.weight is loaded.first.weight, "both would train by themselves"
+    assert loaded.last.bias is not loaded.first.bias
 
 
 def test_views_are_saved_as_what_they_show(tmp_path: Path) -> None:
