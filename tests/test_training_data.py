@@ -64,6 +64,12 @@ def test_a_patch_is_turned_in_all_8_ways_and_both_its_targets_with_it(rng):
     assert len(ways) == 8
 
 
+def test_patches_may_be_of_one_px(data, tmp_path):
+    (stage,) = load_recipe(recipe_file(tmp_path), ["data.patch = 1"])
+    for drawn in islice(Patches(stage, data, tmp_path / "cache"), 16):
+        assert [part.shape for part in drawn] == [(3, 1, 1), (3, 1, 1), (3, 4, 4)]
+
+
 def test_patches_come_from_each_source_as_often_as_its_weight_says(tmp_path):
     for color in ("red", "blue"):
         (tmp_path / color).mkdir()

@@ -152,4 +152,5 @@ def sentences_of_workers() -> Iterator[None]:
 
 
 def _tensor(pixels: Pixels) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    # A copy always: a turned patch of one px counts as contiguous with its strides below zero.
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
