@@ -203,7 +203,7 @@ def test_an_override_that_is_no_toml_is_named_with_how_texts_are_written():
 
 
 def test_a_recipe_names_its_model_and_each_stage_by_another_name(tmp_path):
-    with pytest.raises(RecipeError, match="model"):
+    with pytest.raises(RecipeError, match=r"^recipe\.toml: the key 'model' is missing"):
         load_recipe(recipe_file(tmp_path, "scale = 4"))
     with pytest.raises(RecipeError, match="a name of its own"):
         load_recipe(recipe_file(tmp_path, SMALL + "[[stage]]\n[[stage]]\n"))

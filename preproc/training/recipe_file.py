@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -27,8 +27,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
         overrides: ``table.key=value`` in TOML syntax, applied to every stage.
 
     Raises:
-        RecipeError: the file is missing, it or an override is not TOML, or a key or value does not
-            belong.
+        RecipeError: the file or a key is missing, the file or an override is not TOML, or a key or
+            value does not belong.
     """
     path = Path(path)
     file = path if path.is_file() else _SHIPPED / f"{path}.toml"
@@ -87,17 +87,18 @@ def _build(kind: Any, table: Any, where: str, path: str = "") -> Any:  # noqa: A
         raise RecipeError(f"{where}: {path} should be a table, but is {table!r}.")
     hints = get_type_hints(kind)
     known = [f.name for f in fields(kind)]
-    paths = {key: f"{path}.{key}" if path else key for key in table}
+    above = f"{path}." if path else ""
     for key in table:
         if key not in known:
             raise RecipeError(
-                f"{where}: there is no key {paths[key]!r}; known are {', '.join(known)}."
+                f"{where}: there is no key {above + key!r}; known are {', '.join(known)}."
             )
-    values = {key: _convert(hints[key], value, where, paths[key]) for key, value in table.items()}
+    for f in fields(kind):
+        if f.default is f.default_factory is MISSING and f.name not in table:
+            raise RecipeError(f"{where}: the key {above + f.name!r} is missing; add it.")
+    values = {k: _convert(hints[k], value, where, above + k) for k, value in table.items()}
     try:
         return kind(**values)
-    except TypeError as error:
-        raise RecipeError(f"{where}: {error}.") from error
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from error
 
