@@ -212,6 +212,11 @@ def test_a_recipe_names_its_model_and_each_stage_by_another_name(tmp_path):
         load_recipe(tmp_path / "latin.toml")
 
 
+def test_a_recipe_may_begin_with_the_mark_that_windows_notepad_saves(tmp_path):
+    (tmp_path / "marked.toml").write_text(SMALL, encoding="utf-8-sig")
+    assert load_recipe(tmp_path / "marked.toml") == load_recipe(recipe_file(tmp_path))
+
+
 @pytest.mark.parametrize("name", ["../evil", "/evil", "", ".", "..", "cache", "a/b", "a\\\\b"])
 def test_a_stage_stays_in_the_output_folder_and_out_of_the_cache(name):
     with pytest.raises(RecipeError, match="stage's name"):

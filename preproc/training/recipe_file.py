@@ -36,7 +36,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
         shipped = ", ".join(sorted(p.stem for p in _SHIPPED.glob("*.toml")))
         raise RecipeError(f"There is no recipe {path}; give a TOML file, or one of {shipped}.")
     try:
-        table = tomllib.loads(file.read_text("utf-8"))
+        table = tomllib.loads(file.read_text("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{file.name} is not valid TOML: {error}.") from error
     changes = [_parsed(line) for line in overrides]
