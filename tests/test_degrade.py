@@ -271,9 +271,9 @@ def test_a_skew_of_two_puts_a_third_of_the_qualities_below_20(photo, monkeypatch
         ({"quality": (0, 50)}, "quality runs from low to high above 0"),
         ({"quality": (60, 50)}, "quality runs from low to high"),
         ({"quality": (10, 101)}, "up to 100"),
-        ({"webp": -0.1}, "between 0 and 1"),
-        ({"blur": 1.1}, "between 0 and 1"),
-        ({"chroma": 1.1}, "between 0 and 1"),
+        ({"webp": -0.1}, r"^degrade\.webp .*between 0 and 1, but is -0\.1\.$"),
+        ({"blur": 1.1}, r"^degrade\.blur .*between 0 and 1, but is 1\.1\.$"),
+        ({"chroma": 1.1}, r"^degrade\.chroma .*between 0 and 1, but is 1\.1\.$"),
         ({"webp": 0.6, "double_jpeg": 0.6}, "come to 1.2"),
     ],
 )

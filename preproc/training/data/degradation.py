@@ -59,9 +59,11 @@ class Degradation:
             raise RecipeError(f"degrade.quality goes up to 100, but is {self.quality[1]}.")
         if not self.quality_skew > 0:
             raise RecipeError(f"degrade.quality_skew must be above 0, but is {self.quality_skew}.")
+        for name in ("uncompressed", "double_jpeg", "resave", "webp", "chroma", "blur"):
+            chance = getattr(self, name)
+            if not 0 <= chance <= 1:
+                raise RecipeError(f"degrade.{name} lies between 0 and 1, but is {chance}.")
         coders = (self.uncompressed, self.double_jpeg, self.resave, self.webp)
-        if min(*coders, self.chroma, self.blur) < 0 or max(self.chroma, self.blur) > 1:
-            raise RecipeError(f"Probabilities lie between 0 and 1, but got {self}.")
         if sum(coders) > 1 + 1e-9:
             raise RecipeError(
                 "uncompressed, double_jpeg, resave and webp exclude each other, so they sum to at "
