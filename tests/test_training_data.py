@@ -138,10 +138,8 @@ def test_colours_that_alpha_hides_are_not_learned(tmp_path):
     assert (hr[:, 40:] == 255).all()
 
 
-def test_a_recipe_without_a_source_that_counts_is_a_sentence(data, tmp_path):
-    (stage,) = load_recipe(
-        recipe_file(tmp_path), ['data.source = [{ path = "photos", weight = 0 }]']
-    )
+def test_a_recipe_without_a_source_is_a_sentence(data, tmp_path):
+    (stage,) = load_recipe(recipe_file(tmp_path), ["data.source = []"])
     with pytest.raises(RecipeError, match=r"at least one \[\[data\.source\]\]"):
         make_sources(stage, data, tmp_path / "cache")
 

@@ -81,6 +81,11 @@ class Data:
             raise RecipeError("data.patch, data.batch and data.reuse must be at least 1.")
         if self.workers < 0:
             raise RecipeError("data.workers must be at least 0.")
+        if self.source and not any(source.weight for source in self.source):
+            raise RecipeError(
+                "data.source: the weight of every source is 0, so that none would be drawn; set "
+                "one above 0."
+            )
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,11 @@ class Loss:
         require_finite(vars(self), "loss")
         if min(self.pixel_weight, self.perceptual_weight, self.lr_weight) < 0:
             raise RecipeError("loss: the weights of losses must be at least 0.")
+        if not (self.pixel_weight or self.perceptual_weight or self.lr_weight):
+            raise RecipeError(
+                "loss: pixel_weight, perceptual_weight and lr_weight are all 0, so that nothing "
+                "would be minimised; set one above 0."
+            )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ def make_sources(stage: Stage, data: Path, cache: Path) -> list[Folder | Text]:
     Raises:
         RecipeError: there is none, or one has no picture.
     """
-    if not stage.data.source or not any(s.weight for s in stage.data.source):
+    if not stage.data.source:
         raise RecipeError(f"{stage.name}: a recipe needs at least one [[data.source]].")
     cache.mkdir(parents=True, exist_ok=True)
 
