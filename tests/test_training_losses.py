@@ -43,11 +43,11 @@ def test_perceptual_loss_is_zero_for_equals_and_differentiable():
     assert all(p.grad is None for p in loss.trunk.parameters())
 
 
-def test_a_perceptual_loss_compares_features_as_trained_and_none_where_it_weighs_nothing():
+def test_a_perceptual_loss_compares_features_as_trained_and_there_is_none_unless_named():
     dropping = Perceptual(torch.nn.Dropout(0.5))
     picture = torch.rand(1, 3, 8, 8)
     assert dropping(picture, picture) == 0
-    assert make_perceptual(Loss(perceptual="vgg19")) is None
+    assert make_perceptual(Loss()) is None
 
 
 @cache

@@ -180,6 +180,10 @@ def test_only_a_cosine_has_a_floor_that_the_rate_must_be_above(kind):
         (Schedule, {"milestones": (float("inf"),)}, r"schedule\.milestones must be finite"),
         (Loss, {"lr_weight": -1.0}, "loss: the weights of losses"),
         (Loss, {"pixel_weight": 0.0}, "loss: pixel_weight, .* all 0, .* nothing would be"),
+        (Loss, {"perceptual": "craft"}, 'is "craft", but loss.perceptual_weight 0, .* ignored'),
+        (Loss, {"perceptual_weight": 0.1}, 'is "none", but loss.perceptual_weight 0.1, .* ignored'),
+        (Schedule, {"milestones": (5.0,)}, r'milestones is for kind = "step", .* is "cosine"'),
+        (Schedule, {"kind": "step", "restarts": (5.0,)}, r'restarts .* "cosine", .* is "step"'),
         (Validation, {"quality": ()}, r"validation\.quality lists"),
         (Validation, {"every": 0.0}, r"validation\.every above 0"),
     ],
@@ -187,6 +191,14 @@ def test_only_a_cosine_has_a_floor_that_the_rate_must_be_above(kind):
 def test_each_table_refuses_by_itself_what_it_cannot_hold(table, values, words):
     with pytest.raises(RecipeError, match=words):
         table(**values)
+
+
+def test_a_perceptual_loss_is_switched_off_with_its_weight():
+    changes = ['loss.perceptual = "none"', "loss.perceptual_weight = 0"]
+    assert load_recipe("cajnn-ocr", changes)[0].loss == Loss()
+    for change in changes:
+        with pytest.raises(RecipeError, match='set "none" and 0'):
+            load_recipe("cajnn-ocr", [change])
 
 
 def test_an_error_names_the_file_and_of_several_stages_the_one(tmp_path):

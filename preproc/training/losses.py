@@ -58,7 +58,7 @@ def make_perceptual(loss: Loss) -> Perceptual | Detections | None:
         RecipeError: VGG19 without a weights file.
         MissingLibraryError: the others without EasyOCR's offline models or facenet-pytorch.
     """
-    if loss.perceptual == "none" or loss.perceptual_weight == 0:
+    if loss.perceptual == "none":
         return None
     if loss.perceptual == "detector":
         return Detections()

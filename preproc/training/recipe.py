@@ -154,6 +154,12 @@ class Schedule:
             )
         if not all(at > 0 for at in (*self.restarts, *self.milestones)):
             raise RecipeError("schedule.restarts and schedule.milestones must be above 0.")
+        for key, kind in (("restarts", "cosine"), ("milestones", "step")):
+            if getattr(self, key) and self.kind != kind:
+                raise RecipeError(
+                    f'schedule.{key} is for kind = "{kind}", but schedule.kind is "{self.kind}"; '
+                    f"set schedule.{key} to [], or change the kind."
+                )
 
 
 @dataclass(frozen=True)
@@ -167,8 +173,8 @@ class Loss:
             ``"craft"`` the same on the VGG16-BN trunk of EasyOCR's text detector, ``"reader"`` on
             the convolutions of its English recogniser, which sees Rec. 601 luma; ``"detector"``
             compares what MTCNN says of every window (`preproc.training.detector`).
-        perceptual_weight: its weight. The paper's 0.05 belongs to pixels in 0..255; in [0, 1] the
-            same balance is 0.05 / 255.
+        perceptual_weight: its weight, 0 without one and only then. The paper's 0.05 belongs to
+            pixels in 0..255; in [0, 1] the same balance is 0.05 / 255.
         perceptual_file: the user's own VGG19 weights (safetensors, torchvision's names).
         lr_weight: lambda of CAJNN's eq. 8: L1 between an LR picture reconstructed from the trunk's
             features and the uncompressed LR.
@@ -192,6 +198,12 @@ class Loss:
             raise RecipeError(
                 "loss: pixel_weight, perceptual_weight and lr_weight are all 0, so that nothing "
                 "would be minimised; set one above 0."
+            )
+        if (self.perceptual == "none") != (self.perceptual_weight == 0):
+            raise RecipeError(
+                f'loss.perceptual is "{self.perceptual}", but loss.perceptual_weight '
+                f"{self.perceptual_weight:g}, so that one of them would be ignored; name a loss "
+                'and set its weight above 0, or set "none" and 0.'
             )
 
 
