@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -30,6 +31,13 @@ def test_folder_decodes_once_and_shrinks(data, tmp_path):
     files = {f: f.stat().st_mtime_ns for f in cache.iterdir()}
     folder.pair(0)
     assert {f: f.stat().st_mtime_ns for f in cache.iterdir()} == files
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_picture_may_have_a_name_that_is_not_utf_8(data, tmp_path):
+    (data / "photos/0.png").rename(data / "photos" / os.fsdecode(b"caf\xe9.png"))
+    folder = Folder(data / "photos", 4, 1, 8, tmp_path)
+    assert [*folder.readable()] == [0, 1]
 
 
 @pytest.mark.parametrize("left", [0, 5, 64, 1000])

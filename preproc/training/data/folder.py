@@ -144,7 +144,7 @@ class Folder:
             raise _unreadable(path, error) from error
         made = f"{self._scale} {self._shrink} {self._kernel}"
         key = f"{path.resolve()} {stat.st_mtime_ns} {stat.st_size} {made}"
-        stem = self._cache / hashlib.sha256(key.encode()).hexdigest()[:24]
+        stem = self._cache / hashlib.sha256(os.fsencode(key)).hexdigest()[:24]
         hr_file, lr_file = stem.with_suffix(".hr.npy"), stem.with_suffix(".lr.npy")
 
         def cached() -> Pair:
