@@ -23,6 +23,7 @@ from preproc.training.initial_weights.network import make_network
 from preproc.training.recipe import Stage
 from preproc.training.recipe_file import load_recipe
 from preproc.training.stages.folder import CHECKPOINT
+from preproc.weights import save_state
 
 
 def test_weights_are_drawn_by_the_seed_of_the_recipe():
@@ -39,6 +40,17 @@ def test_initial_weights_may_be_those_in_a_checkpoint(tmp_path):
     network = make_network(stage, str(tmp_path / CHECKPOINT))
     for name, value in network.state_dict().items():
         assert torch.equal(value, trained.state_dict()[name])
+
+
+def test_initial_weights_may_lie_in_the_home_folder(data, tmp_path, monkeypatch):
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    start = tmp_path / "start.safetensors"
+    network = make_network(Stage("cajnn-light", network=SHAPE), "")
+    save_state(start, network.state_dict(), dtype=torch.float32)
+    recipe = recipe_file(tmp_path, f'init_from = "~/{start.name}"\n{SMALL}')
+    train(recipe, data, tmp_path / "run", "schedule.length = 1")
+    train(recipe, data, tmp_path / "run", resume=True, init_from=start)
 
 
 @pytest.mark.parametrize("content", NO_CHECKPOINTS, ids=str)

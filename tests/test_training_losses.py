@@ -157,10 +157,13 @@ def test_vgg19_gives_conv5_4_before_its_relu_of_pictures_as_it_was_trained_on(
     with torch.device("meta"):
         network = models.vgg19()
     monkeypatch.setattr(models, "vgg19", lambda: network)
-    monkeypatch.setattr("preproc.training.losses.load_file", lambda _: network.state_dict())
     file = tmp_path / "vgg19.safetensors"
     file.touch()
-    loss = Loss(perceptual="vgg19", perceptual_weight=1.0, perceptual_file=str(file))
+    state = {file: network.state_dict()}
+    monkeypatch.setattr("preproc.training.losses.load_file", state.get)
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    loss = Loss(perceptual="vgg19", perceptual_weight=1.0, perceptual_file="~/vgg19.safetensors")
     normalized, features = make_perceptual(loss).trunk
     kernels = [layer for layer in features if isinstance(layer, torch.nn.Conv2d)]
     assert len(kernels) == 16

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from preproc.errors import RecipeError
-from preproc.paths import real
+from preproc.paths import expanded, real
 from preproc.training.data.sources import make_sources
 from preproc.training.initial_weights.load import load_into
 from preproc.training.initial_weights.network import make_network
@@ -60,7 +60,7 @@ def require_sound(
 def require_origin(folder: Path, init_from: str) -> None:
     """Refuse other initial weights than those that a stage was begun with."""
     origin = origin_of(folder)
-    if origin is not None and real(Path(init_from)) != real(Path(origin)):
+    if origin is not None and real(expanded(init_from)) != real(expanded(origin)):
         raise RecipeError(
             f"{folder} was begun from {origin or 'untrained weights'}, not from {init_from}; leave "
             "--init-from out to go on with it, or give another output folder."

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from preproc.errors import RecipeError
 from preproc.extras import from_extra, importing
+from preproc.paths import expanded
 from preproc.training.detector import Detections
 from preproc.training.recipe import Loss
 
@@ -68,7 +69,8 @@ def make_perceptual(loss: Loss) -> Perceptual | Detections | None:
 
 
 def _vgg19(file: str) -> nn.Module:
-    if not Path(file).is_file():
+    path = expanded(file)
+    if not path.is_file():
         raise RecipeError(
             "The VGG19 loss needs torchvision's vgg19 weights as a safetensors file in "
             f"loss.perceptual_file, but {file or 'none'} is not one; give it, or use "
@@ -78,7 +80,7 @@ def _vgg19(file: str) -> nn.Module:
     from torchvision.transforms import v2  # noqa: PLC0415
 
     network = vgg19()
-    network.load_state_dict(load_file(file))
+    network.load_state_dict(load_file(path))
     return nn.Sequential(v2.Normalize(_MEAN, _STD), network.features[:_VGG19_LAYERS])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from inspect import signature
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from preproc.errors import ModelError, RecipeError, WeightsError, cause_of
 from preproc.networks import find
 from preproc.networks.cisrnet import CISRNet
+from preproc.paths import expanded
 from preproc.training.checkpoint_reading import UnreadableError, read_checkpoint
 from preproc.training.initial_weights.load import load_into
 from preproc.training.initial_weights.nearest import start_nearest
@@ -64,7 +64,7 @@ def make_network(stage: Stage, init_from: str) -> nn.Module:
 
 
 def _initial_state(source: str, scale: int) -> dict[str, Tensor]:
-    path = Path(source)
+    path = expanded(source)
     try:
         if path.suffix == ".ckpt":
             saved = read_checkpoint(path, state_dict=dict)["state_dict"]
