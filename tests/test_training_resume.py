@@ -103,6 +103,14 @@ def test_a_stage_has_ended_once_it_came_to_the_end_that_is_wanted_now(tmp_path):
     assert not has_ended(tmp_path, wanted[4], superseded=True)
 
 
+def test_a_run_that_is_to_go_on_begins_where_there_is_none_and_says_so(data, tmp_path, caplog):
+    recipe, out = recipe_file(tmp_path), tmp_path / "run"
+    for length in (1, 2):
+        train(recipe, data, out, f"schedule.length = {length}", resume=True)
+    told = f"{out} holds nothing to go on with yet; the run begins."
+    assert caplog.messages.count(told) == 1
+
+
 def test_a_stage_that_the_next_has_begun_from_is_not_trained_on(data, tmp_path):
     stages = '[[stage]]\nname = "first"\n[[stage]]\nname = "second"\n'
     recipe, out = recipe_file(tmp_path, SMALL + stages), tmp_path / "run"

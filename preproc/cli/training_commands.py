@@ -39,7 +39,11 @@ def train(
         typer.Option(min=0, help="Stop cleanly after so long, with a checkpoint to resume from."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in the output folder.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run in the output folder, or begin one where there is none.",
+        ),
     ] = False,
     init_from: Annotated[
         str | None,

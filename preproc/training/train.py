@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from preproc.training.recipe_file import load_recipe
 from preproc.training.stages.folder import WEIGHTS, has_begun
 from preproc.training.stages.resuming import has_ended
 from preproc.training.stages.run import Session, run_stage, usual_precision
+
+_log = logging.getLogger(__name__)
 
 _LONGEST = 60 * 24 * 365  # a year in minutes; more could overflow clocks and timedelta
 
@@ -43,9 +46,9 @@ def run(
         init_from: weights for the first stage, in place of the recipe's, which
             `preproc.training.recipe.Stage` describes; where that stage has begun, they must be
             those it began with.
-        resume: whether to go on with what ``output`` holds; otherwise it must hold no run. A stage
-            that has ended is trained on if the recipe is longer now, unless the next has begun from
-            its weights.
+        resume: whether to go on with what ``output`` holds, or begin, and say so, where that is
+            nothing; otherwise it must hold no run. A stage that has ended is trained on if the
+            recipe is longer now, unless the next has begun from its weights.
         devices: how many, as Lightning takes it.
         nodes: machines.
         precision: as Lightning takes it; by default the mixed one that the device is fast in, or
@@ -80,6 +83,8 @@ def run(
     require_sound(stages, ended, output, data, start)
     if start:
         require_origin(output / stages[0].name, start)
+    if resume and not any(has_begun(output / stage.name) for stage in stages):
+        _log.warning("%s holds nothing to go on with yet; the run begins.", output)
     for stage, finished in zip(stages, ended, strict=True):
         folder = output / stage.name
         weights = folder / WEIGHTS
