@@ -171,6 +171,7 @@ def resave(
         ImageError: the image is none.
         OptionError: as `jpeg`, or the factor is not above 0.
     """
+    require_rgb(img)
     height, width = img.shape[:2]
     other = jpeg(_resized(img, factor, factor), first, subsampling)
     back = _resized(other, height / other.shape[0], width / other.shape[1])

@@ -289,11 +289,22 @@ def test_probabilities_may_come_to_1_but_for_their_rounding():
 
 
 @pytest.mark.parametrize(
-    "img", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)]
+    "img",
+    [
+        None,
+        np.zeros(4, np.uint8),
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 3)),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
 )
 def test_only_uint8_rgb_is_taken(img):
     for change in (
+        lambda: degrade.mod_crop(img, 2),
         lambda: degrade.jpeg(img, 40),
+        lambda: degrade.double_jpeg(img, 40, 40),
+        lambda: degrade.resave(img, 0.5, 40, 40),
+        lambda: degrade.webp(img, 40),
         lambda: degrade.bicubic_down(img, 4),
         lambda: degrade.blur(img, 1.0),
     ):
