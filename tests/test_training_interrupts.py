@@ -136,6 +136,13 @@ def test_a_run_that_is_gone_on_with_keeps_the_weights_it_began_with(
     go_on(str(start))
 
 
+def test_a_run_without_initial_weights_goes_on_with_none(data, tmp_path):
+    recipe, out = recipe_file(tmp_path), tmp_path / "run"
+    train(recipe, data, out)
+    with pytest.raises(RecipeError, match=r"begun from untrained weights, not from .*other"):
+        train(recipe, data, out, resume=True, init_from=str(tmp_path / "other.safetensors"))
+
+
 def test_the_first_process_saves_though_the_others_were_not_interrupted(tmp_path):
     met = []
 

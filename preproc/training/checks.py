@@ -60,7 +60,8 @@ def require_sound(
 def require_origin(folder: Path, init_from: str) -> None:
     """Refuse other initial weights than those that a stage was begun with."""
     origin = origin_of(folder)
-    if origin is not None and real(expanded(init_from)) != real(expanded(origin)):
+    same = origin and real(expanded(init_from)) == real(expanded(origin))
+    if origin is not None and not same:
         raise RecipeError(
             f"{folder} was begun from {origin or 'untrained weights'}, not from {init_from}; leave "
             "--init-from out to go on with it, or give another output folder."

@@ -69,8 +69,7 @@ def make_perceptual(loss: Loss) -> Perceptual | Detections | None:
 
 
 def _vgg19(file: str) -> nn.Module:
-    path = expanded(file)
-    if not path.is_file():
+    if not file or not (path := expanded(file)).is_file():
         raise RecipeError(
             "The VGG19 loss needs torchvision's vgg19 weights as a safetensors file in "
             f"loss.perceptual_file, but {file or 'none'} is not one; give it, or use "
