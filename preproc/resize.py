@@ -167,7 +167,7 @@ def _made_blocks(
     size = math.ceil(_BLOCK * max(1.0, axis.scale))
     all_read, all_weight = _taps(axis)
     values = np.float64 if dtype == torch.float64 else np.float32
-    different: dict[bytes, Tensor] = {}  # inside a picture, whole scales repeat one matrix
+    different: dict[object, Tensor] = {}  # inside a picture, whole scales repeat one matrix
     blocks = []
     for first in range(0, axis.out, size):
         part = slice(first, first + size)
@@ -176,7 +176,7 @@ def _made_blocks(
         matrix = np.zeros((read.shape[1], stop - start))
         np.add.at(matrix, (np.arange(read.shape[1]), read - start), weight)
         table = matrix.astype(values)
-        key = repr(table.shape).encode() + table.tobytes()
+        key = table.shape, table.tobytes()
         if key not in different:
             different[key] = torch.from_numpy(table).to(device)
         blocks.append((slice(start, stop), different[key]))
