@@ -12,12 +12,13 @@ from PIL import Image
 
 pytest.importorskip("torchvision", reason="torchvision is not installed")
 
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from eval_tasks.pictures.wider_truth import Truth
 from examples.train_detector import __main__ as command
 from examples.train_detector import pictures as wider_pictures
-from examples.train_detector.arms import REDUCTION, ArmName, arms_of, crops
+from examples.train_detector.arms import REDUCTION, ArmName, CropAtFace, arms_of, crops
 from examples.train_detector.detector import detect, new_detector, train
 from examples.train_detector.pictures import Pictures, Sample, samples_of
 from preproc import EnhanceTransform
@@ -46,12 +47,12 @@ def arms(skip_weights):
 def test_every_arm_shows_the_same_faces_at_the_same_size(samples, arms):
     ready = v2.ToPureTensor()
     for arm in arms:
-        image, target = Pictures(samples, arm, ready)[0]
+        ((image, target),) = Pictures(samples, arm, ready)[0]
         enlargement = REDUCTION // arm.scale
         assert [enlargement * side for side in image.shape[1:]] == [80, 96], arm.name
         assert np.array_equal(target["boxes"] * enlargement, FACES[:2]), arm.name
         assert target["labels"].tolist() == [1, 1]
-    shown = {arm.name: Pictures(samples, arm, ready)[0][0].float() for arm in arms}
+    shown = {arm.name: Pictures(samples, arm, ready)[0][0][0].float() for arm in arms}
     # Both enlarge the same compressed picture smoothly, which the original is not.
     assert (shown["bicubic"] - shown["enhanced"]).abs().mean() < 10
     assert (shown["bicubic"] - shown["original"]).abs().mean() > 30
@@ -61,18 +62,48 @@ def test_crops_fall_on_the_same_places_in_all_enlarged_arms(samples, arms):
     cut = {}
     for arm in arms[1:]:
         torch.manual_seed(3)
-        pictures = Pictures(samples, arm, crops(arm, 64))
-        image, target = pictures[0]
-        assert image.shape == (3, 64, 64)
-        assert image.max() <= 1
-        cut[arm.name] = target["boxes"].tolist()
+        cuts = Pictures(samples, arm, crops(arm, 64), times=3)[0]
+        assert len(cuts) == 3
+        for image, _ in cuts:
+            assert image.shape == (3, 64, 64)
+            assert image.max() <= 1
+        cut[arm.name] = [target["boxes"].tolist() for _, target in cuts]
     assert cut["bicubic"] == cut["enhanced"] == cut["original"]
+    assert cut["bicubic"][0] != cut["bicubic"][1], "each of the three lies elsewhere"
+
+
+def test_every_crop_has_a_face_in_it_and_lies_within_the_picture(rng):
+    picture = rng.integers(1, 256, (3, 200, 400), dtype=np.uint8)  # no black, as beside it
+    corners = [(x, y) for x in (0, 190, 384) for y in (0, 90, 184)]
+    for x, y in corners:
+        boxes = tv_tensors.BoundingBoxes([[x, y, 16, 16]], format="XYWH", canvas_size=(200, 400))
+        for _ in range(20):
+            image, target = CropAtFace(64)(tv_tensors.Image(picture), {"boxes": boxes})
+            left, top, width, height = target["boxes"][0].tolist()
+            assert image.shape == (3, 64, 64)
+            assert image.min() > 0
+            assert min(width, height) >= 8, "the half of a face at least"
+            assert max(left + width, top + height) <= 64
+
+
+def test_a_picture_without_faces_is_cut_anywhere_and_a_small_one_keeps_all_it_has(rng):
+    nothing = tv_tensors.BoundingBoxes(torch.zeros(0, 4), format="XYWH", canvas_size=(80, 80))
+    columns = tv_tensors.Image(torch.arange(80, dtype=torch.uint8).expand(3, 80, 80))
+    lefts = {int(CropAtFace(64)(columns, nothing)[0][0, 0, 0]) for _ in range(60)}
+    assert len(lefts) > 8
+    assert max(lefts) <= 16
+    small = tv_tensors.Image(rng.integers(1, 256, (3, 30, 40), dtype=np.uint8))
+    face = tv_tensors.BoundingBoxes([[5.0, 6, 9, 9]], format="XYWH", canvas_size=(30, 40))
+    image, boxes = CropAtFace(64)(small, face)
+    assert torch.equal(image[:, :30, :40], small)
+    assert image[:, 30:].max() == image[..., 40:].max() == 0
+    assert torch.equal(boxes, face)
 
 
 def test_crops_are_as_large_and_hold_the_same_faces_in_every_arm(samples, arms):
     sample = Sample(samples[0].path, Truth(FACES, {"hard": np.ones(3, bool)}))
     for arm in arms:
-        image, target = Pictures([sample], arm, crops(arm, 96))[0]
+        ((image, target),) = Pictures([sample], arm, crops(arm, 96))[0]
         times, boxes = REDUCTION // arm.scale, target["boxes"]
         assert [times * side for side in image.shape] == [3 * times, 96, 96], arm.name
         assert (times * (boxes[:, 2:] - boxes[:, :2])).tolist() == [[16, 20], [12, 16]], arm.name
@@ -84,7 +115,7 @@ def test_pictures_lie_as_their_boxes_are_counted_whatever_exif_says(samples, arm
     with Image.open(samples[0].path) as image:
         image.save(samples[1].path, exif=exif)
     pictures = Pictures(samples, arms[-1], v2.ToPureTensor())
-    assert torch.equal(pictures[0][0], pictures[1][0])
+    assert torch.equal(pictures[0][0][0], pictures[1][0][0])
 
 
 class FixedFace(torch.nn.Module):
@@ -161,7 +192,7 @@ def test_a_detector_learns_a_step_from_pictures_with_and_without_faces(arms, sam
     torch.manual_seed(0)
     detector = new_detector(64)
     before = [parameter.clone() for parameter in detector.parameters()]
-    batch = [tuple(zip(*(pictures[n] for n in range(2)), strict=True))] * 2
+    batch = [tuple(zip(*(pictures[n][0] for n in range(2)), strict=True))] * 2
     losses = list(train(detector, batch, 2, torch.device("cpu")))
     assert len(losses) == 2
     assert all(np.isfinite(losses))
@@ -193,15 +224,15 @@ def test_every_arm_begins_alike_and_is_scored_on_what_was_held_out(
         monkeypatch.setattr(command, name, value)
     report = tmp_path / "report.json"
     arms = [ArmName.BICUBIC, ArmName.ORIGINAL]
-    command.main(tmp_path, steps=3, batch=4, arm=arms, side=66, json=report)
+    command.main(tmp_path, steps=3, batch=4, cuts=2, arm=arms, side=66, json=report)
     assert began[0] == began[1]
-    assert len(began[0][1]) == 3 * 4
+    assert len(began[0][1]) == 3 * 4 * 2
     name = f"{samples[1].path}"
     assert scored == [([name], {name: [[0, 0, 80, 96, 0.5]]}, "hard")] * 2
     told = json.loads(report.read_text())
     assert [arm["loss"] for arm in told["arms"].values()] == [2, 2], "of the last tenth"
     assert told["held out"].startswith("1 pictures of 1 events, 2 faces")
-    assert told["steps"] == "3 of 4 crops of 64 px, seed 0"
+    assert told["steps"] == "3 of 4 x 2 crops of 64 px, seed 0"
 
     def full(*_):
         raise OutputError("There is no room left.")

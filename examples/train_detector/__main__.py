@@ -35,7 +35,8 @@ class Budget:
 
     Attributes:
         steps: of the optimizer.
-        batch: crops in each step.
+        batch: pictures in each step.
+        cuts: crops of each of them.
         side: of the crops, in px as the detector sees them.
         workers: processes that load pictures.
         seed: for weights, order and crops.
@@ -43,6 +44,7 @@ class Budget:
 
     steps: int
     batch: int
+    cuts: int
     side: int
     workers: int
     seed: int
@@ -76,9 +78,10 @@ def main(
     model: Annotated[str, typer.Option(help="Name, see `preproc models`.")] = "cajnn-light",
     weights: Annotated[Path | None, typer.Option(help="Your own, safetensors.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures in each step.")] = 4,
+    cuts: Annotated[int, typer.Option(min=1, help="Crops of each picture in a step.")] = 4,
     side: Annotated[
         int, typer.Option(min=64, help="Side of training crops, as the detector sees them.")
-    ] = 320,
+    ] = 160,
     workers: Annotated[int, typer.Option(min=1, help="Processes that load pictures.")] = 1,
     seed: Annotated[int, typer.Option(help="For weights, order and crops.")] = 0,
     cache: Annotated[Path, typer.Option(help="Keeps enhanced pictures.")] = Path("out/cache"),
@@ -93,14 +96,14 @@ def main(
         enhance = None
         if ArmName.ENHANCED in arm:
             enhance = EnhanceTransform(model, weights=weights, cache=cache)
-        budget = Budget(steps, batch, side // REDUCTION * REDUCTION, workers, seed)
+        budget = Budget(steps, batch, cuts, side // REDUCTION * REDUCTION, workers, seed)
         results = {one.name: _trial(one, parts, budget) for one in arms_of(arm, quality, enhance)}
         about = {
             "training": _size(parts[0]),
             "held out": _size(parts[1]),
             "input": str(Degradation(REDUCTION, quality)),
             "model": str(weights or model),
-            "steps": f"{steps} of {batch} crops of {budget.side} px, seed {seed}",
+            "steps": f"{steps} of {batch} x {cuts} crops of {budget.side} px, seed {seed}",
             "device": str(device),
             **versions("torch", "torchvision", "pycocotools"),
         }
@@ -130,7 +133,7 @@ def _trial(arm: Arm, parts: tuple[list[Sample], list[Sample]], budget: Budget) -
         torch.manual_seed(budget.seed)
         detector = new_detector(budget.side).to(device)
         order = torch.Generator().manual_seed(budget.seed)
-        training = Pictures(parts[0], arm, crops(arm, budget.side))
+        training = Pictures(parts[0], arm, crops(arm, budget.side), budget.cuts)
         count = budget.steps * budget.batch
         batches = DataLoader(
             training,
@@ -138,7 +141,7 @@ def _trial(arm: Arm, parts: tuple[list[Sample], list[Sample]], budget: Budget) -
             sampler=RandomSampler(training, True, count, generator=order),
             num_workers=budget.workers,  # crops, too, are drawn from ``order``, alike at one size
             generator=order,
-            collate_fn=_unzipped,
+            collate_fn=_collated,
         )
         start = time.perf_counter()
         losses = list(
@@ -155,13 +158,13 @@ def _trial(arm: Arm, parts: tuple[list[Sample], list[Sample]], budget: Budget) -
         for n in progress.track(range(len(held_out)), description=f"scoring {arm.name}"):
             name = str(parts[1][n].path)
             truth[name] = parts[1][n].truth
-            detections[name] = detect(detector, held_out[n][0], arm, device)
+            detections[name] = detect(detector, held_out[n][0][0], arm, device)
     last = losses[-max(1, budget.steps // 10) :]
     return Result(coco_scores(truth, detections, SUBSET), sum(last) / len(last), round(seconds, 1))
 
 
-def _unzipped(batch: list[tuple[Tensor, Target]]) -> tuple[tuple[Any, ...], ...]:
-    return tuple(zip(*batch, strict=True))
+def _collated(batch: list[list[tuple[Tensor, Target]]]) -> tuple[tuple[Any, ...], ...]:
+    return tuple(zip(*(cut for cuts in batch for cut in cuts), strict=True))
 
 
 def _faces(samples: Sequence[Sample]) -> int:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 import torch
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from eval_tasks.pictures.degradations import Degradation
@@ -59,6 +60,36 @@ class Enlarge(v2.Transform):  # type: ignore[misc]  # torchvision is not typed
         return v2.functional.resize(inpt, interpolation=mode, **params)
 
 
+class CropAtFace(v2.Transform):  # type: ignore[misc]
+    """Cuts a square around a face taken at random, which lies anywhere in it.
+
+    Most cuts of a large picture have no face in them. What has none is cut anywhere, and what is
+    smaller than the square gets black beside it.
+    """
+
+    def __init__(self, side: int) -> None:
+        """``side`` is the square's, in px."""
+        super().__init__()
+        self.side = side
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Where the square lies; called by torchvision."""
+        size = torch.tensor(v2.query_size(flat_inputs)[::-1])
+        (boxes,) = (part for part in flat_inputs if isinstance(part, tv_tensors.BoundingBoxes))
+        chosen, share, anywhere = torch.rand(3, 2).unbind()
+        corner = anywhere * (size - self.side)
+        if len(boxes):
+            x, y, width, height = boxes[int(chosen[0] * len(boxes))].tolist()
+            centre = torch.tensor([x + width / 2, y + height / 2])
+            corner = centre - share * self.side
+        left, top = corner.minimum(size - self.side).clamp(min=0).int().tolist()
+        return {"top": top, "left": left, "height": self.side, "width": self.side}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:  # noqa: ANN401
+        """Cut a part of a sample; called by torchvision."""
+        return v2.functional.crop(inpt, **params)
+
+
 def arms_of(
     names: Sequence[ArmName], quality: int | None, enhance: EnhanceTransform | None
 ) -> list[Arm]:
@@ -78,7 +109,7 @@ def crops(arm: Arm, side: int) -> v2.Transform:
     side, least = side * arm.scale // REDUCTION, MIN_FACE * arm.scale / REDUCTION
     return v2.Compose(
         [
-            v2.RandomCrop(side, pad_if_needed=True),
+            CropAtFace(side),
             v2.RandomHorizontalFlip(),
             v2.ConvertBoundingBoxFormat("XYXY"),
             v2.SanitizeBoundingBoxes(min_size=least),

@@ -9,22 +9,39 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_fpn
+from torchvision.models import mobilenet_v3_large
+from torchvision.models.detection import FCOS
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.fcos import FCOSHead
 
 from eval_tasks.pictures.wider_truth import Floats
 from examples.train_detector.arms import REDUCTION, Arm
 
 
 def new_detector(side: int) -> nn.Module:
-    """A Faster R-CNN for one class with a MobileNetV3, of random weights."""
-    detector: nn.Module = fasterrcnn_mobilenet_v3_large_fpn(
-        weights=None,
-        weights_backbone=None,
+    """An FCOS for one class on a MobileNetV3, of random weights, for faces from 8 px on.
+
+    Its finest features are a quarter of the picture's size, where torchvision's own detectors on
+    that backbone begin at a sixteenth, and its pyramid has 32 channels: .9 M parameters.
+    """
+    levels = {"3": 24, "6": 40, "12": 112}  # layers, the last of their size, and their channels
+    backbone = BackboneWithFPN(
+        mobilenet_v3_large(weights=None).features,
+        return_layers={layer: str(level) for level, layer in enumerate(levels)},
+        in_channels_list=list(levels.values()),
+        out_channels=32,
+    )
+    strides = ((4,), (8,), (16,), (32,))  # the last is the pyramid's own, by pooling
+    detector: nn.Module = FCOS(
+        backbone,
         num_classes=2,
+        head=FCOSHead(32, num_anchors=1, num_classes=2, num_convs=2),
+        anchor_generator=AnchorGenerator(strides, ((1.0,),) * len(strides)),
         min_size=side,
         max_size=side,
-        box_score_thresh=0.01,
-        box_detections_per_img=300,
+        score_thresh=0.01,
+        detections_per_img=300,
     )
     return detector
 
@@ -37,10 +54,11 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=steps)
     detector.train()
     for images, targets in batches:
-        losses = detector(
-            [image.to(device) for image in images],
-            [{key: value.to(device) for key, value in target.items()} for target in targets],
-        )
+        with torch.autocast(device.type, torch.bfloat16):
+            losses = detector(
+                [image.to(device) for image in images],
+                [{key: value.to(device) for key, value in target.items()} for target in targets],
+            )
         loss = sum(losses.values(), torch.zeros((), device=device))
         optimizer.zero_grad()
         loss.backward()

@@ -67,18 +67,20 @@ def samples_of(data: Path, limit: int | None) -> tuple[list[Sample], list[Sample
     return parts
 
 
-class Pictures(Dataset[tuple[Tensor, Target]]):
-    """Samples as an arm shows them, then as ``augment`` makes of that."""
+class Pictures(Dataset[list[tuple[Tensor, Target]]]):
+    """Samples as an arm shows them, then as ``augment`` makes of that, ``times`` over."""
 
-    def __init__(self, samples: Sequence[Sample], arm: Arm, augment: v2.Transform) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], arm: Arm, augment: v2.Transform, times: int = 1
+    ) -> None:
         """Keep what to load; nothing is read yet."""
-        self._samples, self._arm, self._augment = samples, arm, augment
+        self._samples, self._arm, self._augment, self._times = samples, arm, augment, times
 
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Target]:
-        """A float picture (3, H, W) in [0, 1], and its faces in ``boxes`` and ``labels``."""
+    def __getitem__(self, index: int) -> list[tuple[Tensor, Target]]:
+        """Float pictures (3, H, W) in [0, 1], and their faces in ``boxes`` and ``labels``."""
         sample, reduction = self._samples[index], self._arm.degradation.reduction
         original = pixels(sample.path, upright=False, multiple=REDUCTION)
         picture = self._arm.degradation.apply(original)
@@ -92,5 +94,4 @@ class Pictures(Dataset[tuple[Tensor, Target]]):
         shown = self._arm.prepare(
             tv_tensors.Image(torch.from_numpy(picture).movedim(-1, 0)), target
         )
-        image, target = self._augment(*shown)
-        return image, target
+        return [self._augment(*shown) for _ in range(self._times)]
