@@ -82,7 +82,7 @@ class Reader(PageReader, LineRecogniser):
     have. ``readtext`` takes EasyOCR's options and gives answers of the same shape, and so does the
     constructor take EasyOCR's, but by name. What differs: arrays are RGB, where EasyOCR takes BGR
     (``channel_order="bgr"`` does so here); URLs are not fetched; EasyOCR's other methods are those
-    of ``engine``.
+    of ``engine``. Several threads may use one reader.
 
     Use strength 0.5 for pages: at full strength the network closes thin gaps, such as the one under
     the dot of an i.

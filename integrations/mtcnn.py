@@ -52,7 +52,7 @@ class MTCNN(FaceDetector):
 
     This makes a ``facenet_pytorch.MTCNN``; ``MTCNN(mine, enhancer=...)`` uses one that you have,
     and leaves it as it is. In compressed pictures half strength finds more faces than the network
-    alone.
+    alone. Several threads may use one detector.
 
     Only ``detect`` is here. Its answer is one `Faces`; where there is no face its arrays are empty,
     not None. Coordinates are those that the engine would give: it counts px from 1. Its own

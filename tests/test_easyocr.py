@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -36,6 +37,15 @@ def test_every_kind_of_input_gives_the_same_text(text_engine, sign, tmp_path):
             assert [w.text for w in words] == [w.text for w in expected]
         else:
             assert words == expected, kind
+
+
+def test_several_threads_read_with_one_reader(text_engine, sign):
+    reader = easyocr.Reader(text_engine, enhancer=Bicubic(2))
+    pages = [sign, sign.crop((0, 0, sign.width, sign.height // 2)), sign.resize((200, 60))]
+    expected = [reader.readtext(page) for page in pages]
+    assert expected[0] != expected[1] != expected[2]
+    with ThreadPoolExecutor(3) as threads:
+        assert list(threads.map(reader.readtext, pages)) == expected
 
 
 def test_tilted_text_is_read_along_its_slope(text_engine):

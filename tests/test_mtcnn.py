@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -37,6 +38,17 @@ def test_finds_the_face_where_it_is_at_every_scale(face_engine, portrait):
     np.testing.assert_allclose(before.boxes[0], [91, 31, 134, 86], atol=4)
     np.testing.assert_allclose(after.boxes, before.boxes, atol=4)
     np.testing.assert_allclose(after.landmarks, before.landmarks, atol=2)
+
+
+def test_several_threads_search_with_one_detector(face_engine, portrait):
+    smaller = Image.fromarray(portrait).crop((128, 0, 384, 256))
+    detector = mtcnn.MTCNN(face_engine, enhancer=Bicubic(2))
+    pictures = [smaller.resize((128, 128)), smaller, np.zeros((90, 70, 3), np.uint8)]
+    expected = [detector.detect(picture).boxes for picture in pictures]
+    assert [len(boxes) for boxes in expected] == [1, 1, 0]
+    with ThreadPoolExecutor(3) as threads:
+        for found, boxes in zip(threads.map(detector.detect, pictures), expected, strict=True):
+            np.testing.assert_allclose(found.boxes, boxes, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(64, 64, 3), (19, 200, 3), (1, 1, 3)])
