@@ -82,9 +82,10 @@ class EnhanceTransform(v2.Transform):  # type: ignore[misc]  # torchvision is no
             device: as for `preproc.Enhancer`; chosen now, and tried when the network is loaded.
             in_worker: in a DataLoader worker, where CUDA cannot be used, ``"error"`` raises and
                 ``"cpu"`` runs on the CPU.
-            cache: a folder that keeps results, or a cache with a limit of its own. Results are
-                keyed by content, model, weights and options; the device is not part of the key,
-                and neither is the code of a network of your own: delete the folder when it changes.
+            cache: a folder that keeps up to 20 GiB of results, or a
+                `preproc.transforms.cache.PictureCache` with a limit of its own. Results are keyed
+                by content, model, weights and options; the device is not part of the key, and
+                neither is the code of a network of your own: delete the folder when it changes.
             options: `preproc.Enhancer`'s ``scale``, ``weights``, ``to_input_size``, ``dtype``,
                 ``tile``, ``overlap``, ``strength``, ``self_ensemble`` and ``batch_size``.
 
