@@ -156,7 +156,7 @@ def export(
 
     **Example**
 
-        preproc export runs/light/train -o mine/ --data data/ --recipe cajnn-light --licence CC0
+        preproc export runs/mine/train -o mine/ --data DIR --recipe my.toml --licence "CC BY-SA 4.0"
 
         preproc enhance photos/ -o enhanced/ --weights mine/cajnn-light-x4.safetensors
     """
