@@ -70,7 +70,7 @@ def main() -> None:
         "--every",
         type=arguments.count,
         default=60,
-        help="tiles of which one goes through the network",
+        help="one tile of so many goes through the network (default: 60)",
     )
     args = parser.parse_args()
 

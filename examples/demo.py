@@ -195,7 +195,10 @@ def require_free(out: Path) -> None:
 
 
 def main(
-    image: Annotated[Path | None, typer.Option(help="Your own picture, taken as it is.")] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(help=f"Your own picture, of up to {MAX_PIXELS:,} px, taken as it is."),
+    ] = None,
     model: Annotated[
         str, typer.Option(help="Name of the model, see `preproc models`.")
     ] = "cajnn-ocr",

@@ -32,7 +32,7 @@ pass, so that OCR and detectors (and people) see more in them.
 
     preproc enhance photo.jpg -o better.png      one picture, four times larger
 
-    preproc enhance photos/ -o enhanced/         a folder, with its sub-folders
+    preproc enhance photos/ -o enhanced/         a folder, with its subfolders
 
     preproc models                               what there is to choose from
 

@@ -47,7 +47,7 @@ def enhance(
         typer.Argument(
             metavar="PATH...",
             parser=_path,
-            help="Pictures, folders (searched with all their sub-folders, but not through links) "
+            help="Pictures, folders (searched with all their subfolders, but not through links) "
             "and quoted globs.",
         ),
     ],
