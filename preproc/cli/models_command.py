@@ -26,8 +26,8 @@ def models(
     """List the models; with a name, show what is known of one and the card of its weights.
 
     MAC/px is what a model costs: multiply-accumulates for each pixel of the input. Large pictures
-    are cut into tiles, or, where a network pools over all of them, go through whole, layer by
-    layer. Weights are shipped under the licence shown, or have to be your own.
+    are cut into tiles, or go through whole, layer by layer, where a network pools over the whole
+    picture. Weights are shipped under the licence shown, or have to be your own.
 
     **Examples**
 
