@@ -38,7 +38,11 @@ class Clock(StrEnum):
 def bench(
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="Model to time; give it again for more."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="Model to time, by default cajnn and cajnn-light; give it again for more.",
+        ),
     ] = None,
     size: Annotated[
         list[str] | None,
@@ -55,7 +59,10 @@ def bench(
     ] = None,
     dtype: Annotated[
         list[DType] | None,
-        typer.Option(help="Precision of the models; give it again for more."),
+        typer.Option(
+            help="Precision of the models, by default what the device is fast in; give it again "
+            "for more."
+        ),
     ] = None,
     part: Annotated[
         Part | None, typer.Option(help="Time only the network, or only the whole stage.")
