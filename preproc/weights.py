@@ -56,7 +56,7 @@ def load_network(descriptor: ModelDescriptor, weights: str | Path | None = None)
 
     Raises:
         WeightsError: as for `load_state`.
-        ModelError: the network has a buffer that no state dict holds.
+        ModelError: the network has a buffer or another tensor that no state dict holds.
     """
     network = skeleton(descriptor)
     shared: dict[int, list[str]] = {}
@@ -69,11 +69,16 @@ def load_network(descriptor: ModelDescriptor, weights: str | Path | None = None)
         for name in others:
             owner, _, attribute = name.rpartition(".")
             setattr(network.get_submodule(owner), attribute, network.get_parameter(last))
-    lost = [name for name, buffer in network.named_buffers() if buffer.is_meta]
+    lost = [
+        f"{path}.{name}".removeprefix(".")
+        for path, module in network.named_modules()
+        for name, value in (vars(module) | dict(module.named_buffers(recurse=False))).items()
+        if isinstance(value, Tensor) and value.is_meta
+    ]
     if lost:
         raise ModelError(
-            f"{descriptor}: no weights file can hold the non-persistent buffer {_some(lost)}; "
-            f"register it as persistent, or compute it in forward."
+            f"{descriptor}: no weights file can hold {_some(lost)}, a tensor that is neither a "
+            "parameter nor a persistent buffer; make it such a buffer, or compute it in forward."
         )
     return network.eval()
 

@@ -137,13 +137,17 @@ print(*(m for m in ("torch._dynamo", "torch._inductor") if m in sys.modules))
     assert not done.stdout.strip()
 
 
-def test_a_buffer_that_no_file_can_hold_is_refused(folder: Path) -> None:
+@pytest.mark.parametrize("registered", [True, False])
+def test_a_tensor_that_no_file_can_hold_is_refused(folder: Path, registered: bool) -> None:
     def build() -> nn.Module:
         network = Tiny()
-        network.register_buffer("mean", torch.zeros(3), persistent=False)
+        if registered:
+            network.conv.register_buffer("mean", torch.zeros(3), persistent=False)
+        else:
+            network.conv.mean = torch.zeros(3)
         return network
 
-    with pytest.raises(ModelError, match="buffer mean"):
+    with pytest.raises(ModelError, match=r"hold conv\.mean, a tensor .*persistent buffer"):
         load_network(replace(TINY, build=build))
 
 
