@@ -356,6 +356,7 @@ class Enhancer:
             [place[: len(image)] for image, place in zip(images, places, strict=True)],
             self._apply,
             self._policy,
+            made=self.descriptor.scale,
             batch_size=self._batch_size,
             device=self._given_on,
             copy_at_once=not self._fast,

@@ -193,6 +193,7 @@ def test_a_border_leaves_no_trace_in_what_is_returned(tiny_weights, rng, strips,
         lambda x: F.interpolate(x, scale_factor=2)[..., 2:-2, 2:-2],
         lambda x: F.interpolate(x, scale_factor=2).mean(1, keepdim=True),
         lambda x: F.pad(F.interpolate(x, scale_factor=2), (1, 1, 1, 1)),
+        lambda x: F.interpolate(x, scale_factor=4),
         lambda x: x,
     ],
 )

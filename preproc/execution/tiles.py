@@ -54,6 +54,7 @@ def run_tiles(
     apply: Apply,
     policy: TilePolicy,
     *,
+    made: int | None = None,
     batch_size: int = 1,
     device: torch.device = _HOST,
     copy_at_once: bool = False,
@@ -69,10 +70,11 @@ def run_tiles(
         canvases: host tensors (1 or 3, scale*H, scale*W) to be filled; integer ones are clamped
             and rounded, float ones hold what ``apply`` gave.
         apply: maps float32 (N, 3, h, w) to float32 (N, 3, s*h, s*w) on any device, where s is
-            ``scale`` or more: then results are shrunk (antialiased bicubic). Its second argument
-            is a mask of the px that are a window's own, as `stack` gives it. Raises
-            ``MemoryError`` when its memory is full.
+            ``scale`` or ``made``. Its second argument is a mask of the px that are a window's own,
+            as `stack` gives it. Raises ``MemoryError`` when its memory is full.
         policy: how to cut.
+        made: px out per px in of results that are shrunk to ``scale`` here (antialiased bicubic);
+            by default none are.
         batch_size: most tiles at a time; large tiles go one by one (`BATCH_PIXELS`).
         device: where ``apply`` is given its batches. Samples go there as they are stored, a quarter
             of what they take as floats.
@@ -81,6 +83,7 @@ def run_tiles(
             with the LR px done and those of all pictures.
 
     Raises:
+        ModelError: results have another shape.
         MemoryError: as ``apply`` raised it, or a `DeviceMemoryError` if the host's memory is full,
             when the tiles cannot be made smaller.
     """
@@ -98,7 +101,7 @@ def run_tiles(
             kept = sum(piece.tile.kept for piece in batch)
             try:
                 with tally.during(kept):
-                    _enhance(batch, apply, device, copies)
+                    _enhance(batch, apply, made, device, copies)
             except MemoryError:
                 queue.extendleft(reversed(batch))
                 longest = max(batch[0].tile.shape)
@@ -116,7 +119,11 @@ def run_tiles(
 
 
 def _enhance(
-    batch: Sequence[Piece], apply: Apply, device: torch.device, copies: AsyncHostCopy
+    batch: Sequence[Piece],
+    apply: Apply,
+    made: int | None,
+    device: torch.device,
+    copies: AsyncHostCopy,
 ) -> None:
     """Put a batch of tiles through ``apply``, and their cores in their places."""
     height, width = batch[0].tile.shape
@@ -125,7 +132,9 @@ def _enhance(
         samples, mask = stack([_cut(piece) for piece in batch])
         windows = to_float(samples.to(device))
     results = apply(windows, mask)
-    made = max(results.shape[-1] // windows.shape[-1], batch[0].scale)
+    scale = batch[0].scale
+    if made is None or results.shape[-1] == scale * windows.shape[-1]:
+        made = scale
     require_scaled(results, windows, made)
     with explain_out_of_memory(f"{full} once they are computed; choose a smaller tile=."):
         for piece, result in zip(batch, results, strict=True):
