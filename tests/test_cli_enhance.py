@@ -84,6 +84,13 @@ def test_a_folder(
     assert made == [{"model": "cajnn-light", "strength": 1, **dict.fromkeys(left_to_it), **off}]
 
 
+@pytest.mark.parametrize("name", ["v1.3", "b.png", "new"])
+def test_a_name_with_a_slash_at_its_end_is_a_folder_s(tmp_path: Path, name: str) -> None:
+    source = pictures(tmp_path, "a.jpg") / "a.jpg"
+    assert call("enhance", source, "-o", f"{tmp_path / name}/") == 0
+    assert files(tmp_path / name) == ["a.jpg"]
+
+
 def test_options_reach_the_enhancer(tmp_path: Path, made: list[dict[str, object]]) -> None:
     source = pictures(tmp_path, "a.png") / "a.png"
     options = "--model cajnn-light --scale 4 --to-input-size --weights w.safetensors "

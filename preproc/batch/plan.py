@@ -48,7 +48,7 @@ class Plan:
 
 def make_plan(
     paths: Sequence[str],
-    out: Path,
+    out: str | Path,
     *,
     file_format: FileFormat | None = None,
     suffix: str = "",
@@ -63,7 +63,8 @@ def make_plan(
 
     Args:
         paths: files, folders and globs (``**`` matches any folders).
-        out: the output folder, or the output file for a single input file.
+        out: the output folder, or the output file for a single input file. With a slash at the end
+            it is a folder, whatever its name looks like.
         file_format: what to write; by default the input's format, or PNG where results cannot be
             written in that.
         suffix: added to the names of the outputs, before the extension.
@@ -76,10 +77,12 @@ def make_plan(
             no format that can be written.
     """
     failures: list[Failure] = []
+    slash, out = str(out).endswith(("/", os.sep)), Path(out)
     every = find(paths, out, lambda path, why: failures.append(Failure(path, why)))
     found = [f for f in every if not f.foreign]
     # Where no picture was found there is no result to name, only failures to report.
-    target = _single_target(paths, out, file_format, suffix) if found else None
+    is_folder = slash or out.is_dir() or not found
+    target = None if is_folder else _single_target(paths, out, file_format, suffix)
     jobs = [Job(f.path, target or _target(f, out, file_format, suffix)) for f in found]
     if not overwrite:
         # Leave out what an earlier run wrote into the same folder. With --overwrite it stays an
@@ -106,15 +109,13 @@ def _single_target(
     paths: Sequence[str], out: Path, file_format: FileFormat | None, suffix: str
 ) -> Path | None:
     """``out`` itself if it is meant as the name of a picture, else None for a folder."""
-    if out.is_dir():
-        return None
     named, from_one = writable_format(out), len(paths) == 1 and Path(paths[0]).is_file()
     if named is None:
         if from_one and out.suffix:
             raise OutputError(
                 f"{out} looks like the name of a picture, but results cannot be written as "
                 f"{out.suffix}; end it in one of {', '.join('.' + n for n in format_names())}, or "
-                "make the folder first if it is to be one."
+                "in a slash if it is to be a folder."
             )
         return None
     if not from_one:

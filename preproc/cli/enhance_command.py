@@ -250,7 +250,7 @@ def enhance(
     console = error_console()
     plan = make_plan(
         paths,
-        Path(output),
+        output,
         file_format=chosen,
         suffix=suffix,
         overwrite=overwrite,
