@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         "--set",
         dest="sets",
         nargs="+",
+        action=arguments.Several,
         required=True,
         metavar="NAME",
         help="folders under DIR with high-resolution images of any format; Set5, Set14, BSD100, "
@@ -56,11 +57,19 @@ def _parser() -> argparse.ArgumentParser:
         "--jpeg",
         type=arguments.quality,
         nargs="+",
+        action=arguments.Several,
         default=[10, 20, 40],
         metavar="Q",
         help="JPEG qualities of the input, 1 to 100 (default: 10 20 40)",
     )
-    add("--model", nargs="*", default=[], metavar="NAME", help="models to measure beside bicubic")
+    add(
+        "--model",
+        nargs="*",
+        action=arguments.Several,
+        default=[],
+        metavar="NAME",
+        help="models to measure beside bicubic",
+    )
     add("--self-ensemble", action="store_true", help="measure each model's x8 self-ensemble too")
     add("--weights", metavar="FILE", help="safetensors for the one model, in place of its own")
     add("--scale", type=int, choices=range(2, 5), default=4, help="reduction (default: 4)")

@@ -125,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         "--detections",
         type=Path,
         nargs="+",
+        action=arguments.Several,
         default=[],
         metavar="DIR",
         help="score these folders of event/image.txt in the official format, and detect nothing",

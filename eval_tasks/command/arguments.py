@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
 from typing import TypeVar
@@ -14,6 +14,22 @@ T = TypeVar("T")
 
 DTYPES = ("float32", "bfloat16", "float16")
 DTYPE_HELP = "precision of the models (default: what the device is fast in)"
+
+
+class Several(argparse.Action):
+    """Takes values as often as the option is given; its default is for where it is not."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse's
+        namespace: argparse.Namespace,
+        values: str | Sequence[object] | None,
+        option_string: str | None = None,  # noqa: ARG002 - argparse's
+    ) -> None:
+        """Add values to those given before; called by argparse."""
+        known = getattr(namespace, self.dest)
+        before = [] if known is self.default else known
+        setattr(namespace, self.dest, [*before, *(values or ())])
 
 
 def _number(

@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--model",
         nargs="+",
-        action="extend",
+        action=arguments.Several,
         default=[],
         metavar="NAME",
         help="models to measure; implies --enhance (default: cajnn-light)",
@@ -31,6 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--strength",
         type=arguments.share,
         nargs="+",
+        action=arguments.Several,
         default=[1.0],
         metavar="S",
         help="each model's share in the result, the rest being plain bicubic; each of several is "
@@ -45,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--arm",
         dest="peers",
         nargs="+",
-        action="extend",
+        action=arguments.Several,
         default=[],
         metavar="PATH",
         help="other networks to measure: any file that spandrel can load, A+B for two in a row, "
