@@ -83,9 +83,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
+    plain, *others = arm_options.arms_from(options, taken=(_TRUTH,))
     images = find_pictures(options.images, options.every, options.reduce)
     require_writable(options.output)  # rather now than after the work
-    plain, *others = arm_options.arms_from(options, taken=(_TRUTH,))
     degradation = Degradation(options.reduce, options.jpeg, options.kernel)
     shared = (options.min_face_size, choose_device(options.device), options.output)
     whole = arms.Arm(_TRUTH, 1, plain.apply)

@@ -104,9 +104,9 @@ def _run(options: argparse.Namespace) -> None:
         raise OptionError("Only EasyOCR reads regions; leave --regions out.")
     if options.both and options.engine == "tesseract":
         raise OptionError("Tesseract does not read words apart; leave --both out.")
+    treatments = arm_options.arms_from(options)
     images = find_pictures(options.images, options.every, options.reduce)
     require_writable(options.output)  # rather now than after the work
-    treatments = arm_options.arms_from(options)
     degradation = Degradation(options.reduce, options.jpeg, options.kernel)
     engine = OCR_ENGINES[options.engine]
     engine_title, behind = engine.pages(choose_device(options.device).type == "cuda")

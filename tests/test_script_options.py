@@ -1,4 +1,4 @@
-"""The options of the evaluation's scripts are what their help says."""
+"""The options of the evaluation's scripts: what their help says, and when they are refused."""
 
 from __future__ import annotations
 
@@ -55,3 +55,13 @@ def test_values_given_one_by_one_are_those_given_together(script, needed, given)
     ]
     parsed = parser.parse_args([*needed, *one_by_one])
     assert {name: getattr(parsed, name) for name in given} == given
+
+
+@pytest.mark.parametrize("script", [own_faces, own_text])
+@pytest.mark.parametrize("wrong", [["--model", "none"], ["--strength", "0.5"]])
+def test_what_cannot_be_measured_is_said_before_the_pictures_are_looked_at(
+    script, wrong, tmp_path, capsys
+):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    assert script.main(["--images", str(tmp_path), *wrong]) == 1
+    assert "broken.png" not in capsys.readouterr().err
