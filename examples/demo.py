@@ -113,7 +113,8 @@ def summary(arm: Arm, known: Sequence[str]) -> str:
     if known:
         text = f"{words_right(arm.words, known)} of {len(known)} words right"
     else:
-        text = f"{len(arm.words)} pieces of text"
+        count = len(arm.words)
+        text = f"{count} piece{'s' * (count != 1)} of text"
     count = len(arm.faces.boxes)
     faces = f"{count or 'no'} face{'s' * (count != 1)}"
     if count:

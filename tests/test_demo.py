@@ -185,10 +185,14 @@ def test_words_are_counted_once_each_and_case_aside():
     assert demo.words_right(read, ["Main", "Entrance", "Exit"]) == 2
 
 
-def test_no_face_is_said_so():
+@pytest.mark.parametrize(
+    ("words", "said"), [(0, "0 pieces of text"), (1, "1 piece of text"), (2, "2 pieces of text")]
+)
+def test_no_face_is_said_so_and_pieces_of_text_are_counted(words, said):
     nothing = Faces(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
-    arm = demo.Arm("input", np.zeros((4, 4, 3), np.uint8), [], nothing)
-    assert demo.summary(arm, []) == "0 pieces of text, no faces"
+    read = [Word([], "Exit", 1.0)] * words
+    arm = demo.Arm("input", np.zeros((4, 4, 3), np.uint8), read, nothing)
+    assert demo.summary(arm, []) == f"{said}, no faces"
 
 
 @pytest.fixture
