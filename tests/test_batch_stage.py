@@ -64,6 +64,13 @@ def test_a_batch_that_does_not_fit_together_is_refused(batch_stage, picture):
         batch_stage()([Image.fromarray(picture)])
 
 
+def test_what_comes_one_by_one_is_not_taken_for_an_empty_batch(batch_stage, picture):
+    with pytest.raises(ImageError, match="A generator is not a batch"):
+        batch_stage()(image for image in [chw(picture)])
+    with pytest.raises(ImageError, match="A map is not a batch"):
+        batch_stage()([chw(picture)], map(dict, [{}]))
+
+
 def test_equal_pictures_of_a_batch_have_results_of_their_own(batch_stage, tmp_path, picture):
     first, second = batch_stage(cache=tmp_path)([chw(picture)] * 2)
     first.zero_()

@@ -189,13 +189,20 @@ class EnhanceBatch:
             The images in a tensor or list as they came, and with ``targets`` new dictionaries.
 
         Raises:
-            ImageError: an image is not a tensor or cannot be read, a tensor of them is not (N, C,
-                H, W), there are more or fewer targets than images, or one is not a dictionary.
+            ImageError: an image is not a tensor or cannot be read, they or the targets come one by
+                one as from a generator, a tensor of them is not (N, C, H, W), there are more or
+                fewer targets than images, or one is not a dictionary.
             AnnotationError: boxes, masks or keypoints that have to move are not tensors of such a
                 shape, or an annotation's dtype cannot hold what it becomes.
             OptionError: in a DataLoader worker, if the device is not the CPU.
             PreprocError: as for `preproc.Enhancer` and `preproc.transforms.cache.PictureCache`.
         """
+        for given in (images, () if targets is None else targets):
+            if not isinstance(given, Tensor | Sequence):
+                raise ImageError(
+                    f"A {type(given).__name__} is not a batch; pass a tensor (N, C, H, W) or a "
+                    "list of images, and a list of targets."
+                )
         if isinstance(images, Tensor) and images.ndim != 4:
             raise ImageError(
                 "A tensor of images must be (N, C, H, W), but this one has shape "
