@@ -112,8 +112,8 @@ def _run(options: argparse.Namespace) -> None:
     engine_title, behind = engine.pages(choose_device(options.device).type == "cuda")
     packages = (*engine.packages, "spandrel")
     key = partial(_key, engine_title, software_line(*packages))
-    beside = {name: path.with_suffix(".txt") for name, path in images.items()}
-    labels = {name: _text(path) for name, path in beside.items() if path.is_file()}
+    beside = {name: _beside(path) for name, path in images.items()}
+    labels = {name: _text(path) for name, path in beside.items() if path}
     with Readings(options.output / "readings.jsonl") as readings:
         original = _Way(_ORIGINAL, Degradation(), least=options.sure)
         others = {name: path for name, path in images.items() if name not in labels}
@@ -221,6 +221,12 @@ def _read(
         warnings.filterwarnings("ignore", message=".*pin_memory")  # said where there is no GPU
         read_by_key = readings.read({keys[n]: partial(read, path) for n, path in images.items()})
     return {name: read_by_key[key] for name, key in keys.items()}
+
+
+def _beside(picture: Path) -> Path | None:
+    """The file with a picture's text; its ending, as the picture's, may be in capitals."""
+    files = (picture.with_suffix(ending) for ending in (".txt", ".TXT"))
+    return next((file for file in files if file.is_file()), None)
 
 
 def _text(path: Path) -> str:

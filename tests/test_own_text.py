@@ -159,6 +159,15 @@ def read_by(behind, monkeypatch):
     monkeypatch.setitem(OCR_ENGINES, "easyocr", engine)
 
 
+def test_the_endings_of_a_picture_and_its_text_may_be_in_capitals(asked, tmp_path, capsys):
+    sign("one").save(tmp_path / "SIGN.PNG")
+    (tmp_path / "SIGN.TXT").write_text("one two other more")
+    command = ["--images", tmp_path, "--output", tmp_path / "out", "--device", "cpu"]
+    code, out, err = run_script(capsys, *command)
+    assert code == 0, err
+    assert "4 words in 1 pictures, 1 of them with a .txt file" in out
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """What an engine is asked that stands for EasyOCR, and reads more in what is larger."""
