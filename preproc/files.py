@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_IMODE
 from typing import IO
 from uuid import uuid4
 
@@ -27,7 +28,7 @@ def replacing(path: Path, *, overwrite: bool = True, same: bool = False) -> Iter
 
     Args:
         path: where the file goes; missing folders are made, links are followed.
-        overwrite: whether a file already there may be replaced.
+        overwrite: whether a file already there may be replaced, by one with its permissions.
         same: whether a file already there has the same content. It then stays if it cannot be
             replaced, as on Windows while another process reads it.
 
@@ -41,6 +42,8 @@ def replacing(path: Path, *, overwrite: bool = True, same: bool = False) -> Iter
         draft = _draft(place.parent)
         try:
             with draft.open("xb+") as file:
+                with suppress(OSError):  # there is none yet, or no permissions on such a disk
+                    draft.chmod(S_IMODE(place.stat().st_mode))
                 yield file
                 file.flush()
                 os.fsync(file.fileno())  # late errors of full or remote disks must come before

@@ -31,6 +31,17 @@ def test_a_file_takes_the_place_of_another_at_the_end(old: Path) -> None:
     assert list(old.parent.iterdir()) == [old]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+@pytest.mark.parametrize("mode", [0o600, 0o444, 0o664])
+def test_who_may_read_a_file_stays_as_it_was_when_it_is_replaced(old: Path, mode: int) -> None:
+    old.chmod(mode)
+    with replacing(old) as file:
+        (draft,) = set(old.parent.iterdir()) - {old}
+        assert draft.stat().st_mode & 0o777 == mode, "before there is anything to read"
+        file.write(b"new")
+    assert (old.read_bytes(), old.stat().st_mode & 0o777) == (b"new", mode)
+
+
 def test_a_link_stays_and_leads_to_the_new_file(old: Path, tmp_path: Path) -> None:
     link = tmp_path / "folder" / "link.txt"
     link.parent.mkdir()
