@@ -17,6 +17,7 @@ from torchvision.models.detection.fcos import FCOSHead
 
 from eval_tasks.pictures.wider_truth import Floats
 from examples.train_detector.arms import REDUCTION, Arm
+from preproc.execution.devices import choose_dtype
 
 
 def new_detector(side: int) -> nn.Module:
@@ -52,9 +53,10 @@ def train(
     """Train in place; gives the loss of each step."""
     optimizer = torch.optim.AdamW(detector.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=steps)
+    fast = choose_dtype(device, safe=(torch.bfloat16,)) is torch.bfloat16
     detector.train()
     for images, targets in batches:
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             losses = detector(
                 [image.to(device) for image in images],
                 [{key: value.to(device) for key, value in target.items()} for target in targets],
